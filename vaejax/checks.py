@@ -1,0 +1,38 @@
+"""Checks of arguments that more than one package needs; each names argument, expectation and value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vaejax.types import SUPPORTS
+
+
+def check_positive_int(value: Any, name: str) -> None:
+    """Raise unless `value` is an int (not a bool) of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__} ({value!r})")
+    if value < 1:
+        raise ValueError(f"{name}: expected at least 1, got {value}")
+
+
+def check_choice(value: Any, choices: tuple[str, ...], name: str) -> None:
+    """Raise ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}; got {value!r}")
+
+
+def check_support(likelihood: str, data: str) -> None:
+    """Raise ValueError unless a likelihood of the one support may score data of the other."""
+    check_choice(data, tuple(SUPPORTS), "support of the data")
+    if data in SUPPORTS[likelihood]:
+        return
+    hint = ""
+    if likelihood == "binary" and data == "unit_interval":
+        hint = (
+            "; grey values under a Bernoulli are a cross-entropy, not a likelihood: if that is meant, "
+            "say bernoulli(cross_entropy=True), else use continuous_bernoulli() or binarise"
+        )
+    raise ValueError(
+        f"likelihood: scores data of support {' or '.join(map(repr, SUPPORTS[likelihood]))}; "
+        f"the data have support {data!r}{hint}"
+    )

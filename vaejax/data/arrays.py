@@ -1,0 +1,182 @@
+"""A user's own arrays as a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from vaejax.checks import check_choice
+from vaejax.data.transforms import cast, unit_from_bytes
+from vaejax.types import SUPPORTS, Array, Batch, Split
+
+Transform = Callable[[Array, Batch], Batch]
+
+_TRIED = 16  # examples on which a user's transform is tried
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The three splits of a set."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def from_arrays(
+    train: np.ndarray,
+    test: np.ndarray,
+    labels: Sequence[np.ndarray] | None = None,
+    *,
+    support: str,
+    validation: np.ndarray | float = 0.1,
+    transform: Transform | None = None,
+) -> Dataset:
+    """Make a data set of arrays in memory; they are checked, not copied.
+
+    The default transform casts x to float32; uint8 data of support "unit_interval" it also scales by
+    1/255. Without a transform of your own the stored values must lie in the support; with one, what
+    it makes of the first examples must.
+
+    Args:
+        train: x of the training split, uint8 or float [N, ...], at least one event dimension.
+        test: x of the test split, of the same dtype and event shape.
+        labels: None, or numeric arrays (train, test), or (train, test, validation) where `validation`
+            is an array; each leads with its split's N and becomes "y".
+        support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255) or "real".
+        validation: an array like the others, or the fraction of `train` to hold out, in (0, 1): its
+            last round(fraction N) examples, with no shuffling (shuffle sorted data beforehand).
+        transform: `(key, batch) -> batch`, pure; None for the default.
+
+    Returns:
+        A `Dataset` of three `Split`s with arrays "x" and, with labels, "y".
+
+    Raises:
+        TypeError: arguments of another type, or arrays of another dtype.
+        ValueError: shapes, lengths or fractions that do not fit, or values outside the support.
+    """
+    check_choice(support, tuple(SUPPORTS), "support")
+    if transform is not None and not callable(transform):
+        raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
+    held_out = isinstance(validation, np.ndarray)
+    x = {"train": train, "test": test} | ({"validation": validation} if held_out else {})
+    for name, array in x.items():
+        _check_events(array, name, train)
+    y = _named_labels(labels, x)
+
+    if not held_out:
+        cut = len(train) - _held_out(validation, len(train))
+        x |= {"train": train[:cut], "validation": train[cut:]}
+        if y is not None:
+            y |= {"train": y["train"][:cut], "validation": y["train"][cut:]}
+    check = _check_transformed
+    if transform is None:
+        check = _check_stored
+        bytes_to_unit = support == "unit_interval" and train.dtype == np.uint8
+        transform = unit_from_bytes if bytes_to_unit else cast
+    splits = {
+        name: Split({"x": x[name]} | ({} if y is None else {"y": y[name]}), support, transform) for name in x
+    }
+    for name, split in splits.items():
+        check(split, name)
+    return Dataset(**splits)
+
+
+def _check_events(array: np.ndarray, name: str, train: np.ndarray) -> None:
+    """Raise unless `array` is a non-empty uint8 or float array that agrees with `train`."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name}: expected a numpy array, got {type(array).__name__}")
+    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"{name}: expected uint8 or float, got {array.dtype}")
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(f"{name}: expected [N, ...] of at least 2 dims and 1 value, got {list(array.shape)}")
+    if array.dtype != train.dtype:
+        raise TypeError(f"{name}: expected the dtype of train, {train.dtype}; got {array.dtype}")
+    if array.shape[1:] != train.shape[1:]:
+        raise ValueError(
+            f"{name}: expected the event shape of train, {list(train.shape[1:])}; got {list(array.shape[1:])}"
+        )
+
+
+def _named_labels(
+    labels: Sequence[np.ndarray] | None, x: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray] | None:
+    """Return {split: labels} for the splits of x, checked against them and each other."""
+    if labels is None:
+        return None
+    if not isinstance(labels, tuple | list) or len(labels) != len(x):
+        what = f"{len(labels)} of them" if isinstance(labels, tuple | list) else type(labels).__name__
+        raise ValueError(f"labels: expected a tuple of arrays ({', '.join(x)}), got {what}")
+    y = dict(zip(x, labels, strict=True))
+    for name, array in y.items():
+        where = f"labels of {name}"
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{where}: expected a numpy array, got {type(array).__name__}")
+        if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+            raise TypeError(f"{where}: expected integers or floats, got {array.dtype}")
+        if array.dtype != y["train"].dtype:
+            raise TypeError(f"{where}: expected the dtype of train's, {y['train'].dtype}; got {array.dtype}")
+        if array.ndim == 0 or len(array) != len(x[name]):
+            raise ValueError(f"{where}: expected {len(x[name])} of them, got shape {list(array.shape)}")
+        if array.shape[1:] != y["train"].shape[1:]:
+            raise ValueError(
+                f"{where}: expected shape [N, ...] like train's {list(y['train'].shape)}, got {list(array.shape)}"
+            )
+    return y
+
+
+def _held_out(validation: float, size: int) -> int:
+    """Return how many of `size` training examples the fraction holds out."""
+    if isinstance(validation, bool) or not isinstance(validation, float):
+        raise TypeError(
+            f"validation: expected a numpy array or a fraction, got {type(validation).__name__} ({validation!r})"
+        )
+    if not 0 < validation < 1:
+        raise ValueError(f"validation: expected a fraction in (0, 1), got {validation}")
+    held_out = round(validation * size)
+    if not 0 < held_out < size:
+        raise ValueError(
+            f"validation: expected a fraction that leaves both splits an example, "
+            f"got {validation} of {size}: {held_out} held out"
+        )
+    return held_out
+
+
+def _check_stored(split: Split, name: str) -> None:
+    """Raise unless the stored values are those that the default transform brings into the support."""
+    x, support = split.arrays["x"], split.support
+    if support == "bytes" and x.dtype != np.uint8:
+        raise TypeError(f"{name}: expected uint8 for support 'bytes', got {x.dtype}")
+    if support == "binary" or x.dtype != np.uint8:  # any other uint8 is in the support, once scaled
+        _check_values(x, support, name)
+
+
+def _check_transformed(split: Split, name: str) -> None:
+    """Raise unless the user's transform brings the first examples into the support."""
+    batch = {key: array[:_TRIED] for key, array in split.arrays.items()}
+    made = split.transform(jax.random.key(0), batch)
+    if not isinstance(made, Mapping) or "x" not in made:
+        raise TypeError(f"transform: expected it to return a mapping with 'x', got {type(made).__name__}")
+    x = np.asarray(made["x"])
+    if x.shape[:1] != batch["x"].shape[:1]:
+        raise ValueError(
+            f"transform: expected an x for each of {len(batch['x'])} examples, got shape {list(x.shape)}"
+        )
+    _check_values(x, split.support, f"transform of {name}")
+
+
+def _check_values(x: np.ndarray, support: str, name: str) -> None:
+    """Raise unless the values are finite and lie in the support."""
+    low, high = x.min(), x.max()  # nan wherever a value is
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.float32(low)) and np.isfinite(np.float32(high))
+    if not finite:
+        raise ValueError(f"{name}: expected finite float32 values, got {low}..{high}")
+    top = {"binary": 1, "unit_interval": 1, "bytes": 255}.get(support)
+    if top is not None and (low < 0 or high > top):
+        raise ValueError(f"{name}: expected values in [0, {top}] for support {support!r}, got {low}..{high}")
+    if support == "binary" and not np.all((x == 0) | (x == 1)):
+        raise ValueError(f"{name}: expected the values 0 and 1 for support 'binary', got others between them")

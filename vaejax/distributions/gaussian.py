@@ -1,0 +1,27 @@
+"""Gaussian latents."""
+
+from __future__ import annotations
+
+import distrax
+
+from vaejax.types import Array, Distribution
+
+__all__ = ["diagonal_gaussian"]
+
+
+def diagonal_gaussian(loc: Array, scale: Array) -> Distribution:
+    """N(loc, diag(scale^2)); the one convention for diagonal Gaussians in vaejax.
+
+    Args:
+      loc: [..., d].
+      scale: [..., d], standard deviations > 0.
+
+    Returns:
+      A distrax distribution with events [d] and batch shape [...].
+
+    Raises:
+      ValueError: if the shapes differ (distrax would broadcast them in silence).
+    """
+    if loc.shape != scale.shape:
+        raise ValueError(f"scale: expected the shape of loc, {loc.shape}; got {scale.shape}")
+    return distrax.Independent(distrax.Normal(loc, scale), 1)

@@ -1,0 +1,6 @@
+"""Builders: nets and distributions become a Model."""
+
+from vaejax.models.gaussian import gaussian_vae
+from vaejax.models.spec import from_spec
+
+__all__ = ["from_spec", "gaussian_vae"]

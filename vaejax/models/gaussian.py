@@ -1,0 +1,110 @@
+"""The VAE of Kingma & Welling: a diagonal Gaussian posterior, a standard normal prior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.tree_util import Partial
+
+from vaejax.checks import check_positive_int
+from vaejax.distributions import Likelihood, diagonal_gaussian
+from vaejax.keys import check_key, example_keys, named_key
+from vaejax.models.spec import likelihood_spec, net_spec
+from vaejax.types import VAE, Array, Batch, Distribution, Draw, Model, PyTree
+
+__all__ = ["gaussian_vae"]
+
+
+def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likelihood: Likelihood) -> Model:
+    """Build a VAE with q(z|x) = N(loc(x), diag(exp(logvar(x)))), p(z) = N(0, I), p(x|z) = likelihood(decoder(z)).
+
+    z = loc + exp(logvar / 2) eps, eps ~ N(0, I) from the key and the example's place in the batch.
+
+    Args:
+      encoder: a Flax module, x [..., *event] -> (loc, logvar), each [..., d].
+      decoder: a Flax module, z [..., d] -> the likelihood's parameters [..., *event].
+      latents: d, >= 1.
+      likelihood: a factory's result, such as `distributions.bernoulli()`.
+
+    Returns:
+      A Model with parameter groups "encoder" and "decoder" and no variables.
+
+    Raises:
+      TypeError, ValueError: for arguments of another kind; when initialised, if the encoder's output is
+        not (loc, logvar) of d latents.
+
+    Source: Kingma & Welling 2013, arXiv 1312.6114.
+    """
+    check_positive_int(latents, "latents")
+    for name, value, kind in (
+        ("encoder", encoder, nn.Module),
+        ("decoder", decoder, nn.Module),
+        ("likelihood", likelihood, Likelihood),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
+
+    def bind(params: Mapping[str, PyTree], variables: PyTree = None, *, train: bool = False) -> VAE:
+        del variables, train  # this model has no state and does the same in training
+        return VAE(
+            encode=Partial(encode, params["encoder"]),
+            decode=Partial(decode, params["decoder"]),
+            sample_prior=Partial(sample_prior),
+            heads={},
+        )
+
+    def encode(params: PyTree, key: Array, batch: Batch) -> Draw:
+        check_key(key)
+        loc, logvar = encoder.apply({"params": params}, batch["x"])
+        scale = jnp.exp(logvar / 2)
+        q = diagonal_gaussian(loc, scale)
+        p = diagonal_gaussian(jnp.zeros_like(loc), jnp.ones_like(loc))
+        eps = jax.vmap(lambda k: jax.random.normal(k, (latents,), loc.dtype))(example_keys(key, batch))
+        z = loc + scale * eps
+        return Draw(z=z, log_q=q.log_prob(z), log_p=p.log_prob(z), q=q, p=p, batch=batch)
+
+    def decode(params: PyTree, z: Array, c: Array | None = None) -> Distribution:
+        if c is not None:
+            raise ValueError("c: expected None, this model has no condition; got an array (leave c out of the batch)")
+        if z.shape[-1:] != (latents,):
+            raise ValueError(f"z: expected [..., {latents}], got {z.shape}")
+        parameters = decoder.apply({"params": params}, z)
+        return likelihood.build(parameters, parameters.ndim - (z.ndim - 1))
+
+    def sample_prior(key: Array, n: int, c: Array | None = None) -> Array:
+        check_key(key)
+        del c
+        return jax.random.normal(key, (n, latents))
+
+    return Model(
+        init=partial(_init, encoder, decoder, latents),
+        bind=bind,
+        support=likelihood.support,
+        spec={
+            "builder": "gaussian_vae",
+            "encoder": net_spec(encoder),
+            "decoder": net_spec(decoder),
+            "latents": latents,
+            "likelihood": likelihood_spec(likelihood),
+        },
+    )
+
+
+def _init(encoder: nn.Module, decoder: nn.Module, latents: int, key: Array, batch: Batch):
+    """Parameters of both groups from one example of the batch; the second result: no variables."""
+    check_key(key)
+    x = batch["x"][:1]
+    (loc, logvar), encoder_variables = encoder.init_with_output(named_key(key, "encoder"), x)
+    if loc.shape != (1, latents) or logvar.shape != (1, latents):
+        raise ValueError(
+            f"encoder: expected (loc, logvar) of {latents} latents for one example, got shapes "
+            f"{loc.shape} and {logvar.shape}"
+        )
+    output, decoder_variables = decoder.init_with_output(named_key(key, "decoder"), jnp.zeros((1, latents)))
+    if output.shape[0] != 1 or output.shape[1:] != x.shape[1:]:
+        raise ValueError(f"decoder: expected an output of shape {x.shape} for one example, got {output.shape}")
+    return {"encoder": encoder_variables["params"], "decoder": decoder_variables["params"]}, None

@@ -1,0 +1,67 @@
+"""Models as plain data: what a run folder stores, and what builds the model again without running its code."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from vaejax import distributions, nets
+from vaejax.distributions import Likelihood
+from vaejax.types import Model
+
+__all__ = ["from_spec"]
+
+
+def net_spec(net: nn.Module) -> dict[str, Any]:
+    """{"name": class, "options": fields}; None in place of options for nets that are not vaejax's own."""
+    if type(net).__name__ not in nets.__all__:
+        return {"name": type(net).__name__, "options": None}
+    fields = [f.name for f in dataclasses.fields(net) if f.name not in ("parent", "name")]
+    return {"name": type(net).__name__, "options": {name: getattr(net, name) for name in fields}}
+
+
+def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:
+    """{"name": factory, "options": keyword arguments}."""
+    return {"name": likelihood.name, "options": dict(likelihood.options)}
+
+
+def from_spec(spec: Mapping[str, Any]) -> Model:
+    """Build a model again from `model.spec`, also after a round trip through JSON.
+
+    Only public names of `vaejax.models`, `vaejax.nets` and `vaejax.distributions` are looked up: a spec
+    from a stranger runs no code of theirs.
+
+    Args:
+      spec: as a Model carries it.
+
+    Raises:
+      ValueError: if a name is not public in vaejax, as for a net of the user's own.
+    """
+    from vaejax import models  # the builders import this module
+
+    arguments = {}
+    for name, value in spec.items():
+        if name == "builder":
+            continue
+        if isinstance(value, Mapping):
+            home = distributions if name == "likelihood" else nets
+            value = _public(home, value["name"])(**_options(value))
+        arguments[name] = value
+    return _public(models, spec["builder"])(**arguments)
+
+
+def _public(module: Any, name: str) -> Any:
+    if name not in module.__all__:
+        raise ValueError(
+            f"spec: expected a public name of {module.__name__}, got {name!r}; a model with parts of your "
+            "own is built by your code: pass it as model="
+        )
+    return getattr(module, name)
+
+
+def _options(part: Mapping[str, Any]) -> dict[str, Any]:
+    # JSON has no tuples, and the fields of a Flax module must hash
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in (part["options"] or {}).items()}

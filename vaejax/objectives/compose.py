@@ -1,0 +1,98 @@
+"""Terms become an objective: draw once, evaluate, weight, and take the one mean there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from vaejax.keys import check_key, named_key
+from vaejax.objectives.draw import sample
+from vaejax.types import VAE, Array, Batch, Draw
+
+__all__ = ["compose", "mixes_examples", "scaled"]
+
+Term = Callable[[Array, VAE, Draw], Array]
+Objective = Callable[..., tuple[Array, tuple[dict[str, Array], Any]]]
+
+
+class Scaled(NamedTuple):
+    """A term and its weight: a float, or a schedule step -> float."""
+
+    weight: float | Callable[[Array], Array]
+    term: Term
+
+
+def scaled(weight: float | Callable[[Array], Array], term: Term) -> Scaled:
+    """Weight a term inside `compose`.
+
+    Args:
+      weight: a finite float, or an optax schedule (step -> weight).
+      term: `term(key, vae, draw) -> nats`.
+
+    Raises:
+      TypeError: if the weight is neither, or the term is not callable.
+      ValueError: if the weight is not finite.
+    """
+    if not callable(term):
+        raise TypeError(f"term: expected a function (key, vae, draw) -> nats, got {type(term).__name__}")
+    if not callable(weight):
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise TypeError(f"weight: expected a float or a schedule step -> float, got {weight!r}")
+        if not math.isfinite(weight):
+            raise ValueError(f"weight: expected a finite number, got {weight!r}")
+    return Scaled(weight, term)
+
+
+def mixes_examples(term: Term) -> Term:
+    """Mark a term whose value for one example depends on the others; slices of a batch refuse it."""
+    term.mixes_examples = True  # type: ignore[attr-defined]
+    return term
+
+
+def compose(**terms: Term | Scaled) -> Objective:
+    """Make one objective of named terms.
+
+    loss = mean_b sum_terms weight(step) * term_b, every term a cost in nats. Each term has randomness
+    of its own, derived from its name: adding or reordering terms leaves the others' draws as they are.
+
+    Args:
+      **terms: name=term, or name=scaled(weight, term); a bare term has weight 1. A term returns [B],
+        or a scalar.
+
+    Returns:
+      `objective(key, vae, batch, step) -> (loss, (metrics, variables))`: metrics hold "loss", every
+      term's unweighted mean in nats under its name, and "weight/<name>" for the scaled ones.
+
+    Raises:
+      TypeError: if a term is not callable.
+      ValueError: if there is no term, or a name is "loss".
+    """
+    if not terms:
+        raise ValueError("terms: expected at least one, as name=term; got none")
+    if "loss" in terms:
+        raise ValueError("terms: the name 'loss' is taken by the weighted sum; got loss=...")
+    weighted = {name: term if isinstance(term, Scaled) else scaled(1.0, term) for name, term in terms.items()}
+
+    def objective(key: Array, vae: VAE, batch: Batch, step: Array) -> tuple[Array, tuple[dict, Any]]:
+        check_key(key)
+        draw = sample(named_key(key, "draw"), vae, batch)
+        loss, metrics = jnp.zeros(()), {}
+        for name, (weight, term) in weighted.items():
+            value = term(named_key(key, name), vae, draw)
+            if value.shape not in ((), draw.log_px.shape):
+                raise ValueError(
+                    f"term {name!r}: expected nats of shape {draw.log_px.shape} or (), got {value.shape}"
+                )
+            metrics[name] = jnp.mean(value)
+            w = weight(step) if callable(weight) else weight
+            loss += w * metrics[name]
+            if isinstance(terms[name], Scaled):
+                metrics[f"weight/{name}"] = jnp.asarray(w, jnp.float32)
+        return loss, ({"loss": loss, **metrics}, draw.variables)
+
+    mixing = tuple(name for name, (_, term) in weighted.items() if getattr(term, "mixes_examples", False))
+    objective.mixes_examples = mixing  # type: ignore[attr-defined]
+    return objective

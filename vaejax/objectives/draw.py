@@ -1,0 +1,37 @@
+"""From a bound model and a batch to a scored draw."""
+
+from __future__ import annotations
+
+import jax
+
+from vaejax.distributions import score
+from vaejax.keys import named_key
+from vaejax.types import VAE, Array, Batch, Draw
+
+__all__ = ["log_weight", "sample"]
+
+
+def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
+    """Draw z ~ q(z|x) for every example, decode it and score x.
+
+    Args:
+      key: a typed PRNG key; example i's noise derives from it and i's place in the whole batch.
+      vae: a bound model.
+      batch: {"x": [B, ...], "c"?: [B, ...], "index"?: [B]}.
+
+    Returns:
+      A Draw; every array leads with [B], log-densities in nats.
+    """
+    draw = vae.encode(named_key(key, "encode"), batch)
+    px = vae.decode(draw.z, batch.get("c"))
+    return draw._replace(px=px, log_px=score(named_key(key, "score"), px, batch["x"]))
+
+
+def log_weight(draw: Draw) -> Array:
+    """log w = log p(x|z) + log p(z) - log q(z|x), [B] nats, the levels of a hierarchy summed.
+
+    Its mean over q is the ELBO; higher is better.
+    """
+    log_p = sum(jax.tree.leaves(draw.log_p))
+    log_q = sum(jax.tree.leaves(draw.log_q))
+    return draw.log_px + log_p - log_q

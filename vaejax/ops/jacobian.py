@@ -1,0 +1,142 @@
+"""The decoder's Jacobian J(z) = d mu_x / d z, [D, d], and what is measured on it.
+
+`decode` maps one latent [d] to one array of any shape, flattened here to [D]. Batches are one
+visible `vmap`. ||J||_{1,1} is the sum of absolute entries and ||J||_F^2 the sum of squares: neither is
+an operator norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from vaejax.types import Array
+
+__all__ = [
+    "decoder_columns",
+    "decoder_jacobian",
+    "finite_difference_jacobian",
+    "jacobian_l1",
+    "jacobian_l2",
+    "spread_columns",
+]
+
+Decode = Callable[[Array], Array]
+
+
+def decoder_jacobian(decode: Decode, z: Array) -> Array:
+    """The dense Jacobian of every example, exact, by forward mode (d tangents an example).
+
+    Args:
+      decode: one latent [d] -> one array.
+      z: [B, d].
+
+    Returns:
+      J: [B, D, d].
+    """
+    chex.assert_rank(z, 2)
+
+    def flat(z_i: Array) -> Array:
+        return decode(z_i).ravel()
+
+    return jax.vmap(jax.jacfwd(flat))(z)
+
+
+def decoder_columns(decode: Decode, z: Array, columns: Array) -> Array:
+    """Chosen columns J_:j of every example, exact, one tangent each.
+
+    Args:
+      decode: one latent [d] -> one array.
+      z: [B, d].
+      columns: [B, m] integers in 0..d-1.
+
+    Returns:
+      [B, D, m].
+    """
+    chex.assert_rank([z, columns], [2, 2])
+    basis = jax.nn.one_hot(columns, z.shape[-1], dtype=z.dtype)  # [B, m, d]
+
+    def per_example(z_i: Array, basis_i: Array) -> Array:
+        column = jax.vmap(lambda v: jax.jvp(decode, (z_i,), (v,))[1].ravel(), out_axes=-1)
+        return column(basis_i)
+
+    return jax.vmap(per_example)(z, basis)
+
+
+def finite_difference_jacobian(decode: Decode, z: Array, eps: float = 1e-3) -> Array:
+    """The one-sided difference (g(z + eps e_j) - g(z)) / eps, as the code of Rhodes & Lee has it.
+
+    In float32 a value near 1 carries a rounding error of 6e-8, so an entry one of 6e-8 / eps; the
+    truncation error is O(eps).
+
+    Args:
+      decode: g, one latent [d] -> one array.
+      z: [B, d].
+      eps: the step, > 0.
+
+    Returns:
+      [B, D, d], approximate.
+
+    Source: the public code of Rhodes & Lee 2021, arXiv 2106.02923.
+    """
+    chex.assert_rank(z, 2)
+    steps = eps * jnp.eye(z.shape[-1], dtype=z.dtype)
+
+    def per_example(z_i: Array) -> Array:
+        base = decode(z_i).ravel()
+        moved = jax.vmap(lambda step: decode(z_i + step).ravel(), out_axes=-1)(steps)
+        return (moved - base[:, None]) / eps
+
+    return jax.vmap(per_example)(z)
+
+
+def spread_columns(offset: Array, index: Array, latents: int, columns: int) -> Array:
+    """m of the d columns for every example, spread evenly over the batch.
+
+    S_i = {offset + m i + k mod d : k = 0..m-1}. With `offset` uniform on 0..d-1 every column is in
+    S_i with probability m / d, so (d/m) sum_{j in S_i} f(J_:j) is an unbiased estimate of sum_j f(J_:j)
+    for each example; a batch covers all columns evenly, which lowers the variance of its mean.
+
+    Args:
+      offset: scalar integer, shared by the batch.
+      index: [B] the places i of the examples in the whole batch.
+      latents: d.
+      columns: m, 1..d.
+
+    Returns:
+      [B, m] integers in 0..d-1, distinct within an example.
+    """
+    return (offset + columns * index[:, None] + jnp.arange(columns)) % latents
+
+
+def jacobian_l1(jac: Array) -> Array:
+    """||J||_{1,1} = sum_ij |J_ij|.
+
+    Not invariant to a rotation of the latents: J = I_2 gives 2, rotated by 45 degrees 2 sqrt 2.
+
+    Args:
+      jac: [B, D, d].
+
+    Returns:
+      [B].
+
+    Source: Rhodes & Lee 2021, arXiv 2106.02923, eq. 2.
+    """
+    chex.assert_rank(jac, 3)
+    return jnp.sum(jnp.abs(jac), axis=(1, 2))
+
+
+def jacobian_l2(jac: Array) -> Array:
+    """||J||_F^2 = sum_ij J_ij^2, the squared Frobenius norm; invariant to rotations of the latents.
+
+    Args:
+      jac: [B, D, d].
+
+    Returns:
+      [B].
+    """
+    chex.assert_rank(jac, 3)
+    return jnp.sum(jnp.square(jac), axis=(1, 2))

@@ -1,0 +1,24 @@
+"""Figures: arrays in, a `matplotlib.figure.Figure` out.
+
+Nothing here touches pyplot or any global state: figures work without a display and are freed like
+any object. A label (a model's name) has one colour in every figure; see `model_colors`. Images are
+[..., H, W, C], grey (C = 1) or RGB (C = 3), and are shown pixel by pixel, without interpolation.
+"""
+
+from vaejax.plots.curves import score_comparison, training_curves
+from vaejax.plots.grids import image_grid, interpolations, reconstructions, samples, traversals
+from vaejax.plots.jacobian import jacobian_columns
+from vaejax.plots.style import model_colors, save
+
+__all__ = [
+    "image_grid",
+    "interpolations",
+    "jacobian_columns",
+    "model_colors",
+    "reconstructions",
+    "samples",
+    "save",
+    "score_comparison",
+    "training_curves",
+    "traversals",
+]

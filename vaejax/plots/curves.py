@@ -1,0 +1,238 @@
+"""Numbers over steps, and numbers of models side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
+from numpy.typing import ArrayLike
+
+from vaejax.plots.style import (
+    INK,
+    NORMAL,
+    SMALL,
+    check_count,
+    check_mapping,
+    model_colors,
+    new_figure,
+    plain_axes,
+    with_unit,
+)
+
+
+def _panels(n: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels of the given size in inches, `columns` in a row."""
+    across = min(columns, n)
+    down = math.ceil(n / across)
+    figure = new_figure(across * width, down * height + 0.4)
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in panels[n:]:
+        axes.remove()
+    for axes in panels[:n]:
+        plain_axes(axes)
+    return figure, list(panels[:n])
+
+
+def _smooth(curve: np.ndarray, window: int) -> np.ndarray:
+    """Centred moving average [n] -> [n]; at the ends over the part of the window that exists."""
+    ones, start = np.ones(window), (window - 1) // 2
+    total = np.convolve(curve, ones)[start : start + len(curve)]
+    return total / np.convolve(np.ones(len(curve)), ones)[start : start + len(curve)]
+
+
+def _check_curve(value: ArrayLike, name: str) -> np.ndarray:
+    """A curve as [seeds, n]."""
+    array = np.asarray(value, dtype=float)
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise ValueError(f"{name}: expected shape [n] or [seeds, n], not empty; got {array.shape}")
+    return np.atleast_2d(array)
+
+
+def _check_steps(steps: Mapping[str, ArrayLike] | None, label: str, n: int) -> np.ndarray:
+    """The step of each of a curve's n points, [n]."""
+    if steps is None:
+        return np.arange(n)
+    if label not in steps:
+        raise ValueError(f"steps: expected one array per label of curves, got none for {label!r}")
+    at = np.asarray(steps[label])
+    if at.shape != (n,):
+        raise ValueError(f"steps[{label!r}]: expected shape ({n},), as its curves have, got {at.shape}")
+    return at
+
+
+def training_curves(
+    curves: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    metrics: Sequence[str] | None = None,
+    steps: Mapping[str, ArrayLike] | None = None,
+    smooth: int = 1,
+    units: Mapping[str, str] | str = "nats",
+    yscale: str = "linear",
+    columns: int = 3,
+    colors: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Draw metrics over training steps: a panel per metric, a colour per label.
+
+    The raw curve of every seed is thin and light; the mean over seeds, smoothed, is bold. Points
+    that are not finite are gaps.
+
+    Args:
+      curves: {label: {metric: [n] or [seeds, n]}}; a label may lack some metrics.
+      metrics: which, in order; by default all, as they first appear.
+      steps: {label: [n]}, the step of each point; 0, 1, ... by default.
+      smooth: points in the centred moving average, shortened at the ends; 1 is none.
+      units: one unit for all metrics, or {metric: unit}; metrics it does not name have none.
+      yscale: "linear" or "log".
+      columns: panels in a row.
+      colors: {label: colour}; see `model_colors`.
+
+    Returns:
+      A Figure with one panel per metric and one legend.
+
+    Raises:
+      ValueError: no curves, a metric that no label has, or shapes that do not fit.
+    """
+    check_mapping(curves, "curves")
+    check_count(smooth, "smooth")
+    check_count(columns, "columns")
+    if yscale not in ("linear", "log"):
+        raise ValueError(f"yscale: expected 'linear' or 'log', got {yscale!r}")
+    known = list(dict.fromkeys(metric for per_metric in curves.values() for metric in per_metric))
+    names = known if metrics is None else list(metrics)
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ValueError(f"metrics: expected some of {known}, got {unknown or names}")
+    palette = model_colors(curves, colors)
+    figure, panels = _panels(len(names), columns, 3.3, 2.3)
+    for axes, metric in zip(panels, names, strict=True):
+        for label, per_metric in curves.items():
+            if metric in per_metric:
+                name = f"curves[{label!r}][{metric!r}]"
+                raw = _check_curve(per_metric[metric], name)
+                if yscale == "log" and (raw <= 0).any():
+                    raise ValueError(
+                        f"{name}: expected positive values for yscale 'log', got {np.nanmin(raw):.4g}"
+                    )
+                at = _check_steps(steps, label, raw.shape[1])
+                # The light lines of all labels lie below the bold ones of all labels.
+                axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=0.25, zorder=1.5)
+                axes.plot(at, _smooth(raw.mean(axis=0), smooth), color=palette[label], linewidth=1.5)
+        if yscale == "log":
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter())
+        axes.set_xlabel("step", fontsize=NORMAL, color=INK)
+        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.margins(x=0.02)
+    figure.align_ylabels(panels)
+    handles = [Line2D([], [], color=palette[label], linewidth=1.5, label=label) for label in curves]
+    _legend(figure, handles)
+    return figure
+
+
+def _legend(figure: Figure, handles: list[Line2D]) -> None:
+    """One legend for all panels, above them, in as many columns as the figure's width takes."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    across = int(figure.get_figwidth() / (0.6 + 0.075 * longest))
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=max(1, min(across, len(handles))),
+        frameon=False,
+        fontsize=NORMAL,
+        labelcolor=INK,
+    )
+
+
+def score_comparison(
+    scores: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    *,
+    references: Mapping[str, Mapping[str, float]] | None = None,
+    reference_label: str = "reported",
+    units: Mapping[str, str] | str = "",
+    columns: int = 3,
+    colors: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Compare models by scores: every seed a point, the mean and its 95 % interval beside them.
+
+    Args:
+      scores: {metric: {label: {"mean": m, "ci95": (low, high), "per_seed": [seeds]}}}; "ci95" is
+        None or NaN where one seed leaves it undefined.
+      references: {metric: {label: value}}, drawn as a dashed line across that label's place.
+      reference_label: what the legend calls them.
+      units: one unit for all metrics, or {metric: unit}; metrics it does not name have none.
+      columns: panels in a row.
+      colors: {label: colour}; see `model_colors`.
+
+    Returns:
+      A Figure with one panel per metric and one legend.
+
+    Raises:
+      ValueError: no scores, an entry without the three numbers, an interval that misses its mean,
+        or a reference for a metric or label that has no score.
+    """
+    check_mapping(scores, "scores")
+    check_count(columns, "columns")
+    references = references or {}
+    for metric, per_label in references.items():
+        missing = [label for label in per_label if label not in scores.get(metric, {})]
+        if missing:
+            raise ValueError(f"references[{metric!r}]: expected labels that have a score, got {missing}")
+    labels = list(dict.fromkeys(label for per_label in scores.values() for label in per_label))
+    palette = model_colors(labels, colors)
+    figure, panels = _panels(len(scores), columns, max(3.0, 0.6 + 0.5 * len(labels)), 2.8)
+    for axes, (metric, per_label) in zip(panels, scores.items(), strict=True):
+        for label, entry in per_label.items():
+            place, color = labels.index(label), palette[label]
+            _score(axes, place, entry, color, f"scores[{metric!r}][{label!r}]")
+            if label in references.get(metric, {}):
+                value = references[metric][label]
+                axes.hlines(value, place - 0.4, place + 0.4, color=INK, linestyle=(0, (3, 2)), linewidth=1.0)
+        slant = (
+            {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, labels)) > 6 else {}
+        )
+        axes.set_xticks(range(len(labels)), labels, fontsize=SMALL, color=INK, **slant)
+        axes.set_xlim(-0.6, len(labels) - 0.4)
+        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK)
+    grey: dict[str, Any] = {"color": "0.4", "linestyle": ""}
+    handles = [
+        Line2D([], [], marker="o", markersize=4, alpha=0.5, label="seed", **grey),
+        Line2D([], [], marker="D", markersize=5, label="mean, 95 % interval", **grey),
+    ]
+    if references:
+        handles.append(Line2D([], [], color=INK, linestyle=(0, (3, 2)), linewidth=1.0, label=reference_label))
+    _legend(figure, handles)
+    return figure
+
+
+def _score(axes: Axes, place: int, entry: Mapping[str, Any], color: Any, name: str) -> None:
+    """Seeds to the left of `place`, the mean and its interval to the right."""
+    missing = [field for field in ("mean", "ci95", "per_seed") if field not in entry]
+    if missing:
+        raise ValueError(f"{name}: expected mean, ci95 and per_seed, got none of {missing}")
+    seeds = np.asarray(entry["per_seed"], dtype=float)
+    if seeds.ndim != 1 or seeds.size == 0:
+        raise ValueError(f"{name}['per_seed']: expected shape [seeds], not empty; got {seeds.shape}")
+    mean = float(entry["mean"])
+    interval = np.asarray((np.nan, np.nan) if entry["ci95"] is None else entry["ci95"], dtype=float)
+    if interval.shape != (2,):
+        raise ValueError(f"{name}['ci95']: expected (low, high), got shape {interval.shape}")
+    low, high = interval
+    if not np.isnan(interval).any():
+        if not low <= mean <= high:
+            raise ValueError(
+                f"{name}['ci95']: expected low <= mean = {mean:.6g} <= high, got ({low:.6g}, {high:.6g})"
+            )
+        axes.vlines(place + 0.15, low, high, color=color, linewidth=1.8)
+    # Spread in the order given, not at random: the same report gives the same picture.
+    spread = np.linspace(-0.28, -0.06, seeds.size) if seeds.size > 1 else np.array([-0.17])
+    axes.plot(place + spread, seeds, "o", color=color, markersize=3.5, alpha=0.5, markeredgewidth=0)
+    axes.plot([place + 0.15], [mean], "D", color=color, markersize=5)

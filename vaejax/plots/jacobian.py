@@ -1,0 +1,135 @@
+"""The decoder's Jacobian as images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from vaejax.plots.cells import (
+    GAP,
+    Limits,
+    cell_inches,
+    check_same_image,
+    draw_image,
+    finish_panel,
+    finite_images,
+    places,
+    to_unit,
+)
+from vaejax.plots.style import INK, NORMAL, SMALL, check_mapping, new_figure
+
+# ColorBrewer's RdBu with a pure white centre and an odd number of colours, so that 0 is exactly white:
+# red raises a pixel, blue lowers it, white leaves it.
+CMAP = LinearSegmentedColormap.from_list(
+    "signed",
+    ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#ffffff"]
+    + ["#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"],
+    N=257,
+)
+
+
+def jacobian_columns(
+    columns: Mapping[str, ArrayLike],
+    *,
+    images: ArrayLike | None = None,
+    order_by_norm: bool = False,
+    limit: float | None = None,
+    limits: Limits = None,
+) -> Figure:
+    """Show the columns d mu_x / d z_j of every model's decoder at a few data points, as images.
+
+    A panel per model, stacked: a row per data point, the data point first, then j = 0..d-1. The
+    colours are symmetric about 0 and shared by a whole panel: they run from -limit to limit, where
+    limit is the panel's largest |d mu_x / d z_j|. RGB columns show 1/2 + J / (2 limit): grey is 0.
+
+    Rhodes & Lee 2021, arXiv 2106.02923, figure 2.
+
+    Args:
+      columns: {label: [rows, d, H, W, C]}; d may differ between models.
+      images: [rows, H, W, C], the data points.
+      order_by_norm: put the latents with the largest sum_i |d mu_x,i / d z_j| (mean over rows)
+        first, in each panel by itself; columns keep their index.
+      limit: one scale for all panels; entries beyond it saturate, and the colour bar shows that.
+      limits: of the data images, as in `image_grid`.
+
+    Returns:
+      A Figure with one panel per label, and a colour bar beside each where C is 1.
+
+    Raises:
+      ValueError: no label, unequal rows or image shapes, or `limit` not positive and finite.
+    """
+    check_mapping(columns, "columns")
+    blocks = {k: finite_images(v, f"columns[{k!r}]", "rows d H W C") for k, v in columns.items()}
+    data = None if images is None else to_unit(images, "images", "rows H W C", limits)
+    first = next(iter(blocks.values())) if data is None else data
+    for label, block in blocks.items():
+        check_same_image(first, block, f"columns[{label!r}]")
+        if len(block) != len(first):
+            raise ValueError(f"columns[{label!r}]: expected {len(first)} rows, got {len(block)}")
+    if limit is not None and not 0 < limit < np.inf:
+        raise ValueError(f"limit: expected positive and finite, got {limit}")
+    most, cell, height = max(b.shape[1] for b in blocks.values()), cell_inches(first.shape), first.shape[-3]
+    panel_height = len(first) * (height / first.shape[-2] + GAP) * cell + 0.5
+    figure = new_figure((most + 1.2) * (1 + GAP) * cell + 0.8, len(blocks) * panel_height, "compressed")
+    for axes, (label, block) in zip(
+        figure.subplots(len(blocks), squeeze=False)[:, 0], blocks.items(), strict=True
+    ):
+        norms = np.abs(block).sum(axis=(2, 3, 4)).mean(axis=0)
+        order = np.argsort(-norms, kind="stable") if order_by_norm else np.arange(len(norms))
+        _panel(figure, axes, label, block, data, order, limit)
+    return figure
+
+
+def _panel(
+    figure: Figure,
+    axes: Axes,
+    label: str,
+    block: np.ndarray,
+    data: np.ndarray | None,
+    order: np.ndarray,
+    limit: float | None,
+) -> None:
+    """One model: block [rows, d, H, W, C] with its latents in the given order."""
+    largest = np.abs(block).max()
+    # A decoder that ignores z has J = 0: any positive scale shows it.
+    scale = limit or largest or 1.0
+    height = block.shape[-3] / block.shape[-2]
+    tops, lefts = places(len(block), height), places(len(order), 1)
+    if data is not None:
+        lefts = lefts + 1 + 3 * GAP
+        for top, image in zip(tops, data, strict=True):
+            draw_image(axes, image, 0.0, top)
+    grey = block.shape[-1] == 1
+    shown = block if grey else np.clip(0.5 + block / (2 * scale), 0.0, 1.0)
+    artist = None
+    for top, row in zip(tops, shown, strict=True):
+        for left, j in zip(lefts, order, strict=True):
+            artist = draw_image(axes, row[j], left, top, cmap=CMAP, limits=(-scale, scale))
+    finish_panel(axes, lefts[-1] + 1, tops[-1] + height)
+    axes.set_title(label, fontsize=NORMAL + 1, color=INK, loc="left", pad=5)
+    names = [f"$z_{{{j}}}$" for j in order]
+    centres = lefts + 0.5
+    if data is not None:
+        names, centres = ["$x$", *names], np.concatenate([[0.5], centres])
+    axes.set_xticks(centres, names)
+    if grey and artist is not None:
+        bar = figure.colorbar(
+            artist,
+            ax=axes,
+            fraction=0.03,
+            pad=0.01,
+            aspect=25,
+            extend="both" if largest > scale else "neither",
+        )
+        bar.set_ticks([-scale, 0, scale], labels=[f"\N{MINUS SIGN}{scale:.2g}", "0", f"{scale:.2g}"])
+        bar.ax.set_title(r"$\partial \mu_x / \partial z_j$", fontsize=SMALL, color=INK, pad=5)
+        bar.ax.tick_params(labelsize=SMALL, length=2, labelcolor=INK)
+        bar.outline.set_visible(False)
+    elif not grey:
+        note = rf"$\partial \mu_x / \partial z_j$: grey 0, range $\pm${scale:.2g}"
+        axes.set_title(note, fontsize=SMALL, color=INK, loc="right", pad=5)

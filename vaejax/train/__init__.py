@@ -1,0 +1,8 @@
+"""Training: updates, the loop, checkpoints and logs."""
+
+from vaejax.train.checkpoint import Checkpoints
+from vaejax.train.log import read_metrics
+from vaejax.train.loop import Fit, fit
+from vaejax.train.updates import gradient_update, repeat, sequence
+
+__all__ = ["Checkpoints", "Fit", "fit", "gradient_update", "read_metrics", "repeat", "sequence"]

@@ -1,0 +1,177 @@
+"""Updates: pure ways to move a TrainState, and their combinators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vaejax.checks import check_positive_int
+from vaejax.keys import named_key
+from vaejax.types import Array, Batch, Model, Params, PyTree, TrainState, Update
+
+__all__ = ["gradient_update", "repeat", "sequence"]
+
+
+def gradient_update(
+    objective: Callable[..., tuple[Array, tuple[dict[str, Array], Any]]],
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    wrt: tuple[str, ...] | None = None,
+    microbatch: int | None = None,
+) -> Update:
+    """One optimiser step on the gradient of an objective.
+
+    Args:
+      objective: `objective(key, vae, batch, step) -> (loss, (metrics, variables))`, as `compose` makes it.
+      model: the recipe that binds parameters.
+      optimizer: an optax transformation; it sees the parameters of the groups it moves.
+      wrt: the parameter groups to differentiate and move; the others are constants. None: all.
+      microbatch: examples per slice; the gradient is accumulated over the slices of a batch, with the
+        draws and the result of the whole batch and the memory of a slice. None: no slicing.
+
+    Returns:
+      An Update; its metrics are the objective's and "grad_norm", the global norm of the gradient.
+
+    Raises:
+      TypeError, ValueError: for a microbatch that is not a positive int or meets a term that mixes
+        examples; when traced, for one that does not divide the batch, or a model with variables, and for
+        groups that the parameters do not have.
+    """
+    mixing = tuple(getattr(objective, "mixes_examples", ()))
+    if microbatch is not None:
+        check_positive_int(microbatch, "microbatch")
+        if mixing:
+            raise ValueError(f"microbatch: expected None, since these terms mix examples: {', '.join(mixing)}")
+    if isinstance(wrt, str):
+        raise TypeError(f"wrt: expected a tuple of group names, got the string {wrt!r}")
+    groups = None if wrt is None else tuple(wrt)
+
+    def init(params: Params) -> PyTree:
+        return optimizer.init(_select(params, groups))
+
+    def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
+        del take
+        moving = _select(state.params, groups)
+
+        def loss_fn(moving: Params, batch: Batch):
+            vae = model.bind({**state.params, **moving}, state.variables, train=True)
+            return objective(key, vae, batch, state.step)
+
+        gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        if microbatch is None:
+            (_, (metrics, variables)), grads = gradient_fn(moving, batch)
+            variables = state.variables if variables is None else variables
+        else:
+            if state.variables is not None:
+                raise ValueError("microbatch: expected None for a model with variables; its state needs the whole batch")
+            metrics, grads = _accumulate(gradient_fn, moving, batch, microbatch)
+            variables = None
+        updates, opt_state = optimizer.update(grads, state.opt_state, moving)
+        params = {**state.params, **optax.apply_updates(moving, updates)}
+        metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
+        return state._replace(params=params, variables=variables, opt_state=opt_state), metrics
+
+    return Update(init, apply, groups, mixing)
+
+
+def _select(params: Params, groups: tuple[str, ...] | None) -> dict[str, PyTree]:
+    """The groups of params that move."""
+    if groups is None:
+        return dict(params)
+    unknown = [g for g in groups if g not in params]
+    if unknown:
+        raise ValueError(f"wrt: expected groups among {sorted(params)}; got {unknown}")
+    return {g: params[g] for g in groups}
+
+
+def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> tuple[dict, PyTree]:
+    """Mean metrics and gradients over the slices of m examples: those of the whole batch."""
+    B = batch["x"].shape[0]
+    if B % m:
+        raise ValueError(f"microbatch: expected a divisor of the batch of {B} examples, got {m}")
+    batch = {"index": jnp.arange(B), **batch}  # a slice draws what its examples draw in the whole
+    slices = jax.tree.map(lambda a: a.reshape(B // m, m, *a.shape[1:]), batch)
+
+    def result(batch: Batch) -> PyTree:
+        (_, (metrics, _)), grads = gradient_fn(moving, batch)
+        return metrics, grads
+
+    def body(total: PyTree, batch: Batch) -> tuple[PyTree, None]:
+        return jax.tree.map(jnp.add, total, result(batch)), None
+
+    shapes = jax.eval_shape(result, jax.tree.map(lambda a: a[0], slices))
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    total, _ = jax.lax.scan(body, zeros, slices)
+    return jax.tree.map(lambda a: a * (m / B), total)
+
+
+def sequence(**updates: Update) -> Update:
+    """Apply named updates one after the other, each on the same batch with a key of its own.
+
+    Args:
+      **updates: name=update; each names the groups it moves, and no two the same one.
+
+    Returns:
+      An Update whose optimiser states are a dict by name and whose metrics are "<name>/<metric>".
+
+    Raises:
+      ValueError: if there is none, one names no groups, or two move the same group.
+    """
+    if not updates:
+        raise ValueError("updates: expected at least one, as name=update; got none")
+    owner: dict[str, str] = {}
+    for name, update in updates.items():
+        if update.groups is None:
+            raise ValueError(f"update {name!r}: expected named groups (wrt=...), got None, which means all")
+        for group in update.groups:
+            if group in owner:
+                raise ValueError(f"update {name!r}: group {group!r} is already moved by {owner[group]!r}")
+            owner[group] = name
+
+    def init(params: Params) -> PyTree:
+        return {name: update.init(params) for name, update in updates.items()}
+
+    def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
+        metrics, opt_states = {}, dict(state.opt_state)
+        for name, update in updates.items():
+            inner = state._replace(opt_state=opt_states[name])
+            state, result = update.apply(inner, named_key(key, name), batch, take)
+            opt_states[name] = state.opt_state
+            metrics.update({f"{name}/{metric}": value for metric, value in result.items()})
+        return state._replace(opt_state=opt_states), metrics
+
+    mixing = tuple(term for update in updates.values() for term in update.mixes_examples)
+    return Update(init, apply, tuple(owner), mixing)
+
+
+def repeat(update: Update, times: int) -> Update:
+    """Apply an update `times` times in a step: first on the step's batch, then on fresh ones.
+
+    Args:
+      update: the update to repeat.
+      times: how often, >= 1; each application has a key of its own.
+
+    Returns:
+      An Update with the metrics of the last application.
+
+    Raises:
+      TypeError, ValueError: if times is not an int of at least 1.
+    """
+    check_positive_int(times, "times")
+
+    def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
+        state, metrics = update.apply(state, named_key(key, "first"), batch, take)
+
+        def body(carry: tuple, i: Array) -> tuple[tuple, None]:
+            key_i = jax.random.fold_in(named_key(key, "again"), i)
+            fresh = take(named_key(key_i, "take"))
+            return update.apply(carry[0], key_i, fresh, take), None
+
+        (state, metrics), _ = jax.lax.scan(body, (state, metrics), jnp.arange(times - 1))
+        return state, metrics
+
+    return update._replace(apply=apply)

@@ -1,0 +1,119 @@
+"""The records that vaejax is made of: plain containers, no logic.
+
+Axes: B examples, D data, d latents, K samples, L levels. Units: nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array
+PyTree = Any
+Distribution = Any  # a distrax distribution: a pytree whose log_prob sums event dims, in nats
+Batch = Mapping[str, Any]  # {"x": [B, ...], "c"?, "y"?, "index"?: place in the whole batch, [B]}
+Params = Mapping[str, PyTree]  # named groups: "encoder", "decoder", ...
+Metrics = Mapping[str, Any]
+
+# Data of which supports a likelihood of the given support may score. Binary data under a density
+# on (0, 1) is not among them: its likelihood is unbounded.
+SUPPORTS: Mapping[str, tuple[str, ...]] = {
+    "binary": ("binary",),
+    "unit_interval": ("unit_interval",),
+    "bytes": ("bytes",),
+    "real": ("real", "unit_interval", "binary"),
+}
+
+
+class Draw(NamedTuple):
+    """One latent draw per example of a batch, and the log-densities that go with it.
+
+    Every array leads with [B]. In a hierarchy `z`, `log_q`, `log_p`, `q` and `p` are tuples of
+    levels, the top level first.
+    """
+
+    z: PyTree  # what the decoder eats
+    log_q: PyTree  # log q(z|x), [B] per level
+    log_p: PyTree  # log p(z) along the same path, [B] per level
+    q: PyTree  # posterior distribution(s)
+    p: PyTree  # prior distribution(s)
+    batch: Batch
+    px: Distribution = None  # p(x|z); None until the draw is scored
+    log_px: Array | None = None  # log p(x|z), [B]; None until the draw is scored
+    variables: PyTree = None  # new state that no gradient moves; None when stateless
+    extra: Mapping[str, Any] | None = None  # documented by the builder that fills it
+
+
+class VAE(NamedTuple):
+    """A model with its parameters bound: pure functions, each a `jax.tree_util.Partial`."""
+
+    encode: Callable[..., Draw]  # (key, batch) -> Draw without its likelihood part
+    decode: Callable[..., Distribution]  # (z, c=None) -> p(x|z, c); takes one z or a batch
+    sample_prior: Callable[..., PyTree]  # (key, n, c=None) -> z
+    heads: Mapping[str, Callable[..., Any]]  # auxiliary networks
+
+
+class Model(NamedTuple):
+    """The recipe of a VAE.
+
+    `init(key, batch) -> (params, variables)`; `bind(params, variables=None, *, train=False) -> VAE`.
+    `support` names the values that the likelihood scores (a key of `SUPPORTS`); `spec` is plain
+    data from which `vaejax.models.from_spec` builds the model again.
+    """
+
+    init: Callable[..., tuple[dict[str, PyTree], PyTree]]
+    bind: Callable[..., VAE]
+    support: str
+    spec: Mapping[str, Any]
+
+
+class TrainState(NamedTuple):
+    """All that a training run carries from step to step."""
+
+    params: dict[str, PyTree]
+    variables: PyTree
+    opt_state: PyTree
+    step: Array  # int32 scalar: steps done
+
+
+class Update(NamedTuple):
+    """A way to move a TrainState.
+
+    `init(params) -> opt_state`; `apply(state, key, batch, take) -> (state, metrics)`, pure, where
+    `take(key) -> batch` draws a further batch. `groups` names the parameter groups it moves, None
+    for all of them. `mixes_examples` names the terms that couple the examples of a batch.
+    """
+
+    init: Callable[[Params], PyTree]
+    apply: Callable[..., tuple[TrainState, dict[str, Any]]]
+    groups: tuple[str, ...] | None = None
+    mixes_examples: tuple[str, ...] = ()
+
+
+def identity_transform(key: Array, batch: Batch) -> Batch:
+    """Return the batch as it is."""
+    del key
+    return batch
+
+
+@dataclass(frozen=True)
+class Split:
+    """Arrays of one split of a data set, on the host.
+
+    `arrays`: {"x": [N, ...], "c"?: [N, ...], "y"?: [N, ...]}, uint8, integer or float.
+    `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real".
+    `transform(key, batch) -> batch`: pure, runs first in the step and in evaluation.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    support: str
+    transform: Callable[[Array, Batch], Batch] = identity_transform
+
+    @property
+    def size(self) -> int:
+        """N, the number of examples."""
+        return len(self.arrays["x"])
