@@ -1,0 +1,28 @@
+"""vaejax: variational autoencoders as pure functions in JAX."""
+
+from vaejax import data, distributions, evaluation, models, nets, objectives, ops, plots, runs, train
+from vaejax.objectives import compose, log_weight, sample, scaled
+from vaejax.types import VAE, Draw, Model, Split, TrainState, Update
+
+__all__ = [
+    "VAE",
+    "Draw",
+    "Model",
+    "Split",
+    "TrainState",
+    "Update",
+    "compose",
+    "data",
+    "distributions",
+    "evaluation",
+    "log_weight",
+    "models",
+    "nets",
+    "objectives",
+    "ops",
+    "plots",
+    "runs",
+    "sample",
+    "scaled",
+    "train",
+]

@@ -61,13 +61,13 @@ def from_arrays(
     check_choice(support, tuple(SUPPORTS), "support")
     if transform is not None and not callable(transform):
         raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
-    held_out = isinstance(validation, np.ndarray)
-    x = {"train": train, "test": test} | ({"validation": validation} if held_out else {})
+    given = isinstance(validation, np.ndarray)
+    x = {"train": train, "test": test} | ({"validation": validation} if given else {})
     for name, array in x.items():
         _check_events(array, name, train)
     y = _named_labels(labels, x)
 
-    if not held_out:
+    if not given:
         cut = len(train) - _held_out(validation, len(train))
         x |= {"train": train[:cut], "validation": train[cut:]}
         if y is not None:
@@ -107,9 +107,11 @@ def _named_labels(
     """Return {split: labels} for the splits of x, checked against them and each other."""
     if labels is None:
         return None
-    if not isinstance(labels, tuple | list) or len(labels) != len(x):
-        what = f"{len(labels)} of them" if isinstance(labels, tuple | list) else type(labels).__name__
-        raise ValueError(f"labels: expected a tuple of arrays ({', '.join(x)}), got {what}")
+    expected = f"labels: expected a tuple of arrays ({', '.join(x)})"
+    if not isinstance(labels, tuple | list):
+        raise TypeError(f"{expected}, got {type(labels).__name__}")
+    if len(labels) != len(x):
+        raise ValueError(f"{expected}, got {len(labels)} of them")
     y = dict(zip(x, labels, strict=True))
     for name, array in y.items():
         where = f"labels of {name}"
@@ -123,7 +125,7 @@ def _named_labels(
             raise ValueError(f"{where}: expected {len(x[name])} of them, got shape {list(array.shape)}")
         if array.shape[1:] != y["train"].shape[1:]:
             raise ValueError(
-                f"{where}: expected shape [N, ...] like train's {list(y['train'].shape)}, got {list(array.shape)}"
+                f"{where}: expected [N, ...] like train's {list(y['train'].shape)}, got {list(array.shape)}"
             )
     return y
 
@@ -132,7 +134,8 @@ def _held_out(validation: float, size: int) -> int:
     """Return how many of `size` training examples the fraction holds out."""
     if isinstance(validation, bool) or not isinstance(validation, float):
         raise TypeError(
-            f"validation: expected a numpy array or a fraction, got {type(validation).__name__} ({validation!r})"
+            f"validation: expected a numpy array or a fraction, "
+            f"got {type(validation).__name__} ({validation!r})"
         )
     if not 0 < validation < 1:
         raise ValueError(f"validation: expected a fraction in (0, 1), got {validation}")

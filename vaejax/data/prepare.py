@@ -16,6 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -115,7 +116,7 @@ def _write(recipe: Recipe, folder: Path) -> None:
     class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         name = recipe.name
         VERSION = tfds.core.Version(recipe.version)
-        BUILDER_CONFIGS = [config]
+        BUILDER_CONFIGS: ClassVar = [config]
 
         def _info(self):
             features = {
@@ -148,7 +149,8 @@ def _read(recipe: Recipe, directory: Path, split: str) -> dict[str, np.ndarray]:
     """Read one split from TFDS's files, in order."""
     import tensorflow_datasets as tfds
 
-    source = tfds.builder_from_directory(directory).as_data_source(split=split)
+    builder: Any = tfds.builder_from_directory(directory)  # its decorators hide the signatures
+    source = builder.as_data_source(split)
     arrays = {name: np.empty((len(source), *shape), np.uint8) for name, shape in recipe.features.items()}
     for first in range(0, len(source), _READ_CHUNK):
         rows = range(first, min(first + _READ_CHUNK, len(source)))

@@ -126,7 +126,7 @@ def three_dots(
     Raises:
         TypeError, ValueError: arguments of another type or range.
 
-    The reference (Rhodes & Lee 2021, arXiv 2102.05496; simplified from Zhao et al. 2018, arXiv
+    The reference (Rhodes & Lee 2021, arXiv 2106.02923; simplified from Zhao et al. 2018, arXiv
     1811.03259) draws polygonal discs with OpenCV; this mask matches it within 0.08 on rim pixels.
     """
     check_geometry(side, radius)

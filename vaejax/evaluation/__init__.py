@@ -5,6 +5,7 @@ from vaejax.evaluation.disentanglement import Score, mig, mig_from, modularity, 
 from vaejax.evaluation.elbo import elbo_parts, representation
 from vaejax.evaluation.information import discretise, entropy, mutual_information
 from vaejax.evaluation.local import LocalScores, local_clusters, local_scores, represent_factors, score_local
+from vaejax.evaluation.views import interpolate, jacobian_images, prior_samples, reconstruct, traverse
 
 __all__ = [
     "LocalScores",
@@ -13,6 +14,8 @@ __all__ = [
     "discretise",
     "elbo_parts",
     "entropy",
+    "interpolate",
+    "jacobian_images",
     "local_clusters",
     "local_scores",
     "mig",
@@ -20,7 +23,10 @@ __all__ = [
     "modularity",
     "modularity_from",
     "mutual_information",
+    "prior_samples",
+    "reconstruct",
     "represent_factors",
     "representation",
     "score_local",
+    "traverse",
 ]

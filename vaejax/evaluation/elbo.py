@@ -66,10 +66,11 @@ def elbo_parts(
     check_positive_int(batch_size, "batch_size")
     if split.size < 2:
         raise ValueError(f"split: expected at least two examples, got {split.size}")
-    shapes = jax.eval_shape(
-        lambda key, vae, batch: _draw(split.transform, key, vae, batch), key, vae, _batch(split, 0, batch_size)
+    px = jax.eval_shape(  # traced, not compiled
+        lambda key, vae, batch: _draw(split.transform, key, vae, batch).px,
+        *(key, vae, _batch(split, 0, batch_size)),
     )
-    _check_likelihood(shapes.px, split)
+    _check_likelihood(px, split)
 
     collected: list[dict[str, np.ndarray]] = []
     for i in progress(range(-(-split.size // batch_size))):
@@ -77,7 +78,7 @@ def elbo_parts(
         collected.append(jax.tree.map(np.asarray, out))
     # one row per example, in float64 from here
     per_example = {k: np.concatenate([part[k] for part in collected])[: split.size] for k in collected[0]}
-    return _summarise(per_example, _is_analytic(shapes), aggregate)
+    return _summarise(per_example, aggregate)
 
 
 def representation(vae: VAE) -> Callable[[Any], Array]:
@@ -108,10 +109,13 @@ def _draw(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batc
 def _parts(
     transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch
 ) -> dict[str, Array]:
-    """What is kept of every example, each [B, ...]."""
+    """What is kept of every example, each [B, ...]; the names say what kind q and p are of."""
     draw = _draw(transform, key, vae, batch)
-    parts = {"reconstruction": reconstruction(key, vae, draw), "kl": kl(key, vae, draw)}
-    if not isinstance(draw.q, tuple) and has_closed_form(draw.q, draw.p):
+    form = "kl" if _is_analytic(draw.q, draw.p) else "kl_sampled"
+    parts = {"reconstruction": reconstruction(key, vae, draw), form: kl(key, vae, draw)}
+    if isinstance(draw.q, tuple):
+        return parts
+    if has_closed_form(draw.q, draw.p):
         parts["kl_per_dimension"] = kl_per_dimension(draw.q, draw.p)
     if _is_diagonal_gaussian(draw.q):
         parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev(), "z": draw.z, "log_q": draw.log_q}
@@ -124,9 +128,10 @@ _jitted_parts = jax.jit(_parts, static_argnums=0)
 _jitted_aggregate = jax.jit(aggregate_log_density)
 
 
-def _summarise(per_example: dict[str, np.ndarray], analytic: bool, aggregate: bool) -> dict[str, Any]:
+def _summarise(per_example: dict[str, np.ndarray], aggregate: bool) -> dict[str, Any]:
     rec = per_example["reconstruction"].astype(np.float64)
-    rate = per_example["kl"].astype(np.float64)
+    analytic = "kl" in per_example
+    rate = per_example["kl" if analytic else "kl_sampled"].astype(np.float64)
     n = len(rec)
     result: dict[str, Any] = {"n": n, "kl_is_analytic": analytic}
     for name, values in (("reconstruction", rec), ("kl", rate), ("neg_elbo", rec + rate)):
@@ -155,17 +160,16 @@ def _batch(split: Split, i: int, batch_size: int) -> dict[str, Any]:
 def _check_likelihood(px: Distribution, split: Split) -> None:
     support = getattr(px, "support", None)
     if not isinstance(support, str):
-        raise TypeError(f"likelihood: expected p(x|z) with a `support`, as vaejax.distributions has; got {px.name}")
+        raise TypeError(f"likelihood: expected p(x|z) with a `support`, got {type(px).__name__}")
     check_support(support, split.support)
 
 
-def _is_analytic(draw: Draw) -> bool:
-    if isinstance(draw.q, tuple):
-        return all(map(has_closed_form, draw.q, draw.p))
-    return has_closed_form(draw.q, draw.p)
+def _is_analytic(q: Any, p: Any) -> bool:
+    """Whether every level has a closed-form KL."""
+    return all(map(has_closed_form, q, p)) if isinstance(q, tuple) else has_closed_form(q, p)
 
 
-def _is_diagonal_gaussian(q: Distribution) -> bool:
+def _is_diagonal_gaussian(q: Any) -> bool:
     """Whether q stands in the KL table beside a diagonal Gaussian: only another one does."""
     unit = diagonal_gaussian(jnp.zeros(1), jnp.ones(1))
-    return not isinstance(q, tuple) and has_closed_form(q, unit)
+    return has_closed_form(q, unit)

@@ -78,7 +78,9 @@ def mutual_information(codes_binned: np.ndarray, factors: np.ndarray) -> np.ndar
 def check_same_length(codes: np.ndarray, factors: np.ndarray, name: str) -> None:
     """Raise ValueError unless the codes and the factors have as many rows."""
     if len(codes) != len(factors):
-        raise ValueError(f"{name}: expected a row for each of the {len(factors)} rows of factors, got {len(codes)}")
+        raise ValueError(
+            f"{name}: expected a row for each of the {len(factors)} rows of factors, got {len(codes)}"
+        )
 
 
 def _information_of(code: np.ndarray, value: np.ndarray) -> float:

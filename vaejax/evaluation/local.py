@@ -19,13 +19,13 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.disentanglement import Score, mig_from, modularity_from
+from vaejax.evaluation.elbo import ACTIVE_VARIANCE
 from vaejax.evaluation.information import discretise, entropy, mutual_information
 from vaejax.keys import check_key
 from vaejax.types import Array
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
-ACTIVE_VARIANCE = 0.01  # Burda et al. 2015 (1509.00519): a unit is active above this variance of its mean
 MIN_VALUES = 10  # Rhodes & Lee: a factor with fewer values has no neighbourhood
 
 
@@ -159,16 +159,15 @@ def score_local(
       TypeError, ValueError: ranks or lengths differ, factors are not integers, codes are not finite.
     """
     codes = _check_clustered(codes, factors)
-    if active is None:
-        active = codes.reshape(-1, codes.shape[-1]).var(axis=0, ddof=1) > ACTIVE_VARIANCE
-    elif np.shape(active) != codes.shape[-1:] or np.asarray(active).dtype != bool:
+    kept = _active_codes(codes) if active is None else np.asarray(active)
+    if kept.shape != codes.shape[-1:] or kept.dtype != bool:
         raise ValueError(f"active: expected {codes.shape[-1]} booleans, got {active!r}")
     rows: list[dict[str, float]] = []
     degenerate = True
     for z, v in zip(codes, factors, strict=True):
         information, H = mutual_information(discretise(z, bins), v), entropy(v)
         gap, modular = _pair(information, H)
-        active_gap, active_modular = _pair(information[active], H)
+        active_gap, active_modular = _pair(information[kept], H)
         rows.append(
             {
                 "mig": gap.value,
@@ -180,7 +179,7 @@ def score_local(
         )
         degenerate = degenerate and gap.degenerate
     per_cluster = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return _summarise(per_cluster, int(np.sum(active)), degenerate)
+    return _summarise(per_cluster, int(kept.sum()), degenerate)
 
 
 def local_scores(
@@ -225,6 +224,11 @@ def local_scores(
     return score_local(codes, factors, bins=bins)
 
 
+def _active_codes(codes: np.ndarray) -> np.ndarray:
+    """Which codes vary over all clusters taken together, [d] booleans."""
+    return codes.reshape(-1, codes.shape[-1]).var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
+
+
 def _pair(information: np.ndarray, H: np.ndarray) -> tuple[Score, Score]:
     return mig_from(information, H), modularity_from(information[:, H > 0])
 
@@ -238,7 +242,9 @@ def _ceiling(H: np.ndarray, bins: int) -> float:
 def _summarise(per_cluster: dict[str, np.ndarray], n_active: int, degenerate: bool) -> LocalScores:
     mean = {name: float(values.mean()) for name, values in per_cluster.items()}
     n = len(per_cluster["mig"])
-    se = {name: float(v.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan") for name, v in per_cluster.items()}
+    se = {
+        name: float(v.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan") for name, v in per_cluster.items()
+    }
     return LocalScores(
         mig=mean["mig"],
         mig_se=se["mig"],

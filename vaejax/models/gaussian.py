@@ -69,7 +69,9 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
 
     def decode(params: PyTree, z: Array, c: Array | None = None) -> Distribution:
         if c is not None:
-            raise ValueError("c: expected None, this model has no condition; got an array (leave c out of the batch)")
+            raise ValueError(
+                "c: expected None, this model has no condition; got an array (leave c out of the batch)"
+            )
         if z.shape[-1:] != (latents,):
             raise ValueError(f"z: expected [..., {latents}], got {z.shape}")
         parameters = decoder.apply({"params": params}, z)
@@ -106,5 +108,7 @@ def _init(encoder: nn.Module, decoder: nn.Module, latents: int, key: Array, batc
         )
     output, decoder_variables = decoder.init_with_output(named_key(key, "decoder"), jnp.zeros((1, latents)))
     if output.shape[0] != 1 or output.shape[1:] != x.shape[1:]:
-        raise ValueError(f"decoder: expected an output of shape {x.shape} for one example, got {output.shape}")
+        raise ValueError(
+            f"decoder: expected an output of shape {x.shape} for one example, got {output.shape}"
+        )
     return {"encoder": encoder_variables["params"], "decoder": decoder_variables["params"]}, None

@@ -93,7 +93,9 @@ def _one_latent_array(draw: Draw) -> Array:
     return draw.z
 
 
-def _on_decoder(op: Callable[..., Array], vae: VAE, draw: Draw, of: Callable, z: Array, *args: Array) -> Array:
+def _on_decoder(
+    op: Callable[..., Array], vae: VAE, draw: Draw, of: Callable, z: Array, *args: Array
+) -> Array:
     """Apply `op(decode, z, *args)` of ops.jacobian with decode the statistic `of` p(x|z, c), [B, ...]."""
 
     def per_example(z_i: Array, c_i: Array | None, *args_i: Array) -> Array:

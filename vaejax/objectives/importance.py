@@ -12,7 +12,7 @@ from vaejax.types import VAE, Array, Draw
 __all__ = ["iwae"]
 
 
-def iwae(K: int):  # noqa: N803 - K is the field's letter
+def iwae(K: int):
     """The negative importance-weighted bound, with K samples of its own per example.
 
     -L_K = -log (1/K) sum_k p(x, z_k) / q(z_k|x). The value is the bound itself, vectorised over K by

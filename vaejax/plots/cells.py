@@ -1,4 +1,4 @@
-"""Images as cells of a panel: one Axes holds a whole grid, row names are its y ticks, column names its x ticks.
+"""Images as cells of a panel: one Axes holds a whole grid, its ticks name rows (y) and columns (x).
 
 Lengths inside a panel are in widths of an image, so an image is 1 wide and H / W high.
 """
@@ -52,8 +52,8 @@ def to_unit(value: ArrayLike, name: str, axes: str, limits: Limits) -> np.ndarra
         low, high = (0.0, 255.0) if array.dtype == np.uint8 else (0.0, 1.0)
         if array.min() < low or array.max() > high:
             raise ValueError(
-                f"{name}: expected values in [0, 1] (uint8: 0..255), got [{array.min():.4g}, {array.max():.4g}]; "
-                "pass limits=(black, white) to say how to show them"
+                f"{name}: expected values in [0, 1] (uint8: 0..255), "
+                f"got [{array.min():.4g}, {array.max():.4g}]; pass limits=(black, white) to show them"
             )
     else:
         low, high = limits
@@ -104,7 +104,10 @@ def draw_image(
 
 
 def finish_panel(axes: Axes, right: float, bottom: float, *, title: str | None = None) -> None:
-    """Set the panel's extent (from the origin, with room for the frames) and strip it of everything else."""
+    """Set the panel's extent, from the origin and with room for the frames; strip it of everything else.
+
+    Panels of one figure get the same extent, so that all its images have one size.
+    """
     edge = GAP / 2
     axes.set_xlim(-edge, right + edge)
     axes.set_ylim(bottom + edge, -edge)
@@ -112,6 +115,5 @@ def finish_panel(axes: Axes, right: float, bottom: float, *, title: str | None =
     axes.set_yticks([])
     axes.tick_params(length=0, pad=2, labelsize=NORMAL, labelcolor=INK)
     axes.spines[:].set_visible(False)
-    axes.set_anchor("NW")  # panels of unequal size line up
     if title is not None:
         axes.set_title(title, fontsize=LARGE, color=INK, pad=5)

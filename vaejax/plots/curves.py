@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
+from vaejax.checks import check_positive_int
 from vaejax.plots.style import (
     INK,
     NORMAL,
     SMALL,
-    check_count,
     check_mapping,
     model_colors,
     new_figure,
@@ -99,8 +99,8 @@ def training_curves(
       ValueError: no curves, a metric that no label has, or shapes that do not fit.
     """
     check_mapping(curves, "curves")
-    check_count(smooth, "smooth")
-    check_count(columns, "columns")
+    check_positive_int(smooth, "smooth")
+    check_positive_int(columns, "columns")
     if yscale not in ("linear", "log"):
         raise ValueError(f"yscale: expected 'linear' or 'log', got {yscale!r}")
     known = list(dict.fromkeys(metric for per_metric in curves.values() for metric in per_metric))
@@ -116,9 +116,7 @@ def training_curves(
                 name = f"curves[{label!r}][{metric!r}]"
                 raw = _check_curve(per_metric[metric], name)
                 if yscale == "log" and (raw <= 0).any():
-                    raise ValueError(
-                        f"{name}: expected positive values for yscale 'log', got {np.nanmin(raw):.4g}"
-                    )
+                    raise ValueError(f"{name}: expected values > 0 on a log scale, got {np.nanmin(raw):.4g}")
                 at = _check_steps(steps, label, raw.shape[1])
                 # The light lines of all labels lie below the bold ones of all labels.
                 axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=0.25, zorder=1.5)
@@ -165,7 +163,7 @@ def score_comparison(
 
     Args:
       scores: {metric: {label: {"mean": m, "ci95": (low, high), "per_seed": [seeds]}}}; "ci95" is
-        None or NaN where one seed leaves it undefined.
+        None, (None, None) or NaN where one seed leaves it undefined.
       references: {metric: {label: value}}, drawn as a dashed line across that label's place.
       reference_label: what the legend calls them.
       units: one unit for all metrics, or {metric: unit}; metrics it does not name have none.
@@ -180,7 +178,7 @@ def score_comparison(
         or a reference for a metric or label that has no score.
     """
     check_mapping(scores, "scores")
-    check_count(columns, "columns")
+    check_positive_int(columns, "columns")
     references = references or {}
     for metric, per_label in references.items():
         missing = [label for label in per_label if label not in scores.get(metric, {})]
@@ -188,6 +186,8 @@ def score_comparison(
             raise ValueError(f"references[{metric!r}]: expected labels that have a score, got {missing}")
     labels = list(dict.fromkeys(label for per_label in scores.values() for label in per_label))
     palette = model_colors(labels, colors)
+    long = max(map(len, labels)) > 6
+    slant: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if long else {}
     figure, panels = _panels(len(scores), columns, max(3.0, 0.6 + 0.5 * len(labels)), 2.8)
     for axes, (metric, per_label) in zip(panels, scores.items(), strict=True):
         for label, entry in per_label.items():
@@ -196,9 +196,6 @@ def score_comparison(
             if label in references.get(metric, {}):
                 value = references[metric][label]
                 axes.hlines(value, place - 0.4, place + 0.4, color=INK, linestyle=(0, (3, 2)), linewidth=1.0)
-        slant = (
-            {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, labels)) > 6 else {}
-        )
         axes.set_xticks(range(len(labels)), labels, fontsize=SMALL, color=INK, **slant)
         axes.set_xlim(-0.6, len(labels) - 0.4)
         axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK)
@@ -217,7 +214,7 @@ def _score(axes: Axes, place: int, entry: Mapping[str, Any], color: Any, name: s
     """Seeds to the left of `place`, the mean and its interval to the right."""
     missing = [field for field in ("mean", "ci95", "per_seed") if field not in entry]
     if missing:
-        raise ValueError(f"{name}: expected mean, ci95 and per_seed, got none of {missing}")
+        raise ValueError(f"{name}: expected mean, ci95 and per_seed, got no {', '.join(missing)}")
     seeds = np.asarray(entry["per_seed"], dtype=float)
     if seeds.ndim != 1 or seeds.size == 0:
         raise ValueError(f"{name}['per_seed']: expected shape [seeds], not empty; got {seeds.shape}")

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from vaejax.checks import check_positive_int
 from vaejax.plots.cells import (
     GAP,
     Limits,
@@ -21,12 +22,14 @@ from vaejax.plots.cells import (
     places,
     to_unit,
 )
-from vaejax.plots.style import INK, NORMAL, SMALL, check_count, check_mapping, new_figure
+from vaejax.plots.style import INK, NORMAL, SMALL, check_mapping, new_figure
 
 
-def _fill(axes: Axes, images: np.ndarray, columns: int, title: str | None = None, lift: float = 0.0) -> None:
-    """Lay images [n, H, W, C] out row by row, `lift` of free room above each row."""
-    rows, height = math.ceil(len(images) / columns), images.shape[1] / images.shape[2]
+def _fill(
+    axes: Axes, images: np.ndarray, rows: int, columns: int, title: str | None = None, lift: float = 0.0
+) -> None:
+    """Lay images [n, H, W, C] out in a panel of rows x columns, `lift` of free room above each row."""
+    height = images.shape[1] / images.shape[2]
     lefts, tops = places(columns, 1), places(rows, height + lift) + lift
     for i, image in enumerate(images):
         draw_image(axes, image, lefts[i % columns], tops[i // columns])
@@ -74,8 +77,8 @@ def image_grid(
       images: [n, H, W, C], C of 1 (grey) or 3 (RGB).
       columns: images in a row; the last row may be shorter.
       titles: n short texts, written above the images.
-      limits: (black, white); by default (0, 255) for uint8, else (0, 1). Values beyond limits that
-        are given saturate; values beyond the default ones are an error.
+      limits: (black, white); by default (0, 255) for uint8 (so 0/1 images kept as uint8 need (0, 1)),
+        else (0, 1). Values beyond limits that are given saturate; beyond the default ones they raise.
 
     Returns:
       A Figure of one panel.
@@ -84,20 +87,18 @@ def image_grid(
       ValueError: images of another shape or outside the default limits, `columns` below 1, or a
         number of titles other than n.
     """
-    check_count(columns, "columns")
+    check_positive_int(columns, "columns")
     shown = to_unit(images, "images", "n H W C", limits)
     if titles is not None and len(titles) != len(shown):
         raise ValueError(f"titles: expected {len(shown)}, one per image, got {len(titles)}")
     columns = min(columns, len(shown))
     height, cell = shown.shape[1] / shown.shape[2], cell_inches(shown.shape)
     lift = 0.0 if titles is None else 0.16 / cell  # room for one line of text
-    figure = new_figure(
-        columns * (1 + GAP) * cell + 0.1,
-        math.ceil(len(shown) / columns) * (height + GAP + lift) * cell + 0.1,
-        "compressed",
-    )
+    rows = math.ceil(len(shown) / columns)
+    width, depth = columns * (1 + GAP) * cell + 0.1, rows * (height + GAP + lift) * cell + 0.1
+    figure = new_figure(width, depth, "compressed")
     axes = figure.subplots()
-    _fill(axes, shown, columns, lift=lift)
+    _fill(axes, shown, rows, columns, lift=lift)
     for i, text in enumerate(titles or ()):
         left, top = (1 + GAP) * (i % columns), lift + (height + lift + GAP) * (i // columns)
         axes.text(left + 0.5, top - 0.03, text, ha="center", va="bottom", fontsize=SMALL, color=INK)
@@ -151,7 +152,7 @@ def samples(samples: Mapping[str, ArrayLike], *, columns: int = 8, limits: Limit
       ValueError: no model, images of another shape, or `columns` below 1.
     """
     check_mapping(samples, "samples")
-    check_count(columns, "columns")
+    check_positive_int(columns, "columns")
     shown = {k: to_unit(v, f"samples[{k!r}]", "n H W C", limits) for k, v in samples.items()}
     first = next(iter(shown.values()))
     for label, images in shown.items():
@@ -167,7 +168,7 @@ def samples(samples: Mapping[str, ArrayLike], *, columns: int = 8, limits: Limit
     )
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes, (label, images) in zip(panels, shown.items(), strict=False):
-        _fill(axes, images, columns, title=label)
+        _fill(axes, images, rows, columns, title=label)
     for axes in panels[len(shown) :]:
         axes.remove()
     return figure
@@ -197,9 +198,8 @@ def interpolations(
         paths = paths[None] if paths.ndim == 4 else paths
         blocks.append(to_unit(paths, f"images[{label!r}]", "rows steps H W C", limits))
         if blocks[-1].shape[1:] != blocks[0].shape[1:]:
-            raise ValueError(
-                f"images[{label!r}]: expected [steps, H, W, C] = {blocks[0].shape[1:]}, got {blocks[-1].shape[1:]}"
-            )
+            expected, got = blocks[0].shape[1:], blocks[-1].shape[1:]
+            raise ValueError(f"images[{label!r}]: expected [steps, H, W, C] = {expected}, got {got}")
     rows, sizes = np.concatenate(blocks), [len(block) for block in blocks]
     at = np.linspace(0, 1, rows.shape[1]) if t is None else np.asarray(t, dtype=float)
     if at.shape != rows.shape[1:2]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -23,14 +24,11 @@ from vaejax.plots.cells import (
 )
 from vaejax.plots.style import INK, NORMAL, SMALL, check_mapping, new_figure
 
-# ColorBrewer's RdBu with a pure white centre and an odd number of colours, so that 0 is exactly white:
-# red raises a pixel, blue lowers it, white leaves it.
-CMAP = LinearSegmentedColormap.from_list(
-    "signed",
-    ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#ffffff"]
-    + ["#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"],
-    N=257,
-)
+# Red raises a pixel, blue lowers it. RdBu's own centre is a light grey, and its even number of colours
+# has none for 0: with these stops and an odd number 0 is exactly white.
+_stops = colormaps["RdBu_r"](np.linspace(0, 1, 11))
+_stops[5] = 1.0
+CMAP = LinearSegmentedColormap.from_list("signed", _stops, N=257)
 
 
 def jacobian_columns(
@@ -76,12 +74,11 @@ def jacobian_columns(
     most, cell, height = max(b.shape[1] for b in blocks.values()), cell_inches(first.shape), first.shape[-3]
     panel_height = len(first) * (height / first.shape[-2] + GAP) * cell + 0.5
     figure = new_figure((most + 1.2) * (1 + GAP) * cell + 0.8, len(blocks) * panel_height, "compressed")
-    for axes, (label, block) in zip(
-        figure.subplots(len(blocks), squeeze=False)[:, 0], blocks.items(), strict=True
-    ):
+    panels = figure.subplots(len(blocks), squeeze=False)[:, 0]
+    for axes, (label, block) in zip(panels, blocks.items(), strict=True):
         norms = np.abs(block).sum(axis=(2, 3, 4)).mean(axis=0)
         order = np.argsort(-norms, kind="stable") if order_by_norm else np.arange(len(norms))
-        _panel(figure, axes, label, block, data, order, limit)
+        _panel(figure, axes, label, block, data, order, limit, most)
     return figure
 
 
@@ -93,13 +90,14 @@ def _panel(
     data: np.ndarray | None,
     order: np.ndarray,
     limit: float | None,
+    most: int,
 ) -> None:
-    """One model: block [rows, d, H, W, C] with its latents in the given order."""
+    """One model: block [rows, d, H, W, C], its latents in the given order, with room for `most` of them."""
     largest = np.abs(block).max()
     # A decoder that ignores z has J = 0: any positive scale shows it.
     scale = limit or largest or 1.0
     height = block.shape[-3] / block.shape[-2]
-    tops, lefts = places(len(block), height), places(len(order), 1)
+    tops, lefts = places(len(block), height), places(most, 1)
     if data is not None:
         lefts = lefts + 1 + 3 * GAP
         for top, image in zip(tops, data, strict=True):
@@ -108,26 +106,20 @@ def _panel(
     shown = block if grey else np.clip(0.5 + block / (2 * scale), 0.0, 1.0)
     artist = None
     for top, row in zip(tops, shown, strict=True):
-        for left, j in zip(lefts, order, strict=True):
+        for left, j in zip(lefts, order, strict=False):
             artist = draw_image(axes, row[j], left, top, cmap=CMAP, limits=(-scale, scale))
     finish_panel(axes, lefts[-1] + 1, tops[-1] + height)
     axes.set_title(label, fontsize=NORMAL + 1, color=INK, loc="left", pad=5)
     names = [f"$z_{{{j}}}$" for j in order]
-    centres = lefts + 0.5
+    centres = lefts[: len(order)] + 0.5
     if data is not None:
         names, centres = ["$x$", *names], np.concatenate([[0.5], centres])
     axes.set_xticks(centres, names)
     if grey and artist is not None:
-        bar = figure.colorbar(
-            artist,
-            ax=axes,
-            fraction=0.03,
-            pad=0.01,
-            aspect=25,
-            extend="both" if largest > scale else "neither",
-        )
+        beyond = "both" if largest > scale else "neither"
+        bar = figure.colorbar(artist, ax=axes, fraction=0.03, pad=0.01, aspect=25, extend=beyond)
         bar.set_ticks([-scale, 0, scale], labels=[f"\N{MINUS SIGN}{scale:.2g}", "0", f"{scale:.2g}"])
-        bar.ax.set_title(r"$\partial \mu_x / \partial z_j$", fontsize=SMALL, color=INK, pad=5)
+        bar.ax.set_title(r"$\partial \mu_x / \partial z_j$", fontsize=SMALL, color=INK, pad=8)
         bar.ax.tick_params(labelsize=SMALL, length=2, labelcolor=INK)
         bar.outline.set_visible(False)
     elif not grey:

@@ -48,7 +48,7 @@ def model_colors(labels: Iterable[str], colors: Mapping[str, Any] | None = None)
     if colors is None:
         if len(distinct) > len(PALETTE):
             raise ValueError(
-                f"labels: expected at most {len(PALETTE)} (the palette's size), got {len(distinct)}; pass `colors`"
+                f"labels: expected at most {len(PALETTE)} (the palette), got {len(distinct)}; pass `colors`"
             )
         return dict(zip(distinct, PALETTE, strict=False))
     missing = [label for label in distinct if label not in colors]
@@ -63,14 +63,6 @@ def check_mapping(value: Any, name: str) -> None:
         raise TypeError(f"{name}: expected a mapping from labels, got {type(value).__name__}")
     if not value:
         raise ValueError(f"{name}: expected at least one entry, got none")
-
-
-def check_count(value: Any, name: str) -> None:
-    """Raise unless `value` is an int (not a bool) of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__} ({value!r})")
-    if value < 1:
-        raise ValueError(f"{name}: expected at least 1, got {value}")
 
 
 def new_figure(

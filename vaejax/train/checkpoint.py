@@ -49,14 +49,15 @@ class Checkpoints:
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         return TrainState(**self._manager.restore(self._step(step), args=args)["state"])
 
-    def restore_params(self, like: Any, step: int | None = None) -> Any:
-        """The parameters alone, in the structure of `like`, without knowing the optimiser."""
-        args = ocp.args.Composite(state=ocp.args.StandardRestore())
-        params = self._manager.restore(self._step(step), args=args)["state"]["params"]
-        mismatch = jax.tree.structure(params) != jax.tree.structure(like)
-        if mismatch or any(jax.tree.leaves(jax.tree.map(lambda a, b: a.shape != b.shape, params, like))):
-            raise ValueError("params: the checkpoint holds other parameters than the model has")
-        return params
+    def restore_params(self, step: int | None = None) -> tuple[Any, Any]:
+        """(params, variables) of a checkpoint as host arrays, without knowing the optimiser."""
+        step = self._step(step)
+        saved = self._manager.item_metadata(step)["state"]
+        host = jax.tree.map(lambda m: np.empty(m.shape, m.dtype), saved)
+        state = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(host)))[
+            "state"
+        ]
+        return state["params"], state["variables"]
 
     def _step(self, step: int | None) -> int:
         step = self.latest() if step is None else step

@@ -50,7 +50,7 @@ def fit(
     resume: bool = False,
     save_every: int = 10,
     tensorboard: bool = False,
-    progress: bool | Callable[[dict[str, float]], None] = True,
+    progress: bool | Callable[[int, dict[str, float]], None] = True,
 ) -> Fit:
     """Train a model.
 
@@ -71,7 +71,8 @@ def fit(
       resume: continue from the newest checkpoint in `folder` if there is one.
       save_every: chunks between checkpoints; the last step is always saved.
       tensorboard: also write TensorBoard events to `folder` (extra "tensorboard").
-      progress: True for a bar, or a function of each chunk's last record.
+      progress: True for a bar, or `progress(n, record)`, called after each chunk with its number of steps
+        and the record of the last.
 
     Returns:
       A Fit.
@@ -81,16 +82,27 @@ def fit(
       FloatingPointError: when the loss is not finite; names the step, the terms and the last checkpoint.
     """
     check_key(key)
-    for name, value in (("steps", steps), ("batch_size", batch_size), ("chunk", chunk), ("save_every", save_every)):
+    for name, value in (
+        ("steps", steps),
+        ("batch_size", batch_size),
+        ("chunk", chunk),
+        ("save_every", save_every),
+    ):
         check_positive_int(value, name)
     check_support(model.support, data.support)
     if batch_size > data.size:
-        raise ValueError(f"batch_size: expected at most the {data.size} examples of the data, got {batch_size}")
+        raise ValueError(
+            f"batch_size: expected at most the {data.size} examples of the data, got {batch_size}"
+        )
     if folder is None and (resume or tensorboard):
         raise ValueError("folder: expected a path, since resume or tensorboard is asked; got None")
 
     initial = _initialiser(key, model, update, data)
-    meta = {"key": np.asarray(jax.random.key_data(key)).tolist(), "batch_size": batch_size, "examples": data.size}
+    meta = {
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "batch_size": batch_size,
+        "examples": data.size,
+    }
     store = _Store(folder, meta, resume, tensorboard)
     try:
         state = store.restore(jax.eval_shape(initial)) if store.step else jax.jit(initial)()
@@ -122,7 +134,9 @@ def _initialiser(key: Array, model: Model, update: Update, data: Split) -> Calla
     first = {name: a[:1] for name, a in data.arrays.items()}
 
     def initial() -> TrainState:
-        batch = data.transform(named_key(key, "transform"), {**jax.tree.map(jnp.asarray, first), "index": jnp.arange(1)})
+        batch = data.transform(
+            named_key(key, "transform"), {**jax.tree.map(jnp.asarray, first), "index": jnp.arange(1)}
+        )
         params, variables = model.init(named_key(key, "init"), batch)
         return TrainState(params, variables, update.init(params), jnp.zeros((), jnp.int32))
 
@@ -180,11 +194,18 @@ class _Store:
         self.metrics += records
         if self._folder is not None:
             self._log.write(records)
-        bad = next((r for r in records if any(not math.isfinite(v) for n, v in r.items() if n.endswith("loss"))), None)
+        bad = next(
+            (r for r in records if any(not math.isfinite(v) for n, v in r.items() if n.endswith("loss"))),
+            None,
+        )
         if bad is not None:
             terms = ", ".join(f"{name}={value:.6g}" for name, value in bad.items() if name != "step")
             last = None if self._folder is None else self._latest.latest()
-            kept = "no checkpoint was saved" if last is None else f"the last good checkpoint is step {last} in {self._folder}"
+            kept = (
+                "no checkpoint was saved"
+                if last is None
+                else f"the last good checkpoint is step {last} in {self._folder}"
+            )
             raise FloatingPointError(f"the loss is not finite at step {bad['step']}: {terms}; {kept}")
 
     def save(self, state: TrainState) -> None:
@@ -229,7 +250,7 @@ class _bar:  # noqa: N801 - used as a function
             self._bar.update(n)
             self._bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k.endswith("loss")})
             if self._call is not None:
-                self._call(record)
+                self._call(n, record)
 
         return report
 

@@ -45,7 +45,9 @@ def gradient_update(
     if microbatch is not None:
         check_positive_int(microbatch, "microbatch")
         if mixing:
-            raise ValueError(f"microbatch: expected None, since these terms mix examples: {', '.join(mixing)}")
+            raise ValueError(
+                f"microbatch: expected None, since these terms mix examples: {', '.join(mixing)}"
+            )
     if isinstance(wrt, str):
         raise TypeError(f"wrt: expected a tuple of group names, got the string {wrt!r}")
     groups = None if wrt is None else tuple(wrt)
@@ -67,7 +69,9 @@ def gradient_update(
             variables = state.variables if variables is None else variables
         else:
             if state.variables is not None:
-                raise ValueError("microbatch: expected None for a model with variables; its state needs the whole batch")
+                raise ValueError(
+                    "microbatch: expected None for a model with variables; its state needs the whole batch"
+                )
             metrics, grads = _accumulate(gradient_fn, moving, batch, microbatch)
             variables = None
         updates, opt_state = optimizer.update(grads, state.opt_state, moving)

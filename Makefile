@@ -1,0 +1,24 @@
+# Two commands for a fresh machine with Python >= 3.11, make and pip: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/python -m experiments.jl1_three_dots --preset fast
+
+test: .venv/installed
+	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report term --cov-fail-under 90
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf .venv .jax_cache

@@ -1,0 +1,71 @@
+"""Every public term, likelihood and net, with what the laws of test_catalogue.py need to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaejax import distributions, models, nets, objectives
+
+D, LATENTS, BATCH = 5, 3, 3
+
+
+class TermEntry(NamedTuple):
+    public: str  # its name in objectives.__all__
+    make: Callable[[], Any]
+    random: bool = False  # has randomness of its own, beside the draw's
+    untouched: tuple[str, ...] = ()  # parameter groups that must get zero gradient
+    mixes: bool = False
+
+
+TERMS = {
+    "reconstruction": TermEntry("reconstruction", lambda: objectives.reconstruction),
+    "kl": TermEntry("kl", lambda: objectives.kl, untouched=("decoder",)),
+    "kl_sampled": TermEntry("kl_sampled", lambda: objectives.kl_sampled, untouched=("decoder",)),
+    "iwae_1": TermEntry("iwae", lambda: objectives.iwae(1), random=True),
+    "iwae_4": TermEntry("iwae", lambda: objectives.iwae(4), random=True),
+    "jacobian_l1_exact": TermEntry("jacobian_l1", objectives.jacobian_l1, untouched=("encoder",)),
+    "jacobian_l1_columns": TermEntry(
+        "jacobian_l1",
+        lambda: objectives.jacobian_l1(method="columns", columns=2),
+        random=True,
+        untouched=("encoder",),
+    ),
+    "jacobian_l1_finite_difference": TermEntry(
+        "jacobian_l1", lambda: objectives.jacobian_l1(method="finite_difference"), untouched=("encoder",)
+    ),
+    "jacobian_l1_logits": TermEntry(
+        "jacobian_l1", lambda: objectives.jacobian_l1(of=distributions.logits), untouched=("encoder",)
+    ),
+    "jacobian_l1_full_gradient": TermEntry(
+        "jacobian_l1", lambda: objectives.jacobian_l1(stop_gradient=False)
+    ),
+}
+
+LIKELIHOODS = {
+    "bernoulli": lambda: distributions.bernoulli(),
+    "bernoulli_cross_entropy": lambda: distributions.bernoulli(cross_entropy=True),
+    "continuous_bernoulli": lambda: distributions.continuous_bernoulli(),
+    "gaussian": lambda: distributions.gaussian(0.3),
+}
+
+NETS = {  # net, shape of one input
+    "MLP": (lambda: nets.MLP(features=(7,), output_shape=(2, 3), activation="tanh"), (4,)),
+    "MLPEncoder": (lambda: nets.MLPEncoder(latents=2, features=(7,), event_ndims=2), (2, 3)),
+    "ConvEncoder": (lambda: nets.ConvEncoder(latents=2, width=0.1), (16, 16, 1)),
+    "ConvDecoder": (lambda: nets.ConvDecoder(side=16, channels=1, width=0.1), (2,)),
+}
+
+
+def small_vae(likelihood=None):
+    """A smooth model of D binary pixels: (model, data [n, D])."""
+    model = models.gaussian_vae(
+        encoder=nets.MLPEncoder(latents=LATENTS, features=(8,), activation="tanh"),
+        decoder=nets.MLP(features=(8,), output_shape=(D,), activation="tanh"),
+        latents=LATENTS,
+        likelihood=likelihood or distributions.bernoulli(),
+    )
+    x = (np.random.default_rng(0).random((BATCH, D)) < 0.4).astype(np.float32)
+    return model, x

@@ -1,0 +1,206 @@
+"""A user's own arrays: what becomes of them, and what is refused."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaejax.data import from_arrays
+
+KEY = jax.random.key(0)
+BYTES = np.arange(20 * 6, dtype=np.uint8).reshape(20, 2, 3) * 2
+UNIT = np.linspace(0, 1, 60, dtype=np.float32).reshape(20, 3)
+BINARY = (np.arange(60).reshape(20, 3) % 3 == 0).astype(np.uint8)
+LABELS = np.arange(20)
+
+
+def transformed(split):
+    return np.asarray(jax.jit(split.transform)(KEY, dict(split.arrays))["x"])
+
+
+def test_the_last_tenth_of_train_is_held_out_with_its_labels():
+    data = from_arrays(UNIT, UNIT[:4], (LABELS, LABELS[:4]), support="unit_interval")
+    np.testing.assert_array_equal(data.train.arrays["x"], UNIT[:18])
+    np.testing.assert_array_equal(data.validation.arrays["x"], UNIT[18:])
+    np.testing.assert_array_equal(data.test.arrays["x"], UNIT[:4])
+    np.testing.assert_array_equal(data.train.arrays["y"], LABELS[:18])
+    np.testing.assert_array_equal(data.validation.arrays["y"], LABELS[18:])
+    np.testing.assert_array_equal(data.test.arrays["y"], LABELS[:4])
+    assert data.train.support == data.validation.support == data.test.support == "unit_interval"
+    assert np.shares_memory(data.train.arrays["x"], UNIT)
+
+
+@pytest.mark.parametrize(("fraction", "held_out"), [(0.5, 10), (0.13, 3), (0.95, 19), (0.026, 1)])
+def test_the_fraction_is_rounded(fraction, held_out):
+    data = from_arrays(UNIT, UNIT, support="unit_interval", validation=fraction)
+    assert (data.train.size, data.validation.size) == (20 - held_out, held_out)
+    assert set(data.train.arrays) == {"x"}
+
+
+def test_a_validation_array_leaves_train_whole():
+    labels = (LABELS, LABELS[:5], LABELS[:7])
+    data = from_arrays(UNIT, UNIT[:5], labels, support="unit_interval", validation=UNIT[:7])
+    assert (data.train.size, data.test.size, data.validation.size) == (20, 5, 7)
+    np.testing.assert_array_equal(data.validation.arrays["x"], UNIT[:7])
+    np.testing.assert_array_equal(data.validation.arrays["y"], LABELS[:7])
+
+
+@pytest.mark.parametrize(
+    ("x", "support", "expected"),
+    [
+        (BYTES, "unit_interval", BYTES.astype(np.float32) * np.float32(1 / 255)),
+        (BYTES, "bytes", BYTES.astype(np.float32)),
+        (BYTES, "real", BYTES.astype(np.float32)),
+        (BINARY, "binary", BINARY.astype(np.float32)),
+        (BINARY.astype(np.float64), "binary", BINARY.astype(np.float32)),
+        (UNIT, "unit_interval", UNIT),
+        (UNIT.astype(np.float16), "unit_interval", UNIT.astype(np.float16).astype(np.float32)),
+        (10 * UNIT - 5, "real", 10 * UNIT - 5),
+    ],
+)
+def test_the_default_transform(x, support, expected):
+    data = from_arrays(x, x, support=support)
+    assert data.test.arrays["x"] is x
+    made = transformed(data.test)
+    assert made.dtype == np.float32
+    np.testing.assert_array_equal(made, expected)
+
+
+def test_all_bytes_scale_into_the_unit_interval():
+    x = np.arange(256, dtype=np.uint8)[:, None]
+    made = transformed(from_arrays(x, x, support="unit_interval").test)
+    np.testing.assert_allclose(made, x / 255.0, rtol=1e-7)
+    assert (made.min(), made.max()) == (0, 1)
+
+
+def test_a_transform_of_your_own_decides_the_support():
+    def binarise(key, batch):
+        x = jnp.asarray(batch["x"], jnp.float32) / 255
+        return {**batch, "x": jnp.float32(jax.random.uniform(key, x.shape) < x)}
+
+    data = from_arrays(BYTES, BYTES, (LABELS, LABELS), support="binary", transform=binarise)
+    assert data.train.transform is binarise
+    assert set(np.unique(transformed(data.train))) == {0, 1}
+
+
+def altered(x, value):
+    x = x.copy()
+    x[-1, -1] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"support": "grey"}, ValueError, "support: expected one of 'binary', .*; got 'grey'"),
+        ({"train": UNIT.tolist()}, TypeError, "train: expected a numpy array, got list"),
+        ({"test": jnp.asarray(UNIT)}, TypeError, "test: expected a numpy array, got ArrayImpl"),
+        ({"train": LABELS[:, None]}, TypeError, "train: expected uint8 or float, got int64"),
+        ({"test": UNIT > 0}, TypeError, "test: expected uint8 or float, got bool"),
+        ({"train": UNIT[0]}, ValueError, r"train: expected \[N, ...\] of at least 2 dims .* got \[3\]"),
+        ({"test": UNIT[:0]}, ValueError, r"test: expected .* at least 2 dims and 1 value, got \[0, 3\]"),
+        ({"test": UNIT[:, :2]}, ValueError, r"test: expected the event shape of train, \[3\]; got \[2\]"),
+        ({"test": UNIT.astype(float)}, TypeError, "test: expected the dtype of train, float32; got float64"),
+        ({"validation": BINARY}, TypeError, "validation: expected the dtype of train, float32; got uint8"),
+        ({"validation": 5}, TypeError, r"validation: expected a numpy array or a fraction, got int \(5\)"),
+        ({"validation": 1.0}, ValueError, r"validation: expected a fraction in \(0, 1\), got 1.0"),
+        ({"validation": 0.02}, ValueError, "validation: .* got 0.02 of 20: 0 held out"),
+        ({"validation": 0.98}, ValueError, "validation: .* got 0.98 of 20: 20 held out"),
+        (
+            {"train": altered(UNIT, np.nan)},
+            ValueError,
+            r"validation: expected finite float32 values, got nan",
+        ),
+        ({"test": altered(UNIT, np.inf)}, ValueError, "test: expected finite float32 values, got 0.0..inf"),
+        ({"test": altered(UNIT, 1.5)}, ValueError, r"test: expected values in \[0, 1\] .*, got 0.0..1.5"),
+        ({"test": altered(UNIT, -1)}, ValueError, r"test: expected values in \[0, 1\] .* got -1.0..0.98"),
+        (
+            {"support": "binary"},
+            ValueError,
+            "train: expected the values 0 and 1 for support 'binary', got oth",
+        ),
+        ({"support": "bytes"}, TypeError, "train: expected uint8 for support 'bytes', got float32"),
+        ({"transform": 3}, TypeError, "transform: expected a function or None, got int"),
+        ({"labels": LABELS}, TypeError, r"labels: expected a tuple of arrays \(train, test\), got ndarray"),
+        (
+            {"labels": (LABELS,)},
+            ValueError,
+            r"labels: expected a tuple of arrays \(train, test\), got 1 of them",
+        ),
+        ({"labels": (LABELS, [1])}, TypeError, "labels of test: expected a numpy array, got list"),
+        (
+            {"labels": (LABELS, LABELS[1:])},
+            ValueError,
+            r"labels of test: expected 20 of them, got shape \[19\]",
+        ),
+        (
+            {"labels": (LABELS, LABELS * 1.0)},
+            TypeError,
+            "labels of test: expected the dtype of train's, int64;",
+        ),
+        (
+            {"labels": (LABELS, LABELS[:, None])},
+            ValueError,
+            r"labels of test: .* train's \[20\], got \[20, 1\]",
+        ),
+        (
+            {"labels": (LABELS.astype(str),) * 2},
+            TypeError,
+            "labels of train: expected integers or floats, got <U",
+        ),
+        (
+            {"labels": (LABELS, LABELS), "validation": UNIT},
+            ValueError,
+            r"labels: expected a tuple of arrays \(train, test, validation\), got 2 of them",
+        ),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    good = {"train": UNIT, "test": UNIT, "support": "unit_interval"}
+    with pytest.raises(error, match=message):
+        from_arrays(**good | arguments)
+
+
+def test_uint8_that_is_not_binary():
+    with pytest.raises(
+        ValueError, match=r"train: expected values in \[0, 1\] for support 'binary', got 0..214"
+    ):
+        from_arrays(BYTES, BYTES, support="binary")
+
+
+def test_float64_beyond_float32():
+    x = altered(UNIT.astype(np.float64), 1e39)
+    with pytest.raises(ValueError, match=r"test: expected finite float32 values, got 0.0..1e\+39"):
+        from_arrays(UNIT.astype(np.float64), x, support="real")
+
+
+@pytest.mark.parametrize(
+    ("transform", "error", "message"),
+    [
+        (
+            lambda key, batch: batch["x"],
+            TypeError,
+            "transform: expected it to return a mapping with 'x', got nd",
+        ),
+        (
+            lambda key, batch: {"x": batch["x"][:3]},
+            ValueError,
+            r"transform: expected an x for each of 16 .*\[3, 3\]",
+        ),
+        (
+            lambda key, batch: {"x": batch["x"] + 1},
+            ValueError,
+            r"transform of train: expected values in \[0, 1\]",
+        ),
+        (
+            lambda key, batch: {"x": batch["x"] / 0},
+            ValueError,
+            "transform of train: expected finite float32 values",
+        ),
+    ],
+)
+def test_bad_transforms(transform, error, message):
+    with np.errstate(all="ignore"), pytest.raises(error, match=message):
+        from_arrays(UNIT, UNIT, support="unit_interval", transform=transform)

@@ -1,0 +1,160 @@
+"""The laws that every public term, likelihood and net obeys."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.catalogue import BATCH, LIKELIHOODS, NETS, TERMS, D, small_vae
+from vaejax import distributions, nets, objectives
+from vaejax.keys import named_key
+from vaejax.types import SUPPORTS
+
+COMBINATORS = {"compose", "log_weight", "mixes_examples", "sample", "scaled"}
+KEY = jax.random.key(0)
+
+
+def _batch(x, index=None):
+    return {"x": jnp.asarray(x), "index": jnp.arange(len(x)) if index is None else jnp.asarray(index)}
+
+
+def _value_fn(term):
+    model, x = small_vae()
+    params, _ = model.init(jax.random.key(1), _batch(x))
+
+    def value(params, draw_key, term_key, batch):
+        vae = model.bind(params)
+        return term(term_key, vae, objectives.sample(draw_key, vae, batch))
+
+    return value, params, x
+
+
+def test_every_public_term_is_catalogued():
+    assert {entry.public for entry in TERMS.values()} == set(objectives.__all__) - COMBINATORS
+
+
+def test_every_likelihood_and_net_is_catalogued():
+    factories = {n for n in distributions.__all__ if n.islower() and n in LIKELIHOODS}
+    built = {make().name for make in LIKELIHOODS.values()}
+    assert built == factories
+    returning = {
+        n
+        for n in distributions.__all__
+        if getattr(getattr(distributions, n), "__annotations__", {}).get("return") == "Likelihood"
+    }
+    assert built == returning
+    assert set(NETS) == {n for n in nets.__all__ if isinstance(getattr(nets, n), type)}
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_laws_of_terms(name):
+    entry = TERMS[name]
+    value, params, x = _value_fn(entry.make())
+    jitted = jax.jit(value)
+    batch = _batch(x)
+    out = jitted(params, KEY, KEY, batch)
+    assert out.shape in ((), (BATCH,))
+    assert out.dtype == jnp.float32
+    np.testing.assert_allclose(out, value(params, KEY, KEY, batch), rtol=2e-5, atol=1e-6)  # jit equals eager
+    np.testing.assert_array_equal(out, jitted(params, KEY, KEY, batch))  # same key, same value
+    others = [jitted(params, KEY, jax.random.key(s), batch) for s in range(1, 5)]
+    assert any(not np.array_equal(out, o) for o in others) == entry.random
+    assert jitted._cache_size() == 1  # no second compile
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_terms_see_examples_alone_unless_marked(name):
+    entry = TERMS[name]
+    term = entry.make()
+    assert getattr(term, "mixes_examples", False) == entry.mixes
+    value, params, x = _value_fn(term)
+    jitted = jax.jit(value)
+    out = jitted(params, KEY, KEY, _batch(x))
+    if entry.mixes or out.shape == ():
+        return
+    order = np.array([2, 0, 1])
+    permuted = jitted(params, KEY, KEY, _batch(x[order], order))
+    np.testing.assert_allclose(permuted, out[order], rtol=1e-5, atol=1e-6)
+    changed = jitted(params, KEY, KEY, _batch(np.stack([x[0], 1 - x[1], 1 - x[2]])))
+    np.testing.assert_allclose(changed[0], out[0], rtol=1e-5, atol=1e-6)
+    single = value(params, KEY, KEY, _batch(x[1:2], [1]))  # B = 1: a slice draws what the whole draws
+    np.testing.assert_allclose(single[0], out[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_gradients_of_terms(name):
+    entry = TERMS[name]
+    value, params, x = _value_fn(entry.make())
+    grads = jax.jit(jax.grad(lambda p: jnp.mean(value(p, KEY, KEY, _batch(x)))))(params)
+    assert all(np.isfinite(g).all() and g.dtype == jnp.float32 for g in jax.tree.leaves(grads))
+    for group, grad in grads.items():
+        zero = all((np.asarray(g) == 0).all() for g in jax.tree.leaves(grad))
+        assert zero == (group in entry.untouched), group
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_terms_compose_beside_another(name):
+    model, x = small_vae()
+    params, _ = model.init(jax.random.key(1), _batch(x))
+    vae = model.bind(params)
+    term = TERMS[name].make()
+    objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, term))
+    loss, (metrics, _) = objective(KEY, vae, _batch(x), 0)
+    draw = objectives.sample(named_key(KEY, "draw"), vae, _batch(x))
+    mine = jnp.mean(term(named_key(KEY, "mine"), vae, draw))
+    np.testing.assert_allclose(metrics["mine"], mine, rtol=1e-6)
+    np.testing.assert_allclose(loss, metrics["other"] + 0.5 * metrics["mine"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_laws_of_likelihoods(name):
+    likelihood = LIKELIHOODS[name]()
+    parameters = jax.random.normal(jax.random.key(1), (BATCH, D))
+    px = likelihood.build(parameters, 1)
+    assert likelihood.support in SUPPORTS
+    assert px.support == likelihood.support
+    assert px.batch_shape == (BATCH,)
+    assert px.event_shape == (D,)
+    assert px.mean().shape == (BATCH, D)
+    x = px.sample(seed=KEY)
+    assert x.shape == (BATCH, D)
+    if likelihood.support != "real":
+        assert ((x >= 0) & (x <= 1)).all()
+    x = x.astype(jnp.float32)
+
+    def log_px(parameters, x):
+        return distributions.score(KEY, likelihood.build(parameters, 1), x)
+
+    jitted = jax.jit(log_px)
+    out = jitted(parameters, x)
+    assert out.shape == (BATCH,)
+    assert out.dtype == jnp.float32
+    np.testing.assert_allclose(out, log_px(parameters, x), rtol=1e-5, atol=1e-6)
+    rows = [log_px(parameters[i : i + 1], x[i : i + 1])[0] for i in range(BATCH)]  # B = 1
+    np.testing.assert_allclose(out, rows, rtol=1e-5, atol=1e-6)
+    for extreme in (0.0, 60.0, -60.0):
+        at = jnp.full((1, D), extreme)
+        value, grad = jax.value_and_grad(lambda p: log_px(p, x[:1]).sum())(at)
+        assert np.isfinite(value)
+        assert np.isfinite(grad).all()
+    # many samples have the stated mean
+    many = likelihood.build(jnp.asarray([[-3.0, -0.2, 0.0, 1e-4, 2.0]]), 1)
+    samples = np.asarray(many.sample(seed=KEY, sample_shape=20_000), np.float64)
+    error = samples.mean(0) - np.asarray(many.mean())
+    assert (np.abs(error) < 4.5 * samples.std(0) / np.sqrt(20_000)).all()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_laws_of_nets(name):
+    make, shape = NETS[name]
+    net = make()
+    x = jax.random.uniform(KEY, (2, BATCH, *shape))
+    variables = net.init(jax.random.key(1), x[0])
+    assert set(variables) == {"params"}
+    apply = jax.jit(net.apply)
+    whole = apply(variables, x)
+    for k, b in ((0, 0), (1, 2)):
+        one = apply(variables, x[k, b])  # any leading axes, none among them
+        jax.tree.map(lambda w, o: np.testing.assert_allclose(w[k, b], o, rtol=2e-5, atol=2e-6), whole, one)  # noqa: B023
+    assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(whole))
+    hash(net)  # a plain frozen dataclass

@@ -1,0 +1,75 @@
+"""The house's rule of imports, read from the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "vaejax"
+BASE = {"types", "keys", "checks"}
+MAY_IMPORT = {
+    "types": set(),
+    "keys": {"types"},
+    "checks": {"types"},
+    "ops": BASE,
+    "distributions": BASE | {"ops"},
+    "nets": BASE,
+    "objectives": BASE | {"ops", "distributions"},
+    "models": BASE | {"ops", "distributions", "nets"},
+    "train": BASE,
+    "data": BASE,
+    "evaluation": BASE | {"ops", "distributions", "objectives"},
+    "plots": BASE,
+    "runs": BASE
+    | {"ops", "distributions", "nets", "objectives", "models", "train", "data", "evaluation", "plots"},
+}
+HOMES = {  # third party -> packages that may import it
+    "distrax": {"distributions"},
+    "flax": {"nets", "models"},
+    "optax": {"train"},
+    "orbax": {"train"},
+    "tqdm": {"train"},
+    "tensorboardX": {"train"},
+    "tensorflow_datasets": {"data"},
+    "matplotlib": {"plots"},
+    "scipy": {"runs"},
+    "tyro": set(),
+    "chex": {"ops", "nets"},
+}
+FILES = [path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py"]
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    package = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for name in _imports(path):
+        top, *rest = name.split(".")
+        if top == "vaejax":
+            assert rest[0] == package or rest[0] in MAY_IMPORT[package], f"{package} imports {name}"
+        elif top in HOMES:
+            assert package in HOMES[top], f"{package} imports {top}"
+        assert top not in ("experiments", "tests", "benchmarks")
+
+
+def test_tensorflow_datasets_has_one_file():
+    users = [p for p in FILES if any(n.split(".")[0] == "tensorflow_datasets" for n in _imports(p))]
+    assert len(users) == 1
+
+
+def test_every_package_has_a_rule():
+    packages = {p.name.removesuffix(".py") for p in ROOT.iterdir() if not p.name.startswith("__")}
+    assert packages == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_small(path):
+    assert len(path.read_text().splitlines()) <= 300

@@ -1,0 +1,99 @@
+"""What a model shows: arrays for figures, of vector latents [d] at their posterior mean.
+
+Images are the mean of p(x|z), [..., *event] in the range of the data. Each function is small and
+eager; `jax.jit` it to use it often.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from vaejax.checks import check_choice, check_positive_int
+from vaejax.evaluation.elbo import representation
+from vaejax.keys import check_key, named_key
+from vaejax.ops import interpolation
+from vaejax.ops.jacobian import decoder_jacobian
+from vaejax.types import VAE, Array
+
+__all__ = ["interpolate", "jacobian_images", "prior_samples", "reconstruct", "traverse"]
+
+
+def reconstruct(vae: VAE, x: Array) -> Array:
+    """The decoder's mean at the posterior mean of every x.
+
+    Args:
+      vae: a bound model.
+      x: [n, *event], transformed as the model eats it.
+
+    Returns:
+      [n, *event].
+    """
+    return vae.decode(representation(vae)(x)).mean()
+
+
+def prior_samples(key: Array, vae: VAE, n: int) -> Array:
+    """The decoder's mean at n draws of the prior, [n, *event]."""
+    check_key(key)
+    check_positive_int(n, "n")
+    return vae.decode(vae.sample_prior(named_key(key, "prior"), n)).mean()
+
+
+def interpolate(vae: VAE, a: Array, b: Array, steps: int, kind: str = "slerp") -> Array:
+    """Decode a path between the posterior means of two images.
+
+    Args:
+      vae: a bound model.
+      a, b: [*event].
+      steps: images on the path, both ends included, >= 2.
+      kind: "lerp", the straight line, or "slerp", which stays in the shell of the prior.
+
+    Returns:
+      [steps, *event].
+
+    Raises:
+      ValueError: for fewer than two steps or another kind.
+    """
+    check_choice(kind, ("lerp", "slerp"), "kind")
+    if steps < 2:
+        raise ValueError(f"steps: expected at least 2, got {steps}")
+    z = representation(vae)(jnp.stack([a, b]))
+    path = getattr(interpolation, kind)(z[0], z[1], jnp.linspace(0.0, 1.0, steps))
+    return vae.decode(path).mean()
+
+
+def traverse(vae: VAE, x: Array, values: Array) -> Array:
+    """Decode with one latent at a time set to each value, the others at the posterior mean of x.
+
+    Args:
+      vae: a bound model.
+      x: [*event].
+      values: [steps], such as -2..2.
+
+    Returns:
+      [d, steps, *event].
+    """
+    z = representation(vae)(x[None])[0]
+    d, steps = z.shape[0], len(values)
+    moved = jnp.tile(z, (d, steps, 1))
+    j = jnp.arange(d)
+    moved = moved.at[j, :, j].set(jnp.asarray(values, z.dtype))
+    images = vae.decode(moved.reshape(d * steps, d)).mean()
+    return images.reshape(d, steps, *images.shape[1:])
+
+
+def jacobian_images(vae: VAE, x: Array) -> Array:
+    """The columns d mu_x / d z_j at the posterior mean of every x, as images.
+
+    Args:
+      vae: a bound model.
+      x: [n, *event].
+
+    Returns:
+      [n, d, *event], in units of the data per unit of z.
+
+    Source: Rhodes & Lee 2021, arXiv 2106.02923, figure 2.
+    """
+    z = jax.lax.stop_gradient(representation(vae)(x))
+    jac = decoder_jacobian(lambda z_i: vae.decode(z_i).mean(), z)  # [n, D, d]
+    return jnp.moveaxis(jac, -1, 1).reshape(z.shape[0], z.shape[1], *x.shape[1:])

@@ -1,0 +1,17 @@
+"""Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
+
+from vaejax.nets.convolution import conv, conv_transpose
+from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
+from vaejax.nets.dense import ACTIVATIONS, MLP, MLPEncoder
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "Conv",
+    "ConvDecoder",
+    "ConvEncoder",
+    "ConvTranspose",
+    "MLPEncoder",
+    "conv",
+    "conv_transpose",
+]

@@ -1,0 +1,130 @@
+"""Fully connected networks over the last axes of their input; any leading axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vaejax.checks import check_choice, check_positive_int
+from vaejax.types import Array
+
+ACTIVATIONS = ("relu", "tanh", "gelu", "softplus", "elu", "leaky_relu", "swish")
+
+
+def activation_of(name: str) -> Callable[[Array], Array]:
+    """The function of `jax.nn` of that name; ValueError unless it is one of `ACTIVATIONS`."""
+    check_choice(name, ACTIVATIONS, "activation")
+    return getattr(jax.nn, name)
+
+
+def as_head(array: Array) -> Array:
+    """What leaves a network: float32 at least, since densities are not computed in less."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def check_floating(array: Array, name: str) -> None:
+    """Raise TypeError unless the array holds floating point numbers."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected floating point values; got dtype {array.dtype}")
+
+
+def _check_features(features: tuple[int, ...]) -> None:
+    for n, width in enumerate(features):
+        check_positive_int(width, f"features[{n}]")
+
+
+def _flatten_event(x: Array, event_ndims: int) -> Array:
+    """[..., *event] -> [..., D]."""
+    check_floating(x, "x")
+    if x.ndim < event_ndims:
+        raise ValueError(f"x: expected at least event_ndims={event_ndims} axes; got shape {x.shape}")
+    lead, event = x.shape[: x.ndim - event_ndims], x.shape[x.ndim - event_ndims :]
+    return x.reshape(*lead, math.prod(event))
+
+
+class MLP(nn.Module):
+    """Dense layers with an activation between them: [..., *event] -> [..., *output_shape].
+
+    Args:
+      features: widths of the hidden layers, () for a linear map.
+      output_shape: the shape of one output, () for a scalar.
+      activation: one of `ACTIVATIONS`.
+      event_ndims: how many of the last axes of the input make up one example.
+
+    Raises:
+      ValueError, TypeError: a width or size below 1, an unknown activation, integer input.
+    """
+
+    features: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    activation: str = "relu"
+    event_ndims: int = 1
+
+    def __post_init__(self) -> None:
+        _check_features(self.features)
+        for n, size in enumerate(self.output_shape):
+            check_positive_int(size, f"output_shape[{n}]")
+        check_choice(self.activation, ACTIVATIONS, "activation")
+        check_positive_int(self.event_ndims, "event_ndims")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        h = _flatten_event(x, self.event_ndims)
+        for n, width in enumerate(self.features):
+            h = activation_of(self.activation)(nn.Dense(width, name=f"dense_{n}")(h))
+        h = nn.Dense(math.prod(self.output_shape), name="out")(h)
+        return as_head(h).reshape(*h.shape[:-1], *self.output_shape)
+
+
+class GaussianHead(nn.Module):
+    """Two linear maps [..., n] -> (loc, logvar), each [..., d]; `logvar_bias` is where logvar starts."""
+
+    latents: int
+    logvar_bias: float = 0.0
+
+    @nn.compact
+    def __call__(self, h: Array) -> tuple[Array, Array]:
+        start = nn.initializers.constant(self.logvar_bias)
+        loc = nn.Dense(self.latents, name="loc")(h)
+        logvar = nn.Dense(self.latents, bias_init=start, name="logvar")(h)
+        return as_head(loc), as_head(logvar)
+
+
+class MLPEncoder(nn.Module):
+    """Dense layers and a Gaussian head: [..., *event] -> (loc, logvar), each [..., d].
+
+    Args:
+      latents: d.
+      features: widths of the hidden layers, () for a linear encoder.
+      activation: one of `ACTIVATIONS`, after every hidden layer.
+      event_ndims: how many of the last axes of the input make up one example.
+      logvar_bias: where the bias of the log-variance starts.
+
+    Raises:
+      ValueError, TypeError: a size below 1, an unknown activation, integer input.
+    """
+
+    latents: int
+    features: tuple[int, ...]
+    activation: str = "relu"
+    event_ndims: int = 1
+    logvar_bias: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_positive_int(self.latents, "latents")
+        _check_features(self.features)
+        check_choice(self.activation, ACTIVATIONS, "activation")
+        check_positive_int(self.event_ndims, "event_ndims")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array) -> tuple[Array, Array]:
+        h = _flatten_event(x, self.event_ndims)
+        for n, width in enumerate(self.features):
+            h = activation_of(self.activation)(nn.Dense(width, name=f"dense_{n}")(h))
+        return GaussianHead(self.latents, self.logvar_bias, name="head")(h)
