@@ -11,7 +11,9 @@ import tyro
 Config = TypeVar("Config")
 
 
-def parse(presets: Mapping[str, Config], description: str, arguments: Sequence[str] | None = None) -> Config:
+def parse(
+    presets: Mapping[str, Config], description: str | None, arguments: Sequence[str] | None = None
+) -> Config:
     """Read `--preset` first, then every other flag on top of that preset's values.
 
     Args:

@@ -7,14 +7,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 from vaejax import data, evaluation, plots, runs, train
+from vaejax.types import VAE
 
 # Rhodes & Lee 2021, figures, three-dots 64x64 after 300 000 steps, read off to 0.003
 PAPER = {
     "local MIG": {"beta-VAE": 0.054, "JL1-VAE": 0.125},
     "local modularity": {"beta-VAE": 0.889, "JL1-VAE": 0.941},
 }
+UNITS = {"reconstruction": "nats", "kl": "nats", "KL": "nats", "jacobian_l1": "sum of |J|"}
 SHOWN = {
     "local MIG": "local_mig",
     "local modularity": "local_modularity",
@@ -27,53 +30,62 @@ SHOWN = {
 
 def draw(folder: Path, folders: dict[str, list[Path]], report: dict[str, Any]) -> None:
     """Write every figure into folder/figures; models are shown at their first seed."""
-    out = folder / "figures"
     config = runs.read_json(folder / "config.json")
-    dots = data.three_dots(config["side"], config["radius"])
-    x = dots.sample_images(np.random.default_rng(7).integers(0, 64, (8, 6)))
+    x = data.three_dots(config["side"], config["radius"]).sample_images(apart(8))
     vaes = {label: runs.load(paths[0]).vae for label, paths in folders.items()}
+    figures = {"training_curves": curves(folders), "scores": scores(report, folders), **views(vaes, x)}
+    values = np.linspace(-2, 2, 9)
+    for label, vae in vaes.items():
+        kl = runs.read_json(folders[label][0] / "report.json")["kl_per_dimension"]
+        images = evaluation.traverse(vae, x[0], values)
+        figures[f"traversals_{label}"] = plots.traversals(
+            images, values=values, kl=kl, order_by_kl=True, label=label
+        )
+    for name, figure in figures.items():
+        plots.save(figure, folder / "figures" / f"{name}.png")
 
-    curves = {label: [train.read_metrics(path)[0] for path in paths] for label, paths in folders.items()}
+
+def curves(folders: dict[str, list[Path]]) -> Figure:
+    """The terms of both models over training, every seed a line."""
     shown = ("reconstruction", "kl", "jacobian_l1")
-    stacked = {
-        label: {m: np.stack([c[m] for c in cs]) for m in shown if m in cs[0]} for label, cs in curves.items()
-    }
-    steps = len(next(iter(stacked.values()))["kl"][0])
-    plots.save(plots.training_curves(stacked, smooth=max(1, steps // 50)), out / "training_curves.png")
+    lines = {}
+    for label, paths in folders.items():
+        seeds = [train.read_metrics(path)[0] for path in paths]
+        lines[label] = {m: np.stack([c[m] for c in seeds]) for m in shown if m in seeds[0]}
+    smooth = max(1, len(seeds[0]["kl"]) // 50)
+    return plots.training_curves(lines, smooth=smooth, units=UNITS, yscale="log")
 
-    plots.save(
-        plots.reconstructions(x, {label: evaluation.reconstruct(vae, x) for label, vae in vaes.items()}),
-        out / "reconstructions.png",
-    )
-    samples = {label: evaluation.prior_samples(jax.random.key(3), vae, 32) for label, vae in vaes.items()}
-    plots.save(plots.samples(samples), out / "samples.png")
+
+def scores(report: dict[str, Any], folders: dict[str, list[Path]]) -> Figure:
+    """Metrics and the price, every seed a point, beside the paper's numbers."""
+    names = dict(zip(folders, report["models"], strict=True))
+    values = {t: {label: report["models"][names[label]][k] for label in folders} for t, k in SHOWN.items()}
+    return plots.score_comparison(values, references=PAPER, reference_label="paper, 64x64", units=UNITS)
+
+
+def views(vaes: dict[str, VAE], x: np.ndarray) -> dict[str, Figure]:
+    """What the models make of images x, of prior samples and of paths, and their Jacobian columns."""
     paths = {
         f"{label}, {kind}": evaluation.interpolate(vae, x[0], x[1], 9, kind)
         for label, vae in vaes.items()
         for kind in ("lerp", "slerp")
     }
-    plots.save(plots.interpolations(paths), out / "interpolations.png")
-    columns = {label: np.asarray(evaluation.jacobian_images(vae, x[:4])) for label, vae in vaes.items()}
-    plots.save(
-        plots.jacobian_columns(columns, images=x[:4], order_by_norm=True), out / "jacobian_columns.png"
-    )
-    values = np.linspace(-2, 2, 9)
-    for (label, vae), path in zip(vaes.items(), folders.values(), strict=True):
-        kl = runs.read_json(path[0] / "report.json")["kl_per_dimension"]
-        figure = plots.traversals(
-            evaluation.traverse(vae, x[0], values), values=values, kl=kl, order_by_kl=True, label=label
-        )
-        plots.save(figure, out / f"traversals_{label}.png")
+    drawn = {label: evaluation.prior_samples(jax.random.key(3), vae, 32) for label, vae in vaes.items()}
+    seen = {label: evaluation.reconstruct(vae, x) for label, vae in vaes.items()}
+    columns = {label: evaluation.jacobian_images(vae, x[:4]) for label, vae in vaes.items()}
+    return {
+        "reconstructions": plots.reconstructions(x, seen),
+        "samples": plots.samples(drawn),
+        "interpolations": plots.interpolations(paths),
+        "jacobian_columns": plots.jacobian_columns(columns, images=x[:4], order_by_norm=True),
+    }
 
-    names = {"beta-VAE": "beta_vae", "JL1-VAE": "jl1_vae"}
-    scores = {t: {label: report["models"][names[label]][k] for label in folders} for t, k in SHOWN.items()}
-    figure = plots.score_comparison(
-        scores,
-        references=PAPER,
-        reference_label="paper, 64x64",
-        units={"reconstruction": "nats", "KL": "nats"},
-    )
-    plots.save(figure, out / "scores.png")
+
+def apart(n: int) -> np.ndarray:
+    """Factors of n images whose dots lie inside the frame and do not touch, [n, 6]."""
+    factors = np.random.default_rng(7).integers(8, 56, (400, 3, 2))
+    distance = np.linalg.norm(factors[:, :, None] - factors[:, None], axis=-1) + 64 * np.eye(3)
+    return factors[distance.min(axis=(1, 2)) > 16][:n].reshape(n, 6)
 
 
 def summary_table(report: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ class Config:
     preset: str = "fast"
     """Named settings; read first, the other flags change them."""
     folder: Path | None = None
-    """Where the run goes; by default runs/jl1_three_dots-<preset>, with a digest if flags change the preset."""
+    """Where the run goes; by default runs/jl1_three_dots-PRESET, with a digest if flags change the preset."""
     seeds: int = 3
     """Number of seeds for each model."""
     first_seed: int = 0

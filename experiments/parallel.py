@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -51,7 +52,8 @@ def run_all(
             amounts, cores = manager.Queue(), manager.Queue()
             for i in range(workers):
                 cores.put(i)
-            with ProcessPoolExecutor(workers, context, _start_worker, (amounts, cores)) as pool:
+            pin = jax.default_backend() == "cpu" and hasattr(os, "sched_setaffinity")
+            with ProcessPoolExecutor(workers, context, _start_worker, (amounts, cores, pin)) as pool:
                 futures = {i: pool.submit(job, jobs[i]) for i in order}
                 try:
                     _follow(bar, amounts, list(futures.values()))
@@ -73,16 +75,17 @@ def _follow(bar: tqdm, amounts: Any, futures: list) -> None:
         try:
             bar.update(amounts.get(timeout=0.5))
         except queue.Empty:
-            bar.refresh()
+            if sys.stderr.isatty():
+                bar.refresh()  # the clock goes on
         for future in futures:
             if future.done():
                 future.result()
 
 
-def _start_worker(amounts: Any, cores: Any) -> None:
+def _start_worker(amounts: Any, cores: Any, pin: bool) -> None:
     """Give this process one core, before jax makes its threads."""
     global _progress
     _progress = amounts.put
-    if jax.config.jax_platforms in (None, "", "cpu") and hasattr(os, "sched_setaffinity"):
+    if pin:
         mine = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {mine[cores.get() % len(mine)]})

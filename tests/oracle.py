@@ -6,6 +6,7 @@ posterior is N(M^-1 W^T (x - b), sigma^2 M^-1). With orthogonal columns of W it 
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
@@ -14,8 +15,6 @@ from scipy import stats
 from vaejax.distributions import Gaussian, diagonal_gaussian
 from vaejax.keys import example_keys
 from vaejax.types import VAE, Draw, Model
-
-import jax
 
 W = np.array([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0], [0.0, -0.5]])  # orthogonal columns
 B = np.array([0.1, -0.2, 0.3, 0.0])

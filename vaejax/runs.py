@@ -205,8 +205,11 @@ def mean_ci95(values: Sequence[float]) -> dict[str, Any]:
     """Mean over seeds with its Student t 95 % interval: {mean, ci95: [low, high], per_seed}.
 
     With one value the interval is [None, None]: one seed says nothing of the spread.
+
+    Raises:
+      ValueError: if values is not a list of one or more numbers.
     """
-    a = np.asarray(values, np.float64)
+    a = _numbers(values, "values")
     mean = float(a.mean())
     if a.size < 2:
         return {"mean": mean, "ci95": [None, None], "per_seed": a.tolist()}
@@ -219,17 +222,33 @@ def welch_ci95(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
 
     With fewer than two values on a side the interval and p are None.
 
+    se^2 = va + vb,  va = var(a) / na,  degrees of freedom (va + vb)^2 / (va^2/(na - 1) + vb^2/(nb - 1)).
+
+    Raises:
+      ValueError: if a or b is not a list of one or more numbers.
+
     Source: Welch 1947, doi 10.1093/biomet/34.1-2.28.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    a, b = _numbers(a, "a"), _numbers(b, "b")
     difference = float(a.mean() - b.mean())
     if min(a.size, b.size) < 2:
         return {"mean": difference, "ci95": [None, None], "p": None}
-    if a.var() == b.var() == 0:  # no spread: the interval is a point and t is not defined
+    if np.ptp(a) == np.ptp(b) == 0:  # no spread: the interval is a point and t is not defined
+        difference = float(a[0] - b[0])  # the mean of equal floats may be off by rounding
         return {"mean": difference, "ci95": [difference, difference], "p": float(difference == 0)}
-    test = stats.ttest_ind(a, b, equal_var=False)
-    interval = test.confidence_interval(0.95)
-    return {"mean": difference, "ci95": [float(interval.low), float(interval.high)], "p": float(test.pvalue)}
+    va, vb = a.var(ddof=1) / a.size, b.var(ddof=1) / b.size
+    degrees = (va + vb) ** 2 / (va**2 / (a.size - 1) + vb**2 / (b.size - 1))
+    se = np.sqrt(va + vb)
+    half = float(stats.t.ppf(0.975, degrees) * se)
+    p = float(2 * stats.t.sf(abs(difference) / se, degrees))
+    return {"mean": difference, "ci95": [difference - half, difference + half], "p": p}
+
+
+def _numbers(values: Sequence[float], name: str) -> np.ndarray:
+    a = np.asarray(values, np.float64)
+    if a.ndim != 1 or a.size == 0:
+        raise ValueError(f"{name}: expected a list of one or more numbers, got shape {a.shape}")
+    return a
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -244,4 +263,4 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)

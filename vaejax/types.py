@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 Array = jax.Array
+AnyArray = jax.Array | np.ndarray
 PyTree = Any
 Distribution = Any  # a distrax distribution: a pytree whose log_prob sums event dims, in nats
 Batch = Mapping[str, Any]  # {"x": [B, ...], "c"?, "y"?, "index"?: place in the whole batch, [B]}
@@ -43,7 +44,7 @@ class Draw(NamedTuple):
     p: PyTree  # prior distribution(s)
     batch: Batch
     px: Distribution = None  # p(x|z); None until the draw is scored
-    log_px: Array | None = None  # log p(x|z), [B]; None until the draw is scored
+    log_px: Any = None  # log p(x|z), [B]; None until the draw is scored
     variables: PyTree = None  # new state that no gradient moves; None when stateless
     extra: Mapping[str, Any] | None = None  # documented by the builder that fills it
 

@@ -6,6 +6,8 @@ flows (it calls two bijectors equal when the text of their jaxprs is equal).
 
 from __future__ import annotations
 
+from typing import Any
+
 import distrax
 import jax.numpy as jnp
 
@@ -15,7 +17,7 @@ from vaejax.types import Array, Distribution
 __all__ = ["has_closed_form", "kl_divergence", "kl_or_sampled", "kl_per_dimension"]
 
 
-def _gaussian(dist: Distribution) -> tuple[Array, Array] | None:
+def _gaussian(dist: Distribution) -> tuple[Any, Any] | None:
     """(loc, scale) of a diagonal Gaussian with events [d], else None."""
     if type(dist) is distrax.Independent and dist.reinterpreted_batch_ndims == 1:
         base = dist.distribution
@@ -25,17 +27,21 @@ def _gaussian(dist: Distribution) -> tuple[Array, Array] | None:
     return None
 
 
-def _logits(dist: Distribution) -> Array | None:
+def _logits(dist: Distribution) -> Any:
     """Logits [..., V] of a categorical, or [..., d, V] of d independent ones, else None."""
-    base = dist.distribution if type(dist) is distrax.Independent else dist
+    base = _base(dist)
     return base.logits if type(base) in (distrax.Categorical, distrax.OneHotCategorical) else None
 
 
+def _base(dist: Distribution) -> Distribution:
+    return dist.distribution if type(dist) is distrax.Independent else dist
+
+
 def has_closed_form(q: Distribution, p: Distribution) -> bool:
-    """Whether KL(q||p) stands in the table: both diagonal Gaussians, or both categoricals."""
+    """Whether KL(q||p) stands in the table: both diagonal Gaussians, or both categoricals of one coding."""
     if _gaussian(q) is not None:
         return _gaussian(p) is not None
-    return _logits(q) is not None and _logits(p) is not None and q.event_shape == p.event_shape
+    return _logits(q) is not None and type(_base(q)) is type(_base(p))
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Array:
@@ -49,17 +55,19 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Array:
 
     Raises:
       TypeError: if the pair has no closed form in the table.
+      ValueError: if their events differ in shape or in the number of categories.
     """
     if not has_closed_form(q, p):
         raise TypeError(
             f"KL({q.name} || {p.name}): no closed form; expected two diagonal Gaussians or two categoricals "
             "(use kl_sampled, the Monte-Carlo form)"
         )
-    gaussian_q, gaussian_p = _gaussian(q), _gaussian(p)
-    if gaussian_q is not None and gaussian_p is not None:
-        arrays = jnp.broadcast_arrays(*gaussian_q, *gaussian_p)  # one prior for a batch of posteriors
-        return ops_kl.diagonal_gaussian(*arrays)
-    return ops_kl.categorical(*jnp.broadcast_arrays(_logits(q), _logits(p)))
+    of_q, of_p = (_gaussian(dist) or (_logits(dist),) for dist in (q, p))
+    sizes = [(dist.event_shape, of[0].shape[-1]) for dist, of in ((q, of_q), (p, of_p))]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"KL({q.name} || {p.name}): expected equal (event shape, last axis), got {sizes}")
+    kl = ops_kl.categorical if _gaussian(q) is None else ops_kl.diagonal_gaussian
+    return kl(*jnp.broadcast_arrays(*of_q, *of_p))  # one prior for a batch of posteriors
 
 
 def kl_divergence(q: Distribution, p: Distribution) -> Array:
@@ -68,11 +76,11 @@ def kl_divergence(q: Distribution, p: Distribution) -> Array:
     Args and Raises: as `kl_per_dimension`.
 
     Returns:
-      [...] nats, the batch shape of q.
+      [...] nats, the batch shape of q and p (one prior may serve a batch of posteriors).
     """
     per_dimension = kl_per_dimension(q, p)
-    axes = tuple(range(len(q.batch_shape), per_dimension.ndim))
-    return jnp.sum(per_dimension, axis=axes)
+    batch_ndims = max(len(q.batch_shape), len(p.batch_shape))
+    return jnp.sum(per_dimension, axis=tuple(range(batch_ndims, per_dimension.ndim)))
 
 
 def kl_or_sampled(q: Distribution, p: Distribution, log_q: Array, log_p: Array) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import distrax
 import jax
@@ -60,7 +61,8 @@ class Bernoulli(distrax.Independent):
 
     @property
     def logits(self) -> Array:
-        return self.distribution.logits
+        base: Any = self.distribution
+        return base.logits
 
 
 class Gaussian(distrax.Independent):
@@ -111,16 +113,18 @@ class ContinuousBernoulli(distrax.Distribution):
         near = jnp.abs(l) < 0.3
         safe = jnp.where(near, 1.0, l)  # double where: no nan gradient from the unused branch
         series = 0.5 + l / 12 - l**3 / 720 + l**5 / 30240
-        return jnp.where(near, series, -1 / jnp.expm1(-safe) - 1 / safe)
+        # 1/(1 - e^-l) = (1 + coth(l/2)) / 2, whose gradient does not overflow
+        return jnp.where(near, series, 0.5 + 0.5 / jnp.tanh(safe / 2) - 1 / safe)
 
     def _sample_n(self, key: Array, n: int) -> Array:
         l = self._logits
-        u = jax.random.uniform(key, (n, *l.shape), l.dtype)
+        # u > 0: where exp(-|l|) underflows, u = 0 would give log 0
+        u = jax.random.uniform(key, (n, *l.shape), l.dtype, minval=jnp.finfo(l.dtype).tiny)
         a = jnp.abs(l)
         near = a < 1e-3  # there the density is flat to 1e-3 and the inverse cdf loses its digits
         safe = jnp.where(near, 1.0, a)
         x = 1 + jnp.log(u + (1 - u) * jnp.exp(-safe)) / safe  # inverse cdf for l > 0
-        x = jnp.where(near, u, x)
+        x = jnp.where(near, u, jnp.maximum(x, 0.0))  # its rounding may leave the support
         return jnp.where(l < 0, 1 - x, x)
 
 
@@ -162,8 +166,11 @@ def gaussian(scale: float = 1.0) -> Likelihood:
       scale: sigma in units of the data, > 0; sigma^2 acts as the beta of a unit-variance model.
 
     Raises:
+      TypeError: if scale is not a number.
       ValueError: if scale is not positive and finite.
     """
+    if isinstance(scale, bool) or not isinstance(scale, int | float):
+        raise TypeError(f"scale: expected a float, got {type(scale).__name__} ({scale!r})")
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"scale: expected a positive finite number, got {scale!r}")
     return Likelihood(

@@ -14,12 +14,12 @@ from vaejax.evaluation.elbo import representation
 from vaejax.keys import check_key, named_key
 from vaejax.ops import interpolation
 from vaejax.ops.jacobian import decoder_jacobian
-from vaejax.types import VAE, Array
+from vaejax.types import VAE, AnyArray, Array
 
 __all__ = ["interpolate", "jacobian_images", "prior_samples", "reconstruct", "traverse"]
 
 
-def reconstruct(vae: VAE, x: Array) -> Array:
+def reconstruct(vae: VAE, x: AnyArray) -> Array:
     """The decoder's mean at the posterior mean of every x.
 
     Args:
@@ -39,7 +39,7 @@ def prior_samples(key: Array, vae: VAE, n: int) -> Array:
     return vae.decode(vae.sample_prior(named_key(key, "prior"), n)).mean()
 
 
-def interpolate(vae: VAE, a: Array, b: Array, steps: int, kind: str = "slerp") -> Array:
+def interpolate(vae: VAE, a: AnyArray, b: AnyArray, steps: int, kind: str = "slerp") -> Array:
     """Decode a path between the posterior means of two images.
 
     Args:
@@ -62,7 +62,7 @@ def interpolate(vae: VAE, a: Array, b: Array, steps: int, kind: str = "slerp") -
     return vae.decode(path).mean()
 
 
-def traverse(vae: VAE, x: Array, values: Array) -> Array:
+def traverse(vae: VAE, x: AnyArray, values: AnyArray) -> Array:
     """Decode with one latent at a time set to each value, the others at the posterior mean of x.
 
     Args:
@@ -82,7 +82,7 @@ def traverse(vae: VAE, x: Array, values: Array) -> Array:
     return images.reshape(d, steps, *images.shape[1:])
 
 
-def jacobian_images(vae: VAE, x: Array) -> Array:
+def jacobian_images(vae: VAE, x: AnyArray) -> Array:
     """The columns d mu_x / d z_j at the posterior mean of every x, as images.
 
     Args:

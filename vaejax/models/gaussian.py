@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 from vaejax.checks import check_positive_int
 from vaejax.distributions import Likelihood, diagonal_gaussian
 from vaejax.keys import check_key, example_keys, named_key
+from vaejax.models.apply import apply
 from vaejax.models.spec import likelihood_spec, net_spec
 from vaejax.types import VAE, Array, Batch, Distribution, Draw, Model, PyTree
 
@@ -20,7 +21,7 @@ __all__ = ["gaussian_vae"]
 
 
 def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likelihood: Likelihood) -> Model:
-    """Build a VAE with q(z|x) = N(loc(x), diag(exp(logvar(x)))), p(z) = N(0, I), p(x|z) = likelihood(decoder(z)).
+    """Build a VAE with q(z|x) = N(loc(x), diag(exp(logvar(x)))), p(z) = N(0, I) and a chosen p(x|z).
 
     z = loc + exp(logvar / 2) eps, eps ~ N(0, I) from the key and the example's place in the batch.
 
@@ -59,7 +60,7 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
 
     def encode(params: PyTree, key: Array, batch: Batch) -> Draw:
         check_key(key)
-        loc, logvar = encoder.apply({"params": params}, batch["x"])
+        loc, logvar = apply(encoder, params, batch["x"])
         scale = jnp.exp(logvar / 2)
         q = diagonal_gaussian(loc, scale)
         p = diagonal_gaussian(jnp.zeros_like(loc), jnp.ones_like(loc))
@@ -68,18 +69,15 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
         return Draw(z=z, log_q=q.log_prob(z), log_p=p.log_prob(z), q=q, p=p, batch=batch)
 
     def decode(params: PyTree, z: Array, c: Array | None = None) -> Distribution:
-        if c is not None:
-            raise ValueError(
-                "c: expected None, this model has no condition; got an array (leave c out of the batch)"
-            )
+        _check_no_condition(c)
         if z.shape[-1:] != (latents,):
             raise ValueError(f"z: expected [..., {latents}], got {z.shape}")
-        parameters = decoder.apply({"params": params}, z)
+        parameters = apply(decoder, params, z)
         return likelihood.build(parameters, parameters.ndim - (z.ndim - 1))
 
     def sample_prior(key: Array, n: int, c: Array | None = None) -> Array:
         check_key(key)
-        del c
+        _check_no_condition(c)
         return jax.random.normal(key, (n, latents))
 
     return Model(
@@ -96,19 +94,27 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
     )
 
 
+def _check_no_condition(c: Array | None) -> None:
+    if c is not None:
+        raise ValueError(
+            "c: expected None, this model has no condition; got an array (leave c out of the batch)"
+        )
+
+
 def _init(encoder: nn.Module, decoder: nn.Module, latents: int, key: Array, batch: Batch):
     """Parameters of both groups from one example of the batch; the second result: no variables."""
     check_key(key)
     x = batch["x"][:1]
-    (loc, logvar), encoder_variables = encoder.init_with_output(named_key(key, "encoder"), x)
-    if loc.shape != (1, latents) or logvar.shape != (1, latents):
+    output, encoder_variables = encoder.init_with_output(named_key(key, "encoder"), x)
+    shapes = jax.tree.map(jnp.shape, output)
+    if shapes != ((1, latents), (1, latents)):
         raise ValueError(
-            f"encoder: expected (loc, logvar) of {latents} latents for one example, got shapes "
-            f"{loc.shape} and {logvar.shape}"
+            f"encoder: expected (loc, logvar) of {latents} latents for one example, got shapes {shapes}"
         )
     output, decoder_variables = decoder.init_with_output(named_key(key, "decoder"), jnp.zeros((1, latents)))
     if output.shape[0] != 1 or output.shape[1:] != x.shape[1:]:
         raise ValueError(
             f"decoder: expected an output of shape {x.shape} for one example, got {output.shape}"
         )
-    return {"encoder": encoder_variables["params"], "decoder": decoder_variables["params"]}, None
+    groups = {"encoder": encoder_variables, "decoder": decoder_variables}
+    return {name: variables.get("params", {}) for name, variables in groups.items()}, None

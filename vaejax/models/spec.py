@@ -1,4 +1,4 @@
-"""Models as plain data: what a run folder stores, and what builds the model again without running its code."""
+"""Models as plain data: what a run folder stores and a model is built from again, running no code of it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ __all__ = ["from_spec"]
 
 
 def net_spec(net: nn.Module) -> dict[str, Any]:
-    """{"name": class, "options": fields}; None in place of options for nets that are not vaejax's own."""
-    if type(net).__name__ not in nets.__all__:
-        return {"name": type(net).__name__, "options": None}
+    """{"name": class, "options": fields}; the full name and no options for nets that are not vaejax's own."""
+    kind = type(net)
+    if (
+        kind.__name__ not in nets.__all__ or getattr(nets, kind.__name__) is not kind
+    ):  # a namesake is not ours
+        return {"name": f"{kind.__module__}.{kind.__qualname__}", "options": None}
     fields = [f.name for f in dataclasses.fields(net) if f.name not in ("parent", "name")]
-    return {"name": type(net).__name__, "options": {name: getattr(net, name) for name in fields}}
+    return {"name": kind.__name__, "options": {name: getattr(net, name) for name in fields}}
 
 
 def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:
@@ -50,10 +53,10 @@ def from_spec(spec: Mapping[str, Any]) -> Model:
             home = distributions if name == "likelihood" else nets
             value = _public(home, value["name"])(**_options(value))
         arguments[name] = value
-    return _public(models, spec["builder"])(**arguments)
+    return _public(models, spec.get("builder"))(**arguments)
 
 
-def _public(module: Any, name: str) -> Any:
+def _public(module: Any, name: str | None) -> Any:
     if name not in module.__all__:
         raise ValueError(
             f"spec: expected a public name of {module.__name__}, got {name!r}; a model with parts of your "

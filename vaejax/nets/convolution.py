@@ -24,7 +24,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -61,11 +60,11 @@ def _each(function: Callable[..., Array]) -> Callable[..., Array]:
     return ensemble
 
 
-def _fold(left: Array, right: Array, dims: tuple, *, prim: Primitive, geometry: Geometry) -> tuple:
+def _fold(args: tuple, dims: tuple, *, prim: Primitive, geometry: Geometry) -> tuple:
     """Batch by E: both operands [K, E, ...] -> [K E, ...]."""
-    (size,) = {x.shape[d] for x, d in zip((left, right), dims, strict=True) if d is not None}
+    (size,) = {x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None}
     folded = []
-    for x, d in zip((left, right), dims, strict=True):
+    for x, d in zip(args, dims, strict=True):
         x = jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
         folded.append(x.reshape(size * x.shape[1], *x.shape[2:]))
     out = prim.bind(*folded, geometry=geometry)
@@ -76,16 +75,11 @@ def _fold_data(args: tuple, dims: tuple, *, prim: Primitive, geometry: Geometry)
     """Batch C and T: by N where the kernel is unmapped, else by E."""
     data, kernel = args
     if dims[1] is not None:
-        return _fold(data, kernel, dims, prim=prim, geometry=geometry)
+        return _fold(args, dims, prim=prim, geometry=geometry)
     data = jnp.moveaxis(data, dims[0], 1)
     e, size, n = data.shape[:3]
     out = prim.bind(data.reshape(e, size * n, *data.shape[3:]), kernel, geometry=geometry)
     return out.reshape(e, size, n, *out.shape[2:]), 1
-
-
-def _fold_ensemble(args: tuple, dims: tuple, *, prim: Primitive, geometry: Geometry) -> tuple:
-    """Batch G, whose result differs with either operand: by E."""
-    return _fold(*args, dims, prim=prim, geometry=geometry)
 
 
 def _primitive(
@@ -95,8 +89,11 @@ def _primitive(
     prim = Primitive(name)
     # Outside jit an operation compiles by itself, as every operation of jax.lax does.
     prim.def_impl(jax.jit(prim.bind, static_argnames=("geometry",)))
+    # Both operands vary over the same manual axes (see `_align`): the result does too.
     prim.def_abstract_eval(
-        lambda left, right, *, geometry: ShapedArray(shape(left.shape, right.shape, geometry), left.dtype)
+        lambda left, right, *, geometry: left.update(
+            shape=shape(left.shape, right.shape, geometry), weak_type=False
+        )
     )
     batching.primitive_batchers[prim] = partial(batch, prim=prim)
     mlir.register_lowering(prim, mlir.lower_fun(_each(native), multiple_results=False))
@@ -121,7 +118,7 @@ transpose_p = _primitive(
 kernel_gradient_p = _primitive(
     "strided_convolve_kernel_gradient",
     lambda x, y, g: (x[0], *g.kernel, y[-1], x[-1]),
-    _fold_ensemble,
+    _fold,  # a kernel for each: its sum over N must not mix them
     _kernel_gradient,
     products.kernel_gradient,
 )
@@ -144,8 +141,22 @@ ad.defbilinear(
 )
 
 
+def _align(*operands: Array) -> list[Array]:
+    """Let all vary over the manual axes of any, as operations of jax.lax do inside `jax.shard_map`.
+
+    Without it the gradient of a replicated kernel would miss its sum over the shards.
+    """
+    varying = [jax.typeof(x).manual_axis_type.varying for x in operands]
+    missing = [frozenset().union(*varying) - own for own in varying]
+    return [
+        lax.pcast(x, tuple(axes), to="varying") if axes else x
+        for x, axes in zip(operands, missing, strict=True)
+    ]
+
+
 def _bind(prim: Primitive, data: Array, kernel: Array, geometry: Geometry) -> Array:
     """The primitive over any leading axes of [..., H, W, c], with one kernel."""
+    data, kernel = _align(data, kernel)
     lead = data.shape[:-3]
     data = data.reshape(1, math.prod(lead), *data.shape[-3:])
     out: Any = prim.bind(data, kernel[None], geometry=geometry)
@@ -155,7 +166,8 @@ def _bind(prim: Primitive, data: Array, kernel: Array, geometry: Geometry) -> Ar
 def _check(data: Array, kernel: Array, channels: int, name: str) -> None:
     if data.ndim < 3 or kernel.ndim != 4:
         raise ValueError(
-            f"{name}, kernel: expected [..., H, W, C] and [p, q, in, out]; got {data.shape} and {kernel.shape}"
+            f"{name}, kernel: expected [..., H, W, C] and [p, q, in, out]; "
+            f"got {data.shape} and {kernel.shape}"
         )
     if data.shape[-1] != channels:
         raise ValueError(
@@ -191,7 +203,7 @@ def conv(
     side, size = y.shape[-3:-1], kernel.shape[:2]
     pairs = lax.padtype_to_pads(side, size, stride, padding) if isinstance(padding, str) else padding
     rows, columns = ((int(lo), int(hi)) for lo, hi in pairs)
-    geometry = Geometry(tuple(stride), (rows, columns), side, size)
+    geometry = Geometry((stride[0], stride[1]), (rows, columns), (side[0], side[1]), (size[0], size[1]))
     if min(geometry.small) < 1:
         raise ValueError(f"y: expected sides of at least the kernel's {size} once padded; got {side}")
     return _bind(convolve_p, y, kernel, geometry)
@@ -222,5 +234,5 @@ def conv_transpose(x: Array, kernel: Array, *, stride: tuple[int, int]) -> Array
         (max(k - s, 0) // 2, k - s - max(k - s, 0) // 2) for k, s in zip(size, stride, strict=True)
     )
     side = (side[0] * stride[0], side[1] * stride[1])
-    geometry = Geometry(tuple(stride), (rows, columns), side, size)
+    geometry = Geometry((stride[0], stride[1]), (rows, columns), side, (size[0], size[1]))
     return _bind(transpose_p, x, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), geometry)

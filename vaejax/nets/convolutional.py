@@ -112,7 +112,8 @@ class ConvEncoder(nn.Module):
         for n, c in enumerate(channels):
             h = act(Conv(c, _KERNEL, _STRIDE, "VALID", name=f"conv_{n}")(h))
         h = h.reshape(*h.shape[:-3], math.prod(h.shape[-3:]))
-        h = act(nn.Dense(*_scaled(self.width, 256), name="dense")(h))
+        (dense,) = _scaled(self.width, 256)
+        h = act(nn.Dense(dense, name="dense")(h))
         return GaussianHead(self.latents, self.logvar_bias, name="head")(h)
 
 

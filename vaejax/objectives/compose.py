@@ -21,11 +21,11 @@ Objective = Callable[..., tuple[Array, tuple[dict[str, Array], Any]]]
 class Scaled(NamedTuple):
     """A term and its weight: a float, or a schedule step -> float."""
 
-    weight: float | Callable[[Array], Array]
+    weight: float | Callable[[Any], Any]
     term: Term
 
 
-def scaled(weight: float | Callable[[Array], Array], term: Term) -> Scaled:
+def scaled(weight: float | Callable[[Any], Any], term: Term) -> Scaled:
     """Weight a term inside `compose`.
 
     Args:
@@ -68,12 +68,13 @@ def compose(**terms: Term | Scaled) -> Objective:
 
     Raises:
       TypeError: if a term is not callable.
-      ValueError: if there is no term, or a name is "loss".
+      ValueError: if there is no term, or a name is "loss" or "draw".
     """
     if not terms:
         raise ValueError("terms: expected at least one, as name=term; got none")
-    if "loss" in terms:
-        raise ValueError("terms: the name 'loss' is taken by the weighted sum; got loss=...")
+    for name, use in (("loss", "the weighted sum"), ("draw", "the key of the draw that all terms share")):
+        if name in terms:
+            raise ValueError(f"terms: the name {name!r} is taken by {use}; got {name}=...")
     weighted = {name: term if isinstance(term, Scaled) else scaled(1.0, term) for name, term in terms.items()}
 
     def objective(key: Array, vae: VAE, batch: Batch, step: Array) -> tuple[Array, tuple[dict, Any]]:
@@ -82,9 +83,10 @@ def compose(**terms: Term | Scaled) -> Objective:
         loss, metrics = jnp.zeros(()), {}
         for name, (weight, term) in weighted.items():
             value = term(named_key(key, name), vae, draw)
-            if value.shape not in ((), draw.log_px.shape):
+            shape = jnp.shape(value)
+            if shape not in ((), draw.log_px.shape):
                 raise ValueError(
-                    f"term {name!r}: expected nats of shape {draw.log_px.shape} or (), got {value.shape}"
+                    f"term {name!r}: expected nats of shape {draw.log_px.shape} or (), got {shape}"
                 )
             metrics[name] = jnp.mean(value)
             w = weight(step) if callable(weight) else weight

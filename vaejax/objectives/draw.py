@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 
 from vaejax.distributions import score
-from vaejax.keys import named_key
+from vaejax.keys import check_key, named_key
 from vaejax.types import VAE, Array, Batch, Draw
 
 __all__ = ["log_weight", "sample"]
@@ -21,7 +21,12 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
 
     Returns:
       A Draw; every array leads with [B], log-densities in nats.
+
+    Raises:
+      TypeError: if the key is not a typed key.
+      ValueError: if x has another shape than p(x|z).
     """
+    check_key(key)
     draw = vae.encode(named_key(key, "encode"), batch)
     px = vae.decode(draw.z, batch.get("c"))
     return draw._replace(px=px, log_px=score(named_key(key, "score"), px, batch["x"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -59,8 +60,14 @@ def jacobian_l1(
     check_positive_int(columns, "columns")
     if columns != 1 and method != "columns":
         raise ValueError(f'columns: only method="columns" has them; got columns={columns}, method={method!r}')
-    if not eps > 0:
-        raise ValueError(f"eps: expected a positive step, got {eps!r}")
+    if eps != 1e-3 and method != "finite_difference":
+        raise ValueError(
+            f'eps: only method="finite_difference" has a step; got eps={eps!r}, method={method!r}'
+        )
+    if not (eps > 0 and math.isfinite(eps)):
+        raise ValueError(f"eps: expected a positive finite step, got {eps!r}")
+    if not callable(of):
+        raise TypeError(f"of: expected a function of p(x|z) to an array, got {of!r}")
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         z = _one_latent_array(draw)

@@ -23,7 +23,7 @@ def lerp(a: Array, b: Array, t: Array) -> Array:
       [n, d].
     """
     chex.assert_rank([a, b, t], [1, 1, 1])
-    return a + t[:, None] * (b - a)
+    return (1 - t)[:, None] * a + t[:, None] * b
 
 
 def slerp(a: Array, b: Array, t: Array) -> Array:

@@ -22,14 +22,15 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, keep: int = 2):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-        self._manager = ocp.CheckpointManager(Path(folder).absolute(), options=options)
+        items = {"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(Path(folder).absolute(), options=options, item_handlers=items)
 
     def latest(self) -> int | None:
         """The step of the newest whole checkpoint, None if there is none."""
         return self._manager.latest_step()
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
-        """Save a state and its JSON-able metadata under `state.step`; replaces one of that step."""
+        """Save a state and its JSON-able metadata under `state.step`; leaves one of that step as it is."""
         step = int(state.step)
         if self._manager.latest_step() == step:
             return
@@ -44,10 +45,24 @@ class Checkpoints:
         return dict(self._manager.restore(self._step(step), args=args)["meta"])
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
-        """The state of a checkpoint, the newest by default, in the structure and dtypes of `like`."""
+        """The state of a checkpoint, the newest by default, in the structure of `like`.
+
+        Raises:
+          ValueError: if there is none, or it holds other arrays than `like`; they are named.
+        """
+        step = self._step(step)
+        # orbax would return other shapes as they are and cast other dtypes, without a word
+        saved, wanted = _arrays(self._manager.item_metadata(step)["state"]), _arrays(like._asdict())
+        other = [
+            f"{n}: {saved.get(n)} there, {wanted.get(n)} now"
+            for n in saved | wanted
+            if saved.get(n) != wanted.get(n)
+        ]
+        if other:
+            raise ValueError(f"folder: {self._manager.directory} holds another state ({'; '.join(other)})")
         abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like._asdict())
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        return TrainState(**self._manager.restore(self._step(step), args=args)["state"])
+        return TrainState(**self._manager.restore(step, args=args)["state"])
 
     def restore_params(self, step: int | None = None) -> tuple[Any, Any]:
         """(params, variables) of a checkpoint as host arrays, without knowing the optimiser."""
@@ -65,7 +80,20 @@ class Checkpoints:
             raise ValueError(f"folder: expected a checkpoint in {self._manager.directory}, found none")
         return step
 
+    def wait(self) -> None:
+        """Wait for saves under way."""
+        self._manager.wait_until_finished()
+
     def close(self) -> None:
         """Wait for saves under way and close."""
-        self._manager.wait_until_finished()
+        self.wait()
         self._manager.close()
+
+
+def _arrays(tree: Any) -> dict[str, str]:
+    """{path: dtype and shape} of every array of a tree."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(p, simple=True, separator="/"): f"{np.dtype(a.dtype)}{list(a.shape)}"
+        for p, a in leaves
+    }

@@ -62,7 +62,7 @@ def fit(
       model: the recipe.
       update: how a step moves the state.
       data: the training split; it is held on the device.
-      steps: the number of steps in all, also when resuming.
+      steps: the number of steps in all, also when resuming; not less than were done.
       batch_size: B, examples per step; the ragged rest of an epoch is dropped.
       chunk: steps per program on the device; metrics, bar and interrupts come at its end.
       validate: `validate(key, vae) -> {name: number}`, called every `save_every` chunks and at the end;
@@ -79,24 +79,11 @@ def fit(
 
     Raises:
       TypeError, ValueError: for bad arguments, before anything compiles.
-      FloatingPointError: when the loss is not finite; names the step, the terms and the last checkpoint.
+      FloatingPointError: when the loss is not finite, or a state to be saved; names the step, the terms or
+        parameter groups, and the last checkpoint.
     """
-    check_key(key)
-    for name, value in (
-        ("steps", steps),
-        ("batch_size", batch_size),
-        ("chunk", chunk),
-        ("save_every", save_every),
-    ):
-        check_positive_int(value, name)
-    check_support(model.support, data.support)
-    if batch_size > data.size:
-        raise ValueError(
-            f"batch_size: expected at most the {data.size} examples of the data, got {batch_size}"
-        )
-    if folder is None and (resume or tensorboard):
-        raise ValueError("folder: expected a path, since resume or tensorboard is asked; got None")
-
+    counts = {"steps": steps, "batch_size": batch_size, "chunk": chunk, "save_every": save_every}
+    _check_arguments(key, model, data, counts, folder, resume, tensorboard)
     initial = _initialiser(key, model, update, data)
     meta = {
         "key": np.asarray(jax.random.key_data(key)).tolist(),
@@ -105,28 +92,59 @@ def fit(
     }
     store = _Store(folder, meta, resume, tensorboard)
     try:
+        if store.step > steps:
+            raise ValueError(
+                f"steps: expected at least the {store.step} that the run in {folder} has done, got {steps}"
+            )
         state = store.restore(jax.eval_shape(initial)) if store.step else jax.jit(initial)()
         run = jax.jit(make_chunk(update, data.transform, batch_size), donate_argnums=0)
         arrays = jax.device_put(dict(data.arrays))
-        done, chunks = store.step, 0
+        done = store.step
+
+        def check(state: TrainState) -> None:
+            if validate is not None:
+                key_v = named_key(jax.random.fold_in(key, done), "validate")
+                store.validated(state, validate(key_v, model.bind(state.params, state.variables)))
+
+        if store.lacks_validation():  # killed between a checkpoint and its validation
+            check(state)
         with _bar(progress, steps, done) as report:
             while done < steps:
-                n = min(chunk, steps - done)
+                n = min(chunk - done % chunk, steps - done)  # back on the grid of chunks after any resume
                 rows = chunk_indices(key, done, chunk, data.size, batch_size)
                 state, metrics = run(state, key, arrays, rows, n)
                 records = _to_records(metrics, done, n)
                 store.write(records)
-                done, chunks = done + n, chunks + 1
+                done += n
                 report(n, records[-1])
                 if done == steps or done % (chunk * save_every) == 0:
                     store.save(state)
-                    if validate is not None:
-                        vae = model.bind(state.params, state.variables)
-                        key_v = named_key(jax.random.fold_in(key, done), "validate")
-                        store.validated(state, validate(key_v, vae))
+                    check(state)
         return store.result(state)
     finally:
         store.close()
+
+
+def _check_arguments(
+    key: Array,
+    model: Model,
+    data: Split,
+    counts: dict[str, int],
+    folder: str | Path | None,
+    resume: bool,
+    tensorboard: bool,
+) -> None:
+    """Raise for bad arguments of `fit`."""
+    check_key(key)
+    for name, value in counts.items():
+        check_positive_int(value, name)
+    check_support(model.support, data.support)
+    if counts["batch_size"] > data.size:
+        raise ValueError(
+            f"batch_size: expected at most the {data.size} examples of the data, got {counts['batch_size']}"
+        )
+    if folder is None and (resume or tensorboard):
+        raise ValueError("folder: expected a path, since resume or tensorboard is asked; got None")
 
 
 def _initialiser(key: Array, model: Model, update: Update, data: Split) -> Callable[[], TrainState]:
@@ -138,7 +156,9 @@ def _initialiser(key: Array, model: Model, update: Update, data: Split) -> Calla
             named_key(key, "transform"), {**jax.tree.map(jnp.asarray, first), "index": jnp.arange(1)}
         )
         params, variables = model.init(named_key(key, "init"), batch)
-        return TrainState(params, variables, update.init(params), jnp.zeros((), jnp.int32))
+        state = TrainState(params, variables, update.init(params), jnp.zeros((), jnp.int32))
+        # no weak types: a step returns strong ones, and the second chunk would compile again
+        return jax.tree.map(lambda a: jax.lax.convert_element_type(a, jnp.asarray(a).dtype), state)
 
     return initial
 
@@ -200,30 +220,45 @@ class _Store:
         )
         if bad is not None:
             terms = ", ".join(f"{name}={value:.6g}" for name, value in bad.items() if name != "step")
-            last = None if self._folder is None else self._latest.latest()
-            kept = (
-                "no checkpoint was saved"
-                if last is None
-                else f"the last good checkpoint is step {last} in {self._folder}"
-            )
-            raise FloatingPointError(f"the loss is not finite at step {bad['step']}: {terms}; {kept}")
+            raise FloatingPointError(f"the loss is not finite at step {bad['step']}: {terms}; {self._kept()}")
 
     def save(self, state: TrainState) -> None:
-        """Checkpoint a state."""
+        """Checkpoint a state; stop at one that is not finite: a finite loss may have another gradient."""
+        finite = {g: all(np.isfinite(a).all() for a in jax.tree.leaves(p)) for g, p in state.params.items()}
+        if not all(finite.values()):
+            groups = ", ".join(group for group, ok in finite.items() if not ok)
+            raise FloatingPointError(
+                f"the parameters of {groups} are not finite at step {state.step}; {self._kept()}"
+            )
         if self._folder is not None:
             self._latest.save(state, self._meta)
+
+    def _kept(self) -> str:
+        last = None if self._folder is None else self._latest.latest()
+        return (
+            "no checkpoint was saved"
+            if last is None
+            else f"the last good checkpoint is step {last} in {self._folder}"
+        )
+
+    def lacks_validation(self) -> bool:
+        """Whether the checkpoint that the run resumes from was never validated."""
+        return self.step > 0 and all(r["step"] != self.step for r in self.validation)
 
     def validated(self, state: TrainState, scores: dict[str, float]) -> None:
         """Record a validation and keep the state if its neg_elbo is the lowest."""
         record = {"step": int(state.step), "validation": {name: float(v) for name, v in scores.items()}}
         self.validation.append(record)
-        if self._folder is not None:
-            self._log.write([record])
         if record["validation"].get("neg_elbo", math.inf) < self._lowest:
             self._lowest = record["validation"]["neg_elbo"]
             self.best = jax.tree.map(lambda a: np.array(a, copy=True), state)
             if self._folder is not None:
+                # a kill leaves no best state that is newer than the latest, and no record without its state
+                self._latest.wait()
                 self._best.save(state, self._meta)
+                self._best.wait()
+        if self._folder is not None:
+            self._log.write([record])
 
     def result(self, state: TrainState) -> Fit:
         names = self.metrics[0].keys() if self.metrics else ()

@@ -1,0 +1,250 @@
+"""The three bilinear maps against lax, in float64: values and derivatives of every order."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from vaejax.nets import conv, conv_transpose, convolution, products
+from vaejax.nets.products import Geometry
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def normal(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+def close(actual, expected) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11), actual, expected)
+
+
+def lax_conv(y, kernel, stride, padding):
+    return lax.conv_general_dilated(y, kernel, stride, padding, dimension_numbers=LAYOUT)
+
+
+def value_and_pullback(f, data, kernel):
+    out, pullback = jax.vjp(f, data, kernel)
+    return out, pullback(jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape))
+
+
+# (side, channels in, channels out, kernel, stride, padding): both forms of every map, see `products`.
+CONVOLUTIONS = [
+    ((9, 9), 1, 3, (4, 4), (2, 2), "VALID"),
+    ((14, 14), 5, 4, (4, 4), (2, 2), "VALID"),
+    ((8, 8), 3, 2, (3, 3), (2, 2), "SAME"),
+    ((6, 7), 2, 3, (3, 3), (1, 1), "SAME"),
+    ((7, 9), 2, 3, (5, 2), (3, 2), ((1, 2), (0, 3))),
+    ((5, 5), 2, 2, (1, 1), (2, 2), "VALID"),
+]
+
+
+@pytest.mark.parametrize(("side", "a", "b", "kernel", "stride", "padding"), CONVOLUTIONS)
+def test_conv_equals_lax_with_gradients(side, a, b, kernel, stride, padding):
+    y, w = normal(0, 2, *side, a), normal(1, *kernel, a, b)
+    ours = partial(conv, stride=stride, padding=padding)
+    theirs = partial(lax_conv, stride=stride, padding=padding)
+    close(
+        jax.jit(partial(value_and_pullback, ours))(y, w), jax.jit(partial(value_and_pullback, theirs))(y, w)
+    )
+
+
+# (side, channels in, channels out, kernel, stride): the decoder's 4x4 s2, one output channel, other kernels.
+TRANSPOSED = [
+    ((8, 8), 4, 4, (4, 4), (2, 2)),
+    ((4, 4), 5, 1, (4, 4), (2, 2)),
+    ((4, 5), 3, 2, (3, 3), (2, 2)),
+    ((4, 5), 3, 2, (3, 3), (1, 1)),
+    ((3, 4), 2, 3, (5, 1), (3, 2)),
+]
+
+
+@pytest.mark.parametrize(("side", "b", "a", "kernel", "stride"), TRANSPOSED)
+def test_conv_transpose_equals_lax_with_gradients(side, b, a, kernel, stride):
+    x, w = normal(0, 2, *side, b), normal(1, *kernel, b, a)
+    ours = partial(conv_transpose, stride=stride)
+    theirs = partial(lax.conv_transpose, strides=stride, padding="SAME")
+    assert ours(x, w).shape == (2, side[0] * stride[0], side[1] * stride[1], a)
+    close(
+        jax.jit(partial(value_and_pullback, ours))(x, w), jax.jit(partial(value_and_pullback, theirs))(x, w)
+    )
+
+
+GEOMETRY = Geometry((2, 2), ((1, 1), (1, 1)), (12, 12), (4, 4))
+
+
+def maps():
+    x, y, w = normal(0, 3, 6, 6, 4), normal(1, 3, 12, 12, 4), normal(2, 4, 4, 4, 4)
+    return x, y, w
+
+
+def test_maps_are_transposes_of_each_other():
+    x, y, w = maps()
+    expected = jnp.vdot(x, products.convolve(y, w, geometry=GEOMETRY))
+    np.testing.assert_allclose(jnp.vdot(products.transpose(x, w, geometry=GEOMETRY), y), expected, rtol=1e-12)
+    gradient = products.kernel_gradient(x, y, geometry=GEOMETRY)
+    np.testing.assert_allclose(jnp.vdot(gradient, w), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("large", [0, 2**40])
+@pytest.mark.parametrize("small_side", [True, False])
+def test_both_forms_equal_the_native_convolutions(monkeypatch, large, small_side):
+    monkeypatch.setattr(products, "_LARGE_BYTES", large)
+    monkeypatch.setattr(products, "_on_small_side", lambda g, a, b: small_side)
+    x, y, w = maps()
+    g = {"geometry": GEOMETRY}
+    close(products.convolve(y, w, **g), convolution._convolve(y, w, **g))
+    close(products.transpose(x, w, **g), convolution._transpose(x, w, **g))
+    close(products.kernel_gradient(x, y, **g), convolution._kernel_gradient(x, y, **g))
+
+
+@pytest.mark.parametrize(("platform", "native"), [("cpu", False), ("cuda", True), ("tpu", True)])
+def test_each_platform_gets_its_own_lowering(platform, native):
+    x, y, w = maps()
+
+    def step(x, y, w):
+        return value_and_pullback(partial(conv_transpose, stride=(2, 2)), x, w), conv(
+            y, w, stride=(2, 2), padding="VALID"
+        )
+
+    text = jax.jit(step).trace(x, y, w).lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.convolution" in text) == native
+    assert ("stablehlo.dot_general" in text) != native
+    assert "stablehlo.gather" not in text
+
+
+def two_layers(conv, conv_transpose):
+    """A smooth decoder and an encoder layer, so that derivatives of every order are not zero."""
+
+    def net(params, z):
+        h = jnp.tanh(z @ params["w"]).reshape(*z.shape[:-1], 2, 2, 3)
+        h = jnp.tanh(conv_transpose(h, params["k0"], (2, 2)))
+        h = jnp.tanh(conv_transpose(h, params["k1"], (2, 2)))
+        return conv(h, params["k2"], (2, 2), "VALID")
+
+    return net
+
+
+OURS = two_layers(
+    lambda y, k, s, p: conv(y, k, stride=s, padding=p), lambda x, k, s: conv_transpose(x, k, stride=s)
+)
+
+
+def lax_conv_folded(y, k, s, p):
+    out = lax_conv(y.reshape(-1, *y.shape[-3:]), k, s, p)
+    return out.reshape(*y.shape[:-3], *out.shape[1:])
+
+
+def lax_conv_transpose_folded(x, k, s):
+    out = lax.conv_transpose(x.reshape(-1, *x.shape[-3:]), k, s, "SAME")
+    return out.reshape(*x.shape[:-3], *out.shape[1:])
+
+
+LAX = two_layers(lax_conv_folded, lax_conv_transpose_folded)
+
+
+def params_and_z():
+    params = {
+        "w": normal(0, 3, 12),
+        "k0": 0.3 * normal(1, 4, 4, 3, 4),
+        "k1": 0.3 * normal(2, 4, 4, 4, 1),
+        "k2": 0.3 * normal(3, 4, 4, 1, 2),
+    }
+    return params, normal(4, 2, 3)
+
+
+def grad_of_jacobian_l1(net, params, z):
+    def loss(p, z):
+        return jnp.abs(jax.vmap(jax.jacfwd(partial(net, p)))(z)).sum()
+
+    return jax.grad(loss, argnums=(0, 1))(params, z)
+
+
+def jvp_of_vjp(net, params, z):
+    gradient = jax.grad(lambda p, z: jnp.sum(net(p, z) ** 2), argnums=(0, 1))
+    return jax.jvp(gradient, (params, z), (jax.tree.map(jnp.cos, params), jnp.sin(z)))
+
+
+def vmap_of_jvp(net, params, z):
+    return jax.vmap(lambda z, e: jax.jvp(partial(net, params), (z,), (e,)))(z, jnp.eye(3)[:2])
+
+
+@pytest.mark.parametrize("derivative", [grad_of_jacobian_l1, jvp_of_vjp, vmap_of_jvp])
+def test_derivatives_of_second_order_equal_lax(derivative):
+    ours, theirs = (jax.jit(partial(derivative, net))(*params_and_z()) for net in (OURS, LAX))
+    close(ours, theirs)
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (1, 3)])
+def test_vmap_equals_a_loop(axes):
+    w = normal(1, 4, 4, 2, 3)
+    y = normal(0, 2, 9, 9, 2)
+    ys = jnp.stack([y, 2 * y + 1], axes[0]) if axes[0] is not None else y
+    ws = jnp.stack([w, w**2], axes[1]) if axes[1] is not None else w
+    step = partial(value_and_pullback, partial(conv, stride=(2, 2), padding="VALID"))
+
+    def pick(x, axis, n):
+        return x if axis is None else jnp.take(x, n, axis)
+
+    loop = [step(pick(ys, axes[0], n), pick(ws, axes[1], n)) for n in range(2)]
+    close(jax.vmap(step, in_axes=axes)(ys, ws), jax.tree.map(lambda *x: jnp.stack(x), *loop))
+
+
+def test_vmap_with_one_kernel_folds_into_the_batch():
+    def shapes(fn, *args):
+        (eqn,) = [e for e in jax.make_jaxpr(fn)(*args).eqns if "strided" in e.primitive.name]
+        return [v.aval.shape for v in eqn.invars]
+
+    mapped = jax.vmap(partial(conv, stride=(2, 2), padding="VALID"), in_axes=(0, None))
+    assert shapes(mapped, jnp.ones((5, 2, 8, 8, 1)), jnp.ones((4, 4, 1, 3))) == [
+        (1, 10, 8, 8, 1),
+        (1, 4, 4, 1, 3),
+    ]
+
+
+@pytest.mark.parametrize("lead", [(), (0,), (2, 0), (2, 3)])
+def test_any_leading_axes(lead):
+    y, w = normal(0, *lead, 8, 8, 2), normal(1, 4, 4, 2, 3)
+    down, up = conv(y, w, stride=(2, 2), padding="VALID"), conv_transpose(y, w, stride=(2, 2))
+    assert (down.shape, up.shape) == ((*lead, 3, 3, 3), (*lead, 16, 16, 3))
+    flat = y.reshape(int(np.prod(lead)), 8, 8, 2)
+    if flat.size:
+        close(down, lax_conv(flat, w, (2, 2), "VALID").reshape(down.shape))
+        close(up, lax.conv_transpose(flat, w, (2, 2), "SAME").reshape(up.shape))
+
+
+def test_gradient_of_a_replicated_kernel_is_summed_over_the_shards():
+    mesh = jax.make_mesh((1,), ("b",), axis_types=(jax.sharding.AxisType.Auto,))
+    y, w = normal(0, 2, 8, 8, 1), normal(1, 4, 4, 1, 2)
+    gradient = jax.grad(lambda w, y: jnp.sum(jnp.sin(conv(y, w, stride=(2, 2), padding="VALID"))))
+    whole, shards = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("b")
+    sharded = jax.shard_map(gradient, mesh=mesh, in_specs=(whole, shards), out_specs=whole)
+    close(jax.jit(sharded)(w, y), gradient(w, y))
+    # One device cannot show a missing sum by its value.
+    assert str(jax.make_jaxpr(sharded)(w, y)).count("psum") == 1
+
+
+@pytest.mark.parametrize(
+    ("y", "w", "error", "match"),
+    [
+        ((8, 8), (4, 4, 1, 2), ValueError, r"\(8, 8\)"),
+        ((8, 8, 3), (4, 4, 1, 2), ValueError, "1 channels"),
+        ((3, 8, 1), (4, 4, 1, 2), ValueError, r"\(3, 8\)"),
+        ((8, 8, 1), (4, 4, 1, 2), TypeError, "float32"),
+    ],
+)
+def test_what_does_not_fit_is_named(y, w, error, match):
+    data = jnp.zeros(y, jnp.float32 if error is TypeError else jnp.float64)
+    with pytest.raises(error, match=match):
+        conv(data, jnp.zeros(w), stride=(2, 2), padding="VALID")

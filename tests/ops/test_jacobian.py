@@ -1,0 +1,121 @@
+"""The decoder's Jacobian and its norms against decoders whose Jacobian is known."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaejax.ops import jacobian
+
+RNG = np.random.default_rng(0)
+W = RNG.normal(size=(6, 4))
+Z = RNG.normal(size=(3, 4))
+
+
+def decode(z):
+    """tanh(W z) as an image [2, 3]: J = diag(1 - tanh^2) W."""
+    return jnp.tanh(W @ z).reshape(2, 3)
+
+
+def true_jacobian(z=Z, w=W):
+    return (1 - np.tanh(z @ w.T) ** 2)[:, :, None] * w
+
+
+def test_exact_forms_agree_with_the_formula(x64):
+    np.testing.assert_allclose(jacobian.decoder_jacobian(decode, Z), true_jacobian(), rtol=1e-12)
+    columns = np.array([[0, 3], [2, 2], [1, 0]])
+    chosen = jacobian.decoder_columns(decode, Z, columns)
+    expected = np.take_along_axis(true_jacobian(), columns[:, None, :], axis=2)
+    np.testing.assert_allclose(chosen, expected, rtol=1e-12)
+
+
+def test_finite_differences_are_exact_for_a_linear_decoder(x64):
+    jac = jacobian.finite_difference_jacobian(lambda z: W @ z, Z, 0.5)
+    np.testing.assert_allclose(jac, np.broadcast_to(W, (3, 6, 4)), rtol=1e-12)
+
+
+def test_finite_differences_close_in_at_the_rate_of_their_step(x64):
+    def error(eps):
+        return np.asarray(jacobian.finite_difference_jacobian(decode, Z, eps) - true_jacobian())
+
+    errors = [error(eps) for eps in (1e-2, 1e-3, 1e-4, 1e-5)]
+    for coarse, fine in zip(errors, errors[1:], strict=False):
+        np.testing.assert_allclose(np.abs(coarse).max() / np.abs(fine).max(), 10, rtol=0.05)
+    # the leading term is (eps / 2) g''
+    second = -2 * np.tanh(Z @ W.T)[:, :, None] * true_jacobian() * W
+    np.testing.assert_allclose(errors[2], 0.5e-4 * second, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("jac", "l1", "l2"),
+    [
+        (np.array([[1.0, 1, 0, 0, 0]]).T, 2.0, 2.0),
+        (np.full((5, 1), 0.4), 2.0, 0.8),
+        (np.eye(2), 2.0, 2.0),
+        (np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2), 2 * np.sqrt(2), 2.0),
+    ],
+    ids=["two entries", "five small ones", "identity", "turned by 45 degrees"],
+)
+def test_worked_examples(jac, l1, l2):
+    np.testing.assert_allclose(jacobian.jacobian_l1(jac[None]), [l1], rtol=1e-6)
+    np.testing.assert_allclose(jacobian.jacobian_l2(jac[None]), [l2], rtol=1e-6)
+
+
+def test_the_squared_norm_ignores_rotations_and_l1_is_least_along_the_axes():
+    angles = np.linspace(0, np.pi / 2, 7)
+    turns = np.array([[[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]] for a in angles])
+    np.testing.assert_allclose(jacobian.jacobian_l2(jnp.asarray(turns)), 2.0, rtol=1e-6)
+    l1 = jacobian.jacobian_l1(jnp.asarray(turns))
+    np.testing.assert_allclose(l1, 2 * (np.cos(angles) + np.sin(angles)), rtol=1e-6)
+    np.testing.assert_allclose([l1[0], l1[-1]], 2.0, rtol=1e-6)
+    assert (l1[1:-1] > 2.4).all()
+
+
+@pytest.mark.parametrize(("d", "m"), [(4, 1), (4, 2), (4, 3), (5, 2), (5, 3), (5, 5)])
+def test_columns_are_distinct_even_over_the_batch_and_uniform_over_the_offsets(d, m):
+    index = jnp.array([0, 1, 2, 3, 4, 17, 1000])
+    chosen = np.asarray(jax.vmap(lambda o: jacobian.spread_columns(o, index, d, m))(jnp.arange(d)))
+    assert chosen.shape == (d, 7, m)
+    assert all(len(set(row)) == m for row in chosen.reshape(-1, m))
+    for example in range(7):
+        np.testing.assert_array_equal(np.bincount(chosen[:, example].ravel(), minlength=d), m)
+    for offset in range(d):  # d examples in a row use every column m times
+        row = jacobian.spread_columns(jnp.asarray(offset), jnp.arange(d), d, m)
+        np.testing.assert_array_equal(np.bincount(np.ravel(row), minlength=d), m)
+
+
+@pytest.mark.parametrize(("d", "m"), [(4, 1), (5, 2), (4, 3)])
+def test_columns_over_all_offsets_have_the_exact_penalty_and_gradients_as_their_mean(d, m, x64):
+    w, z, index = RNG.normal(size=(6, d)), RNG.normal(size=(3, d)), jnp.array([0, 1, 9])
+
+    def exact(w, z):
+        return jacobian.jacobian_l1(jacobian.decoder_jacobian(lambda z: jnp.tanh(w @ z), z))
+
+    def estimate(w, z, offset):
+        columns = jacobian.spread_columns(offset, index, d, m)
+        chosen = jacobian.decoder_columns(lambda z: jnp.tanh(w @ z), z, columns)
+        return d / m * jacobian.jacobian_l1(chosen)
+
+    def value_and_gradients(penalty, *args):
+        return penalty(w, z, *args), jax.jacrev(penalty, argnums=(0, 1))(w, z, *args)
+
+    value, gradients = jax.jit(lambda: value_and_gradients(exact))()
+    each = jax.jit(jax.vmap(lambda o: value_and_gradients(estimate, o)))(jnp.arange(d))
+    assert (each[0].std(0) > 1e-3).all()
+    np.testing.assert_allclose(each[0].mean(0), value, rtol=1e-12)
+    for estimates, expected in zip(each[1], gradients, strict=True):
+        np.testing.assert_allclose(estimates.mean(0), expected, atol=1e-12)
+
+
+def test_a_wrong_rank_is_refused():
+    for call in (
+        lambda: jacobian.decoder_jacobian(decode, Z[0]),
+        lambda: jacobian.decoder_columns(decode, Z, jnp.zeros(3, int)),
+        lambda: jacobian.finite_difference_jacobian(decode, Z[0]),
+        lambda: jacobian.jacobian_l1(W),
+        lambda: jacobian.jacobian_l2(W),
+    ):
+        with pytest.raises(AssertionError, match="rank"):
+            call()

@@ -1,0 +1,88 @@
+"""Means and intervals over seeds against exact numbers; the table."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from vaejax import runs
+
+
+def approx(*values):
+    return pytest.approx(list(values), rel=1e-6)
+
+
+def test_mean_ci95_is_students():
+    # t quantiles at 97.5 %: 12.706205 with 1 degree of freedom, 3.1824463 with 3
+    result = runs.mean_ci95([0.0, 2.0])
+    assert result["mean"] == 1.0
+    assert result["ci95"] == approx(1 - 12.7062047362, 1 + 12.7062047362)  # t sqrt(2) / sqrt(2)
+    result = runs.mean_ci95([1, 2, 3, 4])
+    half = 3.18244630528 * (5 / 3) ** 0.5 / 2
+    assert result["mean"] == 2.5
+    assert result["ci95"] == approx(2.5 - half, 2.5 + half)
+    assert result["per_seed"] == [1.0, 2.0, 3.0, 4.0]
+    values = np.random.default_rng(0).normal(3, 2, 9)
+    peer = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert runs.mean_ci95(values)["ci95"] == approx(*peer)
+
+
+def test_one_value_has_no_interval_and_equal_values_a_point():
+    assert runs.mean_ci95([3]) == {"mean": 3.0, "ci95": [None, None], "per_seed": [3.0]}
+    assert runs.mean_ci95([2.5, 2.5, 2.5]) == {"mean": 2.5, "ci95": [2.5, 2.5], "per_seed": [2.5, 2.5, 2.5]}
+
+
+def test_welch_ci95_against_hand_computed_numbers():
+    # equal sizes and variances: df = 4, t = 2.7764451, se = sqrt(2/3)
+    result = runs.welch_ci95([1, 2, 3], [2, 3, 4])
+    half = 2.7764451052 * (2 / 3) ** 0.5
+    assert result["mean"] == -1.0
+    assert result["ci95"] == approx(-1 - half, -1 + half)
+    assert result["p"] == pytest.approx(0.2878641347, rel=1e-8)
+    # no spread on one side: the other's t interval, df = 2, t = 4.3026527, se = 1 / sqrt(3)
+    result = runs.welch_ci95([1, 1, 1], [1, 2, 3])
+    half = 4.30265272991 / 3**0.5
+    assert result["ci95"] == approx(-1 - half, -1 + half)
+    # t = -sqrt(3), df = 2: p = 1 - |t| / sqrt(2 + t^2)
+    assert result["p"] == pytest.approx(1 - (3 / 5) ** 0.5, rel=1e-8)
+
+
+def test_welch_ci95_equals_scipy_at_a_broken_number_of_degrees():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0, 1, 5), rng.normal(1, 4, 8)
+    result, peer = runs.welch_ci95(a, b), stats.ttest_ind(a, b, equal_var=False)
+    assert peer.df == pytest.approx(8.4, abs=2.5)
+    assert peer.df % 1 > 1e-3
+    assert result["ci95"] == approx(*peer.confidence_interval(0.95))
+    assert result["p"] == pytest.approx(peer.pvalue, rel=1e-9)
+    mirrored = runs.welch_ci95(b, a)
+    assert mirrored["ci95"] == approx(-result["ci95"][1], -result["ci95"][0])
+    assert mirrored["p"] == pytest.approx(result["p"], rel=1e-12)
+
+
+def test_welch_ci95_at_its_ends():
+    assert runs.welch_ci95([3.0], [1.0, 2.0]) == {"mean": 1.5, "ci95": [None, None], "p": None}
+    assert runs.welch_ci95([2, 2], [1, 1, 1]) == {"mean": 1.0, "ci95": [1.0, 1.0], "p": 0.0}
+    # the mean of three floats 0.1 is not 0.1: no spread is no spread all the same
+    assert runs.welch_ci95([0.1] * 3, [0.1] * 2) == {"mean": 0.0, "ci95": [0.0, 0.0], "p": 1.0}
+
+
+def test_intervals_want_a_list_of_numbers():
+    with pytest.raises(ValueError, match=r"values: expected a list of one or more numbers, got shape \(0,\)"):
+        runs.mean_ci95([])
+    with pytest.raises(ValueError, match=r"values: expected .*, got shape \(1, 2\)"):
+        runs.mean_ci95([[1.0, 2.0]])
+    with pytest.raises(ValueError, match=r"b: expected a list of one or more numbers, got shape \(\)"):
+        runs.welch_ci95([1.0, 2.0], 3.0)
+
+
+def test_table_is_markdown():
+    rows = [
+        {"model": "beta-VAE", "MIG": 0.123456, "n": 3},
+        {"model": "JL1", "MIG": np.float32(12345.678), "note": "x", "n": 12},
+    ]
+    assert runs.table(rows) == (
+        "| model    | MIG       | n  | note |\n"
+        "| -------- | --------- | -- | ---- |\n"
+        "| beta-VAE | 0.1235    | 3  |      |\n"
+        "| JL1      | 1.235e+04 | 12 | x    |"
+    )

@@ -1,0 +1,249 @@
+"""Folders: exact resume, validation and the best state, and what is not finite."""
+
+import json
+import math
+import shutil
+import struct
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests import oracle
+from tests.train.toy import (
+    DATA,
+    KEY,
+    START,
+    assert_same,
+    assert_same_fit,
+    toy_fit,
+    toy_model,
+    toy_objective,
+    toy_update,
+)
+from vaejax import objectives
+from vaejax.keys import named_key
+from vaejax.train import Checkpoints, fit, gradient_update, read_metrics, repeat
+from vaejax.types import Split, Update
+
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """STEPS steps in one chunk."""
+    return toy_fit(STEPS, chunk=100)
+
+
+@pytest.fixture(scope="module")
+def run_of_ten(tmp_path_factory):
+    """(folder, Fit) of a run of 10 steps, started with resume=True in an empty folder; only to be copied."""
+    folder = tmp_path_factory.mktemp("ten") / "run"
+    return folder, toy_fit(10, chunk=4, save_every=1, folder=folder, resume=True)
+
+
+@pytest.fixture
+def ten(run_of_ten, tmp_path):
+    """A copy of the folder of a run of 10 steps."""
+    shutil.copytree(run_of_ten[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+def latest(folder, which="latest"):
+    checkpoints = Checkpoints(folder / "checkpoints" / which)
+    step, (params, _) = checkpoints.latest(), checkpoints.restore_params()
+    checkpoints.close()
+    return step, params
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(ten, whole):
+    resumed = toy_fit(STEPS, chunk=7, folder=ten, resume=True)
+    assert_same_fit(resumed, whole)
+    step, params = latest(ten)
+    assert step == STEPS
+    assert_same(params, jax.tree.map(np.asarray, dict(whole.state.params)))
+    assert resumed.state.step == STEPS
+    assert resumed.metrics["step"].tolist() == list(range(1, STEPS + 1))
+    again = toy_fit(STEPS, folder=ten, resume=True)  # nothing left to do
+    assert_same_fit(again, whole)
+
+
+# the folder
+
+
+def test_the_folder_holds_every_step_and_the_checkpoints(run_of_ten, whole):
+    folder, result = run_of_ten
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in lines] == list(range(1, 11))
+    assert set(lines[0]) == {"step", "loss", "near", "size", "grad_norm"}
+    assert (
+        [r["loss"] for r in lines] == whole.metrics["loss"][:10].tolist() == result.metrics["loss"].tolist()
+    )
+    assert lines[0]["size"] == START["decoder"] ** 2  # of the parameters before the step
+    kept = sorted(int(p.name) for p in (folder / "checkpoints" / "latest").iterdir())
+    assert kept == [8, 10]
+    step, params = latest(folder)
+    assert step == 10
+    assert_same(params, jax.tree.map(np.asarray, dict(result.state.params)))
+    assert result.best is None
+    assert result.validation == []
+
+
+def test_metrics_are_cut_at_the_checkpoint_on_resume(ten, whole):
+    path = ten / "metrics.jsonl"
+    extra = [json.dumps({"step": s, "loss": -1.0, "near": 0, "size": 0, "grad_norm": 0}) for s in (11, 12)]
+    path.write_text(path.read_text() + "\n".join(extra) + '\n{"step": 13, "lo')
+    resumed = toy_fit(STEPS, folder=ten, resume=True)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [r["step"] for r in records] == list(range(1, STEPS + 1))
+    np.testing.assert_array_equal([r["loss"] for r in records], whole.metrics["loss"])
+    np.testing.assert_array_equal(resumed.metrics["loss"], whole.metrics["loss"])
+    curves, _ = read_metrics(ten)
+    assert curves.keys() == whole.metrics.keys()
+    np.testing.assert_array_equal(curves["near"], whole.metrics["near"])
+
+
+def test_a_folder_with_a_run_is_not_overwritten(ten):
+    before = (ten / "metrics.jsonl").read_text()
+    with pytest.raises(ValueError, match=r"folder: .*run holds a run at step 10; expected resume=True"):
+        toy_fit(STEPS, folder=ten)
+    assert (ten / "metrics.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"key": jax.random.key(8)}, "was made with another key$"),
+        ({"batch_size": 5}, "was made with another batch_size$"),
+        ({"data": Split({"x": DATA.arrays["x"][:19]}, "real")}, "was made with another examples$"),
+        ({"key": jax.random.key(8), "batch_size": 5}, "was made with another key, batch_size$"),
+        ({"steps": 9}, "steps: expected at least the 10 that the run in .* has done, got 9"),
+        (
+            {"model": toy_model({**START, "encoder": [1.0, 2.0]})},
+            r"params/encoder: float32\[3\] there, float32\[2\] now",
+        ),
+        ({"update": toy_update(optimizer=optax.sgd(0.1))}, r"opt_state/0/count: int32\[\] there, None now"),
+    ],
+)
+def test_another_run_does_not_resume(ten, change, message):
+    before = (ten / "metrics.jsonl").read_text()
+    with pytest.raises(ValueError, match=message):
+        toy_fit(**{"steps": STEPS, "folder": ten, "resume": True, **change})
+    assert (ten / "metrics.jsonl").read_text() == before
+
+
+# what is not finite
+
+
+@pytest.mark.parametrize("with_folder", [True, False])
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, whole, with_folder):
+    folder = tmp_path / "run" if with_folder else None
+    update = toy_update(toy_objective(nan_from=12))  # the 13th step
+    kept = r"the last good checkpoint is step 10 in .*run$" if with_folder else "no checkpoint was saved$"
+    terms = f"loss=nan, near=nan, size={whole.metrics['size'][12]:.6g}"
+    message = rf"the loss is not finite at step 13: grad_norm=[0-9.]+, {terms}; {kept}"
+    with pytest.raises(FloatingPointError, match=message):
+        toy_fit(STEPS, update=update, chunk=5, save_every=2, folder=folder)
+    if folder is None:
+        return
+    step, params = latest(folder)
+    assert step == 10
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(params))
+    resumed = toy_fit(STEPS, folder=folder, resume=True)  # the cause mended
+    for name, values in whole.metrics.items():
+        np.testing.assert_allclose(resumed.metrics[name], values, rtol=1e-5, err_msg=name)
+
+
+def test_parameters_that_are_not_finite_are_never_a_checkpoint(tmp_path):
+    """The loss of the last step is still finite: only its gradient was not."""
+    optimizer = optax.scale_by_schedule(lambda count: jnp.where(count >= 9, jnp.nan, -0.1))
+    update = toy_update(optimizer=optimizer, wrt=("decoder",))
+    message = "the parameters of decoder are not finite at step 10; the last good checkpoint is step 5 in "
+    with pytest.raises(FloatingPointError, match=message):
+        toy_fit(10, update=update, chunk=5, save_every=1, folder=tmp_path)
+    assert latest(tmp_path)[0] == 5
+    assert np.isfinite(read_metrics(tmp_path)[0]["loss"]).all()
+    with pytest.raises(
+        FloatingPointError, match="decoder are not finite at step 10; no checkpoint was saved"
+    ):
+        toy_fit(10, update=update)
+
+
+# validation and the best state
+
+
+class Scripted:
+    """A validation that returns given scores and notes its keys and parameters."""
+
+    def __init__(self, *scores):
+        self.scores, self.keys, self.encoders = list(scores), [], []
+
+    def __call__(self, key, vae):
+        self.keys.append(key)
+        self.encoders.append(np.array(vae.heads["encoder"]()))
+        score = self.scores.pop(0)
+        if isinstance(score, Exception):
+            raise score
+        return {"neg_elbo": score, "au": np.float32(2.0)}
+
+
+@pytest.mark.parametrize("cut", [18, 10])
+def test_validation_times_and_the_best_state_survive_a_resume(tmp_path, cut):
+    """Every second chunk of 4 and at the end; a run cut off the grid of chunks comes back onto it."""
+    first, times = (Scripted(3.0, 1.0, 2.0), [8, 16, 18]) if cut == 18 else (Scripted(3.0, 1.0), [8, 10])
+    best = {18: 16, 10: 10}[cut]
+    options = {"chunk": 4, "save_every": 2, "folder": tmp_path}
+    result = toy_fit(cut, validate=first, **options)
+    scores = [3.0, 1.0, 2.0][: len(times)]
+    record = [
+        {"step": s, "validation": {"neg_elbo": v, "au": 2.0}} for s, v in zip(times, scores, strict=True)
+    ]
+    assert result.validation == record
+    assert result.best.step == best
+    for key, step in zip(first.keys, times, strict=True):
+        expected = named_key(jax.random.fold_in(KEY, step), "validate")
+        assert (jax.random.key_data(key) == jax.random.key_data(expected)).all()
+    np.testing.assert_array_equal(first.encoders[-1], result.state.params["encoder"])
+    step, params = latest(tmp_path, "best")
+    assert step == best
+    assert_same(params, dict(result.best.params))
+    np.testing.assert_array_equal(params["encoder"], first.encoders[times.index(best)])
+
+    later = {18: [24, 26], 10: [16, 24, 26]}[cut]
+    second = Scripted(*[1.5, math.nan, 1.2][: len(later)])
+    resumed = toy_fit(26, validate=second, resume=True, **options)
+    assert [r["step"] for r in resumed.validation] == [*times, *later]
+    assert_same(resumed.best, result.best)
+    assert latest(tmp_path, "best")[0] == best
+    third = toy_fit(27, validate=Scripted(0.5), resume=True, **options)
+    assert third.best.step == 27
+    assert_same(dict(third.best.params), jax.tree.map(np.asarray, dict(third.state.params)))
+    assert latest(tmp_path, "best")[0] == 27
+    assert sorted(p.name for p in (tmp_path / "checkpoints" / "best").iterdir()) == ["27"]  # one is kept
+    on_disk = [(r["step"], r["validation"]["neg_elbo"]) for r in read_metrics(tmp_path)[1]]
+    np.testing.assert_array_equal(
+        on_disk, [(r["step"], r["validation"]["neg_elbo"]) for r in third.validation]
+    )
+
+
+def test_a_validation_that_was_killed_is_made_up_for(tmp_path):
+    options = {"chunk": 4, "save_every": 2, "folder": tmp_path}
+    with pytest.raises(RuntimeError, match="killed"):
+        toy_fit(18, validate=Scripted(3.0, RuntimeError("killed")), **options)
+    assert latest(tmp_path)[0] == 16
+    assert latest(tmp_path, "best")[0] == 8
+    resumed = toy_fit(18, validate=Scripted(1.0, 2.0), resume=True, **options)
+    assert [(r["step"], r["validation"]["neg_elbo"]) for r in resumed.validation] == [
+        (8, 3),
+        (16, 1),
+        (18, 2),
+    ]
+    straight = toy_fit(18, validate=Scripted(3.0, 1.0, 2.0), chunk=4, save_every=2)
+    assert_same_fit(resumed, straight)
+    assert resumed.validation == straight.validation
+    assert_same(resumed.best, straight.best)
+    assert latest(tmp_path, "best")[0] == 16
+
+
