@@ -12,7 +12,6 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
-from scipy import stats
 
 from tests.catalogue import BATCH, LATENTS, D, small_vae
 from vaejax import distributions, models, nets, objectives, runs

@@ -229,15 +229,15 @@ def welch_ci95(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
 
     Source: Welch 1947, doi 10.1093/biomet/34.1-2.28.
     """
-    a, b = _numbers(a, "a"), _numbers(b, "b")
-    difference = float(a.mean() - b.mean())
-    if min(a.size, b.size) < 2:
+    x, y = _numbers(a, "a"), _numbers(b, "b")
+    difference = float(x.mean() - y.mean())
+    if min(x.size, y.size) < 2:
         return {"mean": difference, "ci95": [None, None], "p": None}
-    if np.ptp(a) == np.ptp(b) == 0:  # no spread: the interval is a point and t is not defined
-        difference = float(a[0] - b[0])  # the mean of equal floats may be off by rounding
+    if np.ptp(x) == np.ptp(y) == 0:  # no spread: the interval is a point and t is not defined
+        difference = float(x[0] - y[0])  # the mean of equal floats may be off by rounding
         return {"mean": difference, "ci95": [difference, difference], "p": float(difference == 0)}
-    va, vb = a.var(ddof=1) / a.size, b.var(ddof=1) / b.size
-    degrees = (va + vb) ** 2 / (va**2 / (a.size - 1) + vb**2 / (b.size - 1))
+    va, vb = x.var(ddof=1) / x.size, y.var(ddof=1) / y.size
+    degrees = (va + vb) ** 2 / (va**2 / (x.size - 1) + vb**2 / (y.size - 1))
     se = np.sqrt(va + vb)
     half = float(stats.t.ppf(0.975, degrees) * se)
     p = float(2 * stats.t.sf(abs(difference) / se, degrees))

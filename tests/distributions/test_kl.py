@@ -35,7 +35,9 @@ def test_diagonal_gaussians_of_either_kind(of_q, of_p):
     np.testing.assert_allclose(distributions.kl_per_dimension(q, p), expected, rtol=1e-6)
     np.testing.assert_allclose(distributions.kl_divergence(q, p), expected.sum(-1), rtol=1e-6)
     one_prior = GAUSSIANS[of_p](OTHER_LOC[0], OTHER_SCALE[0])
-    rows = [distributions.kl_divergence(GAUSSIANS[of_q](*row), one_prior) for row in zip(LOC, SCALE, strict=True)]
+    rows = [
+        distributions.kl_divergence(GAUSSIANS[of_q](*row), one_prior) for row in zip(LOC, SCALE, strict=True)
+    ]
     np.testing.assert_allclose(distributions.kl_divergence(q, one_prior), rows, rtol=1e-6)
     one_posterior = GAUSSIANS[of_q](LOC[0], SCALE[0])
     assert distributions.kl_divergence(one_posterior, p).shape == (3,)  # the batch of p is not summed

@@ -16,7 +16,9 @@ X, DX = (NODES + 1) / 2, NODE_WEIGHTS / 2  # Gauss-Legendre on [0, 1]
 
 def log_px(likelihood, l, x):
     """log p(x) of one dimension at logit l."""
-    return likelihood.build(jnp.reshape(jnp.asarray(l), (1, 1)), 1).log_prob(jnp.reshape(jnp.asarray(x), (1, 1)))[0]
+    return likelihood.build(jnp.reshape(jnp.asarray(l), (1, 1)), 1).log_prob(
+        jnp.reshape(jnp.asarray(x), (1, 1))
+    )[0]
 
 
 def continuous_mean(l):
@@ -104,7 +106,11 @@ def test_samples_of_the_continuous_bernoulli_stay_in_its_support(l, monkeypatch)
         return jnp.maximum(extremes.astype(dtype), minval).reshape(shape)
 
     monkeypatch.setattr(jax.random, "uniform", uniform)
-    x = distributions.continuous_bernoulli().build(jnp.full(1, l), 1).sample(seed=jax.random.key(0), sample_shape=4)
+    x = (
+        distributions.continuous_bernoulli()
+        .build(jnp.full(1, l), 1)
+        .sample(seed=jax.random.key(0), sample_shape=4)
+    )
     assert ((x >= 0) & (x <= 1)).all(), x
 
 

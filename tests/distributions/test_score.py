@@ -16,7 +16,13 @@ KEY = jax.random.key(0)
 
 @pytest.mark.parametrize(
     ("parameters", "event_ndims", "x"),
-    [((8, 1), 1, (8,)), ((8, 1), 1, (8, 8)), ((8,), 0, (8, 1)), ((3, 4, 4, 1), 3, (3, 4, 4)), ((3, 4), 1, (4,))],
+    [
+        ((8, 1), 1, (8,)),
+        ((8, 1), 1, (8, 8)),
+        ((8,), 0, (8, 1)),
+        ((3, 4, 4, 1), 3, (3, 4, 4)),
+        ((3, 4), 1, (4,)),
+    ],
 )
 def test_another_shape_is_refused(parameters, event_ndims, x):
     px = distributions.gaussian().build(jnp.zeros(parameters), event_ndims)

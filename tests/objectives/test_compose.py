@@ -20,7 +20,7 @@ BATCH = {"x": jnp.asarray(X)}
 
 @pytest.fixture(scope="module")
 def params():
-    return MODEL.init(jax.random.key(1), BATCH)[0]
+    return jax.jit(MODEL.init)(jax.random.key(1), BATCH)[0]
 
 
 def constant(value):
@@ -75,7 +75,7 @@ def test_a_loss_written_by_hand_is_the_same(params):
 def test_adding_and_reordering_terms_leaves_the_others_bit_for_bit(params):
     terms = {
         "reconstruction": objectives.reconstruction,
-        "iwae": objectives.iwae(3),
+        "iwae": objectives.iwae(2),
         "jacobian": objectives.jacobian_l1(method="columns"),
     }
 
@@ -83,7 +83,7 @@ def test_adding_and_reordering_terms_leaves_the_others_bit_for_bit(params):
         objective = objectives.compose(**{name: terms[name] for name in names})
         return jax.jit(lambda p: objective(KEY, MODEL.bind(p), BATCH, 0)[1][0])(params)
 
-    runs = [metrics(names) for names in ([*terms], [*terms][::-1], ["jacobian", "iwae"], ["reconstruction"])]
+    runs = [metrics(names) for names in ([*terms], ["jacobian", "iwae", "reconstruction"], ["iwae"])]
     for one, other in itertools.combinations(runs, 2):
         for name in (one.keys() & other.keys()) - {"loss"}:
             np.testing.assert_array_equal(one[name], other[name], err_msg=name)
@@ -120,9 +120,17 @@ def test_terms_that_mix_examples_are_on_record():
             TypeError,
             "term: expected a function .* got Scaled",
         ),
-        (lambda: objectives.scaled("2", objectives.kl), TypeError, "weight: expected a float or a schedule.*'2'"),
+        (
+            lambda: objectives.scaled("2", objectives.kl),
+            TypeError,
+            "weight: expected a float or a schedule.*'2'",
+        ),
         (lambda: objectives.scaled(True, objectives.kl), TypeError, "weight: expected a float .* got True"),
-        (lambda: objectives.scaled(float("nan"), objectives.kl), ValueError, "weight: expected a finite number, got nan"),
+        (
+            lambda: objectives.scaled(float("nan"), objectives.kl),
+            ValueError,
+            "weight: expected a finite number, got nan",
+        ),
         (lambda: objectives.scaled(float("inf"), objectives.kl), ValueError, "weight: .* got inf"),
     ],
 )

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import struct
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 
-from tests import oracle
 from tests.train.toy import (
     DATA,
     KEY,
@@ -23,10 +21,9 @@ from tests.train.toy import (
     toy_objective,
     toy_update,
 )
-from vaejax import objectives
 from vaejax.keys import named_key
-from vaejax.train import Checkpoints, fit, gradient_update, read_metrics, repeat
-from vaejax.types import Split, Update
+from vaejax.train import Checkpoints, read_metrics
+from vaejax.types import Split
 
 STEPS = 30
 
@@ -59,14 +56,17 @@ def latest(folder, which="latest"):
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(ten, whole):
-    resumed = toy_fit(STEPS, chunk=7, folder=ten, resume=True)
+    calls = []
+    resumed = toy_fit(STEPS, chunk=7, folder=ten, resume=True, progress=lambda n, record: calls.append(n))
+    assert calls == [4, 7, 7, 2]  # back on the grid of chunks, 20 steps in all
     assert_same_fit(resumed, whole)
     step, params = latest(ten)
     assert step == STEPS
     assert_same(params, jax.tree.map(np.asarray, dict(whole.state.params)))
     assert resumed.state.step == STEPS
     assert resumed.metrics["step"].tolist() == list(range(1, STEPS + 1))
-    again = toy_fit(STEPS, folder=ten, resume=True)  # nothing left to do
+    again = toy_fit(STEPS, folder=ten, resume=True, progress=lambda n, record: calls.append(n))
+    assert sum(calls) == 20  # nothing was left to do
     assert_same_fit(again, whole)
 
 
@@ -89,6 +89,7 @@ def test_the_folder_holds_every_step_and_the_checkpoints(run_of_ten, whole):
     assert_same(params, jax.tree.map(np.asarray, dict(result.state.params)))
     assert result.best is None
     assert result.validation == []
+    assert not (folder / "tensorboard").exists()  # it was not asked for
 
 
 def test_metrics_are_cut_at_the_checkpoint_on_resume(ten, whole):
@@ -228,6 +229,14 @@ def test_validation_times_and_the_best_state_survive_a_resume(tmp_path, cut):
     )
 
 
+def test_a_validation_that_is_nan_is_never_the_best(tmp_path):
+    first = toy_fit(4, chunk=4, folder=tmp_path, validate=Scripted(math.nan))
+    assert first.best is None
+    resumed = toy_fit(6, chunk=4, folder=tmp_path, resume=True, validate=Scripted(2.0))
+    assert resumed.best.step == 6
+    assert latest(tmp_path, "best")[0] == 6
+
+
 def test_a_validation_that_was_killed_is_made_up_for(tmp_path):
     options = {"chunk": 4, "save_every": 2, "folder": tmp_path}
     with pytest.raises(RuntimeError, match="killed"):
@@ -245,5 +254,3 @@ def test_a_validation_that_was_killed_is_made_up_for(tmp_path):
     assert resumed.validation == straight.validation
     assert_same(resumed.best, straight.best)
     assert latest(tmp_path, "best")[0] == 16
-
-

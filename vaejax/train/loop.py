@@ -176,11 +176,11 @@ class _Store:
         self.validation: list[dict[str, Any]] = []
         self.best: TrainState | None = None
         self._lowest = math.inf
-        self._meta, self._folder, self._like = meta, None, None
+        self._meta = meta
+        self._folder = None if folder is None else Path(folder)
         self.step = 0
-        if folder is None:
+        if self._folder is None:
             return
-        self._folder = Path(folder)
         self._latest = Checkpoints(self._folder / "checkpoints" / "latest", keep=2)
         self._best = Checkpoints(self._folder / "checkpoints" / "best", keep=1)
         self.step = self._latest.latest() or 0
@@ -198,13 +198,13 @@ class _Store:
 
     def restore(self, like: TrainState) -> TrainState:
         """The newest state, and the records and the best state that go with it."""
-        self._like = like
+        assert self._folder is not None
         curves, validation = read_metrics(self._folder)
         names = list(curves)
         self.metrics = [dict(zip(names, row, strict=True)) for row in zip(*curves.values(), strict=True)]
         self.validation = validation
         scores = [r["validation"].get("neg_elbo", math.inf) for r in validation]
-        self._lowest = min(scores, default=math.inf)
+        self._lowest = min((s for s in scores if not math.isnan(s)), default=math.inf)
         if self._best.latest() is not None:
             self.best = self._best.restore(like)
         return self._latest.restore(like)

@@ -75,7 +75,8 @@ def gradient_update(
             metrics, grads = _accumulate(gradient_fn, moving, batch, microbatch)
             variables = None
         updates, opt_state = optimizer.update(grads, state.opt_state, moving)
-        params = {**state.params, **optax.apply_updates(moving, updates)}
+        moved: Any = optax.apply_updates(moving, updates)
+        params = {**state.params, **moved}
         metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
         return state._replace(params=params, variables=variables, opt_state=opt_state), metrics
 
