@@ -100,7 +100,7 @@ def test_terms_compose_beside_another(name):
     term = TERMS[name].make()
     objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, term))
     loss, (metrics, _) = objective(KEY, vae, _batch(x), 0)
-    draw = objectives.sample(named_key(KEY, "draw"), vae, _batch(x))
+    draw = objectives.sample(named_key(KEY, "/draw"), vae, _batch(x))
     mine = jnp.mean(term(named_key(KEY, "mine"), vae, draw))
     np.testing.assert_allclose(metrics["mine"], mine, rtol=1e-6)
     np.testing.assert_allclose(loss, metrics["other"] + 0.5 * metrics["mine"], rtol=1e-6)

@@ -15,11 +15,11 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import resource
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,9 +70,9 @@ def write_json(path: str | Path, value: Any) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, indent=2, default=_plain, allow_nan=False)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text + "\n")
-    Path(file.name).replace(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text + "\n")
+    temporary.replace(path)
 
 
 def _plain(value: Any) -> Any:
@@ -117,7 +117,10 @@ def create(folder: str | Path, config: Any, model: Model | None = None, ignore: 
             raise ValueError(f"folder: {folder} holds a run of another config ({'; '.join(changed)})")
     write_json(folder / "config.json", config)
     if model is not None:
-        write_json(folder / "model.json", model.spec)
+        spec = json.loads(json.dumps(model.spec, default=_plain))
+        if (folder / "model.json").exists() and read_json(folder / "model.json") != spec:
+            raise ValueError(f"model: {folder} holds a run of another model; see its model.json")
+        write_json(folder / "model.json", spec)
     return folder
 
 
@@ -196,9 +199,9 @@ def load(folder: str | Path, *, checkpoint: str = "latest", model: Model | None 
     return Run(folder, read_json(folder / "config.json"), model, params, variables)
 
 
-def load_encoder(folder: str | Path, *, checkpoint: str = "latest"):
+def load_encoder(folder: str | Path, *, checkpoint: str = "latest", model: Model | None = None):
     """The encoder of a finished run alone: a function of images [n, ...] to posterior means [n, d]."""
-    return representation(load(folder, checkpoint=checkpoint).vae)
+    return representation(load(folder, checkpoint=checkpoint, model=model).vae)
 
 
 def mean_ci95(values: Sequence[float]) -> dict[str, Any]:

@@ -15,7 +15,20 @@ import pytest
 from experiments import jl1_three_dots as flagship
 from vaejax import evaluation, runs
 
-TINY = ["--steps", "2", "--seeds", "1", "--side", "16", "--clusters", "2", "--samples", "300", "--images", "128"]
+TINY = [
+    "--steps",
+    "2",
+    "--seeds",
+    "1",
+    "--side",
+    "16",
+    "--clusters",
+    "2",
+    "--samples",
+    "300",
+    "--images",
+    "128",
+]
 FIGURES = (
     "interpolations", "jacobian_columns", "reconstructions", "samples", "scores",
     "training_curves", "traversals_JL1-VAE", "traversals_beta-VAE",
@@ -95,7 +108,7 @@ def test_a_finished_run_is_not_trained_again_and_another_config_is_refused(run, 
     monkeypatch.setattr(flagship.train, "fit", lambda *a, **k: pytest.fail("trained again"))
     result = flagship.main(_config(folder))
     assert result["passed"] is None
-    with pytest.raises(ValueError, match="holds a run of another config .*gamma: 0.4 there, 0.7 now"):
+    with pytest.raises(ValueError, match=r"holds a run of another config .*gamma: 0.4 there, 0.7 now"):
         flagship.main(dataclasses.replace(_config(folder), gamma=0.7))
 
 

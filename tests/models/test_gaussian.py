@@ -212,7 +212,7 @@ def _spec(**change):
         ({}, "expected a public name of vaejax.models, got None"),
         (
             models.gaussian_vae(**(PARTS | {"decoder": MLP()})).spec,
-            r"expected a public name of vaejax.nets, got 'tests.models.test_gaussian.MLP'; a model with parts",
+            r"expected a public name of vaejax.nets, got 'tests.models.test_gaussian.MLP'; a model",
         ),
     ],
 )

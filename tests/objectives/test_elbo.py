@@ -114,7 +114,7 @@ def test_gradients_at_one_draw_are_the_analytic_ones(x64):
     objective = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
     gradients = jax.jit(jax.grad(lambda p: objective(KEY, bound_model(p), batch, 0)[0]))(params)
     # z = loc + scale eps; d rec / d mu_x = -(x - mu_x) / sigma^2; the rest by the chain rule
-    draw = objectives.sample(named_key(KEY, "draw"), bound_model(params), batch)
+    draw = objectives.sample(named_key(KEY, "/draw"), bound_model(params), batch)
     z, loc, scale = map(np.asarray, (draw.z, draw.q.mean(), draw.q.stddev()))
     slope = -(x - z @ w.T - oracle.B) / oracle.SIGMA**2  # [n, D]
     pull = slope @ w + loc  # [n, d], with d KL / d loc = loc

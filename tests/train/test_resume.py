@@ -204,7 +204,7 @@ def test_validation_times_and_the_best_state_survive_a_resume(tmp_path, cut):
     assert result.validation == record
     assert result.best.step == best
     for key, step in zip(first.keys, times, strict=True):
-        expected = named_key(jax.random.fold_in(KEY, step), "validate")
+        expected = named_key(jax.random.fold_in(KEY, step), "/validate")
         assert (jax.random.key_data(key) == jax.random.key_data(expected)).all()
     np.testing.assert_array_equal(first.encoders[-1], result.state.params["encoder"])
     step, params = latest(tmp_path, "best")

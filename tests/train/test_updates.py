@@ -236,10 +236,10 @@ def test_repeat_is_manual_applications_on_fresh_batches():
     assert three.groups == update.groups
     after, metrics = three.apply(before, KEY, batch, take)
 
-    state, _ = update.apply(before, named_key(KEY, "first"), batch, take)
+    state, _ = update.apply(before, named_key(KEY, "/first"), batch, take)
     for i in range(2):
-        key = jax.random.fold_in(named_key(KEY, "again"), i)
-        state, last = update.apply(state, key, take(named_key(key, "take")), take)
+        key = jax.random.fold_in(named_key(KEY, "/again"), i)
+        state, last = update.apply(state, key, take(named_key(key, "/take")), take)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), (after, metrics), (state, last))
     assert after.opt_state[0].count == 3
     assert after.step == 5
@@ -249,7 +249,7 @@ def test_repeat_once_is_the_update_on_the_step_batch():
     update, model = toy_update(), toy_model()
     before = state_of(update, model)
     once = repeat(update, 1).apply(before, KEY, batch_of(), lambda key: batch_of())
-    plain = update.apply(before, named_key(KEY, "first"), batch_of(), no_take)
+    plain = update.apply(before, named_key(KEY, "/first"), batch_of(), no_take)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), once, plain)
 
 

@@ -111,20 +111,20 @@ class ContinuousBernoulli(distrax.Distribution):
     def mean(self) -> Array:
         l = self._logits
         near = jnp.abs(l) < 0.3
-        safe = jnp.where(near, 1.0, l)  # double where: no nan gradient from the unused branch
-        series = 0.5 + l / 12 - l**3 / 720 + l**5 / 30240
+        # double where: no nan gradient from the unused branch
+        safe, small = jnp.where(near, 1.0, l), jnp.where(near, l, 0.0)
+        series = 0.5 + small / 12 - small**3 / 720 + small**5 / 30240
         # 1/(1 - e^-l) = (1 + coth(l/2)) / 2, whose gradient does not overflow
         return jnp.where(near, series, 0.5 + 0.5 / jnp.tanh(safe / 2) - 1 / safe)
 
     def _sample_n(self, key: Array, n: int) -> Array:
         l = self._logits
-        # u > 0: where exp(-|l|) underflows, u = 0 would give log 0
-        u = jax.random.uniform(key, (n, *l.shape), l.dtype, minval=jnp.finfo(l.dtype).tiny)
+        u = jax.random.uniform(key, (n, *l.shape), l.dtype)
         a = jnp.abs(l)
         near = a < 1e-3  # there the density is flat to 1e-3 and the inverse cdf loses its digits
         safe = jnp.where(near, 1.0, a)
         x = 1 + jnp.log(u + (1 - u) * jnp.exp(-safe)) / safe  # inverse cdf for l > 0
-        x = jnp.where(near, u, jnp.maximum(x, 0.0))  # its rounding may leave the support
+        x = jnp.where(near, u, jnp.maximum(x, 0.0))  # u = 0 gives -inf where exp(-|l|) underflows
         return jnp.where(l < 0, 1 - x, x)
 
 

@@ -56,8 +56,8 @@ def from_spec(spec: Mapping[str, Any]) -> Model:
     return _public(models, spec.get("builder"))(**arguments)
 
 
-def _public(module: Any, name: str | None) -> Any:
-    if name not in module.__all__:
+def _public(module: Any, name: Any) -> Any:
+    if name is None or name not in module.__all__:
         raise ValueError(
             f"spec: expected a public name of {module.__name__}, got {name!r}; a model with parts of your "
             "own is built by your code: pass it as model="

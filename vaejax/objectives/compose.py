@@ -79,7 +79,7 @@ def compose(**terms: Term | Scaled) -> Objective:
 
     def objective(key: Array, vae: VAE, batch: Batch, step: Array) -> tuple[Array, tuple[dict, Any]]:
         check_key(key)
-        draw = sample(named_key(key, "draw"), vae, batch)
+        draw = sample(named_key(key, "/draw"), vae, batch)
         loss, metrics = jnp.zeros(()), {}
         for name, (weight, term) in weighted.items():
             value = term(named_key(key, name), vae, draw)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 
 from vaejax.distributions import kl_or_sampled
@@ -31,7 +33,8 @@ def kl(key: Array, vae: VAE, draw: Draw) -> Array:
     del key, vae
     if not isinstance(draw.q, tuple):
         return kl_or_sampled(draw.q, draw.p, draw.log_q, draw.log_p)
-    return sum(map(kl_or_sampled, draw.q, draw.p, draw.log_q, draw.log_p))
+    levels: Any = map(kl_or_sampled, draw.q, draw.p, draw.log_q, draw.log_p)
+    return sum(levels)
 
 
 def kl_sampled(key: Array, vae: VAE, draw: Draw) -> Array:
@@ -40,4 +43,5 @@ def kl_sampled(key: Array, vae: VAE, draw: Draw) -> Array:
     Source: Kingma & Welling 2013, arXiv 1312.6114, eq. 6.
     """
     del key, vae
-    return sum(jax.tree.leaves(draw.log_q)) - sum(jax.tree.leaves(draw.log_p))
+    log_q: Any = sum(jax.tree.leaves(draw.log_q))
+    return log_q - sum(jax.tree.leaves(draw.log_p))

@@ -2,7 +2,8 @@
 
 from vaejax.train.checkpoint import Checkpoints
 from vaejax.train.log import read_metrics
-from vaejax.train.loop import Fit, fit
+from vaejax.train.loop import fit
+from vaejax.train.store import Fit
 from vaejax.train.updates import gradient_update, repeat, sequence
 
 __all__ = ["Checkpoints", "Fit", "fit", "gradient_update", "read_metrics", "repeat", "sequence"]

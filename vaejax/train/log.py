@@ -31,7 +31,7 @@ class MetricLog:
         if tensorboard:
             from tensorboardX import SummaryWriter  # an extra
 
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, records: list[dict[str, Any]]) -> None:
         """Append records and flush them to the file."""

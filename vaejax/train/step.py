@@ -25,14 +25,14 @@ def make_chunk(update: Update, transform: Callable[[Array, Batch], Batch], batch
     def batch_of(key: Array, arrays: PyTree, rows: Array) -> Batch:
         batch = jax.tree.map(lambda a: a[rows], arrays)
         batch = {**batch, "index": jnp.arange(batch_size)}
-        return transform(named_key(key, "transform"), batch)
+        return transform(named_key(key, "/transform"), batch)
 
     def step(state: TrainState, key: Array, arrays: PyTree, rows: Array) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(key, state.step)
         size = jax.tree.leaves(arrays)[0].shape[0]
 
         def take(key: Array) -> Batch:
-            rows = jax.random.randint(named_key(key, "rows"), (batch_size,), 0, size)
+            rows = jax.random.randint(named_key(key, "/rows"), (batch_size,), 0, size)
             return batch_of(key, arrays, rows)
 
         state, metrics = update.apply(state, key, batch_of(key, arrays, rows), take)
@@ -63,7 +63,7 @@ def chunk_indices(key: Array, start: int, chunk: int, size: int, batch_size: int
     steps = np.arange(start, start + chunk)
     rows = np.empty((chunk, batch_size), np.int32)
     for epoch in np.unique(steps // per_epoch):
-        key_epoch = jax.random.fold_in(named_key(key, "order"), int(epoch))
+        key_epoch = jax.random.fold_in(named_key(key, "/order"), int(epoch))
         order = np.asarray(jax.random.permutation(key_epoch, size))
         mine = steps // per_epoch == epoch
         place = steps[mine] % per_epoch

@@ -169,11 +169,11 @@ def repeat(update: Update, times: int) -> Update:
     check_positive_int(times, "times")
 
     def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
-        state, metrics = update.apply(state, named_key(key, "first"), batch, take)
+        state, metrics = update.apply(state, named_key(key, "/first"), batch, take)
 
         def body(carry: tuple, i: Array) -> tuple[tuple, None]:
-            key_i = jax.random.fold_in(named_key(key, "again"), i)
-            fresh = take(named_key(key_i, "take"))
+            key_i = jax.random.fold_in(named_key(key, "/again"), i)
+            fresh = take(named_key(key_i, "/take"))
             return update.apply(carry[0], key_i, fresh, take), None
 
         (state, metrics), _ = jax.lax.scan(body, (state, metrics), jnp.arange(times - 1))

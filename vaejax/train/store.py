@@ -1,0 +1,137 @@
+"""What a run keeps: records and states, in a folder or in memory."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from vaejax.train.checkpoint import Checkpoints
+from vaejax.train.log import MetricLog, read_metrics
+from vaejax.types import TrainState
+
+__all__ = ["Fit", "Store"]
+
+
+class Fit(NamedTuple):
+    """What a training run leaves.
+
+    `state`: the last state. `metrics`: {name: [steps]} of every step. `validation`: one record per
+    validation, {"step": s, "validation": {...}}. `best`: the state of the lowest validation "neg_elbo",
+    None without validation.
+    """
+
+    state: TrainState
+    metrics: dict[str, np.ndarray]
+    validation: list[dict[str, Any]]
+    best: TrainState | None
+
+
+class Store:
+    """Where a run's records and states go: a folder, or memory."""
+
+    def __init__(self, folder: str | Path | None, meta: dict[str, Any], resume: bool, tensorboard: bool):
+        self.metrics: list[dict[str, Any]] = []
+        self.validation: list[dict[str, Any]] = []
+        self.best: TrainState | None = None
+        self._lowest = math.inf
+        self._meta = meta
+        self._folder = None if folder is None else Path(folder)
+        self.step = 0
+        if self._folder is None:
+            return
+        self._latest = Checkpoints(self._folder / "checkpoints" / "latest", keep=2)
+        self._best = Checkpoints(self._folder / "checkpoints" / "best", keep=1)
+        self.step = self._latest.latest() or 0
+        if self.step and not resume:
+            self.close()
+            raise ValueError(
+                f"folder: {folder} holds a run at step {self.step}; expected resume=True to continue it, "
+                "or another folder"
+            )
+        if self.step and (saved := self._latest.meta()) != meta:
+            self.close()
+            differing = [name for name in meta if saved.get(name) != meta[name]]
+            raise ValueError(f"resume: the run in {folder} was made with another {', '.join(differing)}")
+        self._log = MetricLog(self._folder, self.step, tensorboard)
+
+    def restore(self, like: TrainState) -> TrainState:
+        """The newest state, and the records and the best state that go with it."""
+        assert self._folder is not None
+        curves, validation = read_metrics(self._folder)
+        names = list(curves)
+        self.metrics = [dict(zip(names, row, strict=True)) for row in zip(*curves.values(), strict=True)]
+        self.validation = validation
+        scores = [r["validation"].get("neg_elbo", math.inf) for r in validation]
+        self._lowest = min((s for s in scores if not math.isnan(s)), default=math.inf)
+        if self._best.latest() is not None:
+            self.best = self._best.restore(like)
+        return self._latest.restore(like)
+
+    def write(self, records: list[dict[str, Any]]) -> None:
+        """Log the steps of a chunk; stop at the first loss that is not finite."""
+        if self.metrics and (other := self.metrics[0].keys() ^ records[0].keys()):
+            raise ValueError(f"resume: expected the metrics of the run so far; differing: {sorted(other)}")
+        self.metrics += records
+        if self._folder is not None:
+            self._log.write(records)
+        bad = next(
+            (r for r in records if any(not math.isfinite(v) for n, v in r.items() if n.endswith("loss"))),
+            None,
+        )
+        if bad is not None:
+            terms = ", ".join(f"{name}={value:.6g}" for name, value in bad.items() if name != "step")
+            raise FloatingPointError(f"the loss is not finite at step {bad['step']}: {terms}; {self._kept()}")
+
+    def save(self, state: TrainState) -> None:
+        """Checkpoint a state; stop at one that is not finite: a finite loss may have another gradient."""
+        finite = {g: all(np.isfinite(a).all() for a in jax.tree.leaves(p)) for g, p in state.params.items()}
+        if not all(finite.values()):
+            groups = ", ".join(group for group, ok in finite.items() if not ok)
+            raise FloatingPointError(
+                f"the parameters of {groups} are not finite at step {state.step}; {self._kept()}"
+            )
+        if self._folder is not None:
+            self._latest.save(state, self._meta)
+
+    def _kept(self) -> str:
+        last = None if self._folder is None else self._latest.latest()
+        return (
+            "no checkpoint was saved"
+            if last is None
+            else f"the last good checkpoint is step {last} in {self._folder}"
+        )
+
+    def lacks_validation(self) -> bool:
+        """Whether the checkpoint that the run resumes from was never validated."""
+        return self.step > 0 and all(r["step"] != self.step for r in self.validation)
+
+    def validated(self, state: TrainState, scores: dict[str, Any]) -> None:
+        """Record a validation's numbers and keep the state if its neg_elbo is the lowest."""
+        numbers = {name: float(v) for name, v in scores.items() if np.ndim(v) == 0}
+        record = {"step": int(state.step), "validation": numbers}
+        self.validation.append(record)
+        if record["validation"].get("neg_elbo", math.inf) < self._lowest:
+            self._lowest = record["validation"]["neg_elbo"]
+            self.best = jax.tree.map(lambda a: np.array(a, copy=True), state)
+            if self._folder is not None:
+                # a kill leaves no best state that is newer than the latest, and no record without its state
+                self._latest.wait()
+                self._best.save(state, self._meta)
+                self._best.wait()
+        if self._folder is not None:
+            self._log.write([record])
+
+    def result(self, state: TrainState) -> Fit:
+        names = self.metrics[0].keys() if self.metrics else ()
+        curves = {name: np.asarray([r[name] for r in self.metrics]) for name in names}
+        return Fit(state, curves, self.validation, self.best)
+
+    def close(self) -> None:
+        if self._folder is not None:
+            for open_thing in (self._latest, self._best, getattr(self, "_log", None)):
+                if open_thing is not None:
+                    open_thing.close()
