@@ -29,6 +29,7 @@ from vaejax.types import Model
 MODELS = {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}
 LOCALITIES = {"": 0.1, "_locality_1": 1.0}  # suffix in the report -> rho
 SHOWN_ONLY = ("folder", "workers", "report_only", "tensorboard")  # fields that do not change the results
+SCORING = 2000  # what the scores take, in steps of the beta-VAE of the fast preset
 
 
 @dataclass(frozen=True)
@@ -98,15 +99,8 @@ def build(config: Config) -> Model:
     )
 
 
-def train_one(job: tuple[Config, Path, str, int]) -> None:
-    """Train and score one model with one seed, in a folder of its own; a finished one is left as it is."""
-    config, folder, name, seed = job
-    if (folder / "report.json").exists():
-        return
-    start = time.perf_counter()
-    dots = data.three_dots(config.side, config.radius, num_train=config.images)
-    model = build(config)
-    runs.create(folder, {**dataclasses.asdict(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
+def objective(config: Config, name: str) -> Any:
+    """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
 
     def ramp(weight: float) -> optax.Schedule:
         return optax.linear_schedule(0.0, weight, config.ramp)
@@ -118,28 +112,48 @@ def train_one(job: tuple[Config, Path, str, int]) -> None:
     if name == "jl1_vae":
         penalty = objectives.jacobian_l1(method=config.method, columns=config.columns)
         terms["jacobian_l1"] = objectives.scaled(ramp(config.gamma), penalty)
+    return objectives.compose(**terms)
+
+
+def train_one(job: tuple[Config, Path, str, int]) -> None:
+    """Train and score one model with one seed, in a folder of its own; a finished one is left as it is."""
+    config, folder, name, seed = job
+    if (folder / "report.json").exists():
+        parallel.report(work(config, name))
+        return
+    start = time.perf_counter()
+    dots = data.three_dots(config.side, config.radius, num_train=config.images)
+    model = build(config)
+    runs.create(folder, {**dataclasses.asdict(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
     update = train.gradient_update(
-        objectives.compose(**terms), model, optax.adam(config.learning_rate), microbatch=config.microbatch
+        objective(config, name), model, optax.adam(config.learning_rate), microbatch=config.microbatch
     )
-    key = jax.random.key(seed)
     fitted = train.fit(
-        key, model, update, dots.train, config.steps,
+        jax.random.key(seed), model, update, dots.train, config.steps,
         batch_size=config.batch_size, chunk=min(config.chunk, config.steps), folder=folder, resume=True,
         tensorboard=config.tensorboard, progress=lambda n, _: parallel.report(n * cost(config, name)),
     )  # fmt: skip
     trained = time.perf_counter()
-    vae = model.bind(fitted.state.params)
-    runs.write_json(folder / "report.json", {**score(config, vae, dots), "train_seconds": trained - start})
-    more = {"score_seconds": round(time.perf_counter() - trained, 1)}
-    manifest = runs.manifest(seconds=time.perf_counter() - start, params=fitted.state.params, **more)
+    scores = score(config, model.bind(fitted.state.params), dots)
+    parallel.report(SCORING)
+    scored = time.perf_counter()
+    manifest = runs.manifest(
+        seconds=scored - start, params=fitted.state.params, score_seconds=round(scored - trained, 1)
+    )
     runs.write_json(folder / "manifest.json", manifest)
+    runs.write_json(folder / "report.json", {**scores, "train_seconds": trained - start})
 
 
 def cost(config: Config, name: str) -> float:
     """Work of a step for the bar, in steps of the beta-VAE: the penalty adds decoder passes."""
     if name == "beta_vae":
         return 1.0
-    return 2.0 if config.method == "columns" else 6.0
+    return 2.0 if config.method == "columns" else 8.0
+
+
+def work(config: Config, name: str) -> float:
+    """Work of a training and its scores, in the same unit."""
+    return config.steps * cost(config, name) + SCORING
 
 
 def score(config: Config, vae: Any, dots: data.ThreeDots) -> dict[str, Any]:
@@ -193,13 +207,12 @@ def main(config: Config) -> dict[str, Any]:
             for name in MODELS
             for path, seed in zip(folders[name], seeds, strict=True)
         ]
-        work = [config.steps * cost(config, name) for _, _, name, _ in jobs]
         workers = min(config.workers or parallel.default_workers(), len(jobs))
-        parallel.run_all(train_one, jobs, work, workers, f"{len(jobs)} trainings")
+        amounts = [work(config, name) for _, _, name, _ in jobs]
+        parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
     result = report(config, folders)
     if not config.report_only:
-        result_manifest = runs.manifest(seconds=time.perf_counter() - start)
-        runs.write_json(folder / "manifest.json", result_manifest)
+        runs.write_json(folder / "manifest.json", runs.manifest(seconds=time.perf_counter() - start))
     runs.write_json(folder / "report.json", result)
     jl1_figures.draw(folder, {MODELS[name]: paths for name, paths in folders.items()}, result)
     print(jl1_figures.summary_table(result))

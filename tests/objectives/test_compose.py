@@ -109,8 +109,9 @@ def test_terms_that_mix_examples_are_on_record():
     ("build", "error", "message"),
     [
         (lambda: objectives.compose(), ValueError, "terms: expected at least one"),
-        (lambda: objectives.compose(loss=objectives.kl), ValueError, "the name 'loss' is taken"),
-        (lambda: objectives.compose(draw=objectives.kl), ValueError, "the name 'draw' is taken"),
+        (lambda: objectives.compose(loss=objectives.kl), ValueError, "terms: expected names .* got 'loss'"),
+        (lambda: objectives.compose(**{"/draw": objectives.kl}), ValueError, "terms: .* got '/draw'"),
+        (lambda: objectives.compose(**{"weight/kl": objectives.kl}), ValueError, "terms: .* got 'weight/kl'"),
         (lambda: objectives.compose(kl=3.0), TypeError, "term: expected a function .* got float"),
         (lambda: objectives.scaled(1.0, None), TypeError, "term: expected a function .* got NoneType"),
         (

@@ -57,7 +57,7 @@ def from_spec(spec: Mapping[str, Any]) -> Model:
 
 
 def _public(module: Any, name: Any) -> Any:
-    if name is None or name not in module.__all__:
+    if name not in module.__all__:
         raise ValueError(
             f"spec: expected a public name of {module.__name__}, got {name!r}; a model with parts of your "
             "own is built by your code: pass it as model="

@@ -68,13 +68,13 @@ def compose(**terms: Term | Scaled) -> Objective:
 
     Raises:
       TypeError: if a term is not callable.
-      ValueError: if there is no term, or a name is "loss" or "draw".
+      ValueError: if there is no term, or a name is "loss" or has a "/".
     """
     if not terms:
         raise ValueError("terms: expected at least one, as name=term; got none")
-    for name, use in (("loss", "the weighted sum"), ("draw", "the key of the draw that all terms share")):
-        if name in terms:
-            raise ValueError(f"terms: the name {name!r} is taken by {use}; got {name}=...")
+    for name in terms:
+        if name == "loss" or "/" in name:  # taken: the sum, "weight/<name>" and the keys of the house
+            raise ValueError(f"terms: expected names without '/' and other than 'loss', got {name!r}")
     weighted = {name: term if isinstance(term, Scaled) else scaled(1.0, term) for name, term in terms.items()}
 
     def objective(key: Array, vae: VAE, batch: Batch, step: Array) -> tuple[Array, tuple[dict, Any]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
+import jax.numpy as jnp
 
 from vaejax.distributions import score
 from vaejax.keys import check_key, named_key
-from vaejax.types import VAE, Array, Batch, Draw
+from vaejax.types import VAE, Array, Batch, Draw, PyTree
 
 __all__ = ["log_weight", "sample"]
 
@@ -37,6 +40,9 @@ def log_weight(draw: Draw) -> Array:
 
     Its mean over q is the ELBO; higher is better.
     """
-    log_p = sum(jax.tree.leaves(draw.log_p))
-    log_q = sum(jax.tree.leaves(draw.log_q))
-    return draw.log_px + log_p - log_q
+    return draw.log_px + over_levels(draw.log_p) - over_levels(draw.log_q)
+
+
+def over_levels(log_density: PyTree) -> Array:
+    """The sum over the levels of a hierarchy, [B] per level -> [B]; of one level, itself."""
+    return functools.reduce(jnp.add, jax.tree.leaves(log_density))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
-
 from vaejax.distributions import kl_or_sampled
+from vaejax.objectives.draw import over_levels
 from vaejax.types import VAE, Array, Draw
 
 __all__ = ["kl", "kl_sampled", "reconstruction"]
@@ -33,8 +30,7 @@ def kl(key: Array, vae: VAE, draw: Draw) -> Array:
     del key, vae
     if not isinstance(draw.q, tuple):
         return kl_or_sampled(draw.q, draw.p, draw.log_q, draw.log_p)
-    levels: Any = map(kl_or_sampled, draw.q, draw.p, draw.log_q, draw.log_p)
-    return sum(levels)
+    return over_levels(list(map(kl_or_sampled, draw.q, draw.p, draw.log_q, draw.log_p)))
 
 
 def kl_sampled(key: Array, vae: VAE, draw: Draw) -> Array:
@@ -43,5 +39,4 @@ def kl_sampled(key: Array, vae: VAE, draw: Draw) -> Array:
     Source: Kingma & Welling 2013, arXiv 1312.6114, eq. 6.
     """
     del key, vae
-    log_q: Any = sum(jax.tree.leaves(draw.log_q))
-    return log_q - sum(jax.tree.leaves(draw.log_p))
+    return over_levels(draw.log_q) - over_levels(draw.log_p)
