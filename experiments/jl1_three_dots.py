@@ -40,7 +40,7 @@ class Config:
     """Named settings; read first, the other flags change them."""
     folder: Path | None = None
     """Where the run goes; by default runs/jl1_three_dots-PRESET, with a digest if flags change the preset."""
-    seeds: int = 3
+    seeds: int = 4
     """Number of seeds for each model."""
     first_seed: int = 0
     """The first seed; the others follow."""
@@ -54,15 +54,15 @@ class Config:
     """d, the number of latents."""
     width: float = 0.5
     """Multiplier of channels and hidden units; 1 is the paper's model."""
-    steps: int = 6000
+    steps: int = 10_000
     """Training steps."""
-    batch_size: int = 64
+    batch_size: int = 32
     """Images per step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Adam's."""
     beta: float = 1.0
     """Weight of the KL, reached at the end of the ramp."""
-    gamma: float = 0.4
+    gamma: float = 0.2
     """Weight of the Jacobian penalty of the JL1-VAE, reached at the end of the ramp."""
     ramp: int = 2000
     """Steps over which both weights rise linearly from 0."""
@@ -70,8 +70,8 @@ class Config:
     """How the penalty is computed: exact, columns (unbiased sample of them) or finite_difference."""
     columns: int = 1
     """Jacobian columns per image and step, for method=columns."""
-    microbatch: int | None = None
-    """Images per slice of a step; none takes the batch at once."""
+    microbatch: int | None = 8
+    """Images per slice of a step, for speed on CPU; none takes the batch at once."""
     chunk: int = 100
     """Steps per program on the device."""
     clusters: int = 20

@@ -108,7 +108,7 @@ def test_a_finished_run_is_not_trained_again_and_another_config_is_refused(run, 
     monkeypatch.setattr(flagship.train, "fit", lambda *a, **k: pytest.fail("trained again"))
     result = flagship.main(_config(folder))
     assert result["passed"] is None
-    with pytest.raises(ValueError, match=r"holds a run of another config .*gamma: 0.4 there, 0.7 now"):
+    with pytest.raises(ValueError, match=r"holds a run of another config .*gamma: 0.2 there, 0.7 now"):
         flagship.main(dataclasses.replace(_config(folder), gamma=0.7))
 
 

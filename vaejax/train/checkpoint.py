@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +39,30 @@ class Checkpoints:
             return
         # copies: the next chunk donates these buffers while the save is still being written
         arrays = jax.tree.map(lambda a: np.array(a, copy=True), state._asdict())
-        args = ocp.args.Composite(state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta))
+        record = {"run": meta, "crc32": _checksums(arrays)}
+        args = ocp.args.Composite(state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(record))
         self._manager.save(step, args=args)
+
+    def drop_damaged(self) -> None:
+        """Remove the newest checkpoints until one reads whole, its checksums included; warn of each."""
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                intact = _checksums(self._read(step)) == self._record(step)["crc32"]
+                reason = "its checksums differ"
+            except Exception as error:  # orbax, tensorstore and json raise many kinds for a damaged file
+                intact, reason = False, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            if intact:
+                return
+            where = self._manager.directory
+            warnings.warn(
+                f"the checkpoint of step {step} in {where} is damaged and left out ({reason})", stacklevel=2
+            )
+            shutil.rmtree(where / str(step))
+            self._manager.reload()
 
     def meta(self, step: int | None = None) -> dict[str, Any]:
         """The metadata saved with a checkpoint, the newest by default."""
-        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        return dict(self._manager.restore(self._step(step), args=args)["meta"])
+        return dict(self._record(self._step(step))["run"])
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
         """The state of a checkpoint, the newest by default, in the structure of `like`.
@@ -66,13 +86,19 @@ class Checkpoints:
 
     def restore_params(self, step: int | None = None) -> tuple[Any, Any]:
         """(params, variables) of a checkpoint as host arrays, without knowing the optimiser."""
-        step = self._step(step)
+        state = self._read(self._step(step))
+        return state["params"], state["variables"]
+
+    def _read(self, step: int) -> dict[str, Any]:
+        """The state as host arrays in plain dicts and lists."""
         saved = self._manager.item_metadata(step)["state"]
         host = jax.tree.map(lambda m: np.empty(m.shape, m.dtype), saved)
-        state = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(host)))[
-            "state"
-        ]
-        return state["params"], state["variables"]
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(host))
+        return self._manager.restore(step, args=args)["state"]
+
+    def _record(self, step: int) -> dict[str, Any]:
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=args)["meta"]
 
     def _step(self, step: int | None) -> int:
         step = self.latest() if step is None else step
@@ -88,6 +114,11 @@ class Checkpoints:
         """Wait for saves under way and close."""
         self.wait()
         self._manager.close()
+
+
+def _checksums(tree: Any) -> list[int]:
+    """crc32 of every array of a tree, sorted: the order of leaves differs between tuples and dicts."""
+    return sorted(zlib.crc32(np.ascontiguousarray(a).tobytes()) for a in jax.tree.leaves(tree))
 
 
 def _arrays(tree: Any) -> dict[str, str]:

@@ -45,6 +45,9 @@ class Store:
             return
         self._latest = Checkpoints(self._folder / "checkpoints" / "latest", keep=2)
         self._best = Checkpoints(self._folder / "checkpoints" / "best", keep=1)
+        if resume:
+            self._latest.drop_damaged()
+            self._best.drop_damaged()
         self.step = self._latest.latest() or 0
         if self.step and not resume:
             self.close()
