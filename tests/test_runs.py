@@ -248,7 +248,7 @@ def test_a_model_with_a_part_of_ones_own_is_passed_in(finished, copy, net):
         encoder=nets.MLPEncoder(latents=LATENTS, features=(4,)), decoder=net(), latents=LATENTS,
         likelihood=distributions.bernoulli(),
     )  # fmt: skip
-    with pytest.raises(ValueError, match="holds a run of another model; see its model.json"):
+    with pytest.raises(ValueError, match="holds a run of another model"):
         runs.create(copy, Config(), own)
     runs.write_json(copy / "model.json", own.spec)
     message = rf"a public name of vaejax\.nets, got '.*{net.__name__}'; .* pass it as model="

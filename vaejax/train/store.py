@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +61,8 @@ class Store:
             self.close()
             differing = [name for name in meta if saved.get(name) != meta[name]]
             raise ValueError(f"resume: the run in {folder} was made with another {', '.join(differing)}")
-        self._log = MetricLog(self._folder, self.step, tensorboard)
+        with self._writing(self.step):
+            self._log = MetricLog(self._folder, self.step, tensorboard)
 
     def restore(self, like: TrainState) -> TrainState:
         """The newest state, and the records and the best state that go with it."""
@@ -80,7 +83,8 @@ class Store:
             raise ValueError(f"resume: expected the metrics of the run so far; differing: {sorted(other)}")
         self.metrics += records
         if self._folder is not None:
-            self._log.write(records)
+            with self._writing(records[-1]["step"]):
+                self._log.write(records)
         bad = next(
             (r for r in records if any(not math.isfinite(v) for n, v in r.items() if n.endswith("loss"))),
             None,
@@ -98,7 +102,19 @@ class Store:
                 f"the parameters of {groups} are not finite at step {state.step}; {self._kept()}"
             )
         if self._folder is not None:
-            self._latest.save(state, self._meta)
+            with self._writing(int(state.step)):
+                self._latest.save(state, self._meta)
+
+    @contextlib.contextmanager
+    def _writing(self, step: int) -> Iterator[None]:
+        """Say what could not be written, as on a full disk; saves run behind, so the cause may be earlier."""
+        try:
+            yield
+        except Exception as error:  # orbax and tensorstore raise many kinds
+            reason = str(error).strip().splitlines()[0][:300]
+            raise OSError(
+                f"could not write to {self._folder} by step {step}: {reason}; {self._kept()}"
+            ) from error
 
     def _kept(self) -> str:
         last = None if self._folder is None else self._latest.latest()
@@ -122,19 +138,26 @@ class Store:
             self.best = jax.tree.map(lambda a: np.array(a, copy=True), state)
             if self._folder is not None:
                 # a kill leaves no best state that is newer than the latest, and no record without its state
-                self._latest.wait()
-                self._best.save(state, self._meta)
-                self._best.wait()
+                with self._writing(int(state.step)):
+                    self._latest.wait()
+                    self._best.save(state, self._meta)
+                    self._best.wait()
         if self._folder is not None:
-            self._log.write([record])
+            with self._writing(int(state.step)):
+                self._log.write([record])
 
     def result(self, state: TrainState) -> Fit:
+        """What the run leaves, once everything is written."""
+        if self._folder is not None:
+            with self._writing(int(state.step)):
+                self._latest.wait()
         names = self.metrics[0].keys() if self.metrics else ()
         curves = {name: np.asarray([r[name] for r in self.metrics]) for name in names}
         return Fit(state, curves, self.validation, self.best)
 
     def close(self) -> None:
-        if self._folder is not None:
-            for open_thing in (self._latest, self._best, getattr(self, "_log", None)):
-                if open_thing is not None:
-                    open_thing.close()
+        """Finish what is being written and close; failures were raised before, in `_writing`."""
+        for name in ("_latest", "_best", "_log"):
+            if (opened := getattr(self, name, None)) is not None:
+                with contextlib.suppress(Exception):
+                    opened.close()

@@ -1,0 +1,1 @@
+"""Measurements: speed, memory and endurance. Nothing here is a timed test."""

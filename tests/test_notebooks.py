@@ -1,0 +1,81 @@
+"""The notebooks run from top to bottom at tiny sizes, and are committed with outputs that carry no paths."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))  # as in conftest.py
+KERNEL = """{"argv": ["%s", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+"display_name": "this interpreter", "language": "python"}"""
+
+
+def _outputs(notebook):
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def _pictures(notebook):
+    return [output for output in _outputs(notebook) if "image/png" in output.get("data", {})]
+
+
+def _manager(folder):
+    """A manager that knows one kernel, the interpreter that runs the tests, whatever is registered."""
+    (folder / "kernels/python3").mkdir(parents=True)
+    (folder / "kernels/python3/kernel.json").write_text(KERNEL % sys.executable)
+    specs = KernelSpecManager(kernel_dirs=[str(folder / "kernels")], ensure_native_kernel=False)
+    return AsyncKernelManager(
+        kernel_name="python3", kernel_spec_manager=specs, connection_file=str(folder / "connection.json")
+    )
+
+
+def test_there_are_notebooks():
+    assert [path.stem for path in NOTEBOOKS] == ["00_derivation", "01_compose_a_loss"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_runs_at_tiny_size(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    environment = {
+        **os.environ,
+        "VAEJAX_NOTEBOOK_FAST": "1",
+        "VAEJAX_DATA": str(tmp_path / "data"),
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "JAX_COMPILATION_CACHE_DIR": CACHE,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    }
+    client = NotebookClient(
+        notebook, km=_manager(tmp_path), timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute(env=environment)  # an error in a cell raises CellExecutionError
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+    assert _pictures(notebook)
+    assert not [output.text for output in _outputs(notebook) if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_is_committed_executed_and_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert len(_pictures(notebook)) >= 4
+    assert not [output for output in _outputs(notebook) if output.output_type == "error"]
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert path.stat().st_size < 1_500_000
+    texts = [
+        str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for o in _outputs(notebook)
+    ]
+    paths = re.compile(r"(?<![\w.])/(home|root|tmp|usr|work|Users|mnt|opt|var)/|site-packages")
+    assert not [text for text in texts if paths.search(text)]
+    assert {output.get("name") for output in _outputs(notebook)} <= {"stdout", None}
