@@ -102,9 +102,9 @@ def main(config: Config) -> dict[str, Any]:
         np.testing.assert_array_equal(a, b)
     seconds = time.perf_counter() - start
     print(
-        f"{config.kills} kills, resumed each time (first chunks ended at steps {at[0]} to {at[-1]}); parameters, "
-        f"optimiser state, metrics, validations and best state are bit-identical to the uninterrupted run's; "
-        f"{seconds:.0f} s"
+        f"{config.kills} kills, resumed each time, the last at step {at[-1]} or later, in {seconds:.0f} s. "
+        "Parameters, optimiser state, metrics, validations and best state are bit-identical to those of "
+        "the uninterrupted run."
     )
     return {"kills": config.kills, "at": at, "identical": True, "seconds": seconds}
 

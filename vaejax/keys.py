@@ -31,12 +31,11 @@ def named_key(key: Array, name: str) -> Array:
 
 
 def example_keys(key: Array, batch: Batch) -> Array:
-    """One key per example, [B], from its place in the whole batch.
+    """One key per example, [B], from its place in the whole batch: a slice draws what the whole draws."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(example_index(batch))
 
-    The place is `batch["index"]` ([B] integers) where the batch is a slice of a larger one, else
-    0..B-1: so slices, shards and microbatches draw what the whole batch would.
-    """
+
+def example_index(batch: Batch) -> Array:
+    """The places of the examples in the whole batch, [B]: `batch["index"]` in a slice, else 0..B-1."""
     index = batch.get("index")
-    if index is None:
-        index = jnp.arange(jax.tree.leaves(batch["x"])[0].shape[0])
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+    return jnp.arange(jax.tree.leaves(batch["x"])[0].shape[0]) if index is None else index

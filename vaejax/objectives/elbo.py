@@ -30,7 +30,8 @@ def kl(key: Array, vae: VAE, draw: Draw) -> Array:
     del key, vae
     if not isinstance(draw.q, tuple):
         return kl_or_sampled(draw.q, draw.p, draw.log_q, draw.log_p)
-    return over_levels(list(map(kl_or_sampled, draw.q, draw.p, draw.log_q, draw.log_p)))
+    levels = zip(draw.q, draw.p, draw.log_q, draw.log_p, strict=True)
+    return over_levels([kl_or_sampled(*level) for level in levels])
 
 
 def kl_sampled(key: Array, vae: VAE, draw: Draw) -> Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.distributions import mean
-from vaejax.keys import named_key
+from vaejax.keys import example_index, named_key
 from vaejax.ops import jacobian as ops_jacobian
 from vaejax.types import VAE, Array, Distribution, Draw
 
@@ -84,8 +84,7 @@ def jacobian_l1(
             jac = _on_decoder(partial(ops_jacobian.finite_difference_jacobian, eps=eps), vae, draw, of, z)
         else:
             offset = jax.random.randint(named_key(key, "columns"), (), 0, d)
-            index = draw.batch.get("index", jnp.arange(z.shape[0]))
-            chosen = ops_jacobian.spread_columns(offset, index, d, columns)  # [B, m]
+            chosen = ops_jacobian.spread_columns(offset, example_index(draw.batch), d, columns)  # [B, m]
             jac = d / columns * _on_decoder(ops_jacobian.decoder_columns, vae, draw, of, z, chosen)
         return ops_jacobian.jacobian_l1(jac)
 
