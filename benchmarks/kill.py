@@ -21,7 +21,7 @@ import jax
 import numpy as np
 import optax
 import tyro
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from vaejax import distributions, evaluation, models, nets, objectives, train
 from vaejax.types import Split

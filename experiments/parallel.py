@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import jax
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 _progress: Any = None  # in a worker: where it reports the work done
 

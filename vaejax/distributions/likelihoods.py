@@ -106,7 +106,7 @@ class ContinuousBernoulli(distrax.Distribution):
     def log_prob(self, value: Array) -> Array:
         l = self._logits
         log_prob = value * l - jax.nn.softplus(l) + _log_normaliser(l)
-        return jnp.sum(log_prob, axis=tuple(range(l.ndim - self._event_ndims, l.ndim)))
+        return jnp.sum(log_prob, axis=tuple(range(-self._event_ndims, 0)))
 
     def mean(self) -> Array:
         l = self._logits

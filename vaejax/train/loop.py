@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from vaejax.checks import check_positive_int, check_support
 from vaejax.keys import check_key, named_key
