@@ -14,21 +14,24 @@ import dataclasses
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 from experiments import jl1_figures, parallel
 from experiments.cli import parse
+from experiments.dry_run import estimate
 from vaejax import data, distributions, evaluation, models, nets, objectives, runs, train
-from vaejax.types import Model
+from vaejax.types import Model, Split, Update
 
 MODELS = {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}
 LOCALITIES = {"": 0.1, "_locality_1": 1.0}  # suffix in the report -> rho
-SHOWN_ONLY = ("folder", "workers", "report_only", "tensorboard")  # fields that do not change the results
+# fields that do not change the results
+SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
 SCORING = 2000  # what the scores take, in steps of the beta-VAE of the fast preset
 
 
@@ -84,9 +87,20 @@ class Config:
     """Also write TensorBoard events."""
     report_only: bool = False
     """Rebuild report and figures of a finished run; train nothing."""
+    dry_run: bool = False
+    """Print steps, sizes, memory and an estimated time from a few measured steps; train nothing."""
 
 
-PRESETS = {"fast": Config()}
+_AUTHORS = Config(
+    side=64, width=1.0, batch_size=64, microbatch=2, method="exact", beta=4.0, gamma=0.1, learning_rate=1e-3
+)
+PRESETS = {
+    "fast": Config(),
+    "small": replace(_AUTHORS, preset="small", images=20_000, steps=30_000, ramp=10_000, seeds=1),
+    "paper": replace(
+        _AUTHORS, preset="paper", images=500_000, steps=300_000, ramp=100_000, learning_rate=1e-4, seeds=10
+    ),
+}
 
 
 def build(config: Config) -> Model:
@@ -115,6 +129,12 @@ def objective(config: Config, name: str) -> Any:
     return objectives.compose(**terms)
 
 
+def update(config: Config, model: Model, name: str) -> Update:
+    """Adam on the objective."""
+    adam = optax.adam(config.learning_rate)
+    return train.gradient_update(objective(config, name), model, adam, microbatch=config.microbatch)
+
+
 def train_one(job: tuple[Config, Path, str, int]) -> None:
     """Train and score one model with one seed, in a folder of its own; a finished one is left as it is."""
     config, folder, name, seed = job
@@ -125,11 +145,8 @@ def train_one(job: tuple[Config, Path, str, int]) -> None:
     dots = data.three_dots(config.side, config.radius, num_train=config.images)
     model = build(config)
     runs.create(folder, {**dataclasses.asdict(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
-    update = train.gradient_update(
-        objective(config, name), model, optax.adam(config.learning_rate), microbatch=config.microbatch
-    )
     fitted = train.fit(
-        jax.random.key(seed), model, update, dots.train, config.steps,
+        jax.random.key(seed), model, update(config, model, name), dots.train, config.steps,
         batch_size=config.batch_size, chunk=min(config.chunk, config.steps), folder=folder, resume=True,
         tensorboard=config.tensorboard, progress=lambda n, _: parallel.report(n * cost(config, name)),
     )  # fmt: skip
@@ -193,8 +210,22 @@ def report(config: Config, folders: dict[str, list[Path]]) -> dict[str, Any]:
     }
 
 
+def dry_run(config: Config) -> dict[str, Any]:
+    """Say what the run would take, from a few steps of both models on blank images."""
+    model = build(config)
+    updates = {label: update(config, model, name) for name, label in MODELS.items()}
+    blank = np.zeros((config.batch_size, config.side, config.side, 1), np.float32)
+    split = Split({"x": blank}, "unit_interval")
+    workers = config.workers or parallel.default_workers()
+    mebibytes = config.images * config.side**2 / 2**20
+    print(f"{config.images} images of {config.side} x {config.side}: {mebibytes:.0f} MiB")
+    return estimate(model, updates, split, config.batch_size, config.steps, config.seeds, workers)
+
+
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
+    if config.dry_run:
+        return dry_run(config)
     start = time.perf_counter()
     folder = config.folder or default_folder(config)
     seeds = range(config.first_seed, config.first_seed + config.seeds)

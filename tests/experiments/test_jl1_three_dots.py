@@ -140,3 +140,31 @@ def test_the_default_folder_keeps_configs_apart():
     changed = flagship.default_folder(dataclasses.replace(fast, gamma=0.7))
     assert changed.name.startswith("jl1_three_dots-fast-")
     assert flagship.default_folder(dataclasses.replace(fast, workers=1)) == flagship.default_folder(fast)
+
+
+def test_a_dry_run_measures_and_trains_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(flagship.train, "fit", lambda *a, **k: pytest.fail("trained"))
+    config = dataclasses.replace(flagship.PRESETS["small"], side=16, width=0.1, workers=2, dry_run=True)
+    costs = flagship.main(config)
+    seconds = sum(costs[label].seconds for label in ("beta-VAE", "JL1-VAE"))
+    assert costs["hours"] == pytest.approx(seconds * 30_000 / 3600 / 2)
+    assert "20000 images of 16 x 16: 5 MiB" in capsys.readouterr().out
+
+
+def test_the_presets_are_the_papers():
+    small, paper = flagship.PRESETS["small"], flagship.PRESETS["paper"]
+    shared = {
+        "side": 64,
+        "radius": 0.08,
+        "width": 1.0,
+        "latents": 10,
+        "batch_size": 64,
+        "beta": 4.0,
+        "gamma": 0.1,
+    }
+    for preset in (small, paper):
+        assert {name: getattr(preset, name) for name in shared} == shared
+    assert (small.images, small.steps, small.ramp, small.learning_rate) == (20_000, 30_000, 10_000, 1e-3)
+    assert (paper.images, paper.steps, paper.ramp, paper.learning_rate) == (500_000, 300_000, 100_000, 1e-4)
+    assert paper.seeds == 10
+    assert all(preset.preset == name for name, preset in flagship.PRESETS.items())

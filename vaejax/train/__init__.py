@@ -3,7 +3,18 @@
 from vaejax.train.checkpoint import Checkpoints
 from vaejax.train.log import read_metrics
 from vaejax.train.loop import fit
+from vaejax.train.measure import StepCost, measure_step
 from vaejax.train.store import Fit
 from vaejax.train.updates import gradient_update, repeat, sequence
 
-__all__ = ["Checkpoints", "Fit", "fit", "gradient_update", "read_metrics", "repeat", "sequence"]
+__all__ = [
+    "Checkpoints",
+    "Fit",
+    "StepCost",
+    "fit",
+    "gradient_update",
+    "measure_step",
+    "read_metrics",
+    "repeat",
+    "sequence",
+]

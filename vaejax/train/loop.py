@@ -68,7 +68,7 @@ def fit(
     """
     counts = {"steps": steps, "batch_size": batch_size, "chunk": chunk, "save_every": save_every}
     _check_arguments(key, model, data, counts, folder, resume, tensorboard)
-    initial = _initialiser(key, model, update, data)
+    initial = initialiser(key, model, update, data)
     meta = {
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "batch_size": batch_size,
@@ -131,7 +131,7 @@ def _check_arguments(
         raise ValueError("folder: expected a path, since resume or tensorboard is asked; got None")
 
 
-def _initialiser(key: Array, model: Model, update: Update, data: Split) -> Callable[[], TrainState]:
+def initialiser(key: Array, model: Model, update: Update, data: Split) -> Callable[[], TrainState]:
     """A function of nothing that makes the state of step 0."""
     first = {name: a[:1] for name, a in data.arrays.items()}
 
