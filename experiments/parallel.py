@@ -60,6 +60,8 @@ def run_all(
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
+                while not amounts.empty():
+                    bar.update(amounts.get())
                 return [futures[i].result() for i in range(len(jobs))]
 
 

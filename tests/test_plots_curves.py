@@ -29,7 +29,8 @@ def test_smooth_is_a_centred_mean_that_keeps_constants():
 def test_training_curves_draw_each_seed_and_the_smoothed_mean():
     loss = RNG.uniform(1, 2, size=(3, 7))
     curves = {"VAE": {"loss": loss, "kl": loss[0]}, "IWAE": {"loss": loss[0] + 1}}
-    figure = plots.training_curves(curves, smooth=3, steps={"VAE": np.arange(7) * 10, "IWAE": range(7)})
+    steps = {"VAE": np.arange(7) * 10, "IWAE": range(7)}
+    figure = plots.training_curves(curves, smooth=3, steps=steps, units="nats")
     first, second = figure.axes
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss (nats)", "kl (nats)"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"step"}
@@ -44,6 +45,33 @@ def test_training_curves_draw_each_seed_and_the_smoothed_mean():
     colors = plots.model_colors(curves)
     assert [line.get_color() for line in lines] == [colors["VAE"]] * 4 + [colors["IWAE"]] * 2
     assert legend_texts(figure) == ["VAE", "IWAE"]
+
+
+def xdata(figure):
+    """The x of every line of every panel."""
+    return [[list(line.get_xdata()) for line in axes.get_lines()] for axes in figure.axes]
+
+
+def test_training_curves_take_what_fit_returns():
+    """A label's "step" is its x axis, never a panel; metrics have no unit unless one is given."""
+    n = np.arange(1, 5)
+    metrics = {"step": n, "loss": 1.0 / n, "grad_norm": 2.0 / n, "weight/kl": 0.0 * n}
+    figure = plots.training_curves({"a": metrics})
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "grad_norm", "weight/kl"]
+    assert xdata(figure) == [[[1, 2, 3, 4]] * 2] * 3
+    seeds = {name: np.tile(value, (3, 1)) for name, value in metrics.items()}
+    assert xdata(plots.training_curves({"a": seeds}, metrics=["loss"])) == [[[1, 2, 3, 4]] * 4]
+    # A "step" of zero or less is no reason against a log scale.
+    zero = plots.training_curves({"a": {"step": [0, 1], "loss": [1.0, 2.0]}}, yscale="log")
+    assert xdata(zero) == [[[0, 1]] * 2]
+
+
+def test_training_curves_place_each_label_by_steps_then_its_step_then_its_index():
+    own, bare = {"step": [5, 6], "loss": [1.0, 2.0]}, {"loss": [1.0, 2.0]}
+    curves = {"own": own, "bare": bare}
+    assert xdata(plots.training_curves(curves)) == [[[5, 6]] * 2 + [[0, 1]] * 2]
+    assert xdata(plots.training_curves(curves, steps={"bare": [7, 8]})) == [[[5, 6]] * 2 + [[7, 8]] * 2]
+    assert xdata(plots.training_curves({"own": own}, steps={"own": [7, 8]})) == [[[7, 8]] * 2]
 
 
 def test_training_curves_options():
@@ -84,6 +112,22 @@ def test_training_curves_panels_fill_rows_and_leave_no_empty_axes():
             {"a": {"loss": [1.0]}},
             {"steps": {"a": [0, 1]}},
             r"steps\['a'\]: expected shape \(1,\).* got \(2,\)",
+        ),
+        (
+            {"a": {"step": [1], "loss": [1.0]}},
+            {"metrics": ("step",)},
+            r"metrics: expected some of \['loss'\], got \['step'\]",
+        ),
+        ({"a": {"step": [1]}}, {}, r"metrics: expected some of \[\], got \[\]"),
+        (
+            {"a": {"step": [1, 2], "loss": [1.0]}},
+            {},
+            r"curves\['a'\]\['step'\]: expected shape \(1,\).* got \(2,\)",
+        ),
+        (
+            {"a": {"step": [[1, 2], [1, 3]], "loss": np.ones((2, 2))}},
+            {},
+            r"curves\['a'\]\['step'\]: expected numbers, the same in every row",
         ),
         ({"a": {"loss": [1.0]}}, {"smooth": 0}, "smooth: expected at least 1, got 0"),
         ({"a": {"loss": [1.0]}}, {"yscale": "logit"}, "yscale: expected 'linear' or 'log', got 'logit'"),

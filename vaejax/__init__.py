@@ -1,6 +1,6 @@
 """vaejax: variational autoencoders as pure functions in JAX."""
 
-from vaejax import data, distributions, evaluation, models, nets, objectives, ops, plots, runs, train
+from vaejax import data, distributions, evaluation, keys, models, nets, objectives, ops, plots, runs, train
 from vaejax.objectives import compose, log_weight, sample, scaled
 from vaejax.types import VAE, Draw, Model, Split, TrainState, Update
 
@@ -15,6 +15,7 @@ __all__ = [
     "data",
     "distributions",
     "evaluation",
+    "keys",
     "log_weight",
     "models",
     "nets",

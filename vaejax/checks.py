@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 from vaejax.types import SUPPORTS
@@ -9,9 +10,9 @@ from vaejax.types import SUPPORTS
 
 def check_positive_int(value: Any, name: str) -> None:
     """Raise unless `value` is an int (not a bool) of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name}: expected an int, got {type(value).__name__} ({value!r})")
-    if value < 1:
+    if int(value) < 1:
         raise ValueError(f"{name}: expected at least 1, got {value}")
 
 

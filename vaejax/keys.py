@@ -25,7 +25,7 @@ def check_key(key: Array, name: str = "key") -> None:
 def named_key(key: Array, name: str) -> Array:
     """`fold_in(key, crc32(name))`: a key of its own for every name, whatever other names exist.
 
-    Names that vaejax gives itself start with a slash: they cannot meet the names of terms and updates.
+    Beside the names of terms and updates, those that vaejax gives itself start with a slash.
     """
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 

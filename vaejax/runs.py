@@ -17,7 +17,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -51,7 +50,7 @@ _PACKAGES = ("vaejax", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-check
 
 
 class Run(NamedTuple):
-    """A finished run: `config` and `manifest` are plain dicts, `vae` binds the parameters."""
+    """A finished run: its config as a plain dict, the model, and host arrays of a checkpoint."""
 
     folder: Path
     config: dict[str, Any]
@@ -129,24 +128,33 @@ def manifest(*, seconds: float, params: PyTree = None, **more: Any) -> dict[str,
 
     Args:
       seconds: wall time of the run.
-      params: its parameters, counted.
+      params: its parameters, counted; None where there are several sets.
       **more: further plain entries.
     """
     device = jax.devices()[0]
     accelerator = device.memory_stats() if device.platform != "cpu" else None
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes there, KiB elsewhere
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return {
         "versions": {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()},
         "platform": platform.platform(),
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
         "commit": _commit(),
-        "parameters": sum(a.size for a in jax.tree.leaves(params)),
+        "parameters": None if params is None else sum(a.size for a in jax.tree.leaves(params)),
         "wall_seconds": round(seconds, 1),
-        "peak_memory_mib": round(peak / 2**20),
+        "peak_memory_mib": _peak_memory_mib(),
         "device_peak_memory_mib": accelerator and round(accelerator["peak_bytes_in_use"] / 2**20),
         **more,
     }
+
+
+def _peak_memory_mib() -> int | None:
+    """The largest this process or one it started has been; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes there, KiB elsewhere
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return round(max(resource.getrusage(w).ru_maxrss for w in who) * unit / 2**20)
 
 
 def _version(package: str) -> str | None:
@@ -166,6 +174,7 @@ def _commit() -> str | None:
         ).stdout
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # not someone else's repository
         return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain").strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import jl1_report
 from experiments import jl1_three_dots as flagship
 from vaejax import evaluation, runs
 
@@ -83,7 +84,12 @@ def test_scores_are_those_of_the_loaded_encoder(run, monkeypatch):
     dots = flagship.data.three_dots(config.side, config.radius, num_train=config.images)
     encode = runs.load_encoder(folder / "run" / "beta_vae-seed0")
     local = evaluation.local_scores(
-        jax.random.key(2021), encode, dots.num_values, dots.sample_images, clusters=2, samples=300
+        jax.random.key(flagship.METRIC_KEY),
+        encode,
+        dots.num_values,
+        dots.sample_images,
+        clusters=2,
+        samples=300,
     )
     saved = runs.read_json(folder / "run" / "beta_vae-seed0" / "report.json")
     assert local.mig == pytest.approx(saved["local_mig"], abs=1e-6)
@@ -129,7 +135,7 @@ def _cells(tmp_path, name, migs, modularities):
 def test_the_verdict(tmp_path, jl1_migs, passed):
     beta = _cells(tmp_path, "b", (0.050, 0.055, 0.060), (0.87, 0.88, 0.89))
     jl1 = _cells(tmp_path, "j", jl1_migs, (0.93, 0.94, 0.95))
-    result = flagship.report(flagship.Config(), {"beta_vae": beta, "jl1_vae": jl1})
+    result = jl1_report.summarise({"beta_vae": beta, "jl1_vae": jl1})
     assert result["passed"] is passed
     assert result["local_mig_ratio"] == pytest.approx(np.mean(jl1_migs) / 0.055)
 
@@ -168,3 +174,40 @@ def test_the_presets_are_the_papers():
     assert (paper.images, paper.steps, paper.ramp, paper.learning_rate) == (500_000, 300_000, 100_000, 1e-4)
     assert paper.seeds == 10
     assert all(preset.preset == name for name, preset in flagship.PRESETS.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": 0}, "seeds: expected at least 1, got 0"),
+        ({"clusters": 0}, "clusters: expected at least 1, got 0"),
+        (
+            {"method": "random"},
+            "method: expected one of 'exact', 'columns', 'finite_difference'; got 'random'",
+        ),
+        ({"gamma": -1.0}, "gamma: expected a finite number of at least 0, got -1.0"),
+    ],
+)
+def test_bad_settings_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        flagship.Config(**change)
+
+
+def test_without_a_ramp_the_weights_are_whole_from_the_start():
+    config = flagship.Config(ramp=0, gamma=0.3, beta=2.0, side=16, width=0.1)
+    model = flagship.build(config)
+    batch = {"x": np.full((2, 16, 16, 1), 0.5, np.float32)}
+    params, _ = model.init(jax.random.key(0), batch)
+    for ramp, weight in ((0, 1.0), (10, 0.0)):
+        objective = flagship.objective(dataclasses.replace(config, ramp=ramp), "jl1_vae")
+        _, (metrics, _) = objective(jax.random.key(1), model.bind(params), batch, 0)
+        assert metrics["weight/kl"] == pytest.approx(2.0 * weight)
+        assert metrics["weight/jacobian_l1"] == pytest.approx(0.3 * weight)
+
+
+def test_an_unfinished_run_has_no_report(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        flagship.main(flagship.Config(folder=tmp_path, report_only=True))
+    runs.write_json(tmp_path / "config.json", flagship.Config(seeds=1))
+    with pytest.raises(FileNotFoundError, match=r"beta_vae-seed0, .*jl1_vae-seed0 has no report.json"):
+        flagship.main(flagship.Config(folder=tmp_path, report_only=True))

@@ -12,6 +12,7 @@ from tests import oracle
 from tests.train.toy import (
     DATA,
     KEY,
+    START,
     assert_same_fit,
     toy_fit,
     toy_model,
@@ -261,3 +262,30 @@ def test_training_reaches_the_exact_bound():
     np.testing.assert_allclose(
         result.metrics["loss"], result.metrics["reconstruction"] + result.metrics["kl"], rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"update": toy_update(microbatch=4)},
+            "microbatch: expected a divisor of the batch of 6 examples, got 4",
+        ),
+        ({"update": toy_update(wrt=("prior",))}, "wrt: expected groups among"),
+        ({"data": np.zeros((20, 3))}, "data: expected a vaejax.Split, got ndarray"),
+        ({"update": "adam"}, "update: expected a vaejax.Update, got str"),
+    ],
+)
+def test_what_tracing_refuses_is_refused_before_anything_is_made(tmp_path, change, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        toy_fit(5, folder=tmp_path / "run", **change)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_hand_written_loss_is_on_record_without_metrics_of_its_own():
+    def objective(key, vae, batch, step):
+        return vae.heads["decoder"]() ** 2, ({}, None)
+
+    fitted = toy_fit(3, update=toy_update(objective))
+    assert set(fitted.metrics) == {"step", "loss", "grad_norm"}
+    assert fitted.metrics["loss"][0] == START["decoder"] ** 2

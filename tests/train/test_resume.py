@@ -122,8 +122,8 @@ def test_a_folder_with_a_run_is_not_overwritten(ten):
         ({"key": jax.random.key(8), "batch_size": 5}, "was made with another key, batch_size$"),
         ({"steps": 9}, "steps: expected at least the 10 that the run in .* has done, got 9"),
         (
-            {"model": toy_model({**START, "encoder": [1.0, 2.0]})},
-            r"params/encoder: float32\[3\] there, float32\[2\] now",
+            {"model": toy_model({**START, "critic": [1.0, 2.0, 3.0]})},
+            r"params/critic: float32\[2\] there, float32\[3\] now",
         ),
         ({"update": toy_update(optimizer=optax.sgd(0.1))}, r"opt_state/0/count: int32\[\] there, None now"),
     ],

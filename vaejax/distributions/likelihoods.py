@@ -79,7 +79,8 @@ class ContinuousBernoulli(distrax.Distribution):
 
     log p(x) = x l - softplus(l) + log C(l),  C(l) = l / tanh(l/2),  lambda = sigmoid(l).
 
-    The mean is 1/(1 - e^-l) - 1/l, not sigmoid(l). Densities: log p may be positive.
+    The mean is 1/(1 - e^-l) - 1/l, not sigmoid(l). Densities: log p may be positive, and over data with
+    many pixels of exactly 0 or 1 it has no maximum.
 
     Source: Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845, eq. 5-8.
     """

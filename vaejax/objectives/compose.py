@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from vaejax.keys import check_key, named_key
@@ -29,7 +31,7 @@ def scaled(weight: float | Callable[[Any], Any], term: Term) -> Scaled:
     """Weight a term inside `compose`.
 
     Args:
-      weight: a finite float, or an optax schedule (step -> weight).
+      weight: a finite number, or an optax schedule (step -> weight).
       term: `term(key, vae, draw) -> nats`.
 
     Raises:
@@ -39,9 +41,11 @@ def scaled(weight: float | Callable[[Any], Any], term: Term) -> Scaled:
     if not callable(term):
         raise TypeError(f"term: expected a function (key, vae, draw) -> nats, got {type(term).__name__}")
     if not callable(weight):
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
+        is_scalar = isinstance(weight, numbers.Real | jax.Array) and jnp.shape(weight) == ()
+        if isinstance(weight, bool) or not is_scalar:
             raise TypeError(f"weight: expected a float or a schedule step -> float, got {weight!r}")
-        if not math.isfinite(weight):
+        # an array may be traced, as under vmap over several weights, and then has no value yet
+        if isinstance(weight, numbers.Real) and not math.isfinite(weight):
             raise ValueError(f"weight: expected a finite number, got {weight!r}")
     return Scaled(weight, term)
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.distributions import mean
 from vaejax.keys import example_index, named_key
+from vaejax.objectives.compose import Term
 from vaejax.ops import jacobian as ops_jacobian
 from vaejax.types import VAE, Array, Distribution, Draw
 
@@ -25,7 +26,7 @@ def jacobian_l1(
     of: Callable[[Distribution], Array] = mean,
     stop_gradient: bool = True,
     eps: float = 1e-3,
-):
+) -> Term:
     """||J(z)||_{1,1} = sum_ij |d mu_x,i / d z_j| at the drawn z: a sum over all D outputs and d latents.
 
     The paper's formula, E_q ||J(z)||_{1,1}, differs from its public code, and the options span both:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 
 from vaejax.checks import check_positive_int
+from vaejax.objectives.compose import Term
 from vaejax.objectives.draw import log_weight, sample
 from vaejax.ops.bounds import importance_bound
 from vaejax.types import VAE, Array, Draw
@@ -12,7 +13,7 @@ from vaejax.types import VAE, Array, Draw
 __all__ = ["iwae"]
 
 
-def iwae(K: int):
+def iwae(K: int) -> Term:
     """The negative importance-weighted bound, with K samples of its own per example.
 
     -L_K = -log (1/K) sum_k p(x, z_k) / q(z_k|x). The value is the bound itself, vectorised over K by

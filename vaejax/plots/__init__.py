@@ -1,8 +1,9 @@
 """Figures: arrays in, a `matplotlib.figure.Figure` out.
 
 Nothing here touches pyplot or any global state: figures work without a display and are freed like
-any object. A label (a model's name) has one colour in every figure; see `model_colors`. Images are
-[..., H, W, C], grey (C = 1) or RGB (C = 3), and are shown pixel by pixel, without interpolation.
+any object. In a notebook they show as pictures under `%matplotlib inline`. A label (a model's name)
+has one colour in every figure; see `model_colors`. Images are [..., H, W, C], grey (C = 1) or RGB
+(C = 3), and are shown pixel by pixel, without interpolation.
 """
 
 from vaejax.plots.curves import score_comparison, training_curves

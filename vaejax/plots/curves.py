@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -46,24 +47,48 @@ def _smooth(curve: np.ndarray, window: int) -> np.ndarray:
     return total / np.convolve(np.ones(len(curve)), ones)[start : start + len(curve)]
 
 
-def _check_curve(value: ArrayLike, name: str) -> np.ndarray:
+def _check_curve(value: ArrayLike, name: str, yscale: str = "linear") -> np.ndarray:
     """A curve as [seeds, n]."""
     array = np.asarray(value, dtype=float)
     if array.ndim not in (1, 2) or array.size == 0:
         raise ValueError(f"{name}: expected shape [n] or [seeds, n], not empty; got {array.shape}")
+    if yscale == "log" and (array <= 0).any():
+        raise ValueError(f"{name}: expected values > 0 on a log scale, got {np.nanmin(array):.4g}")
     return np.atleast_2d(array)
 
 
-def _check_steps(steps: Mapping[str, ArrayLike] | None, label: str, n: int) -> np.ndarray:
-    """The step of each of a curve's n points, [n]."""
-    if steps is None:
+def _check_steps(
+    steps: Mapping[str, ArrayLike] | None, label: str, per_metric: Mapping[str, ArrayLike], n: int
+) -> np.ndarray:
+    """The step of each of a curve's n points, [n]: from `steps`, else the label's "step", else 0..n-1."""
+    if steps is not None and label in steps:
+        at, name = np.asarray(steps[label]), f"steps[{label!r}]"
+    elif "step" in per_metric:
+        name = f"curves[{label!r}]['step']"
+        rows = _check_curve(per_metric["step"], name)
+        at = rows[0]
+        if (rows != at).any():
+            raise ValueError(f"{name}: expected numbers, the same in every row, got rows that differ or NaN")
+    elif steps is None:
         return np.arange(n)
-    if label not in steps:
+    else:
         raise ValueError(f"steps: expected one array per label of curves, got none for {label!r}")
-    at = np.asarray(steps[label])
     if at.shape != (n,):
-        raise ValueError(f"steps[{label!r}]: expected shape ({n},), as its curves have, got {at.shape}")
+        raise ValueError(f"{name}: expected shape ({n},), as its curves have, got {at.shape}")
     return at
+
+
+def _dress(axes: Axes, ylabel: str, yscale: str) -> None:
+    """The two axes of a panel of curves: names, scale and ticks."""
+    if yscale == "log":
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter())
+    axes.set_xlabel("step", fontsize=NORMAL, color=INK)
+    axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.margins(x=0.02)
 
 
 def training_curves(
@@ -72,7 +97,7 @@ def training_curves(
     metrics: Sequence[str] | None = None,
     steps: Mapping[str, ArrayLike] | None = None,
     smooth: int = 1,
-    units: Mapping[str, str] | str = "nats",
+    units: Mapping[str, str] | str = {},
     yscale: str = "linear",
     columns: int = 3,
     colors: Mapping[str, Any] | None = None,
@@ -83,11 +108,14 @@ def training_curves(
     that are not finite are gaps.
 
     Args:
-      curves: {label: {metric: [n] or [seeds, n]}}; a label may lack some metrics.
+      curves: {label: {metric: [n] or [seeds, n]}}, as `train.fit` returns in `metrics`; a label may
+        lack some metrics. An entry "step", [n] or the same [n] for every seed, is no metric but the
+        step of each of the label's points.
       metrics: which, in order; by default all, as they first appear.
-      steps: {label: [n]}, the step of each point; 0, 1, ... by default.
+      steps: {label: [n]}, the step of each point; goes before the label's "step". A label has one of
+        the two, or `steps` is None and its points are at 0, 1, ....
       smooth: points in the centred moving average, shortened at the ends; 1 is none.
-      units: one unit for all metrics, or {metric: unit}; metrics it does not name have none.
+      units: one unit for all metrics, or {metric: unit}; metrics it does not name have none, the default.
       yscale: "linear" or "log".
       columns: panels in a row.
       colors: {label: colour}; see `model_colors`.
@@ -96,14 +124,15 @@ def training_curves(
       A Figure with one panel per metric and one legend.
 
     Raises:
-      ValueError: no curves, a metric that no label has, or shapes that do not fit.
+      ValueError: no curves, a metric that no label has, "step" as a metric, seeds whose "step" differ,
+        or shapes that do not fit.
     """
     check_mapping(curves, "curves")
     check_positive_int(smooth, "smooth")
     check_positive_int(columns, "columns")
     if yscale not in ("linear", "log"):
         raise ValueError(f"yscale: expected 'linear' or 'log', got {yscale!r}")
-    known = list(dict.fromkeys(metric for per_metric in curves.values() for metric in per_metric))
+    known = [name for name in dict.fromkeys(chain.from_iterable(curves.values())) if name != "step"]
     names = known if metrics is None else list(metrics)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -113,23 +142,12 @@ def training_curves(
     for axes, metric in zip(panels, names, strict=True):
         for label, per_metric in curves.items():
             if metric in per_metric:
-                name = f"curves[{label!r}][{metric!r}]"
-                raw = _check_curve(per_metric[metric], name)
-                if yscale == "log" and (raw <= 0).any():
-                    raise ValueError(f"{name}: expected values > 0 on a log scale, got {np.nanmin(raw):.4g}")
-                at = _check_steps(steps, label, raw.shape[1])
+                raw = _check_curve(per_metric[metric], f"curves[{label!r}][{metric!r}]", yscale)
+                at = _check_steps(steps, label, per_metric, raw.shape[1])
                 # The light lines of all labels lie below the bold ones of all labels.
                 axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=0.25, zorder=1.5)
                 axes.plot(at, _smooth(raw.mean(axis=0), smooth), color=palette[label], linewidth=1.5)
-        if yscale == "log":
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(LogFormatter())
-            axes.yaxis.set_minor_formatter(LogFormatter())
-        axes.set_xlabel("step", fontsize=NORMAL, color=INK)
-        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.margins(x=0.02)
+        _dress(axes, with_unit(metric, units), yscale)
     figure.align_ylabels(panels)
     handles = [Line2D([], [], color=palette[label], linewidth=1.5, label=label) for label in curves]
     _legend(figure, handles)

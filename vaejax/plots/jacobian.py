@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike
 
 from vaejax.plots.cells import (
@@ -115,13 +116,18 @@ def _panel(
     if data is not None:
         names, centres = ["$x$", *names], np.concatenate([[0.5], centres])
     axes.set_xticks(centres, names)
-    if grey and artist is not None:
+    _show_scale(figure, axes, artist if grey else None, scale, largest)
+
+
+def _show_scale(figure: Figure, axes: Axes, artist: AxesImage | None, scale: float, largest: float) -> None:
+    """What the colours of a panel mean: a colour bar for a grey model's artist, a note for RGB (None)."""
+    if artist is not None:
         beyond = "both" if largest > scale else "neither"
         bar = figure.colorbar(artist, ax=axes, fraction=0.03, pad=0.01, aspect=25, extend=beyond)
         bar.set_ticks([-scale, 0, scale], labels=[f"\N{MINUS SIGN}{scale:.2g}", "0", f"{scale:.2g}"])
         bar.ax.set_title(r"$\partial \mu_x / \partial z_j$", fontsize=SMALL, color=INK, pad=8)
         bar.ax.tick_params(labelsize=SMALL, length=2, labelcolor=INK)
         bar.outline.set_visible(False)
-    elif not grey:
+    else:
         note = rf"$\partial \mu_x / \partial z_j$: grey 0, range $\pm${scale:.2g}"
         axes.set_title(note, fontsize=SMALL, color=INK, loc="right", pad=5)

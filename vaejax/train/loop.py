@@ -52,7 +52,8 @@ def fit(
       validate: `validate(key, vae) -> {name: value}`, called every `save_every` chunks and at the end; its
         "neg_elbo" (nats, beta = 1, no penalty) chooses the best state; arrays in it are not recorded.
       folder: where metrics.jsonl and checkpoints go; None keeps everything in memory.
-      resume: continue from the newest checkpoint in `folder` if there is one.
+      resume: continue from the newest checkpoint in `folder` if there is one; key, batch size and number of
+        examples must be those of the run, the objective is the caller's to keep (`runs.create` compares).
       save_every: chunks between checkpoints; the last step is always saved.
       tensorboard: also write TensorBoard events to `folder` (extra "tensorboard").
       progress: True for a bar, or `progress(n, record)`, called after each chunk with its number of steps
@@ -67,8 +68,12 @@ def fit(
         parameter groups, and the last checkpoint.
     """
     counts = {"steps": steps, "batch_size": batch_size, "chunk": chunk, "save_every": save_every}
-    _check_arguments(key, model, data, counts, folder, resume, tensorboard)
+    _check_arguments(key, model, update, data, counts, folder, resume, tensorboard)
     initial = initialiser(key, model, update, data)
+    run = jax.jit(make_chunk(update, data.transform, batch_size), donate_argnums=0)
+    rows = jax.ShapeDtypeStruct((chunk, batch_size), jnp.int32)
+    like = jax.eval_shape(initial)
+    run.eval_shape(like, key, dict(data.arrays), rows, 1)  # what tracing can refuse, before anything is made
     meta = {
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "batch_size": batch_size,
@@ -80,8 +85,7 @@ def fit(
             raise ValueError(
                 f"steps: expected at least the {store.step} that the run in {folder} has done, got {steps}"
             )
-        state = store.restore(jax.eval_shape(initial)) if store.step else jax.jit(initial)()
-        run = jax.jit(make_chunk(update, data.transform, batch_size), donate_argnums=0)
+        state = store.restore(like) if store.step else jax.jit(initial)()
         arrays = jax.device_put(dict(data.arrays))
         done = store.step
 
@@ -112,6 +116,7 @@ def fit(
 def _check_arguments(
     key: Array,
     model: Model,
+    update: Update,
     data: Split,
     counts: dict[str, int],
     folder: str | Path | None,
@@ -120,6 +125,9 @@ def _check_arguments(
 ) -> None:
     """Raise for bad arguments of `fit`."""
     check_key(key)
+    for name, value, kind in (("model", model, Model), ("update", update, Update), ("data", data, Split)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name}: expected a vaejax.{kind.__name__}, got {type(value).__name__}")
     for name, value in counts.items():
         check_positive_int(value, name)
     check_support(model.support, data.support)

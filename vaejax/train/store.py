@@ -23,7 +23,7 @@ class Fit(NamedTuple):
 
     `state`: the last state. `metrics`: {name: [steps]} of every step. `validation`: one record per
     validation, {"step": s, "validation": {...}}. `best`: the state of the lowest validation "neg_elbo",
-    None without validation.
+    None where no validation gave one.
     """
 
     state: TrainState

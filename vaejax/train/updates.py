@@ -26,7 +26,8 @@ def gradient_update(
     """One optimiser step on the gradient of an objective.
 
     Args:
-      objective: `objective(key, vae, batch, step) -> (loss, (metrics, variables))`, as `compose` makes it.
+      objective: `objective(key, vae, batch, step) -> (loss, (metrics, variables))`, as `compose` makes it;
+        one written by hand is a mean over examples, or says what mixes them in `mixes_examples`, a tuple.
       model: the recipe that binds parameters.
       optimizer: an optax transformation; it sees the parameters of the groups it moves.
       wrt: the parameter groups to differentiate and move; the others are constants. None: all.
@@ -34,7 +35,7 @@ def gradient_update(
         draws and the result of the whole batch and the memory of a slice. None: no slicing.
 
     Returns:
-      An Update; its metrics are the objective's and "grad_norm", the global norm of the gradient.
+      An Update; its metrics are the objective's, "loss", and "grad_norm", the global norm of the gradient.
 
     Raises:
       TypeError, ValueError: for a microbatch that is not a positive int or meets a term that mixes
@@ -65,7 +66,8 @@ def gradient_update(
 
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
         if microbatch is None:
-            (_, (metrics, variables)), grads = gradient_fn(moving, batch)
+            (loss, (metrics, variables)), grads = gradient_fn(moving, batch)
+            metrics = {"loss": loss, **metrics}
             variables = state.variables if variables is None else variables
         else:
             if state.variables is not None:
@@ -102,8 +104,8 @@ def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> 
     slices = jax.tree.map(lambda a: a.reshape(B // m, m, *a.shape[1:]), batch)
 
     def result(batch: Batch) -> PyTree:
-        (_, (metrics, _)), grads = gradient_fn(moving, batch)
-        return metrics, grads
+        (loss, (metrics, _)), grads = gradient_fn(moving, batch)
+        return {"loss": loss, **metrics}, grads
 
     def body(total: PyTree, batch: Batch) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.add, total, result(batch)), None

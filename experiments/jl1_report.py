@@ -1,4 +1,4 @@
-"""Figures and table of the flagship, from its report and checkpoints."""
+"""Report, table and figures of the flagship, from the folders of its trainings."""
 
 from __future__ import annotations
 
@@ -26,6 +26,28 @@ SHOWN = {
     "reconstruction": "reconstruction",
     "KL": "kl",
 }
+
+
+def summarise(folders: dict[str, list[Path]]) -> dict[str, Any]:
+    """Means and intervals over seeds, and the difference of the two models."""
+    missing = [str(f) for paths in folders.values() for f in paths if not (f / "report.json").exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"folder: expected finished trainings, but {', '.join(missing)} has no report.json"
+        )
+    cells = {name: [runs.read_json(f / "report.json") for f in paths] for name, paths in folders.items()}
+    numbers = [k for k, v in cells["beta_vae"][0].items() if isinstance(v, int | float)]
+    summary = {name: {k: runs.mean_ci95([c[k] for c in cs]) for k in numbers} for name, cs in cells.items()}
+    values = {name: {k: s["per_seed"] for k, s in metrics.items()} for name, metrics in summary.items()}
+    difference = {k: runs.welch_ci95(values["jl1_vae"][k], values["beta_vae"][k]) for k in numbers}
+    ratio = summary["jl1_vae"]["local_mig"]["mean"] / max(summary["beta_vae"]["local_mig"]["mean"], 1e-12)
+    lows = [difference[k]["ci95"][0] for k in ("local_mig", "local_modularity")]
+    return {
+        "models": summary,
+        "difference": difference,
+        "local_mig_ratio": ratio,
+        "passed": None if None in lows else bool(ratio >= 1.5 and min(lows) > 0),
+    }
 
 
 def draw(folder: Path, folders: dict[str, list[Path]], report: dict[str, Any]) -> None:
@@ -88,7 +110,7 @@ def apart(n: int) -> np.ndarray:
     return factors[distance.min(axis=(1, 2)) > 16][:n].reshape(n, 6)
 
 
-def summary_table(report: dict[str, Any]) -> str:
+def table(report: dict[str, Any]) -> str:
     """Both models with 95 % intervals, their difference, and seconds of training."""
     rows = []
     for title, key in {**SHOWN, "seconds of training": "train_seconds"}.items():
