@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -49,40 +49,15 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
         if not isinstance(value, kind):
             raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
 
-    def bind(params: Mapping[str, PyTree], variables: PyTree = None, *, train: bool = False) -> VAE:
-        del variables, train  # this model has no state and does the same in training
-        return VAE(
-            encode=Partial(encode, params["encoder"]),
-            decode=Partial(decode, params["decoder"]),
-            sample_prior=Partial(sample_prior),
-            heads={},
-        )
-
-    def encode(params: PyTree, key: Array, batch: Batch) -> Draw:
-        check_key(key)
-        loc, logvar = apply(encoder, params, batch["x"])
-        scale = jnp.exp(logvar / 2)
-        q = diagonal_gaussian(loc, scale)
-        p = diagonal_gaussian(jnp.zeros_like(loc), jnp.ones_like(loc))
-        eps = jax.vmap(lambda k: jax.random.normal(k, (latents,), loc.dtype))(example_keys(key, batch))
-        z = loc + scale * eps
-        return Draw(z=z, log_q=q.log_prob(z), log_p=p.log_prob(z), q=q, p=p, batch=batch)
-
-    def decode(params: PyTree, z: Array, c: Array | None = None) -> Distribution:
-        _check_no_condition(c)
-        if z.shape[-1:] != (latents,):
-            raise ValueError(f"z: expected [..., {latents}], got {z.shape}")
-        parameters = apply(decoder, params, z)
-        return likelihood.build(parameters, parameters.ndim - (z.ndim - 1))
-
-    def sample_prior(key: Array, n: int, c: Array | None = None) -> Array:
-        check_key(key)
-        _check_no_condition(c)
-        return jax.random.normal(key, (n, latents))
-
+    # made once: a jitted function of a bound model knows its functions by identity
+    functions = (
+        partial(_encode, encoder, latents),
+        partial(_decode, decoder, likelihood, latents),
+        partial(_sample_prior, latents),
+    )
     return Model(
         init=partial(_init, encoder, decoder, latents),
-        bind=bind,
+        bind=partial(_bind, *functions),
         support=likelihood.support,
         spec={
             "builder": "gaussian_vae",
@@ -92,6 +67,43 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
             "likelihood": likelihood_spec(likelihood),
         },
     )
+
+
+def _bind(
+    encode: Callable, decode: Callable, sample_prior: Callable,
+    params: Mapping[str, PyTree], variables: PyTree = None, *, train: bool = False,
+) -> VAE:  # fmt: skip
+    del variables, train  # this model has no state and does the same in training
+    return VAE(
+        Partial(encode, params["encoder"]), Partial(decode, params["decoder"]), Partial(sample_prior), {}
+    )
+
+
+def _encode(encoder: nn.Module, latents: int, params: PyTree, key: Array, batch: Batch) -> Draw:
+    check_key(key)
+    loc, logvar = apply(encoder, params, batch["x"])
+    scale = jnp.exp(logvar / 2)
+    q = diagonal_gaussian(loc, scale)
+    p = diagonal_gaussian(jnp.zeros_like(loc), jnp.ones_like(loc))
+    eps = jax.vmap(lambda k: jax.random.normal(k, (latents,), loc.dtype))(example_keys(key, batch))
+    z = loc + scale * eps
+    return Draw(z=z, log_q=q.log_prob(z), log_p=p.log_prob(z), q=q, p=p, batch=batch)
+
+
+def _decode(
+    decoder: nn.Module, likelihood: Likelihood, latents: int, params: PyTree, z: Array, c: Array | None = None
+) -> Distribution:
+    _check_no_condition(c)
+    if z.shape[-1:] != (latents,):
+        raise ValueError(f"z: expected [..., {latents}], got {z.shape}")
+    parameters = apply(decoder, params, z)
+    return likelihood.build(parameters, parameters.ndim - (z.ndim - 1))
+
+
+def _sample_prior(latents: int, key: Array, n: int, c: Array | None = None) -> Array:
+    check_key(key)
+    _check_no_condition(c)
+    return jax.random.normal(key, (n, latents))
 
 
 def _check_no_condition(c: Array | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,43 +75,45 @@ def fit(
     rows = jax.ShapeDtypeStruct((chunk, batch_size), jnp.int32)
     like = jax.eval_shape(initial)
     run.eval_shape(like, key, dict(data.arrays), rows, 1)  # what tracing can refuse, before anything is made
-    meta = {
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "batch_size": batch_size,
-        "examples": data.size,
-    }
+    key_data = np.asarray(jax.random.key_data(key)).tolist()
+    meta = {"key": key_data, "batch_size": batch_size, "examples": data.size}
     store = Store(folder, meta, resume, tensorboard)
+
+    def check(state: TrainState) -> None:
+        if validate is not None:
+            key_v = named_key(jax.random.fold_in(key, int(state.step)), "/validate")
+            store.validated(state, validate(key_v, model.bind(state.params, state.variables)))
+
     try:
-        if store.step > steps:
-            raise ValueError(
-                f"steps: expected at least the {store.step} that the run in {folder} has done, got {steps}"
-            )
+        store.check_steps(steps)
         state = store.restore(like) if store.step else jax.jit(initial)()
-        arrays = jax.device_put(dict(data.arrays))
-        done = store.step
-
-        def check(state: TrainState) -> None:
-            if validate is not None:
-                key_v = named_key(jax.random.fold_in(key, done), "/validate")
-                store.validated(state, validate(key_v, model.bind(state.params, state.variables)))
-
         if store.lacks_validation():  # killed between a checkpoint and its validation
             check(state)
-        with _bar(progress, steps, done) as report:
-            while done < steps:
-                n = min(chunk - done % chunk, steps - done)  # back on the grid of chunks after any resume
-                rows = chunk_indices(key, done, chunk, data.size, batch_size)
-                state, metrics = run(state, key, arrays, rows, n)
-                records = _to_records(metrics, done, n)
+        chunks = _chunks(run, key, state, data, steps, batch_size, chunk)
+        with _bar(progress, steps, store.step) as report:
+            for state, records in chunks:
                 store.write(records)
-                done += n
-                report(n, records[-1])
-                if done == steps or done % (chunk * save_every) == 0:
+                report(len(records), records[-1])
+                if (done := records[-1]["step"]) == steps or done % (chunk * save_every) == 0:
                     store.save(state)
                     check(state)
         return store.result(state)
     finally:
         store.close()
+
+
+def _chunks(
+    run: Callable, key: Array, state: TrainState, data: Split, steps: int, batch_size: int, chunk: int
+) -> Iterator[tuple[TrainState, list[dict[str, Any]]]]:
+    """Run the steps left; after each chunk yield the state, which the next one eats, and its records."""
+    arrays = jax.device_put(dict(data.arrays))
+    done = int(state.step)
+    while done < steps:
+        n = min(chunk - done % chunk, steps - done)  # back on the grid of chunks after any resume
+        rows = chunk_indices(key, done, chunk, data.size, batch_size)
+        state, metrics = run(state, key, arrays, rows, n)
+        yield state, _to_records(metrics, done, n)
+        done += n
 
 
 def _check_arguments(
@@ -160,22 +163,16 @@ def _to_records(metrics: dict[str, Array], done: int, n: int) -> list[dict[str, 
     return [{"step": done + i + 1, **{name: float(v[i]) for name, v in host.items()}} for i in range(n)]
 
 
-class _bar:  # noqa: N801 - used as a function
-    """A tqdm bar with loss and steps/s, or the caller's own function, as a context."""
+@contextlib.contextmanager
+def _bar(progress: bool | Callable, steps: int, done: int) -> Iterator[Callable[[int, dict[str, Any]], None]]:
+    """A tqdm bar with loss and steps/s, or the caller's own function."""
+    own = progress if callable(progress) else None
+    with tqdm(total=steps, initial=done, unit="step", disable=own is not None or not progress) as bar:
 
-    def __init__(self, progress: bool | Callable, steps: int, done: int):
-        self._call = progress if callable(progress) else None
-        hidden = self._call is not None or not progress
-        self._bar = tqdm(total=steps, initial=done, unit="step", disable=hidden)
-
-    def __enter__(self) -> Callable[[int, dict[str, Any]], None]:
         def report(n: int, record: dict[str, Any]) -> None:
-            self._bar.update(n)
-            self._bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k.endswith("loss")})
-            if self._call is not None:
-                self._call(n, record)
+            bar.update(n)
+            bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k.endswith("loss")})
+            if own is not None:
+                own(n, record)
 
-        return report
-
-    def __exit__(self, *_: Any) -> None:
-        self._bar.close()
+        yield report

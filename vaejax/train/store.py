@@ -64,6 +64,12 @@ class Store:
         with self._writing(self.step):
             self._log = MetricLog(self._folder, self.step, tensorboard)
 
+    def check_steps(self, steps: int) -> None:
+        """Raise ValueError if the run has done more than `steps` already."""
+        if self.step > steps:
+            done = f"the {self.step} that the run in {self._folder} has done"
+            raise ValueError(f"steps: expected at least {done}, got {steps}")
+
     def restore(self, like: TrainState) -> TrainState:
         """The newest state, and the records and the best state that go with it."""
         assert self._folder is not None

@@ -65,17 +65,7 @@ def gradient_update(
             return objective(key, vae, batch, state.step)
 
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        if microbatch is None:
-            (loss, (metrics, variables)), grads = gradient_fn(moving, batch)
-            metrics = {"loss": loss, **metrics}
-            variables = state.variables if variables is None else variables
-        else:
-            if state.variables is not None:
-                raise ValueError(
-                    "microbatch: expected None for a model with variables; its state needs the whole batch"
-                )
-            metrics, grads = _accumulate(gradient_fn, moving, batch, microbatch)
-            variables = None
+        metrics, variables, grads = _gradient(gradient_fn, state.variables, moving, batch, microbatch)
         updates, opt_state = optimizer.update(grads, state.opt_state, moving)
         moved: Any = optax.apply_updates(moving, updates)
         params = {**state.params, **moved}
@@ -93,6 +83,21 @@ def _select(params: Params, groups: tuple[str, ...] | None) -> dict[str, PyTree]
     if unknown:
         raise ValueError(f"wrt: expected groups among {sorted(params)}; got {unknown}")
     return {g: params[g] for g in groups}
+
+
+def _gradient(
+    gradient_fn: Callable, variables: PyTree, moving: Params, batch: Batch, microbatch: int | None
+) -> tuple[dict, PyTree, PyTree]:
+    """(metrics, new variables, gradients) of a batch, taken whole or in slices."""
+    if microbatch is None:
+        (loss, (metrics, new)), grads = gradient_fn(moving, batch)
+        return {"loss": loss, **metrics}, variables if new is None else new, grads
+    if variables is not None:
+        raise ValueError(
+            "microbatch: expected None for a model with variables; its state needs the whole batch"
+        )
+    metrics, grads = _accumulate(gradient_fn, moving, batch, microbatch)
+    return metrics, None, grads
 
 
 def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> tuple[dict, PyTree]:
