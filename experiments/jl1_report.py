@@ -107,7 +107,7 @@ def apart(n: int) -> np.ndarray:
     """Factors of n images whose dots lie inside the frame and do not touch, [n, 6]."""
     factors = np.random.default_rng(7).integers(8, 56, (400, 3, 2))
     distance = np.linalg.norm(factors[:, :, None] - factors[:, None], axis=-1) + 64 * np.eye(3)
-    return factors[distance.min(axis=(1, 2)) > 16][:n].reshape(n, 6)
+    return factors[distance.min(axis=(1, 2)) > 22][:n].reshape(n, 6)
 
 
 def table(report: dict[str, Any]) -> str:

@@ -40,9 +40,9 @@ def run_all(
     """
     global _progress
     order = sorted(range(len(jobs)), key=lambda i: -work[i])
-    with tqdm(
-        total=sum(work), desc=title, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
-    ) as bar:
+    form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
+    seldom = 0.5 if sys.stderr.isatty() else 30.0  # a log file is no terminal
+    with tqdm(total=sum(work), desc=title, bar_format=form, mininterval=seldom) as bar:
         if workers == 1:
             _progress = bar.update
             done = {i: job(jobs[i]) for i in order}
