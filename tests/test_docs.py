@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 from tests.test_catalogue import COMBINATORS
@@ -42,24 +43,47 @@ def test_what_a_row_names_exists(row):
         assert (ROOT / row[4].strip("`")).exists()
 
 
-def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("VAEJAX_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text()
-    compose_one, by_hand = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    tiny = {
+def _tiny(code):
+    """The same code at a tiny size."""
+    smaller = {
         "three_dots(side=32)": "three_dots(16, num_train=128, num_validation=64, num_test=64)",
         "side=32": "side=16",
         "width=0.5": "width=0.1",
-        "2000, batch_size=64": "2, batch_size=64, chunk=2",
+        "2000, batch_size=64": "6, batch_size=64, chunk=1, progress=False",
     }
-    for full, small in tiny.items():
-        assert full in compose_one
-        compose_one = compose_one.replace(full, small)
+    for full, small in smaller.items():
+        code = code.replace(full, small)
+    return code
+
+
+def _blocks(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAEJAX_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_code_of_the_readme_runs(elsewhere):
+    compose_one, by_hand = _blocks("README.md")
     names: dict = {}
-    exec(compose_one, names)
-    assert len(names["fitted"].metrics["loss"]) == 2
+    exec(_tiny(compose_one), names)
+    assert len(names["fitted"].metrics["loss"]) == 6
     exec(by_hand, names)
     x = names["dots"].sample_images(names["dots"].test.arrays["y"][:4])
     loss, (metrics, _) = names["objective"](names["jax"].random.key(0), names["vae"], {"x": x}, 0)
     assert loss == metrics["loss"] > 0
+
+
+def test_the_code_of_the_training_page_runs(elsewhere):
+    names: dict = {}
+    for block in _blocks("docs/training.md"):
+        exec(_tiny(block), names)
+    assert len(names["fitted"].metrics["loss"]) == 6
+    scores = [r["validation"]["neg_elbo"] for r in names["fitted"].validation]
+    assert len(scores) == 3
+    assert int(names["fitted"].best.step) == 2 * (scores.index(min(scores)) + 1)
+    differ = jax.tree.map(lambda a, b: bool((a != b).any()), names["last"], names["smooth"])
+    assert any(jax.tree.leaves(differ))

@@ -254,3 +254,24 @@ def test_a_validation_that_was_killed_is_made_up_for(tmp_path):
     assert resumed.validation == straight.validation
     assert_same(resumed.best, straight.best)
     assert latest(tmp_path, "best")[0] == 16
+
+
+def test_stop_ends_a_run_at_a_validation_and_it_stays_ended(tmp_path):
+    def validate(key, vae):
+        return {"neg_elbo": 1.0}
+
+    seen = []
+
+    def stop(records):
+        seen.append([r["step"] for r in records])
+        return len(records) == 2
+
+    options = {"chunk": 2, "save_every": 2, "folder": tmp_path, "validate": validate, "stop": stop}
+    ended = toy_fit(20, **options)
+    assert int(ended.state.step) == 8
+    assert seen == [[4], [4, 8]]
+    again = toy_fit(20, resume=True, **options)
+    assert_same_fit(again, ended)
+    assert seen[2:] == [[4, 8]]
+    with pytest.raises(ValueError, match="stop: expected with validate"):
+        toy_fit(20, stop=stop)

@@ -5,12 +5,13 @@ from vaejax.train.log import read_metrics
 from vaejax.train.loop import fit
 from vaejax.train.measure import StepCost, measure_step
 from vaejax.train.store import Fit
-from vaejax.train.updates import gradient_update, repeat, sequence
+from vaejax.train.updates import averaged, gradient_update, repeat, sequence
 
 __all__ = [
     "Checkpoints",
     "Fit",
     "StepCost",
+    "averaged",
     "fit",
     "gradient_update",
     "measure_step",

@@ -31,6 +31,7 @@ def fit(
     batch_size: int,
     chunk: int = 100,
     validate: Callable[[Array, VAE], dict[str, Any]] | None = None,
+    stop: Callable[[list[dict[str, Any]]], bool] | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     save_every: int = 10,
@@ -52,6 +53,8 @@ def fit(
       chunk: steps per program on the device; metrics, bar and interrupts come at its end.
       validate: `validate(key, vae) -> {name: value}`, called every `save_every` chunks and at the end; its
         "neg_elbo" (nats, beta = 1, no penalty) chooses the best state; arrays in it are not recorded.
+      stop: `stop(records) -> bool`, called after each validation with all of them so far, as `Fit.validation`
+        holds them; True ends the run there.
       folder: where metrics.jsonl and checkpoints go; None keeps everything in memory.
       resume: continue from the newest checkpoint in `folder` if there is one; key, batch size and number of
         examples must be those of the run, the objective is the caller's to keep (`runs.create` compares).
@@ -68,6 +71,8 @@ def fit(
       FloatingPointError: when the loss is not finite, or a state to be saved; names the step, the terms or
         parameter groups, and the last checkpoint.
     """
+    if stop is not None and validate is None:
+        raise ValueError("stop: expected with validate, whose records it reads; got validate=None")
     counts = {"steps": steps, "batch_size": batch_size, "chunk": chunk, "save_every": save_every}
     _check_arguments(key, model, update, data, counts, folder, resume, tensorboard)
     initial = initialiser(key, model, update, data)
@@ -90,6 +95,8 @@ def fit(
         if store.lacks_validation():  # killed between a checkpoint and its validation
             check(state)
         chunks = _chunks(run, key, state, data, steps, batch_size, chunk)
+        if store.ended(stop):
+            return store.result(state)  # a run that ended early stays ended
         with _bar(progress, steps, store.step) as report:
             for state, records in chunks:
                 store.write(records)
@@ -97,6 +104,8 @@ def fit(
                 if (done := records[-1]["step"]) == steps or done % (chunk * save_every) == 0:
                     store.save(state)
                     check(state)
+                    if store.ended(stop):
+                        break
         return store.result(state)
     finally:
         store.close()

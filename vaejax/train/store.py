@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,6 +151,10 @@ class Store:
         if self._folder is not None:
             with self._writing(int(state.step)):
                 self._log.write([record])
+
+    def ended(self, stop: Callable[[list[dict[str, Any]]], bool] | None) -> bool:
+        """Whether the caller's `stop` ends the run after the validations so far."""
+        return stop is not None and bool(self.validation) and stop(self.validation)
 
     def result(self, state: TrainState) -> Fit:
         """What the run leaves, once everything is written."""

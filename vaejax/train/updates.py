@@ -13,7 +13,7 @@ from vaejax.checks import check_positive_int
 from vaejax.keys import named_key
 from vaejax.types import Array, Batch, Model, Params, PyTree, TrainState, Update
 
-__all__ = ["gradient_update", "repeat", "sequence"]
+__all__ = ["averaged", "gradient_update", "repeat", "sequence"]
 
 
 def gradient_update(
@@ -187,3 +187,37 @@ def repeat(update: Update, times: int) -> Update:
         return state, metrics
 
     return update._replace(apply=apply)
+
+
+def averaged(update: Update, decay: float) -> Update:
+    """Keep an exponential moving average of the parameters beside an update.
+
+    ema_0 = params_0,  ema_t = decay ema_{t-1} + (1 - decay) params_t. Training does not see it; evaluate
+    with `model.bind({**state.params, **state.opt_state["ema"]})`.
+
+    Args:
+      update: the update that moves the parameters.
+      decay: in [0, 1); 0 keeps the last parameters.
+
+    Returns:
+      An Update whose optimiser state is {"update": the inner one's, "ema": the averaged groups}.
+
+    Raises:
+      ValueError: if decay is out of range.
+
+    Source: Polyak & Juditsky 1992, doi 10.1137/0330046, with exponential weights.
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay: expected a number in [0, 1), got {decay!r}")
+
+    def init(params: Params) -> PyTree:
+        return {"update": update.init(params), "ema": _select(params, update.groups)}
+
+    def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
+        inner = state._replace(opt_state=state.opt_state["update"])
+        moved, metrics = update.apply(inner, key, batch, take)
+        params = _select(moved.params, update.groups)
+        ema = optax.incremental_update(params, state.opt_state["ema"], 1 - decay)
+        return moved._replace(opt_state={"update": moved.opt_state, "ema": ema}), metrics
+
+    return update._replace(init=init, apply=apply)
