@@ -19,7 +19,7 @@ def parse(
     Args:
       presets: name -> instance of one frozen dataclass with a field `preset` of that name; the first is
         the default.
-      description: the first line is the help's.
+      description: the script's header; its first three paragraphs are shown: title, command, purpose.
       arguments: the command line; None reads sys.argv.
 
     Raises:
@@ -35,4 +35,7 @@ def parse(
     if name not in presets:
         raise SystemExit(f"--preset: expected one of {', '.join(presets)}; got {name!r}")
     default = presets[name]
-    return tyro.cli(type(default), default=default, args=arguments, description=description)
+    shown = "\n\n".join((description or "").split("\n\n")[:3])
+    module = getattr(sys.modules["__main__"].__spec__, "name", None)
+    prog = f"python -m {module}" if module else None
+    return tyro.cli(type(default), default=default, args=arguments, description=shown, prog=prog)

@@ -250,7 +250,8 @@ def run(config: Config, folder: Path, jobs: list[tuple[Config, Path, str, int]])
     parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
-    runs.write_json(path, runs.manifest(seconds=before + time.perf_counter() - start))
+    seconds = before + time.perf_counter() - start
+    runs.write_json(path, runs.manifest(seconds=seconds, params=runs.load(jobs[0][1]).params))
 
 
 def main(config: Config) -> dict[str, Any]:

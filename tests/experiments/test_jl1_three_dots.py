@@ -72,9 +72,10 @@ def test_what_a_run_leaves(run):
     assert {p.stem for p in (folder / "run" / "figures").glob("*.png")} == set(FIGURES)
     manifest = runs.read_json(folder / "run" / "manifest.json")
     assert manifest["wall_seconds"] > 0
+    assert manifest["peak_memory_mib"] > 0
     cell = runs.read_json(folder / "run" / "jl1_vae-seed0" / "manifest.json")
     params = runs.load(folder / "run" / "jl1_vae-seed0").params
-    assert cell["parameters"] == sum(a.size for a in jax.tree.leaves(params))
+    assert cell["parameters"] == manifest["parameters"] == sum(a.size for a in jax.tree.leaves(params))
 
 
 def test_scores_are_those_of_the_loaded_encoder(run, monkeypatch):
