@@ -41,6 +41,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, whol
     with pytest.warns(UserWarning, match="the checkpoint of step 12 in .* is damaged and left out"):
         resumed = toy_fit(STEPS, chunk=4, save_every=1, folder=tmp_path, resume=True)
     assert_same_fit(resumed, whole)
+    assert (tmp_path / "checkpoints" / "latest-damaged-12" / "_CHECKPOINT_METADATA").exists()  # set aside
 
 
 def test_with_no_whole_checkpoint_a_run_starts_again(tmp_path, whole):

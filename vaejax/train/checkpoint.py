@@ -44,7 +44,7 @@ class Checkpoints:
         self._manager.save(step, args=args)
 
     def drop_damaged(self) -> None:
-        """Remove the newest checkpoints until one reads whole, its checksums included; warn of each."""
+        """Set the newest checkpoints aside until one reads whole, its checksums included; warn of each."""
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 intact = _checksums(self._read(step)) == self._record(step)["crc32"]
@@ -57,7 +57,9 @@ class Checkpoints:
             warnings.warn(
                 f"the checkpoint of step {step} in {where} is damaged and left out ({reason})", stacklevel=2
             )
-            shutil.rmtree(where / str(step))
+            aside = where.parent / f"{where.name}-damaged-{step}"  # nothing that was saved is thrown away
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.move(where / str(step), aside)
             self._manager.reload()
 
     def meta(self, step: int | None = None) -> dict[str, Any]:
