@@ -17,6 +17,7 @@ AnyArray = jax.Array | np.ndarray
 PyTree = Any
 Distribution = Any  # a distrax distribution: a pytree whose log_prob sums event dims, in nats
 Batch = Mapping[str, Any]  # {"x": [B, ...], "c"?, "y"?, "index"?: place in the whole batch, [B]}
+Device = Any  # a jax.Device
 Params = Mapping[str, PyTree]  # named groups: "encoder", "decoder", ...
 Metrics = Mapping[str, Any]
 

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from tqdm import tqdm
 
 from vaejax.checks import check_positive_int, check_support
 from vaejax.keys import check_key, named_key
-from vaejax.train.step import chunk_indices, make_chunk
-from vaejax.train.store import Fit, Store
-from vaejax.types import VAE, Array, Model, Split, TrainState, Update
+from vaejax.train.runs import Run, open_runs, place, train
+from vaejax.train.step import alone, make_chunk, over_runs
+from vaejax.train.store import Fit
+from vaejax.types import VAE, Array, Device, Model, Split, TrainState, Update
 
 __all__ = ["fit"]
 
+Validate = Callable[[Array, VAE], dict[str, Any]]
+Stop = Callable[[list[dict[str, Any]]], bool]
+Progress = Callable[[int, dict[str, Any]], None]
 
+
+@overload
+def fit(
+    key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
+    validate: Validate | None = ..., stop: Stop | None = ..., folder: str | Path | None = ...,
+    resume: bool = ..., save_every: int = ..., tensorboard: bool = ..., progress: bool | Progress = ...,
+    seeds: None = None, devices: Sequence[Device] | None = ...,
+) -> Fit: ...  # fmt: skip
+@overload
+def fit(
+    key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
+    validate: Validate | None = ..., stop: Stop | None = ..., folder: str | Path | None = ...,
+    resume: bool = ..., save_every: int = ..., tensorboard: bool = ..., progress: bool | Progress = ...,
+    seeds: Sequence[int], devices: Sequence[Device] | None = ...,
+) -> dict[int, Fit]: ...  # fmt: skip
 def fit(
     key: Array,
     model: Model,
@@ -30,14 +48,16 @@ def fit(
     *,
     batch_size: int,
     chunk: int = 100,
-    validate: Callable[[Array, VAE], dict[str, Any]] | None = None,
-    stop: Callable[[list[dict[str, Any]]], bool] | None = None,
+    validate: Validate | None = None,
+    stop: Stop | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     save_every: int = 10,
     tensorboard: bool = False,
-    progress: bool | Callable[[int, dict[str, float]], None] = True,
-) -> Fit:
+    progress: bool | Progress = True,
+    seeds: Sequence[int] | None = None,
+    devices: Sequence[Device] | None = None,
+) -> Fit | dict[int, Fit]:
     """Train a model.
 
     Every step is a pure function of the key, its number and the data: it does not matter where a run was
@@ -61,68 +81,63 @@ def fit(
       save_every: chunks between checkpoints; the last step is always saved.
       tensorboard: also write TensorBoard events to `folder` (extra "tensorboard").
       progress: True for a bar, or `progress(n, record)`, called after each chunk with its number of steps
-        and the record of the last.
+        and the record of the last; with seeds, for each of them, "seed" in the record.
+      seeds: train several runs as one program. Seed s is the run of the root key fold_in(key, s), with its
+        own initial weights, data order and folder, `folder/seed-s`, and has the result it would have alone.
+        One that stops being finite is frozen where it last was, with a RuntimeWarning; the others go on.
+      devices: where the work is done: seeds are shared among them, without seeds the examples of each
+        batch, and their number must divide that. None: the default device. In a job of several processes
+        (`jax.distributed`) every process makes the same call with `jax.devices()`, and shares the folder.
 
     Returns:
-      A Fit.
+      A Fit; with seeds {seed: Fit}.
 
     Raises:
       TypeError, ValueError: for bad arguments, before anything compiles.
       FloatingPointError: when the loss is not finite, or a state to be saved; names the step, the terms or
-        parameter groups, and the last checkpoint.
+        parameter groups, and the last checkpoint. With seeds, when no seed is left.
     """
     if stop is not None and validate is None:
         raise ValueError("stop: expected with validate, whose records it reads; got validate=None")
     counts = {"steps": steps, "batch_size": batch_size, "chunk": chunk, "save_every": save_every}
     _check_arguments(key, model, update, data, counts, folder, resume, tensorboard)
-    initial = initialiser(key, model, update, data)
-    run = jax.jit(make_chunk(update, data.transform, batch_size), donate_argnums=0)
+    placement = place(seeds, devices, batch_size)
+    program = make_chunk(update, data.transform, batch_size, placement.batch)
+    initial = jax.jit(initialiser(model, update, data))
+    like = jax.eval_shape(initial, key)
     rows = jax.ShapeDtypeStruct((chunk, batch_size), jnp.int32)
-    like = jax.eval_shape(initial)
-    run.eval_shape(like, key, dict(data.arrays), rows, 1)  # what tracing can refuse, before anything is made
-    key_data = np.asarray(jax.random.key_data(key)).tolist()
-    meta = {"key": key_data, "batch_size": batch_size, "examples": data.size}
-    store = Store(folder, meta, resume, tensorboard)
+    jax.eval_shape(program, like, key, dict(data.arrays), rows, 1)  # what tracing can refuse comes first
 
-    def check(state: TrainState) -> None:
+    def check(run: Run, state: TrainState) -> None:
         if validate is not None:
-            key_v = named_key(jax.random.fold_in(key, int(state.step)), "/validate")
-            store.validated(state, validate(key_v, model.bind(state.params, state.variables)))
+            key_v = named_key(jax.random.fold_in(run.key, int(state.step)), "/validate")
+            run.store.validated(state, validate(key_v, model.bind(state.params, state.variables)))
 
-    try:
-        store.check_steps(steps)
-        state = store.restore(like) if store.step else jax.jit(initial)()
-        if store.lacks_validation():  # killed between a checkpoint and its validation
-            check(state)
-        chunks = _chunks(run, key, state, data, steps, batch_size, chunk)
-        if store.ended(stop):
-            return store.result(state)  # a run that ended early stays ended
-        with _bar(progress, steps, store.step) as report:
-            for state, records in chunks:
-                store.write(records)
-                report(len(records), records[-1])
-                if (done := records[-1]["step"]) == steps or done % (chunk * save_every) == 0:
-                    store.save(state)
-                    check(state)
-                    if store.ended(stop):
-                        break
-        return store.result(state)
-    finally:
-        store.close()
+    with contextlib.ExitStack() as stack:
+        meta = {"batch_size": batch_size, "examples": data.size}
+        runs = open_runs(stack, key, seeds, folder, meta, resume, tensorboard)
+        for run in runs:
+            run.store.check_steps(steps)
+        states = [run.store.restore(like) if run.done else initial(run.key) for run in runs]
+        for run, state in zip(runs, states, strict=True):
+            if run.store.lacks_validation():  # killed between a checkpoint and its validation
+                check(run, state)
+            run.ended = run.store.ended(stop)  # a run that ended early stays ended
+        report = stack.enter_context(_bar(progress, steps, runs))
 
+        def settle(run: Run, records: list[dict[str, Any]], state: Callable[[], TrainState]) -> None:
+            run.store.write(records)
+            report(run, records)
+            run.done += len(records)
+            if run.done == steps or run.done % (chunk * save_every) == 0:
+                run.store.save(state())
+                check(run, state())
+                run.ended = run.store.ended(stop)
 
-def _chunks(
-    run: Callable, key: Array, state: TrainState, data: Split, steps: int, batch_size: int, chunk: int
-) -> Iterator[tuple[TrainState, list[dict[str, Any]]]]:
-    """Run the steps left; after each chunk yield the state, which the next one eats, and its records."""
-    arrays = jax.device_put(dict(data.arrays))
-    done = int(state.step)
-    while done < steps:
-        n = min(chunk - done % chunk, steps - done)  # back on the grid of chunks after any resume
-        rows = chunk_indices(key, done, chunk, data.size, batch_size)
-        state, metrics = run(state, key, arrays, rows, n)
-        yield state, _to_records(metrics, done, n)
-        done += n
+        advance = alone(program) if seeds is None else over_runs(program, placement.mesh)
+        states = train(advance, placement, runs, states, data, steps, (chunk, batch_size), settle)
+        fits = [run.store.result(state, run.error) for run, state in zip(runs, states, strict=True)]
+        return fits[0] if seeds is None else dict(zip(seeds, fits, strict=True))
 
 
 def _check_arguments(
@@ -151,11 +166,11 @@ def _check_arguments(
         raise ValueError("folder: expected a path, since resume or tensorboard is asked; got None")
 
 
-def initialiser(key: Array, model: Model, update: Update, data: Split) -> Callable[[], TrainState]:
-    """A function of nothing that makes the state of step 0."""
+def initialiser(model: Model, update: Update, data: Split) -> Callable[[Array], TrainState]:
+    """A function of a run's key that makes its state of step 0."""
     first = {name: a[:1] for name, a in data.arrays.items()}
 
-    def initial() -> TrainState:
+    def initial(key: Array) -> TrainState:
         batch = data.transform(
             named_key(key, "/transform"), {**jax.tree.map(jnp.asarray, first), "index": jnp.arange(1)}
         )
@@ -167,21 +182,21 @@ def initialiser(key: Array, model: Model, update: Update, data: Split) -> Callab
     return initial
 
 
-def _to_records(metrics: dict[str, Array], done: int, n: int) -> list[dict[str, Any]]:
-    host = {name: np.asarray(values)[:n] for name, values in metrics.items()}
-    return [{"step": done + i + 1, **{name: float(v[i]) for name, v in host.items()}} for i in range(n)]
-
-
 @contextlib.contextmanager
-def _bar(progress: bool | Callable, steps: int, done: int) -> Iterator[Callable[[int, dict[str, Any]], None]]:
-    """A tqdm bar with loss and steps/s, or the caller's own function."""
+def _bar(
+    progress: bool | Callable, steps: int, runs: list[Run]
+) -> Iterator[Callable[[Run, list[dict[str, Any]]], None]]:
+    """A tqdm bar over the steps of all runs with loss and steps/s, or the caller's own function."""
     own = progress if callable(progress) else None
-    with tqdm(total=steps, initial=done, unit="step", disable=own is not None or not progress) as bar:
+    total, done = steps * len(runs), sum(run.done for run in runs)
+    with tqdm(total=total, initial=done, unit="step", disable=own is not None or not progress) as bar:
 
-        def report(n: int, record: dict[str, Any]) -> None:
-            bar.update(n)
-            bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k.endswith("loss")})
+        def report(run: Run, records: list[dict[str, Any]]) -> None:
+            record = records[-1] if run.seed is None else {"seed": run.seed, **records[-1]}
+            bar.update(len(records))
+            shown = {k: f"{v:.4g}" for k, v in record.items() if k == "seed" or k.endswith("loss")}
+            bar.set_postfix(shown)
             if own is not None:
-                own(n, record)
+                own(len(records), record)
 
         yield report

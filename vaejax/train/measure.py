@@ -58,7 +58,7 @@ def measure_step(
         raise ValueError(
             f"batch_size: expected at most the {data.size} examples of the data, got {batch_size}"
         )
-    state = jax.jit(initialiser(key, model, update, data))()
+    state = jax.jit(initialiser(model, update, data))(key)
     run = jax.jit(make_chunk(update, data.transform, batch_size), donate_argnums=0)
     arrays = jax.device_put(dict(data.arrays))
     rows = chunk_indices(key, 0, steps, data.size, batch_size)

@@ -1,31 +1,57 @@
-"""The jitted part of training: a chunk of steps on the device."""
+"""The jitted part of training: a chunk of steps on the device, of one run or of several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vaejax.keys import named_key
-from vaejax.types import Array, Batch, PyTree, TrainState, Update
+from vaejax.types import Array, Batch, Device, PyTree, TrainState, Update
 
-__all__ = ["chunk_indices", "make_chunk"]
+__all__ = ["Placement", "alone", "chunk_indices", "make_chunk", "over_runs"]
+
+Run = Callable[..., tuple[TrainState, dict[str, Array]]]
 
 
-def make_chunk(update: Update, transform: Callable[[Array, Batch], Batch], batch_size: int) -> Callable:
+class Placement(NamedTuple):
+    """Where a program's arrays lie; None: on the default device."""
+
+    mesh: Mesh | None = None
+    runs: NamedSharding | None = None  # states, keys and rows of the runs
+    copied: NamedSharding | None = None  # the data
+    batch: NamedSharding | None = None  # the examples of a step
+
+    @classmethod
+    def over(cls, devices: Sequence[Device], split_runs: bool) -> Placement:
+        """Split the runs over the devices, or else the examples of each batch; copy all else."""
+        mesh = jax.make_mesh((len(devices),), ("device",), (AxisType.Auto,), devices=list(devices))
+        copied, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("device",)))
+        return cls(mesh, split, copied, None) if split_runs else cls(mesh, copied, copied, split)
+
+
+def make_chunk(
+    update: Update,
+    transform: Callable[[Array, Batch], Batch],
+    batch_size: int,
+    batch_sharding: NamedSharding | None = None,
+) -> Run:
     """Build `run(state, key, arrays, indices, n) -> (state, metrics)`, n steps as one program.
 
     `key` is the root key of the run, `arrays` the training data on the device, `indices` [chunk, B] the
     rows of each step's batch; n <= chunk is traced, so that a shorter last chunk compiles nothing new.
-    metrics: {name: [chunk]}, the first n entries valid. Not jitted here; donate the state.
+    metrics: {name: [chunk]}, the first n entries valid. Not jitted here; donate the state. With
+    `batch_sharding` the examples of a batch lie on several devices.
     """
 
     def batch_of(key: Array, arrays: PyTree, rows: Array) -> Batch:
         batch = jax.tree.map(lambda a: a[rows], arrays)
-        batch = {**batch, "index": jnp.arange(batch_size)}
-        return transform(named_key(key, "/transform"), batch)
+        batch = transform(named_key(key, "/transform"), {**batch, "index": jnp.arange(batch_size)})
+        return batch if batch_sharding is None else jax.lax.with_sharding_constraint(batch, batch_sharding)
 
     def step(state: TrainState, key: Array, arrays: PyTree, rows: Array) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(key, state.step)
@@ -51,6 +77,42 @@ def make_chunk(update: Update, transform: Callable[[Array, Batch], Batch], batch
         return jax.lax.fori_loop(0, n, body, (state, buffers))
 
     return run
+
+
+def alone(run: Run) -> Run:
+    """`run` of the one run on a leading axis [1]."""
+
+    def one(states: TrainState, keys: Array, arrays: PyTree, indices: Array, n: Array):
+        state = jax.tree.map(lambda a: a[0], states)
+        return jax.tree.map(lambda a: a[None], run(state, keys[0], arrays, indices[0], n[0]))
+
+    return one
+
+
+def over_runs(run: Run, mesh: Mesh | None) -> Run:
+    """`run` on a leading axis [S] of states, keys, indices and n: S runs in one program.
+
+    One after the other (`lax.map`) on CPU, side by side (`vmap`) elsewhere, and the share of every
+    device where there are several: what was measured faster. A run whose chunk ends in parameters or a
+    loss that are not finite keeps the state it had, and takes no part in what happens to the others.
+    """
+
+    def guarded(state: TrainState, key: Array, arrays: PyTree, indices: Array, n: Array):
+        moved, metrics = run(state, key, arrays, indices, n)
+        losses = [values for name, values in metrics.items() if name.endswith("loss")]
+        finite = [jnp.isfinite(a).all() for a in jax.tree.leaves((moved.params, losses))]
+        good = jnp.stack(finite).all()
+        return jax.tree.map(lambda new, old: jnp.where(good, new, old), moved, state), metrics
+
+    def several(states: TrainState, keys: Array, arrays: PyTree, indices: Array, n: Array):
+        if jax.default_backend() != "cpu":
+            return jax.vmap(guarded, in_axes=(0, 0, None, 0, 0))(states, keys, arrays, indices, n)
+        return jax.lax.map(lambda a: guarded(a[0], a[1], arrays, *a[2:]), (states, keys, indices, n))
+
+    if mesh is None:
+        return several
+    mine, all_of = PartitionSpec("device"), PartitionSpec()
+    return jax.shard_map(several, mesh=mesh, in_specs=(mine, mine, all_of, mine, mine), out_specs=mine)
 
 
 def chunk_indices(key: Array, start: int, chunk: int, size: int, batch_size: int) -> np.ndarray:

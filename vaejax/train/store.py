@@ -23,13 +23,14 @@ class Fit(NamedTuple):
 
     `state`: the last state. `metrics`: {name: [steps]} of every step. `validation`: one record per
     validation, {"step": s, "validation": {...}}. `best`: the state of the lowest validation "neg_elbo",
-    None where no validation gave one.
+    None where no validation gave one. `error`: what froze the run, one of several seeds, where it is.
     """
 
     state: TrainState
     metrics: dict[str, np.ndarray]
     validation: list[dict[str, Any]]
     best: TrainState | None
+    error: str | None = None
 
 
 class Store:
@@ -156,14 +157,14 @@ class Store:
         """Whether the caller's `stop` ends the run after the validations so far."""
         return stop is not None and bool(self.validation) and stop(self.validation)
 
-    def result(self, state: TrainState) -> Fit:
+    def result(self, state: TrainState, error: str | None = None) -> Fit:
         """What the run leaves, once everything is written."""
         if self._folder is not None:
             with self._writing(int(state.step)):
                 self._latest.wait()
         names = self.metrics[0].keys() if self.metrics else ()
         curves = {name: np.asarray([r[name] for r in self.metrics]) for name in names}
-        return Fit(state, curves, self.validation, self.best)
+        return Fit(state, curves, self.validation, self.best, error)
 
     def close(self) -> None:
         """Finish what is being written and close; failures were raised before, in `_writing`."""

@@ -1,0 +1,144 @@
+"""The runs that one program advances: one, or one for each seed."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from vaejax.train.step import Placement, chunk_indices
+from vaejax.train.store import Store
+from vaejax.types import Array, Device, Split, TrainState
+
+Records = list[dict[str, Any]]
+
+
+@dataclass
+class Run:
+    """A run and how far it is."""
+
+    key: Array
+    store: Store
+    seed: int | None  # None: the only run
+    done: int  # steps
+    ended: bool = False  # by the caller's `stop`
+    error: str | None = None  # what froze it
+
+    def left(self, steps: int, chunk: int) -> int:
+        """The steps of its next chunk; a resumed run comes back on the grid of chunks."""
+        idle = self.ended or self.error is not None
+        return 0 if idle else min(chunk - self.done % chunk, steps - self.done)
+
+
+def place(seeds: Sequence[int] | None, devices: Sequence[Device] | None, batch_size: int) -> Placement:
+    """Check `seeds` and `devices` of `fit`, and share the work out."""
+    if seeds is not None and (
+        len(set(seeds)) != len(seeds)
+        or not seeds
+        or not all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+    ):
+        raise ValueError(f"seeds: expected one or more different ints of at least 0, got {seeds!r}")
+    if devices is None:
+        return Placement()
+    what, count = ("batch_size", batch_size) if seeds is None else ("seeds", len(seeds))
+    if not devices or count % len(devices):
+        raise ValueError(
+            f"devices: expected a number of them that divides {what}={count}, got {len(devices)}"
+        )
+    if seeds is not None and jax.process_count() > 1:
+        raise ValueError(
+            "seeds: expected None in a job of several processes; give each process its own seeds"
+        )
+    return Placement.over(devices, seeds is not None)
+
+
+def open_runs(
+    stack: contextlib.ExitStack,
+    key: Array,
+    seeds: Sequence[int] | None,
+    folder: str | Path | None,
+    meta: dict[str, Any],
+    resume: bool,
+    tensorboard: bool,
+) -> list[Run]:
+    """The run of the key, or one for each seed; the stack closes their stores."""
+    runs = []
+    for seed in [None] if seeds is None else seeds:
+        root = key if seed is None else jax.random.fold_in(key, seed)
+        where = folder if folder is None or seed is None else Path(folder) / f"seed-{seed}"
+        key_data = np.asarray(jax.random.key_data(root)).tolist()
+        store = Store(where, {"key": key_data, **meta}, resume, tensorboard)
+        stack.callback(store.close)
+        runs.append(Run(root, store, seed, store.step))
+    return runs
+
+
+def train(
+    advance: Callable,
+    placement: Placement,
+    runs: list[Run],
+    states: Sequence[TrainState],
+    data: Split,
+    steps: int,
+    shape: tuple[int, int],
+    settle: Callable[[Run, Records, Callable[[], TrainState]], None],
+) -> list[TrainState]:
+    """Advance the runs by chunks until none has steps left, and return their last states.
+
+    `advance` is the program over a leading axis of runs, `shape` (chunk, B); `settle(run, records, state)`
+    keeps what a chunk gave and raises FloatingPointError where that is not finite.
+    """
+    chunk, batch_size = shape
+    advance = jax.jit(advance, donate_argnums=0, out_shardings=(placement.runs, placement.copied))
+    key_data = np.stack([jax.random.key_data(run.key) for run in runs])
+    impl = jax.random.key_impl(runs[0].key)
+    keys = jax.random.wrap_key_data(jax.device_put(key_data, placement.runs), impl=impl)
+    arrays = jax.device_put(dict(data.arrays), placement.copied)
+    # from host arrays: of what comes from a device, donation would eat the caller's copy
+    state = jax.device_put(jax.tree.map(lambda *a: np.stack(a), *states), placement.runs)
+
+    def state_of(i: int) -> TrainState:
+        return jax.tree.map(lambda a: a[i], state)
+
+    while any(counts := [run.left(steps, chunk) for run in runs]):
+        rows = np.zeros((len(runs), *shape), np.int32)
+        for i, run in enumerate(runs):
+            if counts[i]:
+                rows[i] = chunk_indices(run.key, run.done, chunk, data.size, batch_size)
+        state, metrics = advance(state, keys, arrays, rows, np.asarray(counts, np.int32))
+        metrics, reached = jax.device_get((metrics, state.step))
+        for i, run in enumerate(runs):
+            if counts[i]:
+                records = _records(metrics, i, run.done, counts[i])
+                _settle(settle, run, records, reached[i], partial(state_of, i))
+    if all(run.error is not None for run in runs):
+        raise FloatingPointError("; ".join(f"seed {run.seed}: {run.error}" for run in runs))
+    return [state_of(i) for i in range(len(runs))]
+
+
+def _settle(
+    settle: Callable, run: Run, records: Records, reached: int, state: Callable[[], TrainState]
+) -> None:
+    """Settle a chunk; among several runs one that is not finite stays where it was."""
+    try:
+        if run.seed is not None and reached != run.done + len(records):
+            run.store.write(records)
+            raise FloatingPointError(f"the parameters are not finite by step {run.done + len(records)}")
+        settle(run, records, state)
+    except FloatingPointError as error:
+        if run.seed is None:
+            raise
+        run.error = f"{error}; frozen at step {reached}"
+        warnings.warn(f"seed {run.seed}: {run.error}; the other seeds go on", RuntimeWarning, stacklevel=2)
+
+
+def _records(metrics: dict[str, np.ndarray], i: int, done: int, n: int) -> Records:
+    """The metrics of run i, [S, chunk], as one record for each of its n steps."""
+    return [{"step": done + t + 1, **{name: float(v[i, t]) for name, v in metrics.items()}} for t in range(n)]
