@@ -82,8 +82,10 @@ def test_the_code_of_the_training_page_runs(elsewhere):
     for block in _blocks("docs/training.md"):
         exec(_tiny(block), names)
     assert len(names["fitted"].metrics["loss"]) == 6
-    scores = [r["validation"]["neg_elbo"] for r in names["fitted"].validation]
+    scores = [r["validation"]["neg_elbo"] for r in names["stopped"].validation]
     assert len(scores) == 3
-    assert int(names["fitted"].best.step) == 2 * (scores.index(min(scores)) + 1)
+    assert int(names["stopped"].best.step) == 2 * (scores.index(min(scores)) + 1)
+    assert set(names["fits"]) == {0, 1, 2}
+    assert int(names["fits"][2].state.step) == 6
     differ = jax.tree.map(lambda a, b: bool((a != b).any()), names["last"], names["smooth"])
     assert any(jax.tree.leaves(differ))

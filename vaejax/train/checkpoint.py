@@ -11,10 +11,17 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from vaejax.types import TrainState
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "wait_for_all"]
+
+
+def wait_for_all(what: str) -> None:
+    """Wait until every process of the job is here; with one process, go on."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 class Checkpoints:
@@ -58,8 +65,10 @@ class Checkpoints:
                 f"the checkpoint of step {step} in {where} is damaged and left out ({reason})", stacklevel=2
             )
             aside = where.parent / f"{where.name}-damaged-{step}"  # nothing that was saved is thrown away
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.move(where / str(step), aside)
+            if jax.process_index() == 0:
+                shutil.rmtree(aside, ignore_errors=True)
+                shutil.move(where / str(step), aside)
+            wait_for_all(f"{aside} is set aside")
             self._manager.reload()
 
     def meta(self, step: int | None = None) -> dict[str, Any]:
@@ -67,7 +76,7 @@ class Checkpoints:
         return dict(self._record(self._step(step))["run"])
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
-        """The state of a checkpoint, the newest by default, in the structure of `like`.
+        """The state of a checkpoint, the newest by default, as host arrays in the structure of `like`.
 
         Raises:
           ValueError: if there is none, or it holds other arrays than `like`; they are named.
@@ -82,8 +91,8 @@ class Checkpoints:
         ]
         if other:
             raise ValueError(f"folder: {self._manager.directory} holds another state ({'; '.join(other)})")
-        abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like._asdict())
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        host = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like._asdict())
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(host))
         return TrainState(**self._manager.restore(step, args=args)["state"])
 
     def restore_params(self, step: int | None = None) -> tuple[Any, Any]:

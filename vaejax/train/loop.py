@@ -188,8 +188,9 @@ def _bar(
 ) -> Iterator[Callable[[Run, list[dict[str, Any]]], None]]:
     """A tqdm bar over the steps of all runs with loss and steps/s, or the caller's own function."""
     own = progress if callable(progress) else None
+    hidden = own is not None or not progress or jax.process_index() > 0
     total, done = steps * len(runs), sum(run.done for run in runs)
-    with tqdm(total=total, initial=done, unit="step", disable=own is not None or not progress) as bar:
+    with tqdm(total=total, initial=done, unit="step", disable=hidden) as bar:
 
         def report(run: Run, records: list[dict[str, Any]]) -> None:
             record = records[-1] if run.seed is None else {"seed": run.seed, **records[-1]}

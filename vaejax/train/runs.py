@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -105,15 +106,21 @@ def train(
     state = jax.device_put(jax.tree.map(lambda *a: np.stack(a), *states), placement.runs)
 
     def state_of(i: int) -> TrainState:
-        return jax.tree.map(lambda a: a[i], state)
+        mine = jax.tree.map(lambda a: a[i], state)
+        return mine if placement.mesh is None else jax.device_get(mine)
 
     while any(counts := [run.left(steps, chunk) for run in runs]):
         rows = np.zeros((len(runs), *shape), np.int32)
         for i, run in enumerate(runs):
             if counts[i]:
                 rows[i] = chunk_indices(run.key, run.done, chunk, data.size, batch_size)
-        state, metrics = advance(state, keys, arrays, rows, np.asarray(counts, np.int32))
-        metrics, reached = jax.device_get((metrics, state.step))
+        try:
+            state, metrics = advance(state, keys, arrays, rows, np.asarray(counts, np.int32))
+            metrics, reached = jax.device_get((metrics, state.step))
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            raise _lost(runs) from error
         for i, run in enumerate(runs):
             if counts[i]:
                 records = _records(metrics, i, run.done, counts[i])
@@ -137,6 +144,18 @@ def _settle(
             raise
         run.error = f"{error}; frozen at step {reached}"
         warnings.warn(f"seed {run.seed}: {run.error}; the other seeds go on", RuntimeWarning, stacklevel=2)
+
+
+def _lost(runs: list[Run]) -> ConnectionError:
+    """The error of a process that the others of its job have left."""
+    done = f"{jax.process_index()} of {jax.process_count()} at step {max(run.done for run in runs)}"
+    message = (
+        f"process {done} lost another process of the job; {runs[0].store.kept()}; "
+        "start all processes again with resume=True"
+    )
+    # at once: jax may end this process before the error has come to the top
+    logging.getLogger("vaejax").error(message)
+    return ConnectionError(message)
 
 
 def _records(metrics: dict[str, np.ndarray], i: int, done: int, n: int) -> Records:

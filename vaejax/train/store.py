@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vaejax.train.checkpoint import Checkpoints
+from vaejax.train.checkpoint import Checkpoints, wait_for_all
 from vaejax.train.log import MetricLog, read_metrics
 from vaejax.types import TrainState
 
@@ -44,6 +44,7 @@ class Store:
         self._meta = meta
         self._folder = None if folder is None else Path(folder)
         self.step = 0
+        self._log: MetricLog | None = None
         if self._folder is None:
             return
         self._latest = Checkpoints(self._folder / "checkpoints" / "latest", keep=2)
@@ -63,7 +64,9 @@ class Store:
             differing = [name for name in meta if saved.get(name) != meta[name]]
             raise ValueError(f"resume: the run in {folder} was made with another {', '.join(differing)}")
         with self._writing(self.step):
-            self._log = MetricLog(self._folder, self.step, tensorboard)
+            if jax.process_index() == 0:  # of a job of several processes, one writes
+                self._log = MetricLog(self._folder, self.step, tensorboard)
+        wait_for_all(f"the metrics of {self._folder} are cut")
 
     def check_steps(self, steps: int) -> None:
         """Raise ValueError if the run has done more than `steps` already."""
@@ -89,7 +92,7 @@ class Store:
         if self.metrics and (other := self.metrics[0].keys() ^ records[0].keys()):
             raise ValueError(f"resume: expected the metrics of the run so far; differing: {sorted(other)}")
         self.metrics += records
-        if self._folder is not None:
+        if self._log is not None:
             with self._writing(records[-1]["step"]):
                 self._log.write(records)
         bad = next(
@@ -98,7 +101,7 @@ class Store:
         )
         if bad is not None:
             terms = ", ".join(f"{name}={value:.6g}" for name, value in bad.items() if name != "step")
-            raise FloatingPointError(f"the loss is not finite at step {bad['step']}: {terms}; {self._kept()}")
+            raise FloatingPointError(f"the loss is not finite at step {bad['step']}: {terms}; {self.kept()}")
 
     def save(self, state: TrainState) -> None:
         """Checkpoint a state; stop at one that is not finite: a finite loss may have another gradient."""
@@ -106,7 +109,7 @@ class Store:
         if not all(finite.values()):
             groups = ", ".join(group for group, ok in finite.items() if not ok)
             raise FloatingPointError(
-                f"the parameters of {groups} are not finite at step {state.step}; {self._kept()}"
+                f"the parameters of {groups} are not finite at step {state.step}; {self.kept()}"
             )
         if self._folder is not None:
             with self._writing(int(state.step)):
@@ -120,10 +123,11 @@ class Store:
         except Exception as error:  # orbax and tensorstore raise many kinds
             reason = str(error).strip().splitlines()[0][:300]
             raise OSError(
-                f"could not write to {self._folder} by step {step}: {reason}; {self._kept()}"
+                f"could not write to {self._folder} by step {step}: {reason}; {self.kept()}"
             ) from error
 
-    def _kept(self) -> str:
+    def kept(self) -> str:
+        """What of the run is saved, as a phrase."""
         last = None if self._folder is None else self._latest.latest()
         return (
             "no checkpoint was saved"
@@ -149,7 +153,7 @@ class Store:
                     self._latest.wait()
                     self._best.save(state, self._meta)
                     self._best.wait()
-        if self._folder is not None:
+        if self._log is not None:
             with self._writing(int(state.step)):
                 self._log.write([record])
 

@@ -106,7 +106,8 @@ def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> 
     if B % m:
         raise ValueError(f"microbatch: expected a divisor of the batch of {B} examples, got {m}")
     batch = {"index": jnp.arange(B), **batch}  # a slice draws what its examples draw in the whole
-    slices = jax.tree.map(lambda a: a.reshape(B // m, m, *a.shape[1:]), batch)
+    # every (B/m)-th example: where devices share the batch, each has its part of every slice
+    slices = jax.tree.map(lambda a: a.reshape(m, B // m, *a.shape[1:]).swapaxes(0, 1), batch)
 
     def result(batch: Batch) -> PyTree:
         (loss, (metrics, _)), grads = gradient_fn(moving, batch)
