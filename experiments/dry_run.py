@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -11,25 +11,25 @@ from vaejax import runs, train
 from vaejax.types import Model, Split, Update
 
 
-def estimate(
-    model: Model,
-    updates: Mapping[str, Update],
-    split: Split,
-    batch_size: int,
-    steps: int,
-    seeds: int,
-    workers: int,
-) -> dict[str, Any]:
-    """Measure a few steps of each update and print a table.
+class Kind(NamedTuple):
+    """Trainings of one cost: a few examples of the data's shape are enough; `trainings` is their number."""
+
+    model: Model
+    update: Update
+    split: Split
+    batch_size: int
+    steps: int
+    trainings: int
+
+
+def estimate(kinds: Mapping[str, Kind], workers: int) -> dict[str, Any]:
+    """Measure a few steps of each kind and print a table.
 
     The time is that of the steps alone, `workers` trainings at a time; scores, compilation and figures
     come on top, and trainings side by side slow each other down.
 
     Args:
-      model: the model of all updates.
-      updates: label -> update.
-      split: a few examples of the data's shape.
-      batch_size, steps, seeds: of every training.
+      kinds: label -> trainings that cost the same.
       workers: trainings side by side.
 
     Returns:
@@ -37,21 +37,23 @@ def estimate(
     """
     costs: dict[str, Any] = {}
     rows, hours = [], 0.0
-    for label, update in updates.items():
-        cost = train.measure_step(jax.random.key(0), model, update, split, batch_size=batch_size)
-        each = cost.seconds * steps / 3600
-        costs[label], hours = cost, hours + each * seeds / workers
+    for label, kind in kinds.items():
+        cost = train.measure_step(
+            jax.random.key(0), kind.model, kind.update, kind.split, batch_size=kind.batch_size
+        )
+        each = cost.seconds * kind.steps / 3600
+        costs[label], hours = cost, hours + each * kind.trainings / workers
         rows.append(
             {
                 "": label,
                 "parameters": cost.parameters,
-                "steps": steps,
-                "seeds": seeds,
+                "steps": kind.steps,
+                "trainings": kind.trainings,
                 "ms a step": 1000 * cost.seconds,
                 "compile, s": cost.compile_seconds,
                 "state, MiB": cost.state_mib,
                 "temporaries, MiB": cost.temporaries_mib,
-                "hours a seed": each,
+                "hours a training": each,
             }
         )
     print(runs.table(rows))

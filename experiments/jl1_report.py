@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments import sweep
+from experiments.jl1_config import MODELS
 from vaejax import data, evaluation, plots, runs, train
 from vaejax.types import VAE
 
@@ -103,6 +105,27 @@ def views(vaes: dict[str, VAE], x: np.ndarray) -> dict[str, Figure]:
     }
 
 
+def write_sweep(folder: Path, cells: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+    """Write sweep.csv and the figure over the cells of a sweep; return the table as numbers and as text.
+
+    Args:
+      folder: the run's.
+      cells: for each the swept fields in `values`, and what `summarise` says of its trainings.
+    """
+    over = {title: key for title, key in SHOWN.items() if "locality" not in title}
+    shown, tabled = [], []
+    for cell in cells:
+        scores = {t: {MODELS[m]: cell["models"][m][k] for m in MODELS} for t, k in over.items()}
+        ratio = {"local MIG, JL1-VAE over beta-VAE": {"": {"mean": cell["local_mig_ratio"]}}}
+        shown.append(sweep.Result(cell["values"], scores))
+        tabled.append(sweep.Result(cell["values"], scores | ratio))
+    rows = sweep.numbers(tabled)
+    sweep.write_csv(folder / "sweep.csv", rows)
+    field = next(iter(cells[0]["values"]))
+    plots.save(plots.sweep_curves(sweep.lines(shown), field, units=UNITS), folder / "figures" / "sweep.png")
+    return rows, runs.table(sweep.table(tabled))
+
+
 def apart(n: int) -> np.ndarray:
     """Factors of n images whose dots lie inside the frame and do not touch, [n, 6]."""
     factors = np.random.default_rng(7).integers(8, 56, (400, 3, 2))
@@ -115,18 +138,12 @@ def table(report: dict[str, Any]) -> str:
     rows = []
     for title, key in {**SHOWN, "seconds of training": "train_seconds"}.items():
         row = {"": title}
-        for name in ("beta_vae", "jl1_vae"):
-            row[name] = _interval(report["models"][name][key])
-        row["difference"] = _interval(report["difference"][key])
+        for name in MODELS:
+            row[name] = sweep.interval(report["models"][name][key])
+        row["difference"] = sweep.interval(report["difference"][key])
         rows.append(row)
     verdict = {True: "passed", False: "not passed", None: "not decided: an interval needs two seeds"}
     return (
         f"{runs.table(rows)}\n\nlocal MIG, JL1-VAE over beta-VAE: {report['local_mig_ratio']:.2f} "
         f"(at least 1.5, and both differences above zero: {verdict[report['passed']]})"
     )
-
-
-def _interval(value: dict[str, Any]) -> str:
-    low, high = value["ci95"]
-    mean = f"{value['mean']:.4g}"
-    return mean if low is None else f"{mean} [{low:.4g}, {high:.4g}]"

@@ -22,12 +22,10 @@ of single seeds, at width .5 and radius .08:
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,95 +33,29 @@ import jax
 import numpy as np
 import optax
 
-from experiments import jl1_report, parallel
+from experiments import jl1_report, parallel, sweep
 from experiments.cli import parse
-from experiments.dry_run import estimate
+from experiments.dry_run import Kind, estimate
+from experiments.jl1_config import (
+    MODELS,
+    PENALTY,
+    PRESETS,
+    SHOWN_ONLY,
+    Config,
+    Job,
+    default_folder,
+    distinct,
+    plan,
+    stored,
+)
 from vaejax import data, distributions, evaluation, models, nets, objectives, runs, train
-from vaejax.checks import check_choice, check_positive_int
 from vaejax.types import Model, Split, Update
 
-MODELS = {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}
 LOCALITIES = {"": 0.1, "_locality_1": 1.0}  # suffix in the report -> rho
-# fields that do not change the results
-SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
+# fields that time and memory depend on
+SIZES = ("side", "latents", "width", "batch_size", "microbatch", "steps", "method", "columns")
 METRIC_KEY = 2106  # of the neighbourhoods; the settings were chosen on others
 SCORING = 2000  # what the scores take, in steps of the beta-VAE of the fast preset
-
-
-@dataclass(frozen=True)
-class Config:
-    """beta-VAE and Jacobian-L1 VAE on three-dots."""
-
-    preset: str = "fast"
-    """Named settings; read first, the other flags change them."""
-    folder: Path | None = None
-    """Where the run goes; by default runs/jl1_three_dots-PRESET, with a digest if flags change the preset."""
-    seeds: int = 4
-    """Number of seeds for each model."""
-    first_seed: int = 0
-    """The first seed; the others follow."""
-    side: int = 32
-    """Pixels on a side, a power of two of at least 16."""
-    radius: float = 0.08
-    """Radius of a dot, as a share of the side."""
-    images: int = 50_000
-    """Training images."""
-    latents: int = 10
-    """d, the number of latents."""
-    width: float = 0.5
-    """Multiplier of channels and hidden units; 1 is the paper's model."""
-    steps: int = 10_000
-    """Training steps."""
-    batch_size: int = 32
-    """Images per step."""
-    learning_rate: float = 2e-3
-    """Adam's."""
-    beta: float = 1.0
-    """Weight of the KL, reached at the end of the ramp."""
-    gamma: float = 0.2
-    """Weight of the Jacobian penalty of the JL1-VAE, reached at the end of the ramp."""
-    ramp: int = 2000
-    """Steps over which both weights rise linearly from 0."""
-    method: str = "columns"
-    """How the penalty is computed: exact, columns (unbiased sample of them) or finite_difference."""
-    columns: int = 1
-    """Jacobian columns per image and step, for method=columns."""
-    microbatch: int | None = 8
-    """Images per slice of a step, for speed on CPU; none takes the batch at once."""
-    chunk: int = 100
-    """Steps per program on the device."""
-    clusters: int = 20
-    """Neighbourhoods of the local metrics."""
-    samples: int = 10_000
-    """Images per neighbourhood."""
-    workers: int = 0
-    """Trainings side by side; 0 means one per CPU core, or one on an accelerator."""
-    tensorboard: bool = False
-    """Also write TensorBoard events."""
-    report_only: bool = False
-    """Rebuild report and figures of a finished run; train nothing."""
-    dry_run: bool = False
-    """Print steps, sizes, memory and an estimated time from a few measured steps; train nothing."""
-
-    def __post_init__(self) -> None:
-        for name in ("seeds", "images", "latents", "steps", "batch_size", "chunk", "clusters", "samples"):
-            check_positive_int(getattr(self, name), name)
-        check_choice(self.method, ("exact", "columns", "finite_difference"), "method")
-        for name in ("beta", "gamma", "ramp", "workers", "first_seed", "learning_rate"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name}: expected a finite number of at least 0, got {getattr(self, name)}")
-
-
-_AUTHORS = Config(
-    side=64, width=1.0, batch_size=64, microbatch=2, method="exact", beta=4.0, gamma=0.1, learning_rate=1e-3
-)
-PRESETS = {
-    "fast": Config(),
-    "small": replace(_AUTHORS, preset="small", images=20_000, steps=30_000, ramp=10_000, seeds=1),
-    "paper": replace(
-        _AUTHORS, preset="paper", images=500_000, steps=300_000, ramp=100_000, learning_rate=1e-4, seeds=10
-    ),
-}
 
 
 def build(config: Config) -> Model:
@@ -159,7 +91,7 @@ def update(config: Config, model: Model, name: str) -> Update:
     return train.gradient_update(objective(config, name), model, adam, microbatch=config.microbatch)
 
 
-def train_one(job: tuple[Config, Path, str, int]) -> None:
+def train_one(job: Job) -> None:
     """Train and score one model with one seed, in a folder of its own; a finished one is left as it is."""
     config, folder, name, seed = job
     if (folder / "report.json").exists():
@@ -168,7 +100,7 @@ def train_one(job: tuple[Config, Path, str, int]) -> None:
     start = time.perf_counter()
     dots = data.three_dots(config.side, config.radius, num_train=config.images)
     model = build(config)
-    runs.create(folder, {**dataclasses.asdict(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
+    runs.create(folder, {**stored(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
     done = []
 
     def progress(n: int, _: Any) -> None:
@@ -227,31 +159,45 @@ def score(config: Config, vae: Any, dots: data.ThreeDots) -> dict[str, Any]:
 
 
 def dry_run(config: Config) -> dict[str, Any]:
-    """Say what the run would take, from a few steps of both models on blank images."""
-    model = build(config)
-    updates = {label: update(config, model, name) for name, label in MODELS.items()}
-    blank = np.zeros((config.batch_size, config.side, config.side, 1), np.float32)
-    split = Split({"x": blank}, "unit_interval")
-    workers = config.workers or parallel.default_workers()
-    mebibytes = config.images * config.side**2 / 2**20
-    print(f"{config.images} images of {config.side} x {config.side}: {mebibytes:.0f} MiB")
-    return estimate(model, updates, split, config.batch_size, config.steps, config.seeds, workers)
+    """Say what the run would take, from a few steps of each kind of training on blank images."""
+    kinds: dict[str, Kind] = {}
+    cells = plan(config, Path())
+    swept = cells[0][0].values
+    for own, _, name, _ in distinct(cells):
+        sizes = [k for k in SIZES if k in swept and not (name == "beta_vae" and k in PENALTY)]
+        label = ", ".join([MODELS[name], *(f"{k}={sweep.text(getattr(own, k))}" for k in sizes)])
+        if label not in kinds:
+            model = build(own)
+            blank = np.zeros((own.batch_size, own.side, own.side, 1), np.float32)
+            split = Split({"x": blank}, "unit_interval")
+            kinds[label] = Kind(model, update(own, model, name), split, own.batch_size, own.steps, 0)
+        kinds[label] = kinds[label]._replace(trainings=kinds[label].trainings + 1)
+    for images, side in dict.fromkeys((cell.config.images, cell.config.side) for cell, _ in cells):
+        print(f"{images} images of {side} x {side}: {images * side**2 / 2**20:.0f} MiB")
+    return estimate(kinds, config.workers or parallel.default_workers())
 
 
-def run(config: Config, folder: Path, jobs: list[tuple[Config, Path, str, int]]) -> None:
+def run(config: Config, folder: Path, jobs: list[Job], swept: Iterable[str]) -> None:
     """Train and score whatever is not finished yet."""
     start = time.perf_counter()
-    runs.create(folder, config, ignore=SHOWN_ONLY)
-    if all((path / "report.json").exists() for _, path, _, _ in jobs):
+    for job in jobs:
+        update(job.config, build(job.config), job.name)  # a bad cell is refused before anything is made
+    kept = (folder / "config.json").exists() and "sweep" in runs.read_json(folder / "config.json")
+    grid = ("sweep", *swept) if kept and config.sweep else ()  # a sweep may go on with another grid
+    runs.create(folder, stored(config), ignore=(*SHOWN_ONLY, *grid))
+    if all((job.folder / "report.json").exists() for job in jobs):
         return
-    data.three_dots(config.side, config.radius, num_train=config.images).train  # noqa: B018 - prepared once, here
+    sets = dict.fromkeys((job.config.side, job.config.radius, job.config.images) for job in jobs)
+    for dots in [data.three_dots(side, radius, num_train=images) for side, radius, images in sets]:
+        dots.train  # noqa: B018 - prepared once, here
     workers = min(config.workers or parallel.default_workers(), len(jobs))
-    amounts = [work(config, name) for _, _, name, _ in jobs]
+    amounts = [work(job.config, job.name) for job in jobs]
     parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
     seconds = before + time.perf_counter() - start
-    runs.write_json(path, runs.manifest(seconds=seconds, params=runs.load(jobs[0][1]).params))
+    params = None if config.sweep else runs.load(jobs[0].folder).params
+    runs.write_json(path, runs.manifest(seconds=seconds, params=params))
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -261,27 +207,27 @@ def main(config: Config) -> dict[str, Any]:
     folder = config.folder or default_folder(config)
     if config.report_only:
         saved = runs.read_json(folder / "config.json")
+        saved["sweep"] = tuple(saved.get("sweep", ()))
         config = replace(config, **{k: v for k, v in saved.items() if k not in SHOWN_ONLY})
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-    folders = {name: [folder / f"{name}-seed{seed}" for seed in seeds] for name in MODELS}
+    cells = plan(config, folder)
     if not config.report_only:
-        pairs = [
-            (name, path, seed) for name in MODELS for path, seed in zip(folders[name], seeds, strict=True)
-        ]
-        run(config, folder, [(config, path, name, seed) for name, path, seed in pairs])
-    result = {**jl1_report.summarise(folders), "config": config}
+        run(config, folder, distinct(cells), cells[0][0].values)
+    folders = [{name: [job.folder for job in each] for name, each in jobs.items()} for _, jobs in cells]
+    reports = [jl1_report.summarise(paths) for paths in folders]
+    if config.sweep:
+        result: dict[str, Any] = {
+            "cells": [{"values": cell.values, **r} for (cell, _), r in zip(cells, reports, strict=True)]
+        }
+        result["table"], text = jl1_report.write_sweep(folder, result["cells"])
+    else:
+        result, text = reports[0], jl1_report.table(reports[0])
+    result["config"] = stored(config)
     runs.write_json(folder / "report.json", result)
-    jl1_report.draw(folder, {MODELS[name]: paths for name, paths in folders.items()}, result)
-    print(jl1_report.table(result))
+    for (cell, _), paths, report in zip(cells, folders, reports, strict=True):
+        if cell.config == replace(config, sweep=()):  # the only cell, or the one that the sweep turns about
+            jl1_report.draw(folder, {MODELS[name]: each for name, each in paths.items()}, report)
+    print(text)
     return result
-
-
-def default_folder(config: Config) -> Path:
-    """runs/jl1_three_dots-<preset>, with a digest of the config where flags changed the preset."""
-    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in SHOWN_ONLY}
-    changed = any(getattr(PRESETS[config.preset], k) != v for k, v in plain.items())
-    digest = hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:8]
-    return Path("runs") / (f"jl1_three_dots-{config.preset}" + (f"-{digest}" if changed else ""))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ def every_figure():
         "score_comparison": plots.score_comparison(
             {"s": {"a": {"mean": 1.0, "ci95": (0.5, 1.5), "per_seed": [0.9, 1.1]}}}
         ),
+        "sweep_curves": plots.sweep_curves(
+            {"s": {"a": {0.1: {"mean": 1.0, "ci95": (0.5, 1.5)}, 0.2: {"mean": 2.0, "ci95": None}}}}, "gamma"
+        ),
         "training_curves": plots.training_curves({"a": {"loss": steps}}),
         "traversals": plots.traversals(X[None], values=np.arange(5)),
     }

@@ -10,6 +10,7 @@ from vaejax.plots.curves import score_comparison, training_curves
 from vaejax.plots.grids import image_grid, interpolations, reconstructions, samples, traversals
 from vaejax.plots.jacobian import jacobian_columns
 from vaejax.plots.style import model_colors, save
+from vaejax.plots.sweeps import sweep_curves
 
 __all__ = [
     "image_grid",
@@ -20,6 +21,7 @@ __all__ = [
     "samples",
     "save",
     "score_comparison",
+    "sweep_curves",
     "training_curves",
     "traversals",
 ]

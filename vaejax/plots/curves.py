@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -15,29 +14,8 @@ from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
 from vaejax.checks import check_positive_int
-from vaejax.plots.style import (
-    INK,
-    NORMAL,
-    SMALL,
-    check_mapping,
-    model_colors,
-    new_figure,
-    plain_axes,
-    with_unit,
-)
-
-
-def _panels(n: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels of the given size in inches, `columns` in a row."""
-    across = min(columns, n)
-    down = math.ceil(n / across)
-    figure = new_figure(across * width, down * height + 0.4)
-    panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes in panels[n:]:
-        axes.remove()
-    for axes in panels[:n]:
-        plain_axes(axes)
-    return figure, list(panels[:n])
+from vaejax.plots.panels import interval, legend, panels
+from vaejax.plots.style import INK, NORMAL, SMALL, check_mapping, model_colors, with_unit
 
 
 def _smooth(curve: np.ndarray, window: int) -> np.ndarray:
@@ -138,8 +116,8 @@ def training_curves(
     if unknown or not names:
         raise ValueError(f"metrics: expected some of {known}, got {unknown or names}")
     palette = model_colors(curves, colors)
-    figure, panels = _panels(len(names), columns, 3.3, 2.3)
-    for axes, metric in zip(panels, names, strict=True):
+    figure, grid = panels(len(names), columns, 3.3, 2.3)
+    for axes, metric in zip(grid, names, strict=True):
         for label, per_metric in curves.items():
             if metric in per_metric:
                 raw = _check_curve(per_metric[metric], f"curves[{label!r}][{metric!r}]", yscale)
@@ -148,24 +126,10 @@ def training_curves(
                 axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=0.25, zorder=1.5)
                 axes.plot(at, _smooth(raw.mean(axis=0), smooth), color=palette[label], linewidth=1.5)
         _dress(axes, with_unit(metric, units), yscale)
-    figure.align_ylabels(panels)
+    figure.align_ylabels(grid)
     handles = [Line2D([], [], color=palette[label], linewidth=1.5, label=label) for label in curves]
-    _legend(figure, handles)
+    legend(figure, handles)
     return figure
-
-
-def _legend(figure: Figure, handles: list[Line2D]) -> None:
-    """One legend for all panels, above them, in as many columns as the figure's width takes."""
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    across = int(figure.get_figwidth() / (0.6 + 0.075 * longest))
-    figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=max(1, min(across, len(handles))),
-        frameon=False,
-        fontsize=NORMAL,
-        labelcolor=INK,
-    )
 
 
 def score_comparison(
@@ -206,8 +170,8 @@ def score_comparison(
     palette = model_colors(labels, colors)
     long = max(map(len, labels)) > 6
     slant: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if long else {}
-    figure, panels = _panels(len(scores), columns, max(3.0, 0.6 + 0.5 * len(labels)), 2.8)
-    for axes, (metric, per_label) in zip(panels, scores.items(), strict=True):
+    figure, grid = panels(len(scores), columns, max(3.0, 0.6 + 0.5 * len(labels)), 2.8)
+    for axes, (metric, per_label) in zip(grid, scores.items(), strict=True):
         for label, entry in per_label.items():
             place, color = labels.index(label), palette[label]
             _score(axes, place, entry, color, f"scores[{metric!r}][{label!r}]")
@@ -224,28 +188,17 @@ def score_comparison(
     ]
     if references:
         handles.append(Line2D([], [], color=INK, linestyle=(0, (3, 2)), linewidth=1.0, label=reference_label))
-    _legend(figure, handles)
+    legend(figure, handles)
     return figure
 
 
 def _score(axes: Axes, place: int, entry: Mapping[str, Any], color: Any, name: str) -> None:
     """Seeds to the left of `place`, the mean and its interval to the right."""
-    missing = [field for field in ("mean", "ci95", "per_seed") if field not in entry]
-    if missing:
-        raise ValueError(f"{name}: expected mean, ci95 and per_seed, got no {', '.join(missing)}")
+    mean, low, high = interval(entry, name, ("mean", "ci95", "per_seed"))
     seeds = np.asarray(entry["per_seed"], dtype=float)
     if seeds.ndim != 1 or seeds.size == 0:
         raise ValueError(f"{name}['per_seed']: expected shape [seeds], not empty; got {seeds.shape}")
-    mean = float(entry["mean"])
-    interval = np.asarray((np.nan, np.nan) if entry["ci95"] is None else entry["ci95"], dtype=float)
-    if interval.shape != (2,):
-        raise ValueError(f"{name}['ci95']: expected (low, high), got shape {interval.shape}")
-    low, high = interval
-    if not np.isnan(interval).any():
-        if not low <= mean <= high:
-            raise ValueError(
-                f"{name}['ci95']: expected low <= mean = {mean:.6g} <= high, got ({low:.6g}, {high:.6g})"
-            )
+    if not np.isnan([low, high]).any():
         axes.vlines(place + 0.15, low, high, color=color, linewidth=1.8)
     # Spread in the order given, not at random: the same report gives the same picture.
     spread = np.linspace(-0.28, -0.06, seeds.size) if seeds.size > 1 else np.array([-0.17])
