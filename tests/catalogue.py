@@ -18,14 +18,28 @@ class TermEntry(NamedTuple):
     random: bool = False  # has randomness of its own, beside the draw's
     untouched: tuple[str, ...] = ()  # parameter groups that must get zero gradient
     mixes: bool = False
+    likelihood: Callable[[], Any] = distributions.bernoulli
 
 
 TERMS = {
     "reconstruction": TermEntry("reconstruction", lambda: objectives.reconstruction),
+    "optimal_gaussian_reconstruction": TermEntry(
+        "optimal_gaussian_reconstruction",
+        lambda: objectives.optimal_gaussian_reconstruction,
+        mixes=True,
+        likelihood=distributions.gaussian,
+    ),
     "kl": TermEntry("kl", lambda: objectives.kl, untouched=("decoder",)),
     "kl_sampled": TermEntry("kl_sampled", lambda: objectives.kl_sampled, untouched=("decoder",)),
+    "kl_stl": TermEntry("kl_stl", lambda: objectives.kl_stl, untouched=("decoder",)),
     "iwae_1": TermEntry("iwae", lambda: objectives.iwae(1), random=True),
     "iwae_4": TermEntry("iwae", lambda: objectives.iwae(4), random=True),
+    "iwae_chunked": TermEntry("iwae", lambda: objectives.iwae(4, chunk=3), random=True),
+    "miwae": TermEntry("miwae", lambda: objectives.miwae(2, 3), random=True),
+    "piwae": TermEntry("piwae", lambda: objectives.piwae(2, 3), random=True),
+    "ciwae": TermEntry("ciwae", lambda: objectives.ciwae(3, 0.5), random=True),
+    "renyi": TermEntry("renyi", lambda: objectives.renyi(3, 0.5), random=True),
+    "dreg": TermEntry("dreg", lambda: objectives.dreg(3), random=True),
     "jacobian_l1_exact": TermEntry("jacobian_l1", objectives.jacobian_l1, untouched=("encoder",)),
     "jacobian_l1_columns": TermEntry(
         "jacobian_l1",
@@ -49,14 +63,28 @@ LIKELIHOODS = {
     "bernoulli_cross_entropy": lambda: distributions.bernoulli(cross_entropy=True),
     "continuous_bernoulli": lambda: distributions.continuous_bernoulli(),
     "gaussian": lambda: distributions.gaussian(0.3),
+    "gaussian_learned_scale": lambda: distributions.gaussian_learned_scale(),
+    "laplace": lambda: distributions.laplace(0.3),
+    "discretised_logistic": lambda: distributions.discretised_logistic(),
+    "discretised_logistic_mixture": lambda: distributions.discretised_logistic_mixture(2),
+    "discretised_logistic_mixture_grey": lambda: distributions.discretised_logistic_mixture(3),
+    "categorical": lambda: distributions.categorical(),
+}
+EVENTS = {  # the shape of one example where it is not (D,)
+    "discretised_logistic_mixture": (2, 3),
+    "discretised_logistic_mixture_grey": (2, 1),
 }
 
 NETS = {  # net, shape of one input
     "MLP": (lambda: nets.MLP(features=(7,), output_shape=(2, 3), activation="tanh"), (4,)),
     "MLPEncoder": (lambda: nets.MLPEncoder(latents=2, features=(7,), event_ndims=2), (2, 3)),
+    "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
+    "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
     "Conv": (lambda: nets.Conv(3, (4, 4), (2, 2), "VALID"), (6, 6, 2)),
     "ConvTranspose": (lambda: nets.ConvTranspose(3, (4, 4), (2, 2)), (3, 3, 2)),
     "ConvEncoder": (lambda: nets.ConvEncoder(latents=2, width=0.1), (16, 16, 1)),
+    "PatchEncoder": (lambda: nets.PatchEncoder(latents=2, width=0.05), (16, 16, 1)),
+    "PatchDecoder": (lambda: nets.PatchDecoder(side=8, width=0.05), (2,)),
     "ConvDecoder": (lambda: nets.ConvDecoder(side=16, channels=1, width=0.1), (2,)),
 }
 

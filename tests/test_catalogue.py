@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.catalogue import BATCH, LIKELIHOODS, NETS, TERMS, D, small_vae
+from tests.catalogue import BATCH, EVENTS, LIKELIHOODS, NETS, TERMS, D, small_vae
+from tests.monte_carlo import assert_mean_is
 from vaejax import distributions, nets, objectives
 from vaejax.keys import named_key
 from vaejax.types import SUPPORTS
@@ -18,8 +19,9 @@ def _batch(x, index=None):
     return {"x": jnp.asarray(x), "index": jnp.arange(len(x)) if index is None else jnp.asarray(index)}
 
 
-def _value_fn(term):
-    model, x = small_vae()
+def _value_fn(entry):
+    term = entry.make()
+    model, x = small_vae(entry.likelihood())
     params, _ = model.init(jax.random.key(1), _batch(x))
 
     def value(params, draw_key, term_key, batch):
@@ -49,7 +51,7 @@ def test_every_likelihood_and_net_is_catalogued():
 @pytest.mark.parametrize("name", TERMS)
 def test_laws_of_terms(name):
     entry = TERMS[name]
-    value, params, x = _value_fn(entry.make())
+    value, params, x = _value_fn(entry)
     jitted = jax.jit(value)
     batch = _batch(x)
     out = jitted(params, KEY, KEY, batch)
@@ -65,9 +67,8 @@ def test_laws_of_terms(name):
 @pytest.mark.parametrize("name", TERMS)
 def test_terms_see_examples_alone_unless_marked(name):
     entry = TERMS[name]
-    term = entry.make()
-    assert getattr(term, "mixes_examples", False) == entry.mixes
-    value, params, x = _value_fn(term)
+    assert getattr(entry.make(), "mixes_examples", False) == entry.mixes
+    value, params, x = _value_fn(entry)
     jitted = jax.jit(value)
     out = jitted(params, KEY, KEY, _batch(x))
     if entry.mixes or out.shape == ():
@@ -84,7 +85,7 @@ def test_terms_see_examples_alone_unless_marked(name):
 @pytest.mark.parametrize("name", TERMS)
 def test_gradients_of_terms(name):
     entry = TERMS[name]
-    value, params, x = _value_fn(entry.make())
+    value, params, x = _value_fn(entry)
     grads = jax.jit(jax.grad(lambda p: jnp.mean(value(p, KEY, KEY, _batch(x)))))(params)
     assert all(np.isfinite(g).all() and g.dtype == jnp.float32 for g in jax.tree.leaves(grads))
     for group, grad in grads.items():
@@ -94,7 +95,7 @@ def test_gradients_of_terms(name):
 
 @pytest.mark.parametrize("name", TERMS)
 def test_terms_compose_beside_another(name):
-    model, x = small_vae()
+    model, x = small_vae(TERMS[name].likelihood())
     params, _ = model.init(jax.random.key(1), _batch(x))
     vae = model.bind(params)
     term = TERMS[name].make()
@@ -108,40 +109,58 @@ def test_terms_compose_beside_another(name):
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_laws_of_likelihoods(name):
-    likelihood = LIKELIHOODS[name]()
-    parameters = jax.random.normal(jax.random.key(1), (BATCH, D))
-    px = likelihood.build(parameters, 1)
+    likelihood, event = LIKELIHOODS[name](), EVENTS.get(name, (D,))
+    shape = likelihood.parameter_shape(event)
+    parameters = jax.random.normal(jax.random.key(1), (BATCH, *shape))
+    px = likelihood.build(parameters, len(event))
     assert likelihood.support in SUPPORTS
     assert px.support == likelihood.support
     assert px.batch_shape == (BATCH,)
-    assert px.event_shape == (D,)
-    assert px.mean().shape == (BATCH, D)
-    x = px.sample(seed=KEY)
-    assert x.shape == (BATCH, D)
+    assert px.event_shape == event
+
+    def sample(parameters, n):
+        px = likelihood.build(parameters, len(event))
+        return px.sample(seed=KEY, sample_shape=n), px.mean()
+
+    sample = jax.jit(sample, static_argnums=1)
+    x, mean = sample(parameters, ())
+    assert x.shape == mean.shape == (BATCH, *event)
+    top = 255 if likelihood.support == "bytes" else 1
     if likelihood.support != "real":
-        assert ((x >= 0) & (x <= 1)).all()
+        assert ((x >= 0) & (x <= top)).all()
+    if likelihood.support in ("binary", "bytes"):
+        assert (x == jnp.round(x)).all()
     x = x.astype(jnp.float32)
 
     def log_px(parameters, x):
-        return distributions.score(KEY, likelihood.build(parameters, 1), x)
+        return distributions.score(KEY, likelihood.build(parameters, len(event)), x)
 
     jitted = jax.jit(log_px)
     out = jitted(parameters, x)
     assert out.shape == (BATCH,)
     assert out.dtype == jnp.float32
     np.testing.assert_allclose(out, log_px(parameters, x), rtol=1e-5, atol=1e-6)
-    rows = [log_px(parameters[i : i + 1], x[i : i + 1])[0] for i in range(BATCH)]  # B = 1
+    rows = [jitted(parameters[i : i + 1], x[i : i + 1])[0] for i in range(BATCH)]  # B = 1
     np.testing.assert_allclose(out, rows, rtol=1e-5, atol=1e-6)
+
+    def log_px_and_mean(p):
+        mean = likelihood.build(p, len(event)).mean()
+        return log_px(p, x[:1]).sum() + mean.sum(), mean
+
+    value_and_grad = jax.jit(jax.value_and_grad(log_px_and_mean, has_aux=True))
     for extreme in (0.0, 60.0, -60.0):
-        at = jnp.full((1, D), extreme)
-        value, grad = jax.value_and_grad(lambda p: log_px(p, x[:1]).sum())(at)
+        (value, mean), grad = value_and_grad(jnp.full((1, *shape), extreme))
         assert np.isfinite(value)
         assert np.isfinite(grad).all()
-    # many samples have the stated mean
-    many = likelihood.build(jnp.asarray([[-3.0, -0.2, 0.0, 1e-4, 2.0]]), 1)
-    samples = np.asarray(many.sample(seed=KEY, sample_shape=20_000), np.float64)
-    error = samples.mean(0) - np.asarray(many.mean())
-    assert (np.abs(error) < 4.5 * samples.std(0) / np.sqrt(20_000)).all()
+        assert likelihood.support == "real" or ((mean >= 0) & (mean <= top)).all()
+    # many samples have the stated mean, and are of the density that is scored: E d/dp log p(x) = 0
+    at = jnp.resize(jnp.asarray([-3.0, -0.2, 0.0, 1e-4, 2.0]), shape)
+    samples, mean = sample(at[None], 20_000)
+    assert_mean_is(samples, mean, errors=4.5)
+    slopes = jax.jit(jax.vmap(jax.grad(lambda p, x: log_px(p[None], x)[0]), (None, 0)))
+    scores = np.asarray(slopes(at, samples[:5000].astype(jnp.float32)))
+    directions = np.random.default_rng(0).normal(size=(at.size, 8))  # a rare value alone is no Gaussian mean
+    assert_mean_is(scores.reshape(5000, -1) @ directions, 0.0, errors=4.5)
 
 
 @pytest.mark.parametrize("name", NETS)

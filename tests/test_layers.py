@@ -26,7 +26,8 @@ MAY_IMPORT = {
 HOMES = {  # third party -> packages that may import it
     "distrax": {"distributions"},
     "flax": {"nets", "models"},
-    "optax": {"train"},
+    "optax": {"train", "evaluation"},
+    "dm_pix": {"evaluation"},
     "orbax": {"train"},
     "tqdm": {"train"},
     "tensorboardX": {"train"},
@@ -60,9 +61,12 @@ def test_imports_go_one_way(path):
         assert top not in ("experiments", "tests", "benchmarks")
 
 
-def test_tensorflow_datasets_has_one_file():
-    users = [p for p in FILES if any(n.split(".")[0] == "tensorflow_datasets" for n in _imports(p))]
-    assert len(users) == 1
+@pytest.mark.parametrize(
+    ("library", "package"), [("tensorflow_datasets", "data"), ("optax", "evaluation")]
+)
+def test_these_have_one_file_of_a_package(library, package):
+    users = [p for p in FILES if any(n.split(".")[0] == library for n in _imports(p))]
+    assert len([p for p in users if p.relative_to(ROOT).parts[0] == package]) == 1
 
 
 def test_every_package_has_a_rule():

@@ -40,3 +40,56 @@ def test_the_bound_lies_between_the_mean_and_the_largest_log_weight():
     assert (bound > log_w.mean(0)).all()
     assert (bound < log_w.max(0)).all()
     assert (bound >= log_w.max(0) - np.log(7)).all()
+
+
+@pytest.mark.parametrize(
+    ("alpha", "expected"),
+    [
+        (0, np.log(2)),
+        (0.5, 2 * np.log((1 + np.sqrt(3)) / 2)),
+        (1, np.log(3) / 2),
+        (2, -np.log((1 + 1 / 3) / 2)),
+        (-1, np.log((1 + 9) / 2) / 2),
+        (-np.inf, np.log(3)),
+    ],
+)
+@pytest.mark.parametrize("axis", [0, -1])
+def test_the_renyi_bound_by_hand(alpha, expected, axis):
+    log_w = jnp.log(jnp.array([[1.0, 2.0], [3.0, 2.0]]))
+    log_w = log_w if axis == 0 else log_w.T
+    bound = bounds.renyi_bound(log_w, alpha, axis)
+    np.testing.assert_allclose(bound, [expected, np.log(2)], rtol=1e-6)
+
+
+def test_the_renyi_bound_falls_with_alpha_and_is_smooth_across_its_limit():
+    log_w = np.random.default_rng(0).normal(size=(50, 4)) * 3 - 100
+    alphas = [-np.inf, -30.0, -1.0, 0.0, 0.5, 0.98, 0.995, 1 - 1e-6, 1.0, 1 + 1e-6, 1.005, 1.02, 2.0, 30.0]
+    got = np.stack([bounds.renyi_bound(jnp.asarray(log_w, jnp.float32), alpha) for alpha in alphas])
+    r = [1 - alpha for alpha in alphas[1:] if alpha != 1]
+    expected = [np.log(np.mean(np.exp(v * (log_w + 100)), 0)) / v - 100 for v in r]
+    expected.insert(alphas.index(1.0) - 1, log_w.mean(0))
+    np.testing.assert_allclose(got[1:], expected, rtol=5e-7)  # float32 holds -100 to 4e-6
+    assert (np.diff(got, axis=0) < 3e-5).all()
+    assert (got[0] == np.float32(log_w.max(0))).all()
+
+
+@pytest.mark.parametrize("alpha", [-1.0, 0.0, 0.997, 1.0, 1.5])
+def test_the_gradient_of_the_renyi_bound_is_the_weights_to_the_power_normalised(alpha):
+    log_w = jnp.log(jnp.array([1.0, 3.0, 0.5]))
+    gradient = jax.grad(bounds.renyi_bound)(log_w, alpha)
+    powers = np.array([1.0, 3.0, 0.5]) ** (1 - alpha)
+    np.testing.assert_allclose(gradient, powers / powers.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "error", "message"),
+    [
+        (True, TypeError, r"alpha: expected a number, got bool \(True\)"),
+        ("0", TypeError, r"alpha: expected a number, got str \('0'\)"),
+        (np.inf, ValueError, "alpha: expected a finite number, or -inf for the largest weight; got inf"),
+        (np.nan, ValueError, "alpha: .* got nan"),
+    ],
+)
+def test_a_bad_order_is_refused(alpha, error, message):
+    with pytest.raises(error, match=message):
+        bounds.renyi_bound(jnp.zeros(3), alpha)

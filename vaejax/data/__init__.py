@@ -3,6 +3,26 @@
 from __future__ import annotations
 
 from vaejax.data.arrays import Dataset, from_arrays
+from vaejax.data.bundled import colour_patches, digits
+from vaejax.data.mnists import fashion_mnist, mnist
+from vaejax.data.natural import NaturalPatches, natural_patches, whiten
+from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
+from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
 
-__all__ = ["Dataset", "ThreeDots", "from_arrays", "three_dots"]
+__all__ = [
+    "Dataset",
+    "NaturalPatches",
+    "SpritesMulti",
+    "ThreeDots",
+    "colour_patches",
+    "digits",
+    "fashion_mnist",
+    "from_arrays",
+    "from_tfds",
+    "mnist",
+    "natural_patches",
+    "sprites_multi",
+    "three_dots",
+    "whiten",
+]

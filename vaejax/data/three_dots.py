@@ -71,9 +71,11 @@ class ThreeDots:
         counts = render_counts(_check_factors(factors), self.side, self.radius)
         return counts[..., None].astype(np.float32) * PERCENT
 
-    def _split(self, name: str) -> Split:
+    @property
+    def recipe(self) -> Recipe:
+        """How the set is prepared on disk."""
         sizes = {"train": self.num_train, "validation": self.num_validation, "test": self.num_test}
-        recipe = Recipe(
+        return Recipe(
             name="three_dots",
             config="-".join(
                 [f"side{self.side}", f"radius{self.radius}"]
@@ -87,7 +89,9 @@ class ThreeDots:
                 for stream, (split, size) in enumerate(sizes.items())
             },
         )
-        return Split(load_arrays(recipe, self.folder, name), "unit_interval", unit_from_percent)
+
+    def _split(self, name: str) -> Split:
+        return Split(load_arrays(self.recipe, self.folder, name), "unit_interval", unit_from_percent)
 
 
 def three_dots(

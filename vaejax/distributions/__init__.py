@@ -1,33 +1,54 @@
 """Distributions over latents and data; the only importer of distrax."""
 
+from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.gaussian import diagonal_gaussian
 from vaejax.distributions.kl import has_closed_form, kl_divergence, kl_or_sampled, kl_per_dimension
 from vaejax.distributions.likelihoods import (
     Bernoulli,
     ContinuousBernoulli,
-    Gaussian,
     Likelihood,
     bernoulli,
     continuous_bernoulli,
-    gaussian,
     logits,
     mean,
+)
+from vaejax.distributions.location_scale import (
+    Gaussian,
+    Laplace,
+    gaussian,
+    gaussian_learned_scale,
+    laplace,
+)
+from vaejax.distributions.logistic import (
+    DiscretisedLogistic,
+    DiscretisedLogisticMixture,
+    discretised_logistic,
+    discretised_logistic_mixture,
 )
 from vaejax.distributions.score import score
 
 __all__ = [
     "Bernoulli",
+    "Categorical",
     "ContinuousBernoulli",
+    "DiscretisedLogistic",
+    "DiscretisedLogisticMixture",
     "Gaussian",
+    "Laplace",
     "Likelihood",
     "bernoulli",
+    "categorical",
     "continuous_bernoulli",
     "diagonal_gaussian",
+    "discretised_logistic",
+    "discretised_logistic_mixture",
     "gaussian",
+    "gaussian_learned_scale",
     "has_closed_form",
     "kl_divergence",
     "kl_or_sampled",
     "kl_per_dimension",
+    "laplace",
     "logits",
     "mean",
     "score",

@@ -1,7 +1,8 @@
 """Likelihoods p(x|z): distributions over data, and the factories that say which one a decoder feeds.
 
-A factory such as `bernoulli()` returns a `Likelihood`; called with the decoder's output array it
-makes the distribution. Each sums log-densities over all event dimensions, in nats.
+A factory such as `bernoulli()` returns a `Likelihood`; its `build`, called with the decoder's output array,
+makes the distribution. Each sums log-densities over all event dimensions, in nats. Here are the record and
+the Bernoulli family; `location_scale` has real data, `logistic` and `categorical` bytes.
 """
 
 from __future__ import annotations
@@ -20,28 +21,37 @@ from vaejax.types import Array, Distribution
 __all__ = [
     "Bernoulli",
     "ContinuousBernoulli",
-    "Gaussian",
     "Likelihood",
     "bernoulli",
     "continuous_bernoulli",
-    "gaussian",
     "logits",
     "mean",
 ]
+
+
+def _same(channels: int) -> int:
+    return channels
 
 
 @dataclass(frozen=True)
 class Likelihood:
     """The choice of p(x|z), as plain data and the function that builds it.
 
-    `build(parameters, event_ndims) -> Distribution`, parameters [..., *event] from the decoder.
+    `build(parameters, event_ndims) -> Distribution`, parameters from the decoder: [..., *event], but for the
+    last axis, the channels, which holds all parameters of a pixel.
     `support`: the values it scores, a key of `vaejax.types.SUPPORTS`.
+    `channels(c)`: how many the decoder gives for data of c channels; ValueError for a c it cannot score.
     """
 
     name: str
     support: str
     build: Callable[[Array, int], Distribution] = field(repr=False)
     options: Mapping[str, float | bool] = field(default_factory=dict)
+    channels: Callable[[int], int] = field(default=_same, repr=False)
+
+    def parameter_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
+        """What the decoder gives for one example of the shape `event`."""
+        return (*event[:-1], *map(self.channels, event[-1:]))
 
 
 class Bernoulli(distrax.Independent):
@@ -63,15 +73,6 @@ class Bernoulli(distrax.Independent):
     def logits(self) -> Array:
         base: Any = self.distribution
         return base.logits
-
-
-class Gaussian(distrax.Independent):
-    """N(mu, sigma^2 I) over the event, with its normalising constant D/2 log(2 pi sigma^2)."""
-
-    support = "real"
-
-    def __init__(self, loc: Array, scale: float, event_ndims: int):
-        super().__init__(distrax.Normal(loc, jnp.full_like(loc, scale)), event_ndims)
 
 
 class ContinuousBernoulli(distrax.Distribution):
@@ -160,26 +161,22 @@ def continuous_bernoulli() -> Likelihood:
     return Likelihood(name="continuous_bernoulli", support="unit_interval", build=ContinuousBernoulli)
 
 
-def gaussian(scale: float = 1.0) -> Likelihood:
-    """Gaussian with the decoder's output as its mean and one fixed scale.
+def check_finite(value: float, name: str) -> None:
+    """Raise unless `value` is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected a float, got {type(value).__name__} ({value!r})")
+    if not math.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, got {value!r}")
 
-    Args:
-      scale: sigma in units of the data, > 0; sigma^2 acts as the beta of a unit-variance model.
 
-    Raises:
-      TypeError: if scale is not a number.
-      ValueError: if scale is not positive and finite.
-    """
-    if isinstance(scale, bool) or not isinstance(scale, int | float):
-        raise TypeError(f"scale: expected a float, got {type(scale).__name__} ({scale!r})")
-    if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale: expected a positive finite number, got {scale!r}")
-    return Likelihood(
-        name="gaussian",
-        support="real",
-        build=lambda parameters, n: Gaussian(parameters, scale, n),
-        options={"scale": scale},
-    )
+def split_channels(parameters: Array, event_ndims: int, parts: int) -> list[Array]:
+    """[..., parts C] -> that many [..., C]; ValueError unless that is the event's last axis."""
+    if event_ndims < 1 or parameters.shape[-1] % parts:
+        raise ValueError(
+            f"parameters: expected [..., {parts} C], C the channels of an event; "
+            f"got {parameters.shape} with {event_ndims} event axes"
+        )
+    return jnp.split(parameters, parts, axis=-1)
 
 
 def mean(px: Distribution) -> Array:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_positive_int, check_support
+from vaejax.checks import check_positive_int
 from vaejax.distributions import diagonal_gaussian, has_closed_form, kl_per_dimension
 from vaejax.evaluation.aggregate import aggregate_log_density
+from vaejax.evaluation.batches import (
+    Progress,
+    batch_at,
+    check_likelihood,
+    mean_and_error,
+    per_example,
+    transformed,
+)
 from vaejax.keys import check_key, named_key
 from vaejax.objectives import kl, reconstruction, sample
-from vaejax.types import VAE, Array, Batch, Distribution, Draw, Split
+from vaejax.types import VAE, Array, Batch, Draw, Split
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2015 (1509.00519): a unit is active above this variance of its mean
 
@@ -26,7 +35,7 @@ def elbo_parts(
     *,
     batch_size: int = 256,
     aggregate: bool = True,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    progress: Progress = iter,
 ) -> dict[str, Any]:
     """Evaluate the terms of the negative ELBO over a whole split, at beta = 1 and without penalties.
 
@@ -68,17 +77,12 @@ def elbo_parts(
         raise ValueError(f"split: expected at least two examples, got {split.size}")
     px = jax.eval_shape(  # traced, not compiled
         lambda key, vae, batch: _draw(split.transform, key, vae, batch).px,
-        *(key, vae, _batch(split, 0, batch_size)),
+        *(key, vae, batch_at(split, 0, batch_size)),
     )
-    _check_likelihood(px, split)
+    check_likelihood(px, split)
 
-    collected: list[dict[str, np.ndarray]] = []
-    for i in progress(range(-(-split.size // batch_size))):
-        out = _jitted_parts(split.transform, key, vae, _batch(split, i, batch_size))
-        collected.append(jax.tree.map(np.asarray, out))
-    # one row per example, in float64 from here
-    per_example = {k: np.concatenate([part[k] for part in collected])[: split.size] for k in collected[0]}
-    return _summarise(per_example, aggregate)
+    parts = per_example(partial(_jitted_parts, split.transform, key, vae), split, batch_size, progress)
+    return _summarise(parts, aggregate)
 
 
 def representation(vae: VAE) -> Callable[[Any], Array]:
@@ -93,17 +97,21 @@ def representation(vae: VAE) -> Callable[[Any], Array]:
 
 
 def _posterior_mean(vae: VAE, x: Any) -> Array:
+    return posterior_mean(vae, {"x": jnp.asarray(x)})
+
+
+def posterior_mean(vae: VAE, batch: Batch) -> Array:
+    """E_q[z|x] of a batch as the model eats it, [B, d]; TypeError if the posterior has several levels."""
     # encode wants a key for its draw of z; the mean of q(z|x) does not depend on it
-    q = vae.encode(jax.random.key(0), {"x": jnp.asarray(x)}).q
+    q = vae.encode(jax.random.key(0), batch).q
     if isinstance(q, tuple):
         raise TypeError(f"vae: expected one posterior distribution, got {len(q)} levels")
     return q.mean()
 
 
 def _draw(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> Draw:
-    """Transform, encode, decode and score one batch; its index survives the transform."""
-    transformed = transform(named_key(key, "transform"), batch)
-    return sample(named_key(key, "sample"), vae, {**transformed, "index": batch["index"]})
+    """Transform, encode, decode and score one batch."""
+    return sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
 
 
 def _parts(
@@ -117,7 +125,7 @@ def _parts(
         return parts
     if has_closed_form(draw.q, draw.p):
         parts["kl_per_dimension"] = kl_per_dimension(draw.q, draw.p)
-    if _is_diagonal_gaussian(draw.q):
+    if is_diagonal_gaussian(draw.q):
         parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev(), "z": draw.z, "log_q": draw.log_q}
     return parts
 
@@ -128,40 +136,25 @@ _jitted_parts = jax.jit(_parts, static_argnums=0)
 _jitted_aggregate = jax.jit(aggregate_log_density)
 
 
-def _summarise(per_example: dict[str, np.ndarray], aggregate: bool) -> dict[str, Any]:
-    rec = per_example["reconstruction"].astype(np.float64)
-    analytic = "kl" in per_example
-    rate = per_example["kl" if analytic else "kl_sampled"].astype(np.float64)
-    n = len(rec)
-    result: dict[str, Any] = {"n": n, "kl_is_analytic": analytic}
+def _summarise(parts: dict[str, np.ndarray], aggregate: bool) -> dict[str, Any]:
+    rec = parts["reconstruction"].astype(np.float64)
+    analytic = "kl" in parts
+    rate = parts["kl" if analytic else "kl_sampled"].astype(np.float64)
+    result: dict[str, Any] = {"n": len(rec), "kl_is_analytic": analytic}
     for name, values in (("reconstruction", rec), ("kl", rate), ("neg_elbo", rec + rate)):
-        result[name] = float(values.mean())
-        result[f"{name}_se"] = float(values.std(ddof=1) / np.sqrt(n))
-    if "kl_per_dimension" in per_example:
-        result["kl_per_dimension"] = per_example["kl_per_dimension"].astype(np.float64).mean(axis=0)
-    if "loc" not in per_example:
+        result |= mean_and_error(name, values)
+    if "kl_per_dimension" in parts:
+        result["kl_per_dimension"] = parts["kl_per_dimension"].astype(np.float64).mean(axis=0)
+    if "loc" not in parts:
         return result
-    variance = per_example["loc"].astype(np.float64).var(axis=0, ddof=1)
+    variance = parts["loc"].astype(np.float64).var(axis=0, ddof=1)
     result["active_units"] = int(np.sum(variance > ACTIVE_VARIANCE))
     if aggregate:
-        log_qz = np.asarray(_jitted_aggregate(per_example["z"], per_example["loc"], per_example["scale"]))
-        gain = per_example["log_q"].astype(np.float64) - log_qz
+        log_qz = np.asarray(_jitted_aggregate(parts["z"], parts["loc"], parts["scale"]))
+        gain = parts["log_q"].astype(np.float64) - log_qz
         result["mutual_information"] = float(gain.mean())
         result["marginal_kl"] = result["kl"] - result["mutual_information"]
     return result
-
-
-def _batch(split: Split, i: int, batch_size: int) -> dict[str, Any]:
-    """Batch i with every example's place in the split; past the end the last example repeats."""
-    index = np.minimum(np.arange(i * batch_size, (i + 1) * batch_size), split.size - 1)
-    return {**{name: values[index] for name, values in split.arrays.items()}, "index": index.astype(np.int32)}
-
-
-def _check_likelihood(px: Distribution, split: Split) -> None:
-    support = getattr(px, "support", None)
-    if not isinstance(support, str):
-        raise TypeError(f"likelihood: expected p(x|z) with a `support`, got {type(px).__name__}")
-    check_support(support, split.support)
 
 
 def _is_analytic(q: Any, p: Any) -> bool:
@@ -169,7 +162,7 @@ def _is_analytic(q: Any, p: Any) -> bool:
     return all(map(has_closed_form, q, p)) if isinstance(q, tuple) else has_closed_form(q, p)
 
 
-def _is_diagonal_gaussian(q: Any) -> bool:
+def is_diagonal_gaussian(q: Any) -> bool:
     """Whether q stands in the KL table beside a diagonal Gaussian: only another one does."""
     unit = diagonal_gaussian(jnp.zeros(1), jnp.ones(1))
     return has_closed_form(q, unit)

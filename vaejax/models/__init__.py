@@ -1,6 +1,7 @@
 """Builders: nets and distributions become a Model."""
 
 from vaejax.models.gaussian import gaussian_vae
+from vaejax.models.optimal_scale import optimal_scale
 from vaejax.models.spec import from_spec
 
-__all__ = ["from_spec", "gaussian_vae"]
+__all__ = ["from_spec", "gaussian_vae", "optimal_scale"]

@@ -27,7 +27,8 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
 
     Args:
       encoder: a Flax module, x [..., *event] -> (loc, logvar), each [..., d].
-      decoder: a Flax module, z [..., d] -> the likelihood's parameters [..., *event].
+      decoder: a Flax module, z [..., d] -> the likelihood's parameters: [..., *event], but for as many
+        channels as `likelihood.channels` says.
       latents: d, >= 1.
       likelihood: a factory's result, such as `distributions.bernoulli()`.
 
@@ -36,7 +37,7 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
 
     Raises:
       TypeError, ValueError: for arguments of another kind; when initialised, if the encoder's output is
-        not (loc, logvar) of d latents.
+        not (loc, logvar) of d latents or the decoder's not of the shape that the likelihood needs.
 
     Source: Kingma & Welling 2013, arXiv 1312.6114.
     """
@@ -56,7 +57,7 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
         partial(_sample_prior, latents),
     )
     return Model(
-        init=partial(_init, encoder, decoder, latents),
+        init=partial(_init, encoder, decoder, likelihood, latents),
         bind=partial(_bind, *functions),
         support=likelihood.support,
         spec={
@@ -113,7 +114,9 @@ def _check_no_condition(c: Array | None) -> None:
         )
 
 
-def _init(encoder: nn.Module, decoder: nn.Module, latents: int, key: Array, batch: Batch):
+def _init(
+    encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latents: int, key: Array, batch: Batch
+):
     """Parameters of both groups from one example of the batch; the second result: no variables."""
     check_key(key)
     x = batch["x"][:1]
@@ -124,9 +127,11 @@ def _init(encoder: nn.Module, decoder: nn.Module, latents: int, key: Array, batc
             f"encoder: expected (loc, logvar) of {latents} latents for one example, got shapes {shapes}"
         )
     output, decoder_variables = decoder.init_with_output(named_key(key, "decoder"), jnp.zeros((1, latents)))
-    if output.shape[0] != 1 or output.shape[1:] != x.shape[1:]:
+    expected = (1, *likelihood.parameter_shape(x.shape[1:]))
+    if output.shape != expected:
         raise ValueError(
-            f"decoder: expected an output of shape {x.shape} for one example, got {output.shape}"
+            f"decoder: expected an output of shape {expected} for one example, which {likelihood.name} needs "
+            f"for x of shape {x.shape}; got {output.shape}"
         )
     groups = {"encoder": encoder_variables, "decoder": decoder_variables}
     return {name: variables.get("params", {}) for name, variables in groups.items()}, None

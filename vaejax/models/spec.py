@@ -16,14 +16,20 @@ __all__ = ["from_spec"]
 
 
 def net_spec(net: nn.Module) -> dict[str, Any]:
-    """{"name": class, "options": fields}; the full name and no options for nets that are not vaejax's own."""
+    """{"name": class, "options": fields}; the full name and no options for nets that are not vaejax's own.
+
+    A field that is a net is a spec in turn.
+    """
     kind = type(net)
     if (
         kind.__name__ not in nets.__all__ or getattr(nets, kind.__name__) is not kind
     ):  # a namesake is not ours
         return {"name": f"{kind.__module__}.{kind.__qualname__}", "options": None}
-    fields = [f.name for f in dataclasses.fields(net) if f.name not in ("parent", "name")]
-    return {"name": kind.__name__, "options": {name: getattr(net, name) for name in fields}}
+    fields = {
+        f.name: getattr(net, f.name) for f in dataclasses.fields(net) if f.name not in ("parent", "name")
+    }
+    options = {n: net_spec(value) if isinstance(value, nn.Module) else value for n, value in fields.items()}
+    return {"name": kind.__name__, "options": options}
 
 
 def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:
@@ -51,7 +57,7 @@ def from_spec(spec: Mapping[str, Any]) -> Model:
             continue
         if isinstance(value, Mapping):
             home = distributions if name == "likelihood" else nets
-            value = _public(home, value["name"])(**_options(value))
+            value = from_spec(value) if name == "model" else _built(home, value)
         arguments[name] = value
     return _public(models, spec.get("builder"))(**arguments)
 
@@ -65,6 +71,13 @@ def _public(module: Any, name: Any) -> Any:
     return getattr(module, name)
 
 
-def _options(part: Mapping[str, Any]) -> dict[str, Any]:
-    # JSON has no tuples, and the fields of a Flax module must hash
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in (part["options"] or {}).items()}
+def _built(home: Any, part: Mapping[str, Any]) -> Any:
+    """A public part of `home` and the nets among its options."""
+
+    def option(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _built(nets, value)
+        return tuple(value) if isinstance(value, list) else value  # JSON has no tuples, and fields must hash
+
+    make = _public(home, part["name"])
+    return make(**{k: option(v) for k, v in (part["options"] or {}).items()})

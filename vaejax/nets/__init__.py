@@ -1,8 +1,10 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
+from vaejax.nets.around import FromBytes, SharedScale
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, MLPEncoder
+from vaejax.nets.patches import PatchDecoder, PatchEncoder
 
 __all__ = [
     "ACTIVATIONS",
@@ -11,7 +13,11 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "ConvTranspose",
+    "FromBytes",
     "MLPEncoder",
+    "PatchDecoder",
+    "PatchEncoder",
+    "SharedScale",
     "conv",
     "conv_transpose",
 ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from vaejax.distributions import kl_or_sampled
+import jax
+import jax.numpy as jnp
+
+from vaejax.distributions import Gaussian, kl_or_sampled, mean, score
+from vaejax.objectives.compose import mixes_examples
 from vaejax.objectives.draw import over_levels
 from vaejax.types import VAE, Array, Draw
 
-__all__ = ["kl", "kl_sampled", "reconstruction"]
+__all__ = ["kl", "kl_sampled", "optimal_gaussian_reconstruction", "reconstruction"]
 
 
 def reconstruction(key: Array, vae: VAE, draw: Draw) -> Array:
@@ -16,6 +20,29 @@ def reconstruction(key: Array, vae: VAE, draw: Draw) -> Array:
     """
     del key, vae
     return -draw.log_px
+
+
+@mixes_examples
+def optimal_gaussian_reconstruction(key: Array, vae: VAE, draw: Draw) -> Array:
+    """-log N(x; mu_x(z), sigma^2 I) with the one sigma that is best for the batch, [B] nats.
+
+    sigma^2 = MSE = mean over the batch and all D dimensions of (x - mu_x)^2. The mean over the batch is
+    D/2 (log(2 pi MSE) + 1), without a lower bound as MSE -> 0. Sigma is held constant in the
+    gradient, which is still that of this mean: its derivative in sigma is 0 there.
+
+    The scale of p(x|z) itself is not used; `models.optimal_scale` lets it follow the optimum.
+
+    Raises:
+      TypeError: if p(x|z) is not Gaussian.
+
+    Source: Rybkin, Daniilidis & Levine 2020, arXiv 2006.13202.
+    """
+    del vae
+    if not isinstance(draw.px, Gaussian):
+        raise TypeError(f"optimal_gaussian_reconstruction: expected a Gaussian p(x|z), got {draw.px.name}")
+    x, mu = draw.batch["x"], mean(draw.px)
+    sigma = jax.lax.stop_gradient(jnp.sqrt(jnp.mean(jnp.square(x - mu))))
+    return -score(key, Gaussian(mu, sigma, mu.ndim - 1), x)
 
 
 def kl(key: Array, vae: VAE, draw: Draw) -> Array:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from vaejax.types import Array
 
-__all__ = ["importance_bound", "log_mean_exp"]
+__all__ = ["importance_bound", "log_mean_exp", "renyi_bound"]
 
 
 def log_mean_exp(a: Array, axis: int = 0) -> Array:
@@ -32,3 +36,45 @@ def importance_bound(log_w: Array, axis: int = 0) -> Array:
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519, eq. 8.
     """
     return log_mean_exp(log_w, axis)
+
+
+def renyi_bound(log_w: Array, alpha: float, axis: int = 0) -> Array:
+    """The variational Renyi bound on log p(x).
+
+    L_alpha = 1/(1 - alpha) log (1/K) sum_k w_k^(1 - alpha),  z_k ~ q(.|x) independent.
+
+    It falls as alpha rises: alpha = 0 is L_K, alpha -> 1 the mean of log w (the ELBO), and alpha -> -inf
+    the largest log w (VR-max). For alpha < 0 it is no lower bound on log p(x), not even on average.
+
+    Args:
+      log_w: [..., K, ...] log-weights in nats, K along `axis`.
+      alpha: the order, finite or -inf; 1 is the limit.
+      axis: the axis of the K samples.
+
+    Returns:
+      L_alpha in nats, `log_w.shape` without `axis`.
+
+    Raises:
+      TypeError, ValueError: if alpha is not a number, or is nan or +inf.
+
+    Source: Li & Turner 2016, arXiv 1602.02311.
+    """
+    check_alpha(alpha)
+    if alpha == 1:
+        return jnp.mean(log_w, axis)
+    if alpha == -math.inf:
+        return jnp.max(log_w, axis)
+    powers = (1 - alpha) * log_w
+    if abs(1 - alpha) > 0.01:
+        return log_mean_exp(powers, axis) / (1 - alpha)
+    # so near the limit, the digits that the logarithm of a sum near K loses are all there are
+    top = jax.lax.stop_gradient(jnp.max(powers, axis, keepdims=True))
+    return (top.squeeze(axis) + jnp.log1p(jnp.mean(jnp.expm1(powers - top), axis))) / (1 - alpha)
+
+
+def check_alpha(alpha: Any) -> None:
+    """Raise unless `alpha` is an order of `renyi_bound`: a number, finite or -inf."""
+    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real):
+        raise TypeError(f"alpha: expected a number, got {type(alpha).__name__} ({alpha!r})")
+    if math.isnan(alpha) or alpha == math.inf:
+        raise ValueError(f"alpha: expected a finite number, or -inf for the largest weight; got {alpha!r}")

@@ -1,0 +1,32 @@
+"""IDX files of any shape, for tests."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+
+NAMES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_set(folder: Path, sizes: dict[str, int], zipped: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Write the four files of a small MNIST; returns {split: (images, labels)}."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    made = {}
+    for split, names in NAMES.items():
+        images = rng.integers(0, 256, (sizes[split], 28, 28), np.uint8)
+        made[split] = (images, rng.integers(0, 10, sizes[split], np.uint8))
+        for name, array in zip(names, made[split], strict=True):
+            data = idx_bytes(array)
+            (folder / (name + ".gz" * zipped)).write_bytes(gzip.compress(data) if zipped else data)
+    return made

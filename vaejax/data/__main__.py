@@ -1,0 +1,47 @@
+"""`python -m vaejax.data NAME`: prepare a set and say where it lies."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from vaejax.data.mnists import idx_recipe
+from vaejax.data.prepare import data_folder, load_arrays, prepare
+from vaejax.data.tfds_sets import tfds_arrays
+from vaejax.data.three_dots import three_dots
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepare the set that the command line names; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m vaejax.data", description=__doc__)
+    parser.add_argument(
+        "name", help="fashion_mnist, mnist, three_dots, or a name that tensorflow-datasets knows, as cifar10"
+    )
+    parser.add_argument(
+        "--folder", help="where prepared sets lie (default: $VAEJAX_DATA, else ~/.cache/vaejax)"
+    )
+    given = parser.parse_args(arguments)
+    folder = data_folder(given.folder)
+    try:
+        if given.name in ("fashion_mnist", "mnist", "three_dots"):
+            own = given.name != "three_dots"
+            recipe = idx_recipe(given.name, folder) if own else three_dots(folder=folder).recipe
+            directory = prepare(recipe, folder, progress=True)
+            splits = {split: load_arrays(recipe, folder, split) for split in recipe.splits}
+        else:
+            directory, splits = tfds_arrays(given.name, folder, progress=True)
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing half-done is left, the same command starts again", file=sys.stderr)
+        return 130
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for split, arrays in splits.items():
+        print(f"{split}: " + ", ".join(f"{k} {a.dtype} {list(a.shape)}" for k, a in arrays.items()))
+    print(f"{given.name} lies in {directory}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Any image set of tensorflow-datasets."""
+
+from __future__ import annotations
+
+import os
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaejax.data.arrays import Dataset
+from vaejax.data.pixels import check_pixels, make_dataset
+from vaejax.data.prepare import Field, cached_arrays, data_folder, tfds_sources
+
+_SPLITS = ("train", "validation", "test")
+
+
+def from_tfds(
+    name: str,
+    *,
+    pixels: str = "unit_interval",
+    held_out: float = 0.1,
+    folder: str | os.PathLike[str] | None = None,
+) -> Dataset:
+    """A set of tensorflow-datasets by its name: "cifar10", "shapes3d", "dsprites", "celeb_a", "omniglot", ...
+
+    x is its feature "image", uint8 [N, H, W, C]. y is int32: its "label", [N]; else all that are called
+    "label_...", the factors of shapes3d, dsprites and smallnorb, [N, F] in the order of their names; else
+    its "attributes", those of celeb_a, likewise; else there is none.
+
+    The splits are its "train", "validation" and "test". One that it lacks is cut from the end of "train",
+    whose order is tensorflow-datasets' own, as a rule shuffled once and for all.
+
+    The first call prepares it on disk, which takes TensorFlow (`pip install tensorflow`) and a download;
+    `python -m vaejax.data NAME` shows bars. A set prepared elsewhere as array_record may be copied. Later
+    calls take neither.
+
+    Args:
+        name: as tensorflow-datasets writes it: name, name/config, name:version.
+        pixels: what a model sees of x; see `fashion_mnist`. "binary" for sets that store 0 and 1, as
+            "binarized_mnist" and "dsprites" do.
+        held_out: the share of "train" that each split gets which the set lacks, in (0, 1/2).
+        folder: where prepared sets lie; None for $VAEJAX_DATA, else ~/.cache/vaejax.
+
+    Returns:
+        A `Dataset`. Its arrays are mapped from disk, so a part of a large set costs what it holds.
+
+    Raises:
+        ValueError: a name that tensorflow-datasets does not know, a set without images of one size, or
+            other arguments out of range.
+        ImportError: it must be prepared and TensorFlow is missing; says what to install or run.
+        RuntimeError: it could not be prepared or read; says why, and what to run elsewhere.
+    """
+    check_pixels(pixels)
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected a str, got {type(name).__name__} ({name!r})")
+    if isinstance(held_out, bool) or not isinstance(held_out, float):
+        raise TypeError(f"held_out: expected a float, got {type(held_out).__name__} ({held_out!r})")
+    if not 0 < held_out < 0.5:
+        raise ValueError(f"held_out: expected a share in (0, 1/2), got {held_out}")
+    _, stored = tfds_arrays(name, data_folder(folder))
+    count = max(1, round(held_out * len(stored["train"]["x"])))
+    return make_dataset(stored, pixels, num_validation=count, num_test=count)
+
+
+def tfds_arrays(
+    name: str, folder: Path, *, progress: bool = False
+) -> tuple[Path, dict[str, dict[str, np.ndarray]]]:
+    """Return where the set lies and the arrays of its splits, prepared where they are missing."""
+    directory, sources = tfds_sources(name, folder, progress=progress)
+    if "train" not in sources:
+        raise ValueError(f"{name}: expected a split 'train', got {', '.join(map(repr, sources))}")
+    fields = array_fields(name, sources["train"].dataset_info.features)
+    return directory, {
+        split: cached_arrays(directory, split, fields, lambda split=split: sources[split])
+        for split in _SPLITS
+        if split in sources
+    }
+
+
+def array_fields(name: str, features: Any) -> dict[str, Field]:
+    """Which features of a tfds.features.FeaturesDict become x and y, and how."""
+    if "image" not in features:
+        raise ValueError(f"{name}: expected a feature 'image', got {', '.join(features)}")
+    image = features["image"]
+    if image.np_dtype != np.uint8 or None in image.shape:
+        got = f"{np.dtype(image.np_dtype)} {list(image.shape)}"
+        raise ValueError(f"{name}: expected an 'image' of uint8 and of one size, got {got}")
+    fields = {"x": Field(tuple(image.shape), np.uint8, itemgetter("image"))}
+    factors = sorted(feature for feature in features if feature.startswith("label_"))
+    if "label" in features:
+        fields["y"] = Field((), np.int32, itemgetter("label"))
+    elif factors:
+        fields["y"] = Field((len(factors),), np.int32, itemgetter(*factors))
+    elif "attributes" in features:
+        names = sorted(features["attributes"])
+        fields["y"] = Field((len(names),), np.int32, lambda e: itemgetter(*names)(e["attributes"]))
+    return fields

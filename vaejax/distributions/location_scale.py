@@ -1,0 +1,113 @@
+"""Likelihoods of real data: Gaussian and Laplace, with a fixed scale or one that the decoder gives."""
+
+from __future__ import annotations
+
+import math
+
+import distrax
+import jax
+import jax.numpy as jnp
+
+from vaejax.distributions.likelihoods import Likelihood, check_finite, split_channels
+from vaejax.types import Array
+
+__all__ = ["Gaussian", "Laplace", "gaussian", "gaussian_learned_scale", "laplace"]
+
+
+class Gaussian(distrax.Independent):
+    """N(mu, diag(sigma^2)) over the event, with its normalising constant sum 1/2 log(2 pi sigma^2).
+
+    `scale`: sigma, one number or an array of the shape of mu.
+    """
+
+    support = "real"
+
+    def __init__(self, loc: Array, scale: float | Array, event_ndims: int):
+        super().__init__(
+            distrax.Normal(loc, jnp.broadcast_to(scale, loc.shape).astype(loc.dtype)), event_ndims
+        )
+
+
+class Laplace(distrax.Independent):
+    """Independent Laplace densities over the event: -log p = sum log(2 b) + |x - mu| / b."""
+
+    support = "real"
+
+    def __init__(self, loc: Array, scale: float, event_ndims: int):
+        super().__init__(distrax.Laplace(loc, jnp.full_like(loc, scale)), event_ndims)
+
+
+def gaussian(scale: float = 1.0) -> Likelihood:
+    """Gaussian with the decoder's output as its mean and one fixed scale.
+
+    Args:
+      scale: sigma in units of the data, > 0; sigma^2 acts as the beta of a unit-variance model.
+
+    Raises:
+      TypeError: if scale is not a number.
+      ValueError: if scale is not positive and finite.
+    """
+    _check_scale(scale)
+    return Likelihood(
+        name="gaussian",
+        support="real",
+        build=lambda parameters, n: Gaussian(parameters, scale, n),
+        options={"scale": scale},
+    )
+
+
+def gaussian_learned_scale(min_log_scale: float = -6.0) -> Likelihood:
+    """Gaussian with a mean and a scale for every value, both from the decoder.
+
+    The decoder gives 2 C channels: C means, then C numbers r with log sigma = m + softplus(r - m), a soft
+    floor m below which the likelihood of data that are met exactly would have no bound. With
+    `nets.SharedScale` around the decoder r is one learned number for all pixels and images.
+
+    Args:
+      min_log_scale: m; -6 is sigma > 0.0025 in units of the data.
+
+    Raises:
+      TypeError, ValueError: if min_log_scale is not a finite number.
+
+    Source: Kingma & Welling 2013, arXiv 1312.6114, appendix C.2 (a scale per pixel); Rybkin, Daniilidis &
+    Levine 2020, arXiv 2006.13202, and their public code (one scale, the soft floor).
+    """
+    check_finite(min_log_scale, "min_log_scale")
+
+    def build(parameters: Array, event_ndims: int) -> Gaussian:
+        loc, raw = split_channels(parameters, event_ndims, 2)
+        log_scale = min_log_scale + jax.nn.softplus(raw - min_log_scale)
+        return Gaussian(loc, jnp.exp(log_scale), event_ndims)
+
+    return Likelihood(
+        name="gaussian_learned_scale",
+        support="real",
+        build=build,
+        options={"min_log_scale": min_log_scale},
+        channels=lambda c: 2 * c,
+    )
+
+
+def laplace(scale: float = 1.0) -> Likelihood:
+    """Laplace with the decoder's output as its mean and one fixed scale: an absolute error in nats.
+
+    Args:
+      scale: b in units of the data, > 0; the standard deviation is sqrt(2) b.
+
+    Raises:
+      TypeError, ValueError: as `gaussian`.
+    """
+    _check_scale(scale)
+    return Likelihood(
+        name="laplace",
+        support="real",
+        build=lambda parameters, n: Laplace(parameters, scale, n),
+        options={"scale": scale},
+    )
+
+
+def _check_scale(scale: float) -> None:
+    if isinstance(scale, bool) or not isinstance(scale, int | float):
+        raise TypeError(f"scale: expected a float, got {type(scale).__name__} ({scale!r})")
+    if not (math.isfinite(scale) and scale > 0):
+        raise ValueError(f"scale: expected a positive finite number, got {scale!r}")

@@ -1,0 +1,176 @@
+"""How near an image is to its reconstruction: mean squared error, PSNR and SSIM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import dm_pix
+import jax
+import jax.numpy as jnp
+
+from vaejax.checks import check_positive_int
+from vaejax.evaluation.batches import Progress, even_size, mean_and_error, per_example, transformed
+from vaejax.evaluation.elbo import posterior_mean
+from vaejax.keys import check_key
+from vaejax.types import VAE, AnyArray, Array, Batch, Split
+
+WINDOW, SIGMA = 11, 1.5  # Wang et al. 2004
+RANGES = {"binary": 1.0, "unit_interval": 1.0, "bytes": 255.0}
+
+
+def mse(a: AnyArray, b: AnyArray) -> Array:
+    """The mean squared error of every image, ||a - b||^2 / D.
+
+    Args:
+      a, b: [..., H, W, C].
+
+    Returns:
+      [...], in squared units of the data.
+
+    Raises:
+      ValueError: the shapes differ, or have fewer than three axes.
+    """
+    a, b = _pair(a, b)
+    return jnp.mean(jnp.square(a - b), axis=(-3, -2, -1))
+
+
+def psnr(a: AnyArray, b: AnyArray, *, data_range: float) -> Array:
+    """The peak signal-to-noise ratio of every image, 10 log10(range^2 / MSE).
+
+    Args:
+      a, b: [..., H, W, C].
+      data_range: the largest value that the data can have minus the smallest: 1, or 255 for bytes.
+
+    Returns:
+      [...], decibels; inf for equal images.
+
+    Raises:
+      ValueError: the shapes differ or have fewer than three axes, or the range is not positive.
+    """
+    _check_range(data_range)
+    return 10 * jnp.log10(data_range**2 / mse(a, b))
+
+
+def ssim(a: AnyArray, b: AnyArray, *, data_range: float) -> Array:
+    """The structural similarity of every image, under a Gaussian window of 11 by 11 pixels, sigma 1.5.
+
+    The mean over all places of the window inside the image, and over channels, of
+
+        (2 m_a m_b + C1) (2 s_ab + C2) / ((m_a^2 + m_b^2 + C1) (s_a^2 + s_b^2 + C2))
+
+    with weighted means and population (co)variances, C1 = (.01 range)^2, C2 = (.03 range)^2 (by dm-pix).
+    Where a side has fewer than 11 pixels the window shrinks to the odd number that `ssim_window` says; such
+    values do not compare with those of larger images.
+
+    Args:
+      a, b: [..., H, W, C].
+      data_range: the largest value that the data can have minus the smallest: 1, or 255 for bytes.
+
+    Returns:
+      [...], 1 for equal images.
+
+    Raises:
+      ValueError: the shapes differ or have fewer than three axes, or the range is not positive.
+
+    Source: Wang, Bovik, Sheikh & Simoncelli 2004, IEEE Transactions on Image Processing 13(4).
+    """
+    _check_range(data_range)
+    a, b = _pair(a, b)
+    lead, image = a.shape[:-3], a.shape[-3:]
+    window = ssim_window(*image[:2])
+    value: Any = dm_pix.ssim(
+        a.reshape(-1, *image),
+        b.reshape(-1, *image),
+        max_val=data_range,
+        filter_size=window,
+        filter_sigma=SIGMA,
+    )
+    return value.reshape(lead)
+
+
+def ssim_window(height: int, width: int) -> int:
+    """The side of the window of `ssim`: 11, or the largest odd number that is no longer than the image."""
+    shorter = min(height, width)
+    return min(WINDOW, shorter - 1 + shorter % 2)
+
+
+def reconstruction_quality(
+    key: Array,
+    vae: VAE,
+    split: Split,
+    *,
+    data_range: float | None = None,
+    batch_size: int = 256,
+    progress: Progress = iter,
+) -> dict[str, Any]:
+    """Compare every example of a split with the decoder's mean at its posterior mean; nothing is sampled.
+
+    Args:
+      key: typed PRNG key, for the noise of the split's transform.
+      vae: a bound model with one posterior.
+      split: the examples; its transform runs first.
+      data_range: of the transformed data; None for 1 or 255 as the split's support says ("real" says none).
+      batch_size: at most so many examples at a time.
+      progress: wraps the range of batches, as a progress bar does.
+
+    Returns:
+      `n`, `data_range`; means over the split and their standard errors over examples: `mse`, `mse_se` in
+      squared units of the data, `psnr`, `psnr_se` in decibels (of one example each, not of the mean MSE); for
+      images, x of [N, H, W, C], also `ssim`, `ssim_se` and `ssim_window`, 11 unless a side is shorter;
+      `per_example`: the same names, [N] each.
+
+    Raises:
+      TypeError, ValueError: an argument is of another kind, the posterior has several levels, or data of
+        support "real" come without a range.
+    """
+    check_key(key)
+    check_positive_int(batch_size, "batch_size")
+    if data_range is None:
+        if split.support not in RANGES:
+            raise ValueError(f"data_range: expected a number for data of support {split.support!r}, got None")
+        data_range = RANGES[split.support]
+    _check_range(data_range)
+    size = even_size(split, batch_size)
+    compare = partial(_jitted_compare, split.transform, float(data_range), key, vae)
+    parts = per_example(compare, split, size, progress)
+    result: dict[str, Any] = {"n": split.size, "data_range": float(data_range)}
+    for name, values in parts.items():
+        result |= mean_and_error(name, values)
+    if "ssim" in parts:
+        result["ssim_window"] = ssim_window(*split.arrays["x"].shape[1:3])
+    return {**result, "per_example": parts}
+
+
+def _compare(
+    transform: Callable[[Array, Batch], Batch], data_range: float, key: Array, vae: VAE, batch: Batch
+) -> dict[str, Array]:
+    batch = transformed(transform, key, batch)
+    x = batch["x"]
+    image = x.ndim == 4
+    shape = x.shape if image else (len(x), 1, 1, math.prod(x.shape[1:]))
+    xh = vae.decode(posterior_mean(vae, batch), batch.get("c")).mean()
+    if xh.shape != x.shape:
+        raise ValueError(f"x: expected the shape of the decoder's mean, {xh.shape}; got {x.shape}")
+    a, b = x.reshape(shape), xh.reshape(shape)
+    parts = {"mse": mse(a, b), "psnr": psnr(a, b, data_range=data_range)}
+    return {**parts, "ssim": ssim(a, b, data_range=data_range)} if image else parts
+
+
+_jitted_compare = jax.jit(_compare, static_argnums=(0, 1))  # the boundary
+
+
+def _pair(a: AnyArray, b: AnyArray) -> tuple[Array, Array]:
+    if jnp.shape(a) != jnp.shape(b) or jnp.ndim(a) < 3:
+        raise ValueError(
+            f"a, b: expected two arrays of one shape [..., H, W, C], got {jnp.shape(a)} and {jnp.shape(b)}"
+        )
+    # bytes would wrap around when subtracted
+    return jnp.asarray(a, jnp.result_type(a, jnp.float32)), jnp.asarray(b, jnp.result_type(b, jnp.float32))
+
+
+def _check_range(data_range: float) -> None:
+    if not (data_range > 0 and math.isfinite(data_range)):
+        raise ValueError(f"data_range: expected a positive finite number, got {data_range!r}")

@@ -1,0 +1,89 @@
+"""Importance weights in a stream: what their sums say, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vaejax.types import Array, Draw
+
+CURVE = (1, 10, 100, 1000)
+MEMORY = 2**25  # bytes of temporaries that `samples_at_once` aims at: they should stay in the cache
+BUFFERS = 8  # arrays of the size of x and z that a decoder is taken to hold at once
+STEP = 100  # rows: what a step of the loop costs beside its rows, about
+
+
+class Weights(NamedTuple):
+    """What K importance weights of b examples say."""
+
+    log_likelihood: Array  # L_K = lse_k log w_k - log K, [b] nats
+    ess: Array  # (sum_k w_k)^2 / sum_k w_k^2, in 1..K, [b]
+    bias: Array  # -(K / ess - 1) / (2 K), [b] nats
+    curve: Array  # L_k for every k of the curve, then L_K, [b, C + 1] nats
+
+
+def weigh(log_weights: Callable[[Array], Array], K: int, c: int, curve: tuple[int, ...]) -> Weights:
+    """Stream over K samples, c at a time.
+
+    L_k is the mean over the K // k disjoint groups of k consecutive samples (a rest is left out), so that
+    L_1 is the mean of log w over all samples.
+
+    Args:
+      log_weights: places of samples, [c] in 0..K-1 (and beyond, in the last chunk) -> log w, [c, b] nats.
+      K: number of samples.
+      c: samples at a time; it divides, or is a multiple of, every k of the curve.
+      curve: numbers of samples k < K.
+    """
+    b = jax.eval_shape(log_weights, jax.ShapeDtypeStruct((c,), jnp.int32)).shape[1]
+    none, zero = jnp.full(b, -jnp.inf), jnp.zeros(b)
+
+    def add(sums: tuple, start: Array) -> tuple[tuple, None]:
+        log_sum, log_squares, groups = sums
+        place = start + jnp.arange(c)
+        log_w = log_weights(place)
+        log_w = jnp.where((place < K)[:, None], log_w, -jnp.inf)
+        log_sum = jnp.logaddexp(log_sum, jax.nn.logsumexp(log_w, axis=0))
+        log_squares = jnp.logaddexp(log_squares, jax.nn.logsumexp(2 * log_w, axis=0))
+        groups = [_add_groups(group, log_w, start, k, K) for group, k in zip(groups, curve, strict=True)]
+        return (log_sum, log_squares, groups), None
+
+    start = c * jnp.arange(math.ceil(K / c))
+    (log_sum, log_squares, groups), _ = jax.lax.scan(add, (none, none, [(none, zero)] * len(curve)), start)
+    log_likelihood = log_sum - math.log(K)
+    ess = jnp.exp(2 * log_sum - log_squares)
+    means = [total / (K // k) - math.log(k) for (_, total), k in zip(groups, curve, strict=True)]
+    return Weights(log_likelihood, ess, -(K / ess - 1) / (2 * K), jnp.stack([*means, log_likelihood], axis=1))
+
+
+def _add_groups(
+    group: tuple[Array, Array], log_w: Array, start: Array, k: int, K: int
+) -> tuple[Array, Array]:
+    """The lse of the group of k that is open, and the sum of those that are full; both [b]."""
+    opened, total = group
+    c, b = log_w.shape
+    if k <= c:
+        of_groups = jax.nn.logsumexp(log_w.reshape(c // k, k, b), axis=1)
+        full = start + k * jnp.arange(1, c // k + 1) <= K
+        return opened, total + jnp.sum(jnp.where(full[:, None], of_groups, 0.0), axis=0)
+    opened = jnp.logaddexp(opened, jax.nn.logsumexp(log_w, axis=0))
+    ends = (start + c) % k == 0
+    total = jnp.where(ends & (start + c <= K), total + opened, total)
+    return jnp.where(ends, -jnp.inf, opened), total
+
+
+def samples_at_once(draw: Draw, K: int, curve: tuple[int, ...], chunk: int | None) -> int:
+    """The number of samples that `weigh` takes at a time: the cheapest that fits, and fits the curve.
+
+    Args:
+      draw: a draw for the examples that are taken at a time, in shapes.
+      K, curve: as for `weigh`.
+      chunk: at most this many; None for as many as `MEMORY` allows.
+    """
+    numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves((draw.batch["x"], draw.z)))
+    most = chunk or max(1, MEMORY // (4 * BUFFERS * numbers))
+    fits = [c for c in range(1, min(K, most) + 1) if all(c % k == 0 or k % c == 0 for k in curve)]
+    return min(fits, key=lambda c: math.ceil(K / c) * (len(draw.batch["x"]) * c + STEP))

@@ -1,0 +1,85 @@
+"""A Gaussian model whose scale is the optimal one of the batch it last saw in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from vaejax.distributions import Gaussian, mean
+from vaejax.types import VAE, Array, Batch, Distribution, Draw, Model, PyTree
+
+__all__ = ["optimal_scale"]
+
+
+def optimal_scale(model: Model) -> Model:
+    """Give a model with a Gaussian p(x|z) the scale that was optimal for the last training batch.
+
+    sigma^2 = mean over the batch and all D dimensions of (x - mu_x(z))^2, at one z ~ q(z|x) each.
+
+    A sigma taken from the x that it scores makes no density, so training and evaluation differ: train on
+    `objectives.optimal_gaussian_reconstruction`, which finds sigma anew in every batch; p(x|z) itself has the
+    sigma of the last batch before, from the model's variables. There it is saved, evaluated and validated
+    with. `objectives.reconstruction` would train on it too, one step behind.
+
+    Args:
+      model: with the likelihood `distributions.gaussian()`, whose own scale no longer counts.
+
+    Returns:
+      A Model with variables {"scale": sigma}, 1 before the first step, and "model" if the model has some.
+
+    Raises:
+      TypeError, ValueError: for anything but a Model with a Gaussian likelihood (of a model without a spec
+        that shows in the first decode); when bound, for variables without the scale.
+
+    Source: Rybkin, Daniilidis & Levine 2020, arXiv 2006.13202.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
+    name = model.spec.get("likelihood", {}).get("name", "gaussian")
+    if name != "gaussian":
+        raise ValueError(f"model: expected the likelihood gaussian(), got {name}()")
+    return Model(
+        init=partial(_init, model),
+        bind=partial(_bind, model),
+        support=model.support,
+        spec={"builder": "optimal_scale", "model": model.spec},
+    )
+
+
+def _init(model: Model, key: Array, batch: Batch) -> tuple[dict[str, PyTree], PyTree]:
+    params, variables = model.init(key, batch)
+    return params, _variables(jnp.ones(()), variables)
+
+
+def _variables(scale: Array, inner: PyTree) -> dict[str, Any]:
+    return {"scale": scale} | ({} if inner is None else {"model": inner})
+
+
+def _bind(
+    model: Model, params: Mapping[str, PyTree], variables: PyTree = None, *, train: bool = False
+) -> VAE:
+    if not (isinstance(variables, Mapping) and "scale" in variables):
+        raise ValueError(f"variables: expected a mapping with 'scale', as init makes it; got {variables!r}")
+    inner = variables.get("model")
+    vae = model.bind(params, inner, train=train)
+    encode = Partial(_encode, vae.encode, vae.decode, inner) if train else vae.encode
+    return vae._replace(encode=encode, decode=Partial(_decode, vae.decode, variables["scale"]))
+
+
+def _encode(encode: Callable, decode: Callable, variables: PyTree, key: Array, batch: Batch) -> Draw:
+    draw = encode(key, batch)
+    mu = mean(decode(draw.z, batch.get("c")))  # once more where x is scored: compiled, the two are one
+    scale = jax.lax.stop_gradient(jnp.sqrt(jnp.mean(jnp.square(batch["x"] - mu))))
+    return draw._replace(variables=_variables(scale, variables if draw.variables is None else draw.variables))
+
+
+def _decode(decode: Callable, scale: Array, z: PyTree, c: Array | None = None) -> Distribution:
+    px = decode(z, c)
+    if not isinstance(px, Gaussian):
+        raise TypeError(f"model: expected a Gaussian p(x|z), got {px.name}")
+    return Gaussian(mean(px), scale, len(px.event_shape))
