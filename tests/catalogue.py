@@ -56,6 +56,37 @@ TERMS = {
     "jacobian_l1_full_gradient": TermEntry(
         "jacobian_l1", lambda: objectives.jacobian_l1(stop_gradient=False)
     ),
+    "jacobian_l1_mean_chunk": TermEntry(
+        "jacobian_l1", lambda: objectives.jacobian_l1(at="mean", chunk=2), untouched=("encoder",)
+    ),
+    "jacobian_l2_hutchinson": TermEntry(
+        "jacobian_l2",
+        lambda: objectives.jacobian_l2(method="hutchinson", probes=2),
+        random=True,
+        untouched=("encoder",),
+    ),
+    "column_group_l1": TermEntry(
+        "column_group_l1",
+        lambda: objectives.column_group_l1(method="columns"),
+        random=True,
+        untouched=("encoder",),
+    ),
+    "row_group_l1": TermEntry("row_group_l1", objectives.row_group_l1, untouched=("encoder",)),
+    "orthogonality_columns": TermEntry(
+        "orthogonality",
+        lambda: objectives.orthogonality(method="columns"),
+        random=True,
+        untouched=("encoder",),
+    ),
+    "hessian_penalty_hutchinson": TermEntry(
+        "hessian_penalty",
+        lambda: objectives.hessian_penalty(method="hutchinson", stop_gradient=False),
+        random=True,
+    ),
+    "spectral_norm": TermEntry("spectral_norm", objectives.spectral_norm, untouched=("encoder",)),
+    "reconstruction_at_mean": TermEntry("reconstruction_at_mean", lambda: objectives.reconstruction_at_mean),
+    "kumar_poole": TermEntry("kumar_poole", lambda: objectives.kumar_poole(beta=2.0)),
+    "contractive": TermEntry("contractive", objectives.contractive, untouched=("decoder",)),
 }
 
 LIKELIHOODS = {

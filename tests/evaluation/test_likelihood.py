@@ -29,16 +29,16 @@ def _noisy(key, batch):
     return {"x": batch["x"] + 0.1 * jax.vmap(lambda k: jax.random.normal(k, (4,)))(example_keys(key, batch))}
 
 
-def _off(shift=0.3):
-    """A model whose posterior is off its place."""
+def _vae(shift=0.0):
+    """The exact model, or with its posterior off its place; one structure, and so one program, for both."""
     params = oracle.exact_params()
     params["encoder"]["a"] += shift
-    return MODEL.bind(params)
+    return MODEL.bind(params)._replace(sample_prior=None)
 
 
 def test_an_exact_posterior_gives_log_p_with_every_sample():
     split = Split({"x": X}, "real")
-    result = marginal_log_likelihood(KEY, MODEL.bind(oracle.exact_params()), split, num_samples=150)
+    result = marginal_log_likelihood(KEY, _vae(), split, num_samples=150)
     exact = oracle.log_evidence(X)
     each = result["per_example"]
     np.testing.assert_allclose(each["log_likelihood"], exact, atol=2e-5)
@@ -50,10 +50,10 @@ def test_an_exact_posterior_gives_log_p_with_every_sample():
     assert (result["n"], result["num_samples"], result["is_bound"]) == (13, 150, False)
 
 
-# 155 samples divide by none of these chunks, 13 examples by none of these batches; 7 is no chunk for the curve
-@pytest.mark.parametrize(("batch_size", "chunk"), [(5, None), (64, 7), (4, 100), (3, 1)])
+# 13 examples are not batches of 5, nor 155 samples chunks of 100; chunks of 7 would not fit the curve
+@pytest.mark.parametrize(("batch_size", "chunk"), [(5, None), (64, 7)])
 def test_every_sample_and_example_counts_once(batch_size, chunk):
-    vae, split = _off(), Split({"x": X}, "real", _noisy)
+    vae, split = _vae(0.3), Split({"x": X}, "real", _noisy)
     result = marginal_log_likelihood(
         KEY, vae, split, num_samples=155, curve=(10, 1, 100, 155, 5000), batch_size=batch_size, chunk=chunk
     )
@@ -97,7 +97,12 @@ def test_the_bounds_and_the_bias_of_the_toy_are_the_printed_ones():
     assert_mean_is(np.exp(many["per_example"]["log_likelihood"]), np.exp(-1.7278350))  # w is unbiased
     low = -many["nll"] + 1.7278350
     assert low < -4 * many["nll_se"]
-    assert many["bias"] == pytest.approx(low, rel=0.15)  # first order
+    z = np.linspace(-8, 8, 100_001)  # p(z|x) / q = w / p(x): its variance by quadrature
+    log_q = -0.5 * ((z - 0.2) * np.exp(0.3)) ** 2 + 0.3
+    ratio = np.exp(-0.5 * (z - 0.8 * 1.3 / 1.13) ** 2 * 1.13 / 0.49 + 0.5 * np.log(1.13 / 0.49) - log_q)
+    variance = np.trapezoid(np.exp(log_q) / np.sqrt(2 * np.pi) * ratio**2, z) - 1
+    assert low == pytest.approx(-variance / 400, abs=4 * many["nll_se"] + variance / 4000)  # first order
+    assert many["bias"] == pytest.approx(-variance / 400, rel=0.25)  # the rare large weights are missing
 
 
 def test_weights_by_hand():
@@ -125,11 +130,11 @@ def test_memory_does_not_grow_with_the_samples_or_the_examples():
         program = jax.jit(lambda x: weigh(lambda j: jnp.sin(x * j[:, None]), K, 100, (1, 10, 100, 1000)))
         return program.lower(jnp.ones(64)).compile().memory_analysis().temp_size_in_bytes
 
-    assert bytes_at(1_000_000) <= bytes_at(2000) + 1024
+    assert bytes_at(1_000_000) == bytes_at(2000)
 
 
 def test_the_encoder_is_not_run_for_every_sample():
-    vae = MODEL.bind(oracle.exact_params())
+    vae = _vae()
 
     def encode(key, batch):  # through 17 hidden units
         hidden = jnp.concatenate([batch["x"], jnp.tanh(batch["x"] @ jnp.ones((4, 13)))], axis=1)
@@ -146,7 +151,7 @@ def test_the_encoder_is_not_run_for_every_sample():
 def test_chunks_fill_the_memory_and_fit_the_curve():
     def chunk(examples, size, K, curve=(1, 10, 100, 1000), most=None):
         x = jax.ShapeDtypeStruct((examples, size), jnp.float32)
-        draw = jax.eval_shape(lambda x: _off().encode(KEY, {"x": x[:, :4]})._replace(batch={"x": x}), x)
+        draw = jax.eval_shape(lambda x: _vae(0.3).encode(KEY, {"x": x[:, :4]})._replace(batch={"x": x}), x)
         return samples_at_once(draw, K, curve, most)
 
     for examples, size, K in ((64, 784, 5000), (1, 784, 5000), (64, 4096, 1500), (10, 12288, 5001)):
@@ -156,14 +161,17 @@ def test_chunks_fill_the_memory_and_fit_the_curve():
         assert -(-K // c) * c < 1.1 * K  # little is drawn in vain
     assert chunk(2000, 784, 5000) == 1
     assert chunk(2, 784, 150, most=70) == 50
-    assert chunk(2, 784, 9) == 9 if all(9 % k == 0 or k % 9 == 0 for k in (1,)) else True
+    assert chunk(2, 784, 9, curve=(1,)) == 9
 
 
 def _two_levels(vae):
     def encode(key, batch):
         draw = vae.encode(key, batch)  # a second level of weight exp(-1)
         return draw._replace(
-            log_q=(draw.log_q, draw.log_p + 1), log_p=(draw.log_p, draw.log_p), q=(draw.q, draw.p), p=(draw.p,) * 2
+            log_q=(draw.log_q, draw.log_p + 1),
+            log_p=(draw.log_p, draw.log_p),
+            q=(draw.q, draw.p),
+            p=(draw.p,) * 2,
         )
 
     return vae._replace(encode=Partial(encode))
@@ -171,10 +179,8 @@ def _two_levels(vae):
 
 def test_the_levels_of_a_hierarchy_are_summed():
     split = Split({"x": X}, "real")
-    result = marginal_log_likelihood(KEY, _two_levels(MODEL.bind(oracle.exact_params())), split, num_samples=3)
-    np.testing.assert_allclose(
-        result["per_example"]["log_likelihood"], oracle.log_evidence(X) - 1, atol=2e-5
-    )
+    result = marginal_log_likelihood(KEY, _two_levels(_vae()), split, num_samples=3)
+    np.testing.assert_allclose(result["per_example"]["log_likelihood"], oracle.log_evidence(X) - 1, atol=2e-5)
 
 
 class _Bound(Gaussian):
@@ -186,7 +192,7 @@ class _Bound(Gaussian):
 
 
 def test_a_likelihood_that_is_a_bound_is_said():
-    vae = MODEL.bind(oracle.exact_params())
+    vae = _vae()
 
     def decode(z, c=None):
         px = vae.decode(z, c)
@@ -212,11 +218,11 @@ def test_one_program_for_all_batches_and_the_transform_of_the_elbo():
         return batches
 
     split = Split({"x": X}, "real", transform)
-    vae = MODEL.bind(oracle.exact_params())
+    vae = _vae()
     result = marginal_log_likelihood(KEY, vae, split, num_samples=2, batch_size=6, progress=progress)
     assert steps == [3]
     assert seen == [(5, 4)] * 2  # 13 as 5, 5 and 3: the shapes, then the program
-    marginal_log_likelihood(jax.random.key(1), _off(), split, num_samples=2, batch_size=6)
+    marginal_log_likelihood(jax.random.key(1), _vae(0.3), split, num_samples=2, batch_size=6)
     assert seen == [(5, 4)] * 3
     # an exact posterior: the ELBO of the same noisy x, by another function, is log p(x)
     parts = elbo_parts(KEY, vae, split, aggregate=False)
@@ -226,12 +232,12 @@ def test_one_program_for_all_batches_and_the_transform_of_the_elbo():
 
 
 def test_one_example_has_no_standard_error():
-    result = marginal_log_likelihood(KEY, _off(), Split({"x": X[:1]}, "real"), num_samples=2)
+    result = marginal_log_likelihood(KEY, _vae(0.3), Split({"x": X[:1]}, "real"), num_samples=2)
     assert np.isnan(result["nll_se"])
 
 
 def test_what_cannot_be_is_refused_before_anything_compiles():
-    vae, split = _off(), Split({"x": X}, "real")
+    vae, split = _vae(0.3), Split({"x": X}, "real")
     with pytest.raises(ValueError, match="the data have support 'bytes'"):
         marginal_log_likelihood(KEY, vae, Split({"x": X}, "bytes"))
     with pytest.raises(TypeError, match="key: expected a typed PRNG key"):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from vaejax.ops import jacobian
 
@@ -111,6 +112,72 @@ def test_columns_over_all_offsets_have_the_exact_penalty_and_gradients_as_their_
         np.testing.assert_allclose(estimates.mean(0), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("op", "degree", "m"),
+    [
+        (jacobian.jacobian_l2, 1, 1),
+        (jacobian.jacobian_l2, 1, 3),
+        (jacobian.column_group_l1, 1, 2),
+        (jacobian.orthogonality, 2, 2),
+        (jacobian.orthogonality, 2, 3),
+    ],
+)
+def test_all_subsets_of_columns_have_the_exact_penalty_and_gradients_as_their_mean(op, degree, m, x64):
+    """Scaled by d/m for sums over columns, by d (d-1) / (m (m-1)) for sums over pairs."""
+    d = 4
+    every = np.array([*itertools.combinations(range(d), m)])
+    scale = d / m if degree == 1 else d * (d - 1) / (m * (m - 1))
+
+    def exact(w, z):
+        return op(jacobian.decoder_jacobian(lambda z: jnp.tanh(w @ z), z))
+
+    def estimate(w, z, columns):
+        columns = jnp.broadcast_to(columns, (3, m))
+        return scale * op(jacobian.decoder_columns(lambda z: jnp.tanh(w @ z), z, columns))
+
+    def value_and_gradients(penalty, *args):
+        return penalty(W, Z, *args), jax.jacrev(penalty, argnums=(0, 1))(W, Z, *args)
+
+    truth = jax.jit(lambda: value_and_gradients(exact))()
+    each = jax.jit(jax.vmap(lambda columns: value_and_gradients(estimate, columns)))(every)
+    assert (each[0].std(0) > 1e-3).all()
+    jax.tree.map(lambda e, t: np.testing.assert_allclose(e.mean(0), t, atol=1e-12), each, truth)
+
+
+def test_norms_by_hand():
+    jac = jnp.asarray([[[3.0, 0], [4.0, 0], [0, 2.0]], [[1.0, 1], [1.0, -1], [0, 0]]])
+    np.testing.assert_allclose(jacobian.column_group_l1(jac), [7, 2 * np.sqrt(2)], rtol=1e-6)
+    np.testing.assert_allclose(jacobian.row_group_l1(jac), [9, 2 * np.sqrt(2)], rtol=1e-6)
+    np.testing.assert_allclose(jacobian.orthogonality(jac), [0, 0], atol=1e-6)
+    np.testing.assert_allclose(jacobian.orthogonality(jac + 1), [2 * 12**2, 2 * 5**2], rtol=1e-6)
+    np.testing.assert_allclose(jacobian.spectral_norm(jac), [5, np.sqrt(2)], rtol=1e-6)
+
+
+def test_what_a_rotation_of_the_latents_changes(x64):
+    turn, _ = np.linalg.qr(RNG.normal(size=(4, 4)))
+    jac = true_jacobian()
+    for op in (jacobian.jacobian_l2, jacobian.row_group_l1, jacobian.spectral_norm):
+        np.testing.assert_allclose(op(jac @ turn), op(jac), rtol=1e-12)
+    for op in (jacobian.jacobian_l1, jacobian.column_group_l1, jacobian.orthogonality):
+        assert (np.abs(op(jac @ turn) / op(jac) - 1) > 1e-2).all()
+    left, _, _ = np.linalg.svd(jac)  # orthogonal columns
+    assert (jacobian.orthogonality(left[:, :, :4]) < 1e-25).all()
+
+
+def test_every_norm_is_differentiable_also_at_zero(x64):
+    ops = (jacobian.jacobian_l1, jacobian.jacobian_l2, jacobian.column_group_l1)
+    ops += (jacobian.row_group_l1, jacobian.orthogonality, jacobian.spectral_norm)
+
+    @jax.jit
+    def norms(jac):
+        return jnp.stack([op(jac) for op in ops])
+
+    check_grads(norms, (true_jacobian(),), order=1, modes=["rev"])
+    gradients = jax.jit(jax.jacrev(norms))(jnp.zeros((1, 3, 2)))
+    assert np.isfinite(gradients).all()
+    assert (gradients[1:-1] == 0).all()  # |.| and the spectral norm take another subgradient
+
+
 def test_a_wrong_rank_is_refused():
     for call in (
         lambda: jacobian.decoder_jacobian(decode, Z[0]),
@@ -118,6 +185,11 @@ def test_a_wrong_rank_is_refused():
         lambda: jacobian.finite_difference_jacobian(decode, Z[0]),
         lambda: jacobian.jacobian_l1(W),
         lambda: jacobian.jacobian_l2(W),
+        lambda: jacobian.column_group_l1(W),
+        lambda: jacobian.row_group_l1(W),
+        lambda: jacobian.orthogonality(W),
+        lambda: jacobian.spectral_norm(W),
+        lambda: jacobian.decoder_products(decode, Z, Z),
     ):
         with pytest.raises(AssertionError, match="rank"):
             call()

@@ -4,6 +4,7 @@ from vaejax.evaluation.aggregate import aggregate_log_density
 from vaejax.evaluation.ais import annealed_log_likelihood, sandwich
 from vaejax.evaluation.disentanglement import Score, mig, mig_from, modularity, modularity_from
 from vaejax.evaluation.elbo import elbo_parts, representation
+from vaejax.evaluation.geometry import DecoderGeometry, decoder_geometry
 from vaejax.evaluation.images import mse, psnr, reconstruction_quality, ssim, ssim_window
 from vaejax.evaluation.information import discretise, entropy, mutual_information
 from vaejax.evaluation.latents import latent_distances
@@ -14,11 +15,13 @@ from vaejax.evaluation.sparsity import hoyer, kurtosis, main_share
 from vaejax.evaluation.views import interpolate, jacobian_images, prior_samples, reconstruct, traverse
 
 __all__ = [
+    "DecoderGeometry",
     "LocalScores",
     "Score",
     "aggregate_log_density",
     "annealed_log_likelihood",
     "bits_per_dim",
+    "decoder_geometry",
     "discretise",
     "elbo_parts",
     "entropy",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import dm_pix
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.batches import Progress, even_size, mean_and_error, per_example, transformed
@@ -54,16 +54,17 @@ def psnr(a: AnyArray, b: AnyArray, *, data_range: float) -> Array:
     return 10 * jnp.log10(data_range**2 / mse(a, b))
 
 
-def ssim(a: AnyArray, b: AnyArray, *, data_range: float) -> Array:
+def ssim(a: AnyArray, b: AnyArray, *, data_range: float) -> np.ndarray:
     """The structural similarity of every image, under a Gaussian window of 11 by 11 pixels, sigma 1.5.
 
     The mean over all places of the window inside the image, and over channels, of
 
         (2 m_a m_b + C1) (2 s_ab + C2) / ((m_a^2 + m_b^2 + C1) (s_a^2 + s_b^2 + C2))
 
-    with weighted means and population (co)variances, C1 = (.01 range)^2, C2 = (.03 range)^2 (by dm-pix).
-    Where a side has fewer than 11 pixels the window shrinks to the odd number that `ssim_window` says; such
-    values do not compare with those of larger images.
+    with weighted means and population (co)variances, C1 = (.01 range)^2, C2 = (.03 range)^2. By dm-pix, in
+    float64 (in float32 the rounding of E[a^2] - m^2 shows beside C2 wherever an image is flat), and so on
+    concrete arrays only. Where a side has fewer than 11 pixels the window shrinks to the odd number that
+    `ssim_window` says; such values do not compare with those of larger images.
 
     Args:
       a, b: [..., H, W, C].
@@ -78,17 +79,16 @@ def ssim(a: AnyArray, b: AnyArray, *, data_range: float) -> Array:
     Source: Wang, Bovik, Sheikh & Simoncelli 2004, IEEE Transactions on Image Processing 13(4).
     """
     _check_range(data_range)
-    a, b = _pair(a, b)
+    a, b = (np.asarray(array, np.float64) for array in _pair(a, b))
     lead, image = a.shape[:-3], a.shape[-3:]
     window = ssim_window(*image[:2])
-    value: Any = dm_pix.ssim(
-        a.reshape(-1, *image),
-        b.reshape(-1, *image),
-        max_val=data_range,
-        filter_size=window,
-        filter_sigma=SIGMA,
-    )
-    return value.reshape(lead)
+    a, b = a.reshape(-1, *image), b.reshape(-1, *image)
+    with jax.enable_x64(True):
+        value = _jitted_ssim(a, b, max_val=float(data_range), filter_size=window, filter_sigma=SIGMA)
+    return np.asarray(value, np.float32).reshape(lead)
+
+
+_jitted_ssim = jax.jit(dm_pix.ssim, static_argnames=("max_val", "filter_size", "filter_sigma"))
 
 
 def ssim_window(height: int, width: int) -> int:
@@ -133,33 +133,36 @@ def reconstruction_quality(
             raise ValueError(f"data_range: expected a number for data of support {split.support!r}, got None")
         data_range = RANGES[split.support]
     _check_range(data_range)
-    size = even_size(split, batch_size)
-    compare = partial(_jitted_compare, split.transform, float(data_range), key, vae)
-    parts = per_example(compare, split, size, progress)
+    image = split.arrays["x"].ndim == 4
+
+    def compare(batch: Batch) -> dict[str, AnyArray]:
+        x, xh = _jitted_reconstructed(split.transform, key, vae, batch)
+        parts: dict[str, AnyArray] = {"mse": mse(x, xh), "psnr": psnr(x, xh, data_range=data_range)}
+        return {**parts, "ssim": ssim(x, xh, data_range=data_range)} if image else parts
+
+    parts = per_example(compare, split, even_size(split, batch_size), progress)
     result: dict[str, Any] = {"n": split.size, "data_range": float(data_range)}
     for name, values in parts.items():
         result |= mean_and_error(name, values)
-    if "ssim" in parts:
+    if image:
         result["ssim_window"] = ssim_window(*split.arrays["x"].shape[1:3])
     return {**result, "per_example": parts}
 
 
-def _compare(
-    transform: Callable[[Array, Batch], Batch], data_range: float, key: Array, vae: VAE, batch: Batch
-) -> dict[str, Array]:
+def _reconstructed(
+    transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch
+) -> tuple[Array, Array]:
+    """x and the decoder's mean as [B, H, W, C]; what is no image as [B, 1, 1, D]."""
     batch = transformed(transform, key, batch)
     x = batch["x"]
-    image = x.ndim == 4
-    shape = x.shape if image else (len(x), 1, 1, math.prod(x.shape[1:]))
     xh = vae.decode(posterior_mean(vae, batch), batch.get("c")).mean()
     if xh.shape != x.shape:
         raise ValueError(f"x: expected the shape of the decoder's mean, {xh.shape}; got {x.shape}")
-    a, b = x.reshape(shape), xh.reshape(shape)
-    parts = {"mse": mse(a, b), "psnr": psnr(a, b, data_range=data_range)}
-    return {**parts, "ssim": ssim(a, b, data_range=data_range)} if image else parts
+    shape = x.shape if x.ndim == 4 else (len(x), 1, 1, math.prod(x.shape[1:]))
+    return x.reshape(shape), xh.reshape(shape)
 
 
-_jitted_compare = jax.jit(_compare, static_argnums=(0, 1))  # the boundary
+_jitted_reconstructed = jax.jit(_reconstructed, static_argnums=0)  # the boundary
 
 
 def _pair(a: AnyArray, b: AnyArray) -> tuple[Array, Array]:

@@ -67,9 +67,9 @@ def marginal_log_likelihood(
 
     Returns:
       `n`, `num_samples`; means over the split and their standard errors over examples: `nll`, `nll_se`
-      (nats), `ess`, `ess_se` (samples), `bias`, `bias_se` (nats); `curve_samples`, `curve_nll`, `curve_nll_se`, [C]
-      each, K the last; `is_bound`, whether log p(x|z) is itself a lower bound, and so L_K at any K;
-      `per_example`: `log_likelihood`, `ess` and `bias` [N], `curve` [N, C], higher is better.
+      (nats), `ess`, `ess_se` (samples), `bias`, `bias_se` (nats); [C] each, K the last: `curve_samples`,
+      `curve_nll`, `curve_nll_se`; `is_bound`, whether log p(x|z) is itself a lower bound, and so L_K at any
+      K; `per_example`: `log_likelihood`, `ess` and `bias` [N], `curve` [N, C], higher is better.
 
     Raises:
       TypeError, ValueError: an argument is of another kind, or the likelihood cannot score the split.

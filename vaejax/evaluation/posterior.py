@@ -44,7 +44,7 @@ def gaps(
     samples_per_step: int = 4,
     num_samples: int = 5000,
     log_likelihood: AnyArray | None = None,
-    batch_size: int = 1024,
+    batch_size: int = 256,
     chunk: int | None = None,
     progress: Progress = iter,
 ) -> dict[str, Any]:

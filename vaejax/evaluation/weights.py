@@ -41,18 +41,19 @@ def weigh(log_weights: Callable[[Array], Array], K: int, c: int, curve: tuple[in
     b = jax.eval_shape(log_weights, jax.ShapeDtypeStruct((c,), jnp.int32)).shape[1]
     none, zero = jnp.full(b, -jnp.inf), jnp.zeros(b)
 
-    def add(sums: tuple, start: Array) -> tuple[tuple, None]:
+    def add(i: Array, sums: tuple) -> tuple:
         log_sum, log_squares, groups = sums
+        start = i * c
         place = start + jnp.arange(c)
         log_w = log_weights(place)
         log_w = jnp.where((place < K)[:, None], log_w, -jnp.inf)
         log_sum = jnp.logaddexp(log_sum, jax.nn.logsumexp(log_w, axis=0))
         log_squares = jnp.logaddexp(log_squares, jax.nn.logsumexp(2 * log_w, axis=0))
         groups = [_add_groups(group, log_w, start, k, K) for group, k in zip(groups, curve, strict=True)]
-        return (log_sum, log_squares, groups), None
+        return log_sum, log_squares, groups
 
-    start = c * jnp.arange(math.ceil(K / c))
-    (log_sum, log_squares, groups), _ = jax.lax.scan(add, (none, none, [(none, zero)] * len(curve)), start)
+    sums = (none, none, [(none, zero)] * len(curve))
+    log_sum, log_squares, groups = jax.lax.fori_loop(0, math.ceil(K / c), add, sums)
     log_likelihood = log_sum - math.log(K)
     ess = jnp.exp(2 * log_sum - log_squares)
     means = [total / (K // k) - math.log(k) for (_, total), k in zip(groups, curve, strict=True)]

@@ -1,28 +1,45 @@
 """Terms and what makes an objective of them: everything in a loss is a cost, in nats per example."""
 
 from vaejax.objectives.compose import compose, mixes_examples, scaled
+from vaejax.objectives.coupling import hessian_penalty, orthogonality
 from vaejax.objectives.draw import log_weight, sample
 from vaejax.objectives.elbo import kl, kl_sampled, optimal_gaussian_reconstruction, reconstruction
-from vaejax.objectives.geometry import jacobian_l1
+from vaejax.objectives.geometry import (
+    column_group_l1,
+    jacobian_l1,
+    jacobian_l2,
+    row_group_l1,
+    spectral_norm,
+)
 from vaejax.objectives.gradients import dreg, kl_stl, piwae
 from vaejax.objectives.importance import ciwae, iwae, miwae, renyi
+from vaejax.objectives.posterior_mean import contractive, kumar_poole, reconstruction_at_mean
 
 __all__ = [
     "ciwae",
+    "column_group_l1",
     "compose",
+    "contractive",
     "dreg",
+    "hessian_penalty",
     "iwae",
     "jacobian_l1",
+    "jacobian_l2",
     "kl",
     "kl_sampled",
     "kl_stl",
+    "kumar_poole",
     "log_weight",
     "miwae",
     "mixes_examples",
     "optimal_gaussian_reconstruction",
+    "orthogonality",
     "piwae",
     "reconstruction",
+    "reconstruction_at_mean",
     "renyi",
+    "row_group_l1",
     "sample",
     "scaled",
+    "spectral_norm",
 ]

@@ -1,22 +1,20 @@
-"""Penalties on the geometry of the decoder."""
+"""Penalties on the size of the decoder's Jacobian; their common options are explained at `jacobian_l1`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
-
-import jax
-import jax.numpy as jnp
+from typing import Any
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.distributions import mean
-from vaejax.keys import example_index, named_key
 from vaejax.objectives.compose import Term
-from vaejax.ops import jacobian as ops_jacobian
-from vaejax.types import VAE, Array, Distribution, Draw
+from vaejax.objectives.linearised import Penalty, check_size, decoder_term, signs, spread
+from vaejax.ops import jacobian
+from vaejax.ops import probes as ops_probes
+from vaejax.types import Array, Distribution
 
-__all__ = ["jacobian_l1"]
+__all__ = ["column_group_l1", "jacobian_l1", "jacobian_l2", "row_group_l1", "spectral_norm"]
 
 
 def jacobian_l1(
@@ -26,8 +24,10 @@ def jacobian_l1(
     of: Callable[[Distribution], Array] = mean,
     stop_gradient: bool = True,
     eps: float = 1e-3,
+    at: str = "sample",
+    chunk: int | None = None,
 ) -> Term:
-    """||J(z)||_{1,1} = sum_ij |d mu_x,i / d z_j| at the drawn z: a sum over all D outputs and d latents.
+    """||J(z)||_{1,1} = sum_ij |d mu_x,i / d z_j|: a sum over all D outputs and d latents.
 
     The paper's formula, E_q ||J(z)||_{1,1}, differs from its public code, and the options span both:
     the code takes a one-sided finite difference with step 1e-3 and detaches z, so that the penalty
@@ -36,17 +36,21 @@ def jacobian_l1(
     differentiate the decoder's mean, after the sigmoid, over all pixels and channels, undivided.
 
     Its scale depends on the data range and on the scale of z: a weight gamma means something only
-    together with the weight of the KL.
+    together with the weight of the KL. It prefers a basis of the latents, as no function of J^T J alone
+    does, up to permutation and sign.
 
     Args:
       method: "exact", forward mode over all d columns; "columns", that many columns an example, scaled
-        by d/m, an unbiased estimate of value and gradient (random projections are not, for L1);
-        "finite_difference", the authors' form.
+        by d/m, an unbiased estimate of value and gradient; "finite_difference", the authors' form. There
+        are no random projections: they estimate `row_group_l1`, another penalty.
       columns: m, for method="columns" only, 1..d.
       of: the statistic of p(x|z) whose Jacobian is meant: `distributions.mean` or `logits`, or any
         function of p(x|z) to an array.
       stop_gradient: True keeps the penalty's gradient out of z, and so out of the encoder.
       eps: the step, for method="finite_difference" only.
+      at: "sample", the drawn z, or "mean", the posterior's.
+      chunk: examples at a time, so that memory does not grow with B; None: chosen from the decoder, and
+        all at once where little is needed (`ops.chunks`). It changes neither value nor gradient.
 
     Returns:
       A term, [B], in units of the data per unit of z.
@@ -58,57 +62,187 @@ def jacobian_l1(
     Source: Rhodes & Lee 2021, arXiv 2106.02923, eq. 2 and the authors' public code.
     """
     check_choice(method, ("exact", "columns", "finite_difference"), "method")
-    check_positive_int(columns, "columns")
-    if columns != 1 and method != "columns":
-        raise ValueError(f'columns: only method="columns" has them; got columns={columns}, method={method!r}')
+    check_size(columns, "columns", method=method, of_method="columns", default=1)
     if eps != 1e-3 and method != "finite_difference":
         raise ValueError(
             f'eps: only method="finite_difference" has a step; got eps={eps!r}, method={method!r}'
         )
     if not (eps > 0 and math.isfinite(eps)):
         raise ValueError(f"eps: expected a positive finite step, got {eps!r}")
-    if not callable(of):
-        raise TypeError(f"of: expected a function of p(x|z) to an array, got {of!r}")
+    options: dict[str, Any] = {"of": of, "at": at, "stop_gradient": stop_gradient, "chunk": chunk}
 
-    def term(key: Array, vae: VAE, draw: Draw) -> Array:
-        z = _one_latent_array(draw)
-        d = z.shape[-1]
-        if columns > d:
-            raise ValueError(f"columns: expected at most the number of latents, {d}; got {columns}")
-        if stop_gradient:
-            # z itself is detached, and J is linearised anew there: a tangent map shared with the
-            # reconstruction would still depend on z and leak into the encoder
-            z = jax.lax.stop_gradient(z)
-        if method == "exact":
-            jac = _on_decoder(ops_jacobian.decoder_jacobian, vae, draw, of, z)
-        elif method == "finite_difference":
-            jac = _on_decoder(partial(ops_jacobian.finite_difference_jacobian, eps=eps), vae, draw, of, z)
-        else:
-            offset = jax.random.randint(named_key(key, "columns"), (), 0, d)
-            chosen = ops_jacobian.spread_columns(offset, example_index(draw.batch), d, columns)  # [B, m]
-            jac = d / columns * _on_decoder(ops_jacobian.decoder_columns, vae, draw, of, z, chosen)
-        return ops_jacobian.jacobian_l1(jac)
+    def from_differences(decode: Callable, z: Array) -> Array:
+        return jacobian.jacobian_l1(jacobian.finite_difference_jacobian(decode, z, eps))
 
-    return term
+    if method == "finite_difference":
+        return decoder_term(from_differences, **options)
+    if method == "columns":
+        return decoder_term(_from_columns(_l1), spread(columns), **options)
+    return decoder_term(_from_all_columns(_l1), **options)
 
 
-def _one_latent_array(draw: Draw) -> Array:
-    """z: [B, d] of a draw with one level of vector latents."""
-    if not isinstance(draw.z, jax.Array) or draw.z.ndim != 2:
-        got = jax.tree.map(jnp.shape, draw.z)
-        raise TypeError(f"z: expected one array of latents [B, d]; got shape(s) {got}")
-    return draw.z
+def jacobian_l2(
+    *,
+    method: str = "exact",
+    columns: int = 1,
+    probes: int = 1,
+    of: Callable[[Distribution], Array] = mean,
+    stop_gradient: bool = True,
+    at: str = "sample",
+    chunk: int | None = None,
+) -> Term:
+    """||J(z)||_F^2 = sum_ij J_ij^2, which no rotation of the latents changes: it aligns no axes.
+
+    Args:
+      method: "exact"; "columns", as for `jacobian_l1`; "hutchinson", (1/k) sum_k ||J v_k||^2 with random
+        signs v_k, unbiased in value and gradient, of variance (2/k) sum_{i != j} (J^T J)_ij^2. Columns
+        vary with the lengths of the columns of J, probes with the products between them.
+      columns: m, for method="columns" only, 1..d.
+      probes: k, for method="hutchinson" only, >= 1.
+      of, stop_gradient, at, chunk: as for `jacobian_l1`.
+
+    Returns:
+      A term, [B], in squared units of the data per squared unit of z.
+
+    Raises:
+      TypeError, ValueError: as `jacobian_l1`.
+
+    Source: Hutchinson 1989, doi 10.1080/03610918908812806 (the estimator); Rhodes & Lee 2021, arXiv
+    2106.02923 (the penalty, to compare with).
+    """
+    check_choice(method, ("exact", "columns", "hutchinson"), "method")
+    check_size(columns, "columns", method=method, of_method="columns", default=1)
+    check_size(probes, "probes", method=method, of_method="hutchinson", default=1)
+    options: dict[str, Any] = {"of": of, "at": at, "stop_gradient": stop_gradient, "chunk": chunk}
+
+    def from_probes(decode: Callable, z: Array, v: Array) -> Array:
+        return jacobian.jacobian_l2(jacobian.decoder_products(decode, z, v)) / probes
+
+    if method == "hutchinson":
+        return decoder_term(from_probes, signs(probes), **options)
+    if method == "columns":
+        return decoder_term(_from_columns(_l2), spread(columns), **options)
+    return decoder_term(_from_all_columns(_l2), **options)
 
 
-def _on_decoder(
-    op: Callable[..., Array], vae: VAE, draw: Draw, of: Callable, z: Array, *args: Array
-) -> Array:
-    """Apply `op(decode, z, *args)` of ops.jacobian with decode the statistic `of` p(x|z, c), [B, ...]."""
+def column_group_l1(
+    *,
+    method: str = "exact",
+    columns: int = 1,
+    of: Callable[[Distribution], Array] = mean,
+    stop_gradient: bool = True,
+    at: str = "sample",
+    chunk: int | None = None,
+) -> Term:
+    """sum_j ||J_:j||_2: a group lasso over the columns of J, which switches whole latents off.
 
-    def per_example(z_i: Array, c_i: Array | None, *args_i: Array) -> Array:
-        def decode(latent: Array) -> Array:
-            return of(vae.decode(latent, c_i))
+    Args:
+      method: "exact" or "columns", as for `jacobian_l1`.
+      columns: m, for method="columns" only, 1..d.
+      of, stop_gradient, at, chunk: as for `jacobian_l1`.
 
-        return op(decode, z_i[None], *(a[None] for a in args_i))[0]
+    Returns:
+      A term, [B], in units of the data per unit of z.
 
-    return jax.vmap(per_example)(z, draw.batch.get("c"), *args)
+    Raises:
+      TypeError, ValueError: as `jacobian_l1`.
+
+    Source: Yuan & Lin 2006, doi 10.1111/j.1467-9868.2005.00532.x (the group lasso).
+    """
+    check_choice(method, ("exact", "columns"), "method")
+    check_size(columns, "columns", method=method, of_method="columns", default=1)
+    options: dict[str, Any] = {"of": of, "at": at, "stop_gradient": stop_gradient, "chunk": chunk}
+    if method == "columns":
+        return decoder_term(_from_columns(_column_groups), spread(columns), **options)
+    return decoder_term(_from_all_columns(_column_groups), **options)
+
+
+def row_group_l1(
+    *,
+    of: Callable[[Distribution], Array] = mean,
+    stop_gradient: bool = True,
+    at: str = "sample",
+    chunk: int | None = None,
+) -> Term:
+    """sum_i ||J_i:||_2, a group lasso over the rows of J: outputs that no latent moves, in no special basis.
+
+    Args:
+      of, stop_gradient, at, chunk: as for `jacobian_l1`.
+
+    Returns:
+      A term, [B], in units of the data per unit of z.
+
+    Raises:
+      TypeError, ValueError: as `jacobian_l1`.
+
+    Source: Yuan & Lin 2006, doi 10.1111/j.1467-9868.2005.00532.x (the group lasso).
+    """
+
+    def penalty(decode: Callable, z: Array) -> Array:
+        return jacobian.row_group_l1(jacobian.decoder_jacobian(decode, z))
+
+    return decoder_term(penalty, of=of, at=at, stop_gradient=stop_gradient, chunk=chunk)
+
+
+def spectral_norm(
+    *,
+    iterations: int = 10,
+    of: Callable[[Distribution], Array] = mean,
+    stop_gradient: bool = True,
+    at: str = "sample",
+    chunk: int | None = None,
+) -> Term:
+    """sigma_max(J(z)), the largest singular value, by power iteration without the dense J.
+
+    v <- J^T J v / ||J^T J v|| from a fixed start, one product with J and one with J^T each; the value is
+    ||J v||, never above sigma_max, and its gradient leaves v alone. Not the spectral norm of weights.
+
+    Args:
+      iterations: n; the relative error is of order (s_2 / s_1)^(4 n).
+      of, stop_gradient, at, chunk: as for `jacobian_l1`.
+
+    Returns:
+      A term, [B], in units of the data per unit of z; squaring it is the caller's choice.
+
+    Raises:
+      TypeError, ValueError: for iterations that are not a positive int, and as `jacobian_l1`.
+
+    Source: Miyato et al. 2018, arXiv 1802.05957 (power iteration under a stopped gradient, for weights).
+    """
+    check_positive_int(iterations, "iterations")
+
+    def penalty(decode: Callable, z: Array) -> Array:
+        return ops_probes.spectral_norm(decode, z, iterations)
+
+    return decoder_term(penalty, of=of, at=at, stop_gradient=stop_gradient, chunk=chunk)
+
+
+# Sums over the columns of J, [B, D, m] -> [B], times a scale that stands for the columns left out.
+
+
+def _l1(jac: Array, scale: float = 1) -> Array:
+    return jacobian.jacobian_l1(scale * jac)
+
+
+def _l2(jac: Array, scale: float = 1) -> Array:
+    return scale * jacobian.jacobian_l2(jac)
+
+
+def _column_groups(jac: Array, scale: float = 1) -> Array:
+    return scale * jacobian.column_group_l1(jac)
+
+
+def _from_all_columns(norm: Callable[..., Array]) -> Penalty:
+    def penalty(decode: Callable, z: Array) -> Array:
+        return norm(jacobian.decoder_jacobian(decode, z))
+
+    return penalty
+
+
+def _from_columns(norm: Callable[..., Array]) -> Penalty:
+    """(d/m) times the sum over m of the d columns."""
+
+    def penalty(decode: Callable, z: Array, chosen: Array) -> Array:
+        return norm(jacobian.decoder_columns(decode, z, chosen), z.shape[-1] / chosen.shape[-1])
+
+    return penalty

@@ -1,5 +1,5 @@
 """Mathematics on arrays; jax and chex only."""
 
-from vaejax.ops import bounds, interpolation, jacobian, kl
+from vaejax.ops import bounds, chunks, interpolation, jacobian, kl, metric, probes
 
-__all__ = ["bounds", "interpolation", "jacobian", "kl"]
+__all__ = ["bounds", "chunks", "interpolation", "jacobian", "kl", "metric", "probes"]

@@ -2,7 +2,7 @@
 
 `decode` maps one latent [d] to one array of any shape, flattened here to [D]. Batches are one
 visible `vmap`. ||J||_{1,1} is the sum of absolute entries and ||J||_F^2 the sum of squares: neither is
-an operator norm.
+an operator norm. What needs products J v only is in `ops.probes`, what describes J^T J in `ops.metric`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ import jax.numpy as jnp
 from vaejax.types import Array
 
 __all__ = [
+    "column_group_l1",
     "decoder_columns",
     "decoder_jacobian",
+    "decoder_products",
     "finite_difference_jacobian",
     "jacobian_l1",
     "jacobian_l2",
+    "orthogonality",
+    "row_group_l1",
+    "safe_norm",
+    "spectral_norm",
     "spread_columns",
 ]
 
@@ -57,13 +63,27 @@ def decoder_columns(decode: Decode, z: Array, columns: Array) -> Array:
       [B, D, m].
     """
     chex.assert_rank([z, columns], [2, 2])
-    basis = jax.nn.one_hot(columns, z.shape[-1], dtype=z.dtype)  # [B, m, d]
+    return decoder_products(decode, z, jax.nn.one_hot(columns, z.shape[-1], dtype=z.dtype))
 
-    def per_example(z_i: Array, basis_i: Array) -> Array:
-        column = jax.vmap(lambda v: jax.jvp(decode, (z_i,), (v,))[1].ravel(), out_axes=-1)
-        return column(basis_i)
 
-    return jax.vmap(per_example)(z, basis)
+def decoder_products(decode: Decode, z: Array, v: Array) -> Array:
+    """J v for chosen directions of every example, exact, one tangent each.
+
+    Args:
+      decode: one latent [d] -> one array.
+      z: [B, d].
+      v: [B, k, d].
+
+    Returns:
+      [B, D, k].
+    """
+    chex.assert_rank([z, v], [2, 3])
+
+    def per_example(z_i: Array, v_i: Array) -> Array:
+        product = jax.vmap(lambda v: jax.jvp(decode, (z_i,), (v,))[1].ravel(), out_axes=-1)
+        return product(v_i)
+
+    return jax.vmap(per_example)(z, v)
 
 
 def finite_difference_jacobian(decode: Decode, z: Array, eps: float = 1e-3) -> Array:
@@ -140,3 +160,67 @@ def jacobian_l2(jac: Array) -> Array:
     """
     chex.assert_rank(jac, 3)
     return jnp.sum(jnp.square(jac), axis=(1, 2))
+
+
+def column_group_l1(jac: Array) -> Array:
+    """sum_j ||J_:j||_2: a group lasso that switches latents off.
+
+    Args:
+      jac: [B, D, d].
+
+    Returns:
+      [B]; the gradient of a column of zeros is 0.
+    """
+    chex.assert_rank(jac, 3)
+    return jnp.sum(safe_norm(jac, 1), axis=-1)
+
+
+def row_group_l1(jac: Array) -> Array:
+    """sum_i ||J_i:||_2; invariant to rotations of the latents, as random projections are.
+
+    It equals sqrt(pi/2) E_v ||J v||_1 for v ~ N(0, I): projections estimate this, not ||J||_{1,1}.
+
+    Args:
+      jac: [B, D, d].
+
+    Returns:
+      [B]; the gradient of a row of zeros is 0.
+    """
+    chex.assert_rank(jac, 3)
+    return jnp.sum(safe_norm(jac, 2), axis=-1)
+
+
+def orthogonality(jac: Array) -> Array:
+    """sum_{j != k} (J_:j^T J_:k)^2, which is 0 just where the columns are orthogonal (OroJaR).
+
+    Args:
+      jac: [B, D, d].
+
+    Returns:
+      [B].
+
+    Source: Wei et al. 2021, arXiv 2108.07668.
+    """
+    chex.assert_rank(jac, 3)
+    g = jnp.einsum("bij,bik->bjk", jac, jac)
+    return jnp.sum(jnp.square(g) * (1 - jnp.eye(g.shape[-1], dtype=g.dtype)), axis=(1, 2))
+
+
+def spectral_norm(jac: Array) -> Array:
+    """sigma_max(J), the largest singular value, by a full decomposition.
+
+    Args:
+      jac: [B, D, d].
+
+    Returns:
+      [B].
+    """
+    chex.assert_rank(jac, 3)
+    return jnp.linalg.svd(jac, compute_uv=False)[:, 0]
+
+
+def safe_norm(array: Array, axis: int) -> Array:
+    """The Euclidean norm along an axis, with gradient 0 at 0 (that of sqrt is infinite there)."""
+    square = jnp.sum(jnp.square(array), axis=axis)
+    positive = square > 0  # double where: no nan from the unused branch
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)

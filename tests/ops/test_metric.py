@@ -1,0 +1,69 @@
+"""What describes J^T J, against numpy and numbers by hand."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from vaejax.ops import metric
+
+RNG = np.random.default_rng(0)
+J = RNG.normal(size=(3, 6, 4))
+H = RNG.uniform(size=(3, 6))
+KNOWN = np.array([[[2.0, 0], [0, 1.0], [0, 0]], [[0, 1.0], [-3.0, 0], [0, 0]]], np.float32)
+
+
+def test_by_hand():
+    np.testing.assert_allclose(metric.singular_values(KNOWN), [[2, 1], [3, 1]], rtol=1e-6)
+    np.testing.assert_allclose(metric.condition_number(KNOWN), [4, 9], rtol=1e-6)
+    np.testing.assert_allclose(metric.log_volume(KNOWN), np.log([2, 3]), rtol=1e-6)
+    for log_det in (metric.log_det_full, metric.log_det_diagonal):
+        half = 0.5 * log_det(KNOWN[:1], jnp.ones((1, 3)), 1.0)
+        np.testing.assert_allclose(half, [1.1512925], rtol=1e-7)
+        turned = log_det(KNOWN[1:], jnp.full((1, 3), 2.0), 4.0)
+        np.testing.assert_allclose(turned, np.log([5.5 * 1.5]), rtol=1e-6)
+
+
+def test_against_the_determinant(x64):
+    g = np.einsum("bij,bik->bjk", J, J)
+    eigenvalues = np.linalg.eigvalsh(g)
+    np.testing.assert_allclose(metric.singular_values(J), np.sqrt(eigenvalues[:, ::-1]), rtol=1e-10)
+    np.testing.assert_allclose(metric.condition_number(J), eigenvalues[:, -1] / eigenvalues[:, 0], rtol=1e-10)
+    np.testing.assert_allclose(metric.log_volume(J), 0.5 * np.linalg.slogdet(g)[1], rtol=1e-10)
+    weighted = np.eye(4) + np.einsum("bij,bi,bik->bjk", J, H, J) / 0.7
+    full, diagonal = metric.log_det_full(J, H, 0.7), metric.log_det_diagonal(J, H, 0.7)
+    np.testing.assert_allclose(full, np.linalg.slogdet(weighted)[1], rtol=1e-12)
+    np.testing.assert_allclose(diagonal, np.log(np.einsum("bjj->bj", weighted)).sum(1), rtol=1e-12)
+    assert (diagonal > full + 1e-3).all()  # Hadamard
+
+
+def test_a_direction_that_does_nothing(x64):
+    dead = np.concatenate([J[:, :, :3], np.zeros((3, 6, 1))], axis=2)
+    assert (metric.condition_number(dead) == np.inf).all()
+    assert (metric.log_volume(dead) == -np.inf).all()
+    few = J[:, :2]  # two outputs of four latents
+    np.testing.assert_allclose(metric.singular_values(few)[:, :2], np.linalg.svd(few)[1], rtol=1e-12)
+    assert (metric.singular_values(few)[:, 2:] == 0).all()
+    assert (metric.condition_number(np.zeros((1, 3, 2))) == np.inf).all()
+
+
+def test_every_measure_is_differentiable(x64):
+    @jax.jit
+    def measures(jac, h):
+        spectrum = metric.singular_values(jac), metric.log_volume(jac), jnp.log(metric.condition_number(jac))
+        return spectrum, metric.log_det_full(jac, h, 0.7), metric.log_det_diagonal(jac, h, 0.7)
+
+    check_grads(measures, (J, H), order=1, modes=["rev"])
+
+
+def test_a_wrong_rank_is_refused():
+    for call in (
+        lambda: metric.singular_values(J[0]),
+        lambda: metric.log_det_full(J, H[0], 1.0),
+        lambda: metric.log_det_diagonal(J[0], H, 1.0),
+    ):
+        with pytest.raises(AssertionError, match="rank"):
+            call()

@@ -1,0 +1,90 @@
+"""The pull-back metric g = J^T J, and g weighted by the curvature of a likelihood.
+
+With J: [D, d] the Jacobian of the decoder, sqrt(z'^T g z') is the length in data space of a step z' in
+latent space. From the singular values s_1 >= ... >= s_d of J.
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from vaejax.types import Array
+
+__all__ = ["condition_number", "log_det_diagonal", "log_det_full", "log_volume", "singular_values"]
+
+
+def singular_values(jac: Array) -> Array:
+    """s_1 >= ... >= s_d of J; zeros past the D-th where D < d.
+
+    Args:
+      jac: [B, D, d].
+
+    Returns:
+      [B, d].
+    """
+    chex.assert_rank(jac, 3)
+    s = jnp.linalg.svd(jac, compute_uv=False)
+    return jnp.pad(s, ((0, 0), (0, jac.shape[2] - s.shape[1])))
+
+
+def condition_number(jac: Array) -> Array:
+    """lambda_max / lambda_min of J^T J = (s_1 / s_d)^2; infinite where a direction of z does nothing.
+
+    Args:
+      jac: [B, D, d].
+
+    Returns:
+      [B], >= 1.
+    """
+    s = singular_values(jac)
+    largest, smallest = s[:, 0], s[:, -1]
+    regular = smallest > 0
+    return jnp.where(regular, jnp.square(largest / jnp.where(regular, smallest, 1.0)), jnp.inf)
+
+
+def log_volume(jac: Array) -> Array:
+    """1/2 log det(J^T J) = sum_j log s_j; -inf where a direction of z does nothing.
+
+    Args:
+      jac: [B, D, d].
+
+    Returns:
+      [B], the logarithm of the volume that a unit cube of latents takes in data space.
+    """
+    return jnp.sum(jnp.log(singular_values(jac)), axis=-1)
+
+
+def log_det_full(jac: Array, h: Array, beta: float) -> Array:
+    """log det(I + J^T diag(h) J / beta), from a Cholesky factor.
+
+    Args:
+      jac: [B, D, d].
+      h: [B, D], >= 0.
+      beta: > 0.
+
+    Returns:
+      [B].
+    """
+    chex.assert_rank([jac, h], [3, 2])
+    g = jnp.einsum("bij,bi,bik->bjk", jac, h, jac)
+    factor = jnp.linalg.cholesky(jnp.eye(jac.shape[2], dtype=jac.dtype) + g / beta)
+    return 2 * jnp.sum(jnp.log(jax.vmap(jnp.diag)(factor)), axis=-1)
+
+
+def log_det_diagonal(jac: Array, h: Array, beta: float) -> Array:
+    """sum_j log(1 + J_:j^T diag(h) J_:j / beta).
+
+    At least `log_det_full` (Hadamard), and equal just where the columns are orthogonal under diag(h).
+
+    Args:
+      jac: [B, D, d].
+      h: [B, D], >= 0.
+      beta: > 0.
+
+    Returns:
+      [B].
+    """
+    chex.assert_rank([jac, h], [3, 2])
+    return jnp.sum(jnp.log1p(jnp.einsum("bij,bi->bj", jnp.square(jac), h) / beta), axis=-1)
