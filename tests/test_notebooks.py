@@ -41,7 +41,8 @@ def _manager(folder):
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["00_derivation", "01_compose_a_loss"]
+    expected = ["00_derivation", "01_compose_a_loss", "02_jacobian_penalties"]
+    assert [path.stem for path in NOTEBOOKS] == expected
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

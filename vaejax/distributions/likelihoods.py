@@ -57,6 +57,8 @@ class Likelihood:
 class Bernoulli(distrax.Independent):
     """Independent Bernoullis on logits l: log p = x l - softplus(l), summed over the event.
 
+    softplus(l) = max(l, 0) + log1p(e^-|l|) keeps the digits of a small log p at large |l|.
+
     For x in {0, 1}. With `cross_entropy` grey x in [0, 1] are accepted and `log_prob` is minus the
     cross-entropy, which is not a log-likelihood: its best value is minus the entropy of x, not 0.
     """
@@ -64,6 +66,13 @@ class Bernoulli(distrax.Independent):
     def __init__(self, logits: Array, event_ndims: int, cross_entropy: bool = False):
         super().__init__(distrax.Bernoulli(logits=logits), event_ndims)
         self._cross_entropy = cross_entropy
+
+    def log_prob(self, value: Array) -> Array:
+        l = self.logits
+        positive = l >= 0  # not abs, whose slope at 0 would be another
+        nearest = value * l - jnp.where(positive, l, 0)  # its limit for large |l|; 0 where x agrees
+        log_prob = nearest - jnp.log1p(jnp.exp(jnp.where(positive, -l, l)))
+        return jnp.sum(log_prob, axis=tuple(range(-len(self.event_shape), 0)))
 
     @property
     def support(self) -> str:

@@ -6,6 +6,7 @@ has one colour in every figure; see `model_colors`. Images are [..., H, W, C], g
 (C = 3), and are shown pixel by pixel, without interpolation.
 """
 
+from vaejax.plots.bands import band_curves
 from vaejax.plots.curves import score_comparison, training_curves
 from vaejax.plots.grids import image_grid, interpolations, reconstructions, samples, traversals
 from vaejax.plots.jacobian import jacobian_columns
@@ -13,6 +14,7 @@ from vaejax.plots.style import model_colors, save
 from vaejax.plots.sweeps import sweep_curves
 
 __all__ = [
+    "band_curves",
     "image_grid",
     "interpolations",
     "jacobian_columns",

@@ -1,0 +1,329 @@
+"""What a Jacobian penalty costs: whole training steps, side by side, in one run.
+
+    python -m benchmarks.jacobian --threads 1 --output jacobian.json
+
+The paper's model (Rhodes & Lee 2021) at 64x64x1, d = 10, B = 64, Adam: vaejax's beta-VAE, exact penalty and
+sampled columns, the same penalty by jacfwd through lax's convolutions, and a PyTorch peer by the authors'
+method. Steps alternate; ratios are of medians, with the spread of the rounds beside them. The floor of a step
+is its multiply-adds, (3 (1 + m) decoder + 3 encoder) B, at the rate of a 4096x1024x1024 product measured in
+the same run. `--sweep` goes over latents, sides, batches, methods and slices instead (benchmarks/sweep.py).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from flax import linen as nn
+from tqdm import tqdm
+
+from vaejax import distributions, models, nets, objectives, runs, train
+from vaejax.train.loop import initialiser
+from vaejax.train.step import chunk_indices, make_chunk
+from vaejax.types import Model, Split
+
+SIDE, LATENTS = 64, 10
+BARS = {  # key: (one thread, two threads)
+    "beta_vae/torch_beta_vae": (0.75, 0.85),
+    "exact/torch_jl1": (0.45, 0.60),
+    "exact/floor": (2.2, 2.8),
+    "columns1/torch_jl1": (0.13, 0.15),
+    "columns1/floor": (2.5, 3.2),
+    "exact_temporaries_mib": (64, 64),
+}
+# Every term on the decoder's geometry, by its public name; the cost of each is a row of the table
+PENALTIES: dict[str, dict[str, Callable[[], Any]]] = {
+    "jacobian_l1": {
+        "exact": objectives.jacobian_l1,
+        "columns1": lambda: objectives.jacobian_l1(method="columns"),
+        "columns2": lambda: objectives.jacobian_l1(method="columns", columns=2),
+        "finite_difference": lambda: objectives.jacobian_l1(method="finite_difference"),
+    },
+    "jacobian_l2": {
+        "jacobian_l2": objectives.jacobian_l2,
+        "jacobian_l2_hutchinson": lambda: objectives.jacobian_l2(method="hutchinson"),
+    },
+    "column_group_l1": {"column_group_l1": objectives.column_group_l1},
+    "row_group_l1": {"row_group_l1": objectives.row_group_l1},
+    "orthogonality": {
+        "orthogonality": objectives.orthogonality,
+        "orthogonality_estimator": lambda: objectives.orthogonality(method="hutchinson"),
+    },
+    "hessian_penalty": {"hessian_penalty_estimator": lambda: objectives.hessian_penalty(method="hutchinson")},
+    "spectral_norm": {"spectral_norm": objectives.spectral_norm},
+    "kumar_poole": {"kumar_poole": objectives.kumar_poole},
+    "contractive": {"contractive": objectives.contractive},
+}
+MICROBATCH = {"beta_vae": 4, "columns1": 4, "columns2": 4}  # the fastest measured on a CPU; 2 for the others
+
+
+@dataclass(frozen=True)
+class Config:
+    """The cost of Jacobian penalties."""
+
+    threads: int = 1
+    """CPU threads of both frameworks; an accelerator does not mind."""
+    rounds: int = 7
+    """Timed rounds, after one that warms up; in each, every kind of step has its turn."""
+    steps: int = 2
+    """Steps of a kind in a round."""
+    penalties: bool = False
+    """Also time every other penalty."""
+    naive: bool = True
+    """Also time jacfwd through lax's convolutions, once: seconds a step on a CPU."""
+    batch_size: int = 64
+    """B."""
+    check: bool = False
+    """Exit with 1 when a bar is missed."""
+    output: Path | None = None
+    """A JSON file for every figure and the ratios."""
+    sweep: bool = False
+    """Time a grid of latents, sides, batches, methods and slices instead, and draw it."""
+    folder: Path = Path("runs/jacobian_cost")
+    """Where the sweep's table, JSON and figures go."""
+
+
+def build(side: int = SIDE, latents: int = LATENTS, encoder: Any = None, decoder: Any = None) -> Model:
+    """The paper's model."""
+    return models.gaussian_vae(
+        encoder=encoder or nets.ConvEncoder(latents=latents),
+        decoder=decoder or nets.ConvDecoder(side=side),
+        latents=latents,
+        likelihood=distributions.bernoulli(cross_entropy=True),
+    )
+
+
+class LaxEncoder(nn.Module):
+    """ConvEncoder through lax's convolutions."""
+
+    latents: int
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        for channels in (32, 32, 64, 64):
+            x = nn.relu(nn.Conv(channels, (4, 4), (2, 2), "VALID")(x))
+        x = nn.relu(nn.Dense(256)(x.reshape(*x.shape[:-3], -1)))
+        return nn.Dense(self.latents)(x), nn.Dense(self.latents)(x)
+
+
+class LaxDecoder(nn.Module):
+    """ConvDecoder through lax's transposed convolutions."""
+
+    @nn.compact
+    def __call__(self, z: Any) -> Any:
+        h = nn.relu(nn.Dense(1024)(nn.relu(nn.Dense(256)(z))))
+        h = h.reshape(*h.shape[:-1], 4, 4, 64)
+        for channels in (64, 32, 32):
+            h = nn.relu(nn.ConvTranspose(channels, (4, 4), (2, 2))(h))
+        return nn.ConvTranspose(1, (4, 4), (2, 2))(h)
+
+
+@dataclass
+class Program:
+    """A compiled training step, ready to be timed."""
+
+    compiled: Callable
+    arguments: list[Any]
+    compile_seconds: float
+    temporaries_mib: float
+
+    def __call__(self, steps: int) -> None:
+        state, metrics = self.compiled(*self.arguments, steps)
+        self.arguments[0] = state
+        jax.block_until_ready(metrics)
+
+
+def images(side: int, n: int = 256) -> np.ndarray:
+    """White noise: a step does not see what is on an image."""
+    return np.random.default_rng(0).random((n, side, side, 1)).astype(np.float32)
+
+
+def compile_step(
+    penalty: Any, batch_size: int, microbatch: int | None, model: Model | None = None, side: int = SIDE
+) -> Program:
+    """The program that `fit` runs, of the beta-VAE or with a penalty."""
+    model = model or build(side)
+    terms = {"reconstruction": objectives.reconstruction, "kl": objectives.kl}
+    if penalty is not None:
+        terms["penalty"] = objectives.scaled(0.1, penalty)
+    update = train.gradient_update(
+        objectives.compose(**terms), model, optax.adam(1e-3), microbatch=microbatch
+    )
+    split = Split({"x": images(side, max(256, batch_size))}, "unit_interval")
+    key = jax.random.key(0)
+    state = jax.jit(initialiser(model, update, split))(key)
+    rows = chunk_indices(key, 0, 8, split.size, batch_size)
+    arguments = [state, key, jax.device_put(dict(split.arrays)), rows]
+    run = jax.jit(make_chunk(update, split.transform, batch_size), donate_argnums=0)
+    start = time.perf_counter()
+    compiled = run.lower(*arguments, 1).compile()
+    seconds = time.perf_counter() - start
+    analysis = compiled.memory_analysis()
+    mebibytes = float("nan") if analysis is None else analysis.temp_size_in_bytes / 2**20
+    return Program(compiled, arguments, seconds, mebibytes)
+
+
+def multiply_adds(model: Model, side: int) -> tuple[int, int]:
+    """(encoder, decoder) of one image, forward: every kernel entry times the places where it is used."""
+    batch = {"x": jnp.zeros((1, side, side, 1))}
+    params, _ = jax.eval_shape(lambda: model.init(jax.random.key(0), batch))
+
+    def count(group: Any, first: int, step: Callable[[int], int], of_input: bool) -> int:
+        total, place = 0, first
+        for name in sorted(group, key=lambda name: (name == "out", name)):
+            for kernel in [a for a in jax.tree.leaves(group[name]) if a.ndim > 1]:
+                if kernel.ndim == 2:
+                    total += kernel.size
+                    continue
+                after = step(place)
+                total += kernel.size * (place if of_input else after) ** 2
+                place = after
+        return total
+
+    encoder = count(params["encoder"], side, lambda s: (s - 4) // 2 + 1, of_input=False)
+    return encoder, count(params["decoder"], 4, lambda s: 2 * s, of_input=True)
+
+
+def product_rate(rounds: int = 5) -> float:
+    """Multiply-adds a second of a 4096x1024x1024 float32 product, the best of some rounds."""
+    a, b = jnp.ones((4096, 1024)), jnp.ones((1024, 1024))
+    product = jax.jit(jnp.matmul)
+    jax.block_until_ready(product(a, b))
+    best = np.inf
+    for _ in range(rounds):
+        start = time.perf_counter()
+        jax.block_until_ready(product(a, b))
+        best = min(best, time.perf_counter() - start)
+    return 4096 * 1024 * 1024 / best
+
+
+def time_in_turn(steps: dict[str, Callable[[int], Any]], n: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds a step, [rounds] for each, in alternation; the first round, which warms up, is left out."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in tqdm(range(rounds + 1), desc="rounds"):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step(n)
+            seconds[name].append((time.perf_counter() - start) / n)
+    return {name: values[1:] for name, values in seconds.items()}
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Time, print, and write."""
+    if hasattr(os, "sched_setaffinity"):  # before jax makes its threads
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
+    if config.sweep:
+        from benchmarks import jacobian_sweep
+
+        return jacobian_sweep.main(config)
+    from benchmarks.torch_peer import make_step
+
+    programs, temporaries = compile_all(config)
+    x = images(SIDE)
+
+    def repeated(step: Callable[[], float]) -> Callable[[int], None]:
+        return lambda n: [step() for _ in range(n)] and None
+
+    peers = {
+        name: repeated(make_step(x, LATENTS, config.batch_size, gamma, config.threads))
+        for name, gamma in (("torch_beta_vae", 0.0), ("torch_jl1", 0.1))
+    }
+    rate = product_rate()
+    seconds = time_in_turn({**programs, **peers}, config.steps, config.rounds)
+    if config.naive:
+        model = build(encoder=LaxEncoder(LATENTS), decoder=LaxDecoder())
+        naive = compile_step(objectives.jacobian_l1(chunk=config.batch_size), config.batch_size, None, model)
+        seconds["naive_jacfwd"] = time_in_turn({"": naive}, 1, 1)[""]
+        programs["naive_jacfwd"] = naive
+    result = report(config, programs, seconds, min(rate, product_rate()), temporaries)
+    if config.output is not None:
+        runs.write_json(config.output, result)
+    missed = [k for k, ok in result["passed"].items() if not ok]
+    if config.check and missed:
+        raise SystemExit(f"bars missed: {', '.join(missed)}")
+    return result
+
+
+def compile_all(config: Config) -> tuple[dict[str, Program], dict[int, float]]:
+    """Every step of vaejax, compiled; and the temporaries of the exact one at B and 8 B."""
+    wanted = {"beta_vae": None, **{k: v() for k, v in PENALTIES["jacobian_l1"].items()}}
+    del wanted["finite_difference"]
+    if config.penalties:
+        wanted |= {label: make() for group in PENALTIES.values() for label, make in group.items()}
+    programs = {
+        name: compile_step(penalty, config.batch_size, MICROBATCH.get(name, 2))
+        for name, penalty in tqdm(wanted.items(), desc="compiling")
+    }
+    larger = compile_step(wanted["exact"], 8 * config.batch_size, MICROBATCH.get("exact", 2))
+    sizes = {
+        config.batch_size: programs["exact"].temporaries_mib,
+        8 * config.batch_size: larger.temporaries_mib,
+    }
+    return programs, sizes
+
+
+def report(
+    config: Config, programs: dict[str, Program], seconds: dict[str, list[float]], rate: float,
+    temporaries: dict[int, float],
+) -> dict[str, Any]:  # fmt: skip
+    """The table, printed, and everything as plain data."""
+    encoder, decoder = multiply_adds(build(), SIDE)
+    columns = {"beta_vae": 0, "exact": LATENTS, "columns1": 1, "columns2": 2}
+    floor = {k: (3 * (1 + m) * decoder + 3 * encoder) * config.batch_size / rate for k, m in columns.items()}
+    median = {name: float(np.median(values)) for name, values in seconds.items()}
+    rows = []
+    for name, values in seconds.items():
+        program = programs.get(name)
+        rows.append(
+            {
+                "step": name,
+                "ms, median": 1000 * median[name],
+                "min": 1000 * min(values),
+                "max": 1000 * max(values),
+                "over the floor": median[name] / floor[name] if name in floor else "",
+                "temporaries, MiB": program.temporaries_mib if program else "",
+                "compile, s": program.compile_seconds if program else "",
+                "microbatch": MICROBATCH.get(name, 2) if program and name != "naive_jacfwd" else "",
+            }
+        )
+    pairs = [key.split("/") for key in BARS if "/" in key]
+    ratios = {f"{a}/{b}": median[a] / (floor[a] if b == "floor" else median[b]) for a, b in pairs}
+    ratios["exact_temporaries_mib"] = max(temporaries.values())
+    spread = {
+        f"{a}/{b}": [
+            v / (floor[a] if b == "floor" else median[b]) for v in (min(seconds[a]), max(seconds[a]))
+        ]
+        for a, b in pairs
+    }
+    bar = {key: each[min(config.threads, 2) - 1] for key, each in BARS.items()}
+    same = len(set(temporaries.values())) == 1
+    passed = {k: ratios[k] <= bar[k] and (same or k != "exact_temporaries_mib") for k in BARS}
+    print(runs.table(rows))
+    print(f"\nproduct rate {2e-9 * rate:.0f} GFLOP/s, {config.threads} thread(s)\n")
+    print(
+        runs.table(
+            [
+                {"ratio": k, "": v, "least": spread.get(k, ["", ""])[0], "most": spread.get(k, ["", ""])[1],
+                 "bar": bar[k], "held": "yes" if passed[k] else "no"}
+                for k, v in ratios.items()
+            ]
+        )
+    )  # fmt: skip
+    return {
+        "ratios": ratios, "spread": spread, "bars": bar, "passed": passed, "rows": rows, "seconds": seconds,
+        "floor_seconds": floor, "gflops": 2e-9 * rate, "temporaries_mib": temporaries,
+        "threads": config.threads, "batch_size": config.batch_size, "manifest": runs.manifest(seconds=0.0),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))

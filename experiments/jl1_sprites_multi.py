@@ -1,0 +1,154 @@
+"""JL1-VAE against beta-VAE on four arms in four tiles (Rhodes & Lee 2021, arXiv 2106.02923).
+
+python -m experiments.jl1_sprites_multi --preset fast
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import jl1_report, training
+from experiments.cli import parse
+from vaejax import data, distributions, evaluation, models, nets, plots, runs
+from vaejax.checks import check_positive_int
+from vaejax.types import VAE, Model
+
+SCORED = 200  # test images at whose posterior means the Jacobian is taken
+ACTIVE = 0.01  # nats: a latent with a smaller KL is left out of the shares
+LOCALITIES = {"": 0.1, "_locality_1": 1.0}  # suffix in the report -> rho
+METRIC_KEY = 2106  # of the neighbourhoods; the settings were chosen on others
+SHOWN = {
+    "share in the main tile": "main_share",
+    "the same, |J| averaged first": "main_share_of_average",
+    "local MIG": "local_mig",
+    "local modularity": "local_modularity",
+    "local MIG, locality 1": "local_mig_locality_1",
+    "local modularity, locality 1": "local_modularity_locality_1",
+    "reconstruction": "reconstruction",
+    "KL": "kl",
+    "latents in use": "used",
+}
+
+
+@dataclass(frozen=True)
+class Config(training.Settings):
+    """beta-VAE and Jacobian-L1 VAE on sprites-multi."""
+
+    side: int = 32
+    """Pixels on a side, a power of two of at least 16."""
+    clusters: int = 20
+    """Neighbourhoods of the local metrics."""
+    samples: int = 10_000
+    """Images per neighbourhood."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("clusters", "samples"):
+            check_positive_int(getattr(self, name), name)
+
+
+PRESETS = {
+    "fast": Config(
+        seeds=3, width=0.5, steps=8000, batch_size=32, learning_rate=2e-3, beta=0.02, gamma=0.05, ramp=2000,
+        samples=5000,
+    ),
+    "paper": Config(
+        preset="paper", seeds=5, side=64, images=100_000, steps=300_000, batch_size=64, learning_rate=1e-4,
+        beta=0.01, gamma=0.01, ramp=100_000, method="exact", microbatch=2,
+    ),
+}  # fmt: skip
+
+
+def build(config: Config) -> Model:
+    """The model of Rhodes & Lee at the config's side and width, in colour."""
+    return models.gaussian_vae(
+        encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
+        decoder=nets.ConvDecoder(side=config.side, channels=3, width=config.width),
+        latents=config.latents,
+        likelihood=distributions.bernoulli(cross_entropy=True),
+    )
+
+
+def train_one(job: training.Job) -> None:
+    """Train and score one model with one seed."""
+    config = job.config
+    load = partial(data.sprites_multi, config.side, num_train=config.images)
+    training.train_job(job, build(config), load, partial(score, config))
+
+
+def score(config: Config, vae: VAE, sprites: data.SpritesMulti) -> dict[str, Any]:
+    """Whether a latent moves one tile, local metrics on the same images for all models, the price."""
+    parts = evaluation.elbo_parts(jax.random.key(2022), vae, sprites.test)
+    used = parts["kl_per_dimension"] > ACTIVE
+    scores: dict[str, Any] = {**shares(vae, sprites, used), "used": int(used.sum())}
+    encode = jax.jit(evaluation.representation(vae))
+    for suffix, locality in LOCALITIES.items():
+        local = evaluation.local_scores(
+            jax.random.key(METRIC_KEY), encode, sprites.num_values, sprites.sample_images,
+            locality=locality, clusters=config.clusters, samples=config.samples,
+        )  # fmt: skip
+        scores["local_mig" + suffix] = local.mig
+        scores["local_modularity" + suffix] = local.modularity
+        scores["local_mig_over_ceiling" + suffix] = local.mig_over_ceiling
+    names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
+    return {**scores, **{name: parts[name] for name in names}}
+
+
+def shares(vae: VAE, sprites: data.SpritesMulti, used: np.ndarray) -> dict[str, float]:
+    """The share of a Jacobian column's mass in its main tile, mean over latents in use.
+
+    `main_share` is taken image by image, `main_share_of_average` of the columns' magnitudes averaged over
+    images: a latent that moves one tile here and another one there has a high first and a low second.
+    """
+    x = sprites.sample_images(sprites.test.arrays["y"][:SCORED])
+    columns = np.abs(np.asarray(jax.jit(evaluation.jacobian_images)(vae, x))[:, used])
+    tiles = sprites.tiles.ravel()
+    columns = columns.reshape(*columns.shape[:2], len(tiles))  # also where no latent is in use
+    return {
+        "main_share": training.mean_defined(evaluation.main_share(columns, tiles)),
+        "main_share_of_average": training.mean_defined(evaluation.main_share(columns.mean(0), tiles)),
+    }
+
+
+def draw(folder: Path, folders: dict[str, list[Path]], report: dict[str, Any], side: int) -> None:
+    """Write every figure into folder/figures; models are shown at their first seed."""
+    x = data.sprites_multi(side).sample_images(np.random.default_rng(7).integers(0, 40, (8, 8)))
+    vaes = {training.MODELS[name]: runs.load(paths[0]).vae for name, paths in folders.items()}
+    figures = {
+        "training_curves": training.curves(folders, "log"),
+        "scores": training.scores(report, SHOWN, training.MODELS),
+        **jl1_report.views(vaes, x),
+    }
+    values = np.linspace(-2, 2, 9)
+    for name, label in training.MODELS.items():
+        kl = runs.read_json(folders[name][0] / "report.json")["kl_per_dimension"]
+        images = evaluation.traverse(vaes[label], x[0], values)
+        figures[f"traversals_{label}"] = plots.traversals(
+            images, values=values, kl=kl, order_by_kl=True, label=label
+        )
+    for name, figure in figures.items():
+        plots.save(figure, folder / "figures" / f"{name}.png")
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Train, score, report and draw."""
+    if config.dry_run:
+        return training.dry_run(config, build(config), (config.side, config.side, 3))
+    config, folder, folders = training.open_run("jl1_sprites_multi", config, PRESETS)
+    if not config.report_only:
+        training.run(train_one, config, folder, folders)
+    result = {**training.summarise(folders), "config": config}
+    runs.write_json(folder / "report.json", result)
+    draw(folder, folders, result, config.side)
+    print(training.table(result, SHOWN, training.MODELS))
+    return result
+
+
+if __name__ == "__main__":
+    main(parse(PRESETS, __doc__))

@@ -1,0 +1,293 @@
+"""What experiments share that set a JL1-VAE beside a beta-VAE: settings, trainings, tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+import optax
+from matplotlib.figure import Figure
+
+from experiments import parallel, sweep
+from experiments.dry_run import Kind, estimate
+from vaejax import objectives, plots, runs, train
+from vaejax.checks import check_choice, check_positive_int
+from vaejax.types import Model, Split, Update
+
+MODELS = {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}
+# fields that do not change the results
+SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
+UNITS = {"reconstruction": "nats", "kl": "nats", "KL": "nats", "jacobian_l1": "sum of |J|"}
+SCORING = 0.1  # what the scores take, as a share of the training; for the bar
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of every such experiment; the values are those of its presets."""
+
+    preset: str = "fast"
+    """Named settings; read first, the other flags change them."""
+    folder: Path | None = None
+    """Where the run goes; by default runs/EXPERIMENT-PRESET, with a digest if flags change the preset."""
+    seeds: int = 3
+    """Number of seeds for each model."""
+    first_seed: int = 0
+    """The first seed; the others follow."""
+    images: int = 50_000
+    """Training images."""
+    latents: int = 10
+    """d, the number of latents."""
+    width: float = 1.0
+    """Multiplier of channels and hidden units; 1 is the paper's model."""
+    steps: int = 10_000
+    """Training steps."""
+    batch_size: int = 64
+    """Images per step."""
+    learning_rate: float = 1e-3
+    """Adam's."""
+    beta: float = 1.0
+    """Weight of the KL, reached at the end of the ramp."""
+    gamma: float = 0.1
+    """Weight of the Jacobian penalty of the JL1-VAE, reached at the end of the ramp."""
+    ramp: int = 2000
+    """Steps over which both weights rise linearly from 0."""
+    method: str = "columns"
+    """How the penalty is computed: exact, columns (unbiased sample of them) or finite_difference."""
+    columns: int = 1
+    """Jacobian columns per image and step, for method=columns."""
+    microbatch: int | None = 8
+    """Images per slice of a step, for speed on CPU; none takes the batch at once."""
+    chunk: int = 100
+    """Steps per program on the device."""
+    workers: int = 0
+    """Trainings side by side; 0 means one per CPU core, or one on an accelerator."""
+    tensorboard: bool = False
+    """Also write TensorBoard events."""
+    report_only: bool = False
+    """Rebuild report and figures of a finished run; train nothing."""
+    dry_run: bool = False
+    """Print steps, sizes, memory and an estimated time from a few measured steps; train nothing."""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "images", "latents", "steps", "batch_size", "chunk"):
+            check_positive_int(getattr(self, name), name)
+        check_choice(self.method, ("exact", "columns", "finite_difference"), "method")
+        for name in ("beta", "gamma", "ramp", "workers", "first_seed", "learning_rate"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name}: expected a finite number of at least 0, got {getattr(self, name)}")
+
+
+Config = TypeVar("Config", bound=Settings)
+
+
+class Job(NamedTuple):
+    """A training: one model, one seed, a folder of its own."""
+
+    config: Any
+    folder: Path
+    name: str
+    seed: int
+
+
+def objective(config: Settings, name: str) -> Any:
+    """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
+
+    def ramp(weight: float) -> optax.Schedule:
+        # optax would stay at 0 for ever without steps to rise in
+        return optax.linear_schedule(0.0, weight, config.ramp) if config.ramp else lambda step: weight
+
+    terms: dict[str, Any] = {
+        "reconstruction": objectives.reconstruction,
+        "kl": objectives.scaled(ramp(config.beta), objectives.kl),
+    }
+    if name == "jl1_vae":
+        penalty = objectives.jacobian_l1(method=config.method, columns=config.columns)
+        terms["jacobian_l1"] = objectives.scaled(ramp(config.gamma), penalty)
+    return objectives.compose(**terms)
+
+
+def update(config: Settings, model: Model, name: str) -> Update:
+    """Adam on the objective."""
+    adam = optax.adam(config.learning_rate)
+    return train.gradient_update(objective(config, name), model, adam, microbatch=config.microbatch)
+
+
+def open_run(
+    title: str, config: Config, presets: Mapping[str, Config]
+) -> tuple[Config, Path, dict[str, list[Path]]]:
+    """The config, the run's folder, and those of its trainings, {model: one per seed}.
+
+    The folder is `config.folder`, else runs/TITLE-PRESET, with a digest of the config where flags changed
+    the preset. With `report_only` the config is the one that the folder holds.
+    """
+    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in SHOWN_ONLY}
+    changed = any(getattr(presets[config.preset], k) != v for k, v in plain.items())
+    name = f"{title}-{config.preset}" + (f"-{sweep.digest(plain)}" if changed else "")
+    folder = config.folder or Path("runs") / name
+    if config.report_only:
+        saved = runs.read_json(folder / "config.json")
+        config = replace(config, **{k: v for k, v in saved.items() if k not in SHOWN_ONLY})
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    return config, folder, {name: [folder / f"{name}-seed{seed}" for seed in seeds] for name in MODELS}
+
+
+def run(train_one: Callable[[Job], None], config: Settings, folder: Path, folders: dict) -> None:
+    """Call `train_one`, a module-level function, on every training that is not finished yet.
+
+    Args:
+      train_one: trains and scores one job in its folder, as `train_job` does.
+      config, folder, folders: as `open_run` returns them.
+
+    Raises:
+      ValueError: the folder holds a run of another config.
+    """
+    start = time.perf_counter()
+    runs.create(folder, config, ignore=SHOWN_ONLY)
+    jobs = [
+        Job(config, path, name, config.first_seed + i)
+        for name, paths in folders.items()
+        for i, path in enumerate(paths)
+    ]
+    if all((job.folder / "report.json").exists() for job in jobs):
+        return
+    workers = min(config.workers or parallel.default_workers(), len(jobs))
+    amounts = [config.steps * _cost(job) * (1 + SCORING) for job in jobs]
+    parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
+    path = folder / "manifest.json"
+    before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
+    seconds = before + time.perf_counter() - start
+    runs.write_json(path, runs.manifest(seconds=seconds, params=runs.load(jobs[0].folder).params))
+
+
+def train_job(
+    job: Job,
+    model: Model,
+    load: Callable[[], Any],
+    score: Callable[[Any, Any], dict[str, Any]],
+) -> None:
+    """Train and score one model with one seed, in a folder of its own; a finished one is left as it is.
+
+    Args:
+      job: the training.
+      model: its model.
+      load: the data set, with a Split `train`.
+      score: `score(vae, data) -> {name: value}`, plain numbers or arrays, for the folder's report.json.
+    """
+    config, folder, name, seed = job
+    work = config.steps * _cost(job)
+    if (folder / "report.json").exists():
+        parallel.report(work * (1 + SCORING))
+        return
+    start = time.perf_counter()
+    data = load()
+    runs.create(folder, {**dataclasses.asdict(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
+    done = []
+
+    def progress(n: int, _: Any) -> None:
+        done.append(n)
+        parallel.report(n * _cost(job))
+
+    fitted = train.fit(
+        jax.random.key(seed), model, update(config, model, name), data.train, config.steps,
+        batch_size=config.batch_size, chunk=min(config.chunk, config.steps), folder=folder, resume=True,
+        tensorboard=config.tensorboard, progress=progress,
+    )  # fmt: skip
+    parallel.report(work - sum(done) * _cost(job))  # what an earlier process did
+    trained = time.perf_counter()
+    # of all steps, also where this process did only the last of them
+    train_seconds = (trained - start) * config.steps / max(sum(done), 1)
+    scores = score(model.bind(fitted.state.params), data)
+    parallel.report(work * SCORING)
+    scored = time.perf_counter()
+    manifest = runs.manifest(
+        seconds=scored - start, params=fitted.state.params, score_seconds=round(scored - trained, 1)
+    )
+    runs.write_json(folder / "manifest.json", manifest)
+    runs.write_json(folder / "report.json", {**scores, "train_seconds": train_seconds})
+
+
+def _cost(job: Job) -> float:
+    """Work of a step for the bar, in steps of the beta-VAE: the penalty adds decoder passes."""
+    if job.name == "beta_vae":
+        return 1.0
+    return 2.0 if job.config.method == "columns" else 8.0
+
+
+def dry_run(config: Settings, model: Model, shape: Sequence[int]) -> dict[str, Any]:
+    """Say what the trainings would take, from a few steps of both models on grey images [H, W, C]."""
+    grey = Split({"x": np.full((config.batch_size, *shape), 0.5, np.float32)}, "unit_interval")
+    kinds = {
+        label: Kind(model, update(config, model, name), grey, config.batch_size, config.steps, config.seeds)
+        for name, label in MODELS.items()
+    }
+    return estimate(kinds, config.workers or parallel.default_workers())
+
+
+def summarise(folders: Mapping[str, list[Path]]) -> dict[str, Any]:
+    """Means and intervals over seeds of what the trainings report, and JL1-VAE minus beta-VAE.
+
+    Raises:
+      FileNotFoundError: a training is not finished.
+    """
+    missing = [str(f) for paths in folders.values() for f in paths if not (f / "report.json").exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"folder: expected finished trainings, but {', '.join(missing)} has no report.json"
+        )
+    cells = {name: [runs.read_json(f / "report.json") for f in paths] for name, paths in folders.items()}
+    numbers = [k for k, v in cells["beta_vae"][0].items() if isinstance(v, int | float)]
+    summary = {name: {k: runs.mean_ci95([c[k] for c in cs]) for k in numbers} for name, cs in cells.items()}
+    jl1, beta = summary["jl1_vae"], summary["beta_vae"]
+    return {
+        "models": summary,
+        "difference": {k: runs.welch_ci95(jl1[k]["per_seed"], beta[k]["per_seed"]) for k in numbers},
+    }
+
+
+def mean_defined(values: np.ndarray) -> float:
+    """The mean over columns that have a value; 0 where none has, as in a model without a latent in use."""
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if defined.size else 0.0
+
+
+def table(report: Mapping[str, Any], shown: Mapping[str, str], labels: Mapping[str, str]) -> str:
+    """A Markdown table: a row per score, a column per model with 95 % intervals, and the difference.
+
+    Args:
+      report: as `summarise` returns it; further models may lack some of the scores.
+      shown: title of a row -> name of the score.
+      labels: model in the report -> title of its column.
+    """
+    rows = []
+    for title, key in {**shown, "seconds of training": "train_seconds"}.items():
+        entries = {label: report["models"][name].get(key) for name, label in labels.items()}
+        row = {"": title} | {label: sweep.interval(e) if e else "" for label, e in entries.items()}
+        rows.append(row | {"JL1-VAE minus beta-VAE": sweep.interval(report["difference"][key])})
+    return runs.table(rows)
+
+
+def curves(folders: Mapping[str, list[Path]], yscale: str = "linear") -> Figure:
+    """The terms of both models over training, every seed a line."""
+    shown = ("reconstruction", "kl", "jacobian_l1")
+    lines = {}
+    for name, label in MODELS.items():
+        seeds = [train.read_metrics(path)[0] for path in folders[name]]
+        lines[label] = {m: np.stack([c[m] for c in seeds]) for m in shown if m in seeds[0]}
+    steps = len(next(iter(lines.values()))["kl"][0])
+    return plots.training_curves(lines, smooth=max(1, steps // 50), units=UNITS, yscale=yscale)
+
+
+def scores(report: Mapping[str, Any], shown: Mapping[str, str], labels: Mapping[str, str]) -> Figure:
+    """Scores of all models that have them, every seed a point; arguments as for `table`."""
+    values = {
+        title: {label: m[key] for name, label in labels.items() if key in (m := report["models"][name])}
+        for title, key in shown.items()
+    }
+    return plots.score_comparison(values, units=UNITS)

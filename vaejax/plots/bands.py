@@ -1,0 +1,108 @@
+"""Scores of models along an axis of each model's own: steps, seconds, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike
+
+from vaejax.checks import check_choice, check_positive_int
+from vaejax.plots.panels import legend, panels
+from vaejax.plots.style import INK, NORMAL, check_mapping, model_colors, with_unit
+
+
+def band_curves(
+    curves: Mapping[str, Mapping[str, ArrayLike]],
+    at: Mapping[str, ArrayLike],
+    xlabel: str,
+    *,
+    xscale: str = "linear",
+    units: Mapping[str, str] | str = "",
+    columns: int = 2,
+    colors: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Draw metrics against what was spent: a panel per metric, a line per label, the range of its seeds.
+
+    The line is the mean over seeds, the band reaches from the lowest seed to the highest at each point; with
+    one seed there is none. Every label has places of its own, as trainings of different cost have.
+
+    Args:
+      curves: {metric: {label: [n] or [seeds, n]}}; a label may lack some metrics.
+      at: {label: [n]}, where its points lie, in increasing order.
+      xlabel: the name of the horizontal axis, with its unit.
+      xscale: "linear" or "log".
+      units: one unit for all metrics, or {metric: unit}; metrics it does not name have none.
+      columns: panels in a row.
+      colors: {label: colour}; see `model_colors`.
+
+    Returns:
+      A Figure with one panel per metric and one legend.
+
+    Raises:
+      TypeError, ValueError: no curves, a label without places, or shapes that do not fit.
+    """
+    check_mapping(curves, "curves")
+    for metric, per_label in curves.items():
+        check_mapping(per_label, f"curves[{metric!r}]")
+    check_mapping(at, "at")
+    check_choice(xscale, ("linear", "log"), "xscale")
+    check_positive_int(columns, "columns")
+    labels = list(dict.fromkeys(chain.from_iterable(curves.values())))
+    places = {label: _places(at, label, xscale) for label in labels}
+    palette = model_colors(labels, colors)
+    figure, grid = panels(len(curves), columns, 3.6, 2.8)
+    banded = False
+    for axes, (metric, per_label) in zip(grid, curves.items(), strict=True):
+        for label, value in per_label.items():
+            rows = _rows(value, len(places[label]), f"curves[{metric!r}][{label!r}]")
+            x, style = places[label], {"color": palette[label]}
+            if len(rows) > 1:
+                # below the lines of all labels
+                axes.fill_between(x, rows.min(0), rows.max(0), alpha=0.15, linewidth=0, zorder=1.5, **style)
+                banded = True
+            axes.plot(x, rows.mean(0), linewidth=1.5, marker="o", markersize=2.5, **style)
+        if xscale == "log":
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.margins(x=0.02)
+        axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK)
+        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK)
+    figure.align_ylabels(grid)
+    handles: list[Any] = [
+        Line2D([], [], color=palette[label], linewidth=1.5, label=label) for label in labels
+    ]
+    if banded:
+        handles.append(Patch(color="0.4", alpha=0.25, linewidth=0, label="lowest to highest seed"))
+    legend(figure, handles)
+    return figure
+
+
+def _places(at: Mapping[str, ArrayLike], label: str, xscale: str) -> np.ndarray:
+    """Where a label's points lie, [n]."""
+    if label not in at:
+        raise ValueError(f"at: expected an array for every label of curves, got none for {label!r}")
+    places = np.asarray(at[label], dtype=float)
+    if places.ndim != 1 or places.size == 0 or not (np.diff(places) > 0).all():
+        raise ValueError(f"at[{label!r}]: expected numbers [n] in increasing order, got {at[label]!r}")
+    if xscale == "log" and places[0] <= 0:
+        raise ValueError(f"at[{label!r}]: expected values > 0 on a log scale, got {places[0]:.4g}")
+    return places
+
+
+def _rows(value: ArrayLike, n: int, name: str) -> np.ndarray:
+    """A curve as [seeds, n]."""
+    rows = np.atleast_2d(np.asarray(value, dtype=float))
+    if rows.ndim != 2 or rows.shape[1] != n or len(rows) == 0:
+        raise ValueError(f"{name}: expected shape [{n}] or [seeds, {n}], as its places, got {rows.shape}")
+    return rows
