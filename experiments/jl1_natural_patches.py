@@ -118,7 +118,7 @@ def linear(config: Config, patches: data.NaturalPatches) -> dict[str, tuple[Any,
     ica = FastICA(config.latents, whiten="unit-variance", max_iter=1000, tol=1e-3, random_state=0).fit(x)
     return {
         "pca": (pca, pca.components_ * np.sqrt(pca.explained_variance_)[:, None]),
-        "ica": (ica, ica.mixing_.T),
+        "ica": (ica, np.transpose(ica.mixing_)),
     }
 
 

@@ -98,7 +98,10 @@ def test_the_blocks_of_the_splits_tile_every_picture(side):
 def test_places_never_change():
     patches = natural_patches(**SMALL)
     places = b"".join(s.arrays["y"].tobytes() for s in (patches.train, patches.validation, patches.test))
-    assert hashlib.sha256(places).hexdigest() == "c6c3ad1836c4d4e4fc0bb30eb46c784a913ab9d8840ccbef708b3b70b4afa090"
+    assert (
+        hashlib.sha256(places).hexdigest()
+        == "c6c3ad1836c4d4e4fc0bb30eb46c784a913ab9d8840ccbef708b3b70b4afa090"
+    )
 
 
 def test_splits_and_seeds_are_different_streams():

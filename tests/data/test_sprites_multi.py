@@ -93,7 +93,13 @@ def test_angles_turn_clockwise():
 
 
 # A change of these digests is a change of the data.
-@pytest.mark.parametrize(("side", "digest"), [(32, "091bef3e0f3e570ead3234bd518e3b8fcb7e982db1f72282df202a6da990e27c"), (64, "414904741418cb5161c88bbba28e643c0b2303cd65a0ff4609bc8b015c11a0a3")])
+@pytest.mark.parametrize(
+    ("side", "digest"),
+    [
+        (32, "091bef3e0f3e570ead3234bd518e3b8fcb7e982db1f72282df202a6da990e27c"),
+        (64, "414904741418cb5161c88bbba28e643c0b2303cd65a0ff4609bc8b015c11a0a3"),
+    ],
+)
 def test_renders_never_change(side, digest):
     factors = (np.arange(1600) * 2654435761 % 2**32 // 7919 % 40).reshape(200, 8)
     images = np.rint(255 * sprites_multi(side).sample_images(factors)).astype(np.uint8)

@@ -169,7 +169,7 @@ def _whitened_photographs() -> tuple[np.ndarray, ...]:
 
 def _grey(picture: np.ndarray) -> np.ndarray:
     picture = picture.astype(np.float64)
-    return picture if picture.ndim == 2 else sum(w * picture[..., c] for c, w in enumerate(_LUMA))
+    return picture if picture.ndim == 2 else picture[..., :3] @ np.asarray(_LUMA)
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:

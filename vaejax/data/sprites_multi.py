@@ -100,9 +100,9 @@ def sprites_multi(
     degrees against upright, and b the lower arm about the elbow, from -90 to 90 degrees against the upper
     arm, both clockwise; neither range wraps around. Elbow and hand are rounded to 1/4096 of the tile's side.
     A pixel whose centre is at distance d from the arm's two segments has the colour of the tile's background
-    with a share clip(1/2 + (radius - d) / edge, 0, 1) of its arm's, rounded to a byte. An arm stays inside its
-    tile: the images of the tiles are independent, and an ideal decoder's Jacobian has
-    columns that are zero in three of them.
+    with a share clip(1/2 + (radius - d) / edge, 0, 1) of its arm's, rounded to a byte. An arm stays inside
+    its tile: the images of the tiles are independent, and an ideal decoder's Jacobian has columns that are
+    zero in three of them.
 
     `.train`, `.validation` and `.test` are `Split`s with arrays x: uint8 [N, side, side, 3] and y: uint8
     [N, 8] (the factors), drawn from disjoint random streams, rendered when a split is first touched.

@@ -36,8 +36,8 @@ def jacobian_l1(
     differentiate the decoder's mean, after the sigmoid, over all pixels and channels, undivided.
 
     Its scale depends on the data range and on the scale of z: a weight gamma means something only
-    together with the weight of the KL. It prefers a basis of the latents, as no function of J^T J alone
-    does, up to permutation and sign.
+    together with the weight of the KL. It prefers a basis of the latents, up to permutation and sign,
+    also where the singular values of J tie and no function of J^T J does.
 
     Args:
       method: "exact", forward mode over all d columns; "columns", that many columns an example, scaled
