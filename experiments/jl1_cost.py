@@ -12,8 +12,9 @@ The weights of JL2 and OroJaR are of the size that makes their cost alike: at a 
 Seen so far in trainings of 500 steps alone (ramp 250, seed 100; JL2 and OroJaR with weights of 2 and 1): the
 beta-VAE reached a local MIG of .035, JL1 .042 (exact), .044 (two columns) and .021 (one column, which still
 had a KL of .4 nats where the exact one had 11), JL2 .034 and OroJaR .058. With seed 101 one and two columns
-(.016, .014) and OroJaR with its weight of 3 (.009) had not left a KL below 1 nat after 500 steps. So few steps
-order nothing but the start; there, one column needs more of them. Times of that run are not comparable.
+(.016, .014) and OroJaR with its weight of 3 (.009) had a KL below 1 nat after 500 steps; the others were not
+trained with it, but for JL2 with 3 (.050). So few steps and seeds decide nothing, and the times of these
+runs are not comparable.
 """
 
 from __future__ import annotations
