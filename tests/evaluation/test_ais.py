@@ -86,7 +86,8 @@ def test_a_transition_leaves_its_density_as_it_is():
     q = diagonal_gaussian(jnp.zeros((1, 1)), jnp.ones((1, 1)))
     path = _Path(q.log_prob, log_joint, jax.random.split(KEY, 1), 3)
     start = 1.6 + np.sqrt(0.4) * jax.random.normal(KEY, (40_000, 1, 1))
-    z, accepted = _transition(path, "test", jnp.int32(0), jnp.float32(0.5), jnp.array([0.9]), start)
+    move = jax.jit(lambda z: _transition(path, "test", jnp.int32(0), jnp.float32(0.5), jnp.array([0.9]), z))
+    z, accepted = move(start)
     assert 0.5 < accepted[0] < 0.95  # a long step: without the correction the variance would be off
     assert_mean_is(z[:, 0], 1.6)
     assert_mean_is((z[:, 0] - 1.6) ** 2, 0.4)

@@ -68,10 +68,10 @@ class Bernoulli(distrax.Independent):
         self._cross_entropy = cross_entropy
 
     def log_prob(self, value: Array) -> Array:
-        l = self.logits
-        positive = l >= 0  # not abs, whose slope at 0 would be another
-        nearest = value * l - jnp.where(positive, l, 0)  # its limit for large |l|; 0 where x agrees
-        log_prob = nearest - jnp.log1p(jnp.exp(jnp.where(positive, -l, l)))
+        l, size = self.logits, jnp.abs(self.logits)
+        # max(l, 0) = (l + |l|) / 2: the slope at 0 is x - 1/2 whatever that of |l| is, and XLA sums without
+        # writing log p down
+        log_prob = value * l - 0.5 * (l + size) - jnp.log1p(jnp.exp(-size))
         return jnp.sum(log_prob, axis=tuple(range(-len(self.event_shape), 0)))
 
     @property
