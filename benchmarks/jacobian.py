@@ -6,7 +6,7 @@ The paper's model (Rhodes & Lee 2021) at 64x64x1, d = 10, B = 64, Adam: vaejax's
 sampled columns, the same penalty by jacfwd through lax's convolutions, and a PyTorch peer by the authors'
 method. Steps alternate; ratios are of medians, with the spread of the rounds beside them. The floor of a step
 is its multiply-adds, (3 (1 + m) decoder + 3 encoder) B, at the rate of a 4096x1024x1024 product measured in
-the same run. `--sweep` goes over latents, sides, batches, methods and slices instead (benchmarks/sweep.py).
+the same run.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from flax import linen as nn
 from tqdm import tqdm
 
+from benchmarks.lax_peer import LaxDecoder, LaxEncoder
 from vaejax import distributions, models, nets, objectives, runs, train
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk
@@ -86,10 +86,6 @@ class Config:
     """Exit with 1 when a bar is missed."""
     output: Path | None = None
     """A JSON file for every figure and the ratios."""
-    sweep: bool = False
-    """Time a grid of latents, sides, batches, methods and slices instead, and draw it."""
-    folder: Path = Path("runs/jacobian_cost")
-    """Where the sweep's table, JSON and figures go."""
 
 
 def build(side: int = SIDE, latents: int = LATENTS, encoder: Any = None, decoder: Any = None) -> Model:
@@ -100,31 +96,6 @@ def build(side: int = SIDE, latents: int = LATENTS, encoder: Any = None, decoder
         latents=latents,
         likelihood=distributions.bernoulli(cross_entropy=True),
     )
-
-
-class LaxEncoder(nn.Module):
-    """ConvEncoder through lax's convolutions."""
-
-    latents: int
-
-    @nn.compact
-    def __call__(self, x: Any) -> Any:
-        for channels in (32, 32, 64, 64):
-            x = nn.relu(nn.Conv(channels, (4, 4), (2, 2), "VALID")(x))
-        x = nn.relu(nn.Dense(256)(x.reshape(*x.shape[:-3], -1)))
-        return nn.Dense(self.latents)(x), nn.Dense(self.latents)(x)
-
-
-class LaxDecoder(nn.Module):
-    """ConvDecoder through lax's transposed convolutions."""
-
-    @nn.compact
-    def __call__(self, z: Any) -> Any:
-        h = nn.relu(nn.Dense(1024)(nn.relu(nn.Dense(256)(z))))
-        h = h.reshape(*h.shape[:-1], 4, 4, 64)
-        for channels in (64, 32, 32):
-            h = nn.relu(nn.ConvTranspose(channels, (4, 4), (2, 2))(h))
-        return nn.ConvTranspose(1, (4, 4), (2, 2))(h)
 
 
 @dataclass
@@ -221,10 +192,6 @@ def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
     if hasattr(os, "sched_setaffinity"):  # before jax makes its threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
-    if config.sweep:
-        from benchmarks import jacobian_sweep
-
-        return jacobian_sweep.main(config)
     from benchmarks.torch_peer import make_step
 
     programs, temporaries = compile_all(config)
