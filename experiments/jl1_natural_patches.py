@@ -24,7 +24,6 @@ SIDE = 16
 MEAN, SPREAD = 0.455, 0.05  # of the values of all patches, rounded
 SCORED = 500  # test patches at whose posterior means the Jacobian is taken
 SHADES = (0.3, 0.6)  # black and white of patches in figures
-ACTIVE = 0.01  # nats: a latent with a smaller KL is left out of the sparsity
 LABELS = {**training.MODELS, "pca": "PCA", "ica": "FastICA"}
 SHOWN = {
     "kurtosis of columns": "kurtosis",
@@ -77,7 +76,7 @@ def train_one(job: training.Job) -> None:
 def score(vae: VAE, patches: data.NaturalPatches) -> dict[str, Any]:
     """Sparsity of the Jacobian's columns at posterior means of test patches, and the price."""
     parts = evaluation.elbo_parts(jax.random.key(2022), vae, patches.test)
-    used = parts["kl_per_dimension"] > ACTIVE
+    used = parts["kl_per_dimension"] > training.ACTIVE
     x = patches.test.arrays["x"]
     columns = jax.jit(evaluation.jacobian_images)(vae, x[:SCORED])
     columns = np.asarray(columns).reshape(*columns.shape[:2], SIDE**2)

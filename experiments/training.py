@@ -25,6 +25,7 @@ MODELS = {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}
 # fields that do not change the results
 SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
 UNITS = {"reconstruction": "nats", "kl": "nats", "KL": "nats", "jacobian_l1": "sum of |J|"}
+ACTIVE = 0.1  # nats: a latent with a smaller KL is not in use, and scores of columns leave it out
 SCORING = 0.1  # what the scores take, as a share of the training; for the bar
 
 
