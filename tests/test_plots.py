@@ -36,6 +36,7 @@ def tick_texts(axis):
 def every_figure():
     steps = np.arange(3)
     return {
+        "band_curves": plots.band_curves({"MIG": {"a": [[1.0, 2.0], [3.0, 1.0]]}}, {"a": [1, 2]}, "s"),
         "image_grid": plots.image_grid(X, columns=2),
         "interpolations": plots.interpolations({"a": X}),
         "jacobian_columns": plots.jacobian_columns({"a": X[None] - 0.5}, images=X[:1]),
