@@ -85,6 +85,7 @@ def band_curves(
     if banded:
         handles.append(Patch(color="0.4", alpha=0.25, linewidth=0, label="lowest to highest seed"))
     legend(figure, handles)
+    figure.draw_without_rendering()  # the room that ticks have is known after the first drawing
     return figure
 
 
