@@ -93,8 +93,9 @@ def over_runs(run: Run, mesh: Mesh | None) -> Run:
     """`run` on a leading axis [S] of states, keys, indices and n: S runs in one program.
 
     One after the other (`lax.map`) on CPU, where that was measured faster than side by side (`vmap`), which
-    is taken elsewhere unmeasured; where there are several devices each has its share. A run whose chunk ends in parameters or a
-    loss that are not finite keeps the state it had, and takes no part in what happens to the others.
+    is taken elsewhere unmeasured; where there are several devices each has its share. A run whose chunk
+    ends in parameters or a loss that are not finite keeps the state it had, and takes no part in what
+    happens to the others.
     """
 
     def guarded(state: TrainState, key: Array, arrays: PyTree, indices: Array, n: Array):
