@@ -154,7 +154,7 @@ def test_norms_by_hand():
 
 
 def test_what_a_rotation_of_the_latents_changes(x64):
-    turn, _ = np.linalg.qr(RNG.normal(size=(4, 4)))
+    turn, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(4, 4)))
     jac = true_jacobian()
     for op in (jacobian.jacobian_l2, jacobian.row_group_l1, jacobian.spectral_norm):
         np.testing.assert_allclose(op(jac @ turn), op(jac), rtol=1e-12)
@@ -178,18 +178,40 @@ def test_every_norm_is_differentiable_also_at_zero(x64):
     assert (gradients[1:-1] == 0).all()  # |.| and the spectral norm take another subgradient
 
 
-def test_a_wrong_rank_is_refused():
+def test_a_wrong_rank_is_refused(x64):
     for call in (
-        lambda: jacobian.decoder_jacobian(decode, Z[0]),
+        lambda: jacobian.decoder_jacobian(decode, Z[None]),
         lambda: jacobian.decoder_columns(decode, Z, jnp.zeros(3, int)),
-        lambda: jacobian.finite_difference_jacobian(decode, Z[0]),
-        lambda: jacobian.jacobian_l1(W),
-        lambda: jacobian.jacobian_l2(W),
-        lambda: jacobian.column_group_l1(W),
-        lambda: jacobian.row_group_l1(W),
-        lambda: jacobian.orthogonality(W),
-        lambda: jacobian.spectral_norm(W),
+        lambda: jacobian.finite_difference_jacobian(decode, Z[None]),
+        lambda: jacobian.jacobian_l1(W[None, None]),
+        lambda: jacobian.jacobian_l2(W[None, None]),
+        lambda: jacobian.column_group_l1(W[None, None]),
+        lambda: jacobian.row_group_l1(W[None, None]),
+        lambda: jacobian.orthogonality(W[None, None]),
+        lambda: jacobian.spectral_norm(W[None, None]),
         lambda: jacobian.decoder_products(decode, Z, Z),
     ):
         with pytest.raises(AssertionError, match="rank"):
             call()
+
+
+def test_one_example_is_a_row_of_the_batch(x64):
+    columns, v = jnp.arange(2 * len(Z)).reshape(-1, 2) % Z.shape[1], jnp.stack([Z, -Z], axis=1)
+    for op, rest in (
+        (jacobian.decoder_jacobian, ()),
+        (jacobian.decoder_columns, (columns,)),
+        (jacobian.decoder_columns, (columns[:, :1],)),
+        (jacobian.decoder_products, (v,)),
+        (jacobian.finite_difference_jacobian, ()),
+    ):
+        batch = op(decode, Z, *rest)
+        for i in range(len(Z)):
+            np.testing.assert_allclose(
+                op(decode, Z[i], *(a[i] for a in rest)), batch[i], rtol=1e-6, atol=1e-7
+            )
+    jac = true_jacobian()
+    for norm in (
+        jacobian.jacobian_l1, jacobian.jacobian_l2, jacobian.column_group_l1, jacobian.row_group_l1,
+        jacobian.orthogonality, jacobian.spectral_norm,
+    ):  # fmt: skip
+        np.testing.assert_allclose(norm(jac[1]), norm(jac)[1], rtol=1e-5)

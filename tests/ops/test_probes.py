@@ -204,11 +204,11 @@ def test_every_op_is_differentiable(x64):
     check_grads(everything, (W, Z), order=1, modes=["rev"])
 
 
-def test_a_wrong_rank_is_refused():
+def test_a_wrong_rank_is_refused(x64):
     for call in (
         lambda: probes.quadratic_forms(decoder(W), Z, Z),
-        lambda: probes.decoder_hessian(decoder(W), Z[0]),
-        lambda: probes.spectral_norm(decoder(W), Z[0], 3),
+        lambda: probes.decoder_hessian(decoder(W), Z[None]),
+        lambda: probes.spectral_norm(decoder(W), Z[None], 3),
     ):
         with pytest.raises(AssertionError, match="rank"):
             call()

@@ -54,6 +54,11 @@ class Likelihood:
         return (*event[:-1], *map(self.channels, event[-1:]))
 
 
+def flat_event(array: Array, event_ndims: int) -> Array:
+    """[..., *event] -> [..., D]: on a CPU, XLA sums over a last axis of 1 (grey images) 30 times slower."""
+    return jnp.reshape(array, (*jnp.shape(array)[: jnp.ndim(array) - event_ndims], -1))
+
+
 class Bernoulli(distrax.Independent):
     """Independent Bernoullis on logits l: log p = x l - softplus(l), summed over the event.
 
@@ -68,11 +73,15 @@ class Bernoulli(distrax.Independent):
         self._cross_entropy = cross_entropy
 
     def log_prob(self, value: Array) -> Array:
-        l, size = self.logits, jnp.abs(self.logits)
+        l, x = (flat_event(a, len(self.event_shape)) for a in (self.logits, value))
+        size = jnp.abs(l)
         # max(l, 0) = (l + |l|) / 2: the slope at 0 is x - 1/2 whatever that of |l| is, and XLA sums without
         # writing log p down
-        log_prob = value * l - 0.5 * (l + size) - jnp.log1p(jnp.exp(-size))
-        return jnp.sum(log_prob, axis=tuple(range(-len(self.event_shape), 0)))
+        return jnp.sum(x * l - 0.5 * (l + size) - jnp.log1p(jnp.exp(-size)), axis=-1)
+
+    def mean(self) -> Array:
+        l = self.logits
+        return jax.nn.sigmoid(flat_event(l, len(self.event_shape))).reshape(l.shape)
 
     @property
     def support(self) -> str:
@@ -115,9 +124,8 @@ class ContinuousBernoulli(distrax.Distribution):
         return self._logits.shape[: self._logits.ndim - self._event_ndims]
 
     def log_prob(self, value: Array) -> Array:
-        l = self._logits
-        log_prob = value * l - jax.nn.softplus(l) + _log_normaliser(l)
-        return jnp.sum(log_prob, axis=tuple(range(-self._event_ndims, 0)))
+        l, x = (flat_event(a, self._event_ndims) for a in (self._logits, value))
+        return jnp.sum(x * l - jax.nn.softplus(l) + _log_normaliser(l), axis=-1)
 
     def mean(self) -> Array:
         l = self._logits

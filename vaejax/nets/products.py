@@ -20,9 +20,6 @@ from jax import lax
 
 from vaejax.types import Array
 
-# Above this the C library maps fresh pages for every temporary: a product then costs up to ten times more.
-_LARGE_BYTES = 32 * 2**20
-
 
 class Geometry(NamedTuple):
     """What is static about a strided convolution; pairs are (rows, columns)."""
@@ -136,9 +133,9 @@ def _times(array: Array, matrix: Array) -> Array:
 def _gram(left: Array, right: Array) -> Array:
     """[N, h, w, c] and [N, h, w, k] to their product [c, k], summed over the rest."""
     rows = math.prod(left.shape[:-1])
-    # Without the barrier XLA folds the transposition into a slower product.
+    # Without the barriers XLA folds this transposition, or the caller's, into a slower product.
     transposed = lax.optimization_barrier(left.reshape(rows, left.shape[-1]).T)
-    return transposed @ right.reshape(rows, right.shape[-1])
+    return lax.optimization_barrier(transposed @ right.reshape(rows, right.shape[-1]))
 
 
 def _on_small_side(g: Geometry, a: int, b: int) -> bool:
@@ -159,11 +156,9 @@ def convolve(y: Array, kernel: Array, *, geometry: Geometry) -> Array:
 def transpose(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
     """T: [N, h, w, b], [p, q, a, b] -> [N, H, W, a]."""
     g, (a, b), taps = geometry, kernel.shape[2:], _split(kernel, geometry)
-    patches = x.size // b * math.prod(taps.shape[:5]) * x.dtype.itemsize
-    if _on_small_side(g, a, b) and patches > _LARGE_BYTES:
+    if _on_small_side(g, a, b):
         matrix = taps.transpose(0, 1, 5, 2, 3, 4).reshape(-1, math.prod(g.stride) * a)
         return _unblocks(_times(_windows(x, g), matrix), g)
-    # Adding the overlaps is cheaper than copying windows, as long as it stays in the cache.
     return _unblocks(_unpatches(_times(x, taps.reshape(-1, b).T), g), g)
 
 

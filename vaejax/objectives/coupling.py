@@ -63,8 +63,8 @@ def orthogonality(
         return pairs * jacobian.orthogonality(jacobian.decoder_columns(decode, z, chosen))
 
     def from_probes(decode: Callable, z: Array, v: Array) -> Array:
-        products = jacobian.decoder_products(decode, z, v)  # [B, D, k]
-        return off_diagonal(jnp.sum(jnp.square(products), axis=1))
+        products = jacobian.decoder_products(decode, z, v)  # [D, k]
+        return off_diagonal(jnp.sum(jnp.square(products), axis=0))
 
     if method == "hutchinson":
         return decoder_term(from_probes, signs(probes), **options)
@@ -107,12 +107,12 @@ def hessian_penalty(
     options: dict[str, Any] = {"of": of, "at": at, "stop_gradient": stop_gradient, "chunk": chunk}
 
     def exact(decode: Callable, z: Array) -> Array:
-        hessian = decoder_hessian(decode, z)  # [B, D, d, d]
+        hessian = decoder_hessian(decode, z)  # [D, d, d]
         mixed = hessian * (1 - jnp.eye(z.shape[-1], dtype=z.dtype))
-        return jnp.sum(jnp.square(mixed), axis=(1, 2, 3))
+        return jnp.sum(jnp.square(mixed))
 
     def from_probes(decode: Callable, z: Array, v: Array) -> Array:
-        return jnp.sum(off_diagonal(quadratic_forms(decode, z, v)), axis=1)
+        return jnp.sum(off_diagonal(quadratic_forms(decode, z, v)))
 
     if method == "hutchinson":
         return decoder_term(from_probes, signs(probes), **options)

@@ -14,7 +14,7 @@ from vaejax.ops.chunks import map_examples
 from vaejax.ops.jacobian import spread_columns
 from vaejax.types import VAE, Array, Batch, Distribution, Draw
 
-# (decode, z [B, d], *drawn [B, ...]) -> [B], with decode: one latent [d] -> one array
+# (decode, z [d], *drawn) -> a number, for one example, with decode: one latent [d] -> one array
 Penalty = Callable[..., Array]
 # (key, batch, z [B, d]) -> arrays [B, ...] that the penalty draws; of z only shape and dtype are seen
 Draws = Callable[[Array, Batch, Array], tuple[Array, ...]]
@@ -53,7 +53,7 @@ def decoder_term(
             def decode(latent: Array) -> Array:
                 return of(vae.decode(latent, c_i))
 
-            return penalty(decode, z_i[None], *(a[None] for a in drawn_i))[0]
+            return penalty(decode, z_i, *drawn_i)
 
         return map_examples(per_example, z, draw.batch.get("c"), *drawn, chunk=chunk)
 

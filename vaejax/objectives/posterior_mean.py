@@ -87,7 +87,7 @@ def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = No
                 return _parameter_and_curvature(vae.decode(latent, c_i))[0]
 
             h = _parameter_and_curvature(vae.decode(m_i, c_i))[1]
-            return log_det(decoder_jacobian(parameter, m_i[None]), h.reshape(1, -1), beta)[0]
+            return log_det(decoder_jacobian(parameter, m_i)[None], h.reshape(1, -1), beta)[0]
 
         value = map_examples(per_example, m, draw.batch.get("c"), chunk=chunk)
         return beta / 2 * (jnp.sum(jnp.square(m), axis=-1) + value)
@@ -125,7 +125,7 @@ def contractive(*, chunk: int | None = None) -> Term:
                 # the key moves the draw of z, which the mean does not see
                 return posterior_mean(vae.encode(key, batch))[0]
 
-            return jacobian_l2(encoder_jacobian(encode, batch_i["x"][None]))[0]
+            return jacobian_l2(encoder_jacobian(encode, batch_i["x"][None])[0])
 
         return map_examples(per_example, dict(draw.batch), chunk=chunk)
 

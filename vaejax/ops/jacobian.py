@@ -1,13 +1,15 @@
 """The decoder's Jacobian J(z) = d mu_x / d z, [D, d], and what is measured on it.
 
-`decode` maps one latent [d] to one array of any shape, flattened here to [D]. Batches are one
-visible `vmap`. ||J||_{1,1} is the sum of absolute entries and ||J||_F^2 the sum of squares: neither is
-an operator norm. What needs products J v only is in `ops.probes`, what describes J^T J in `ops.metric`.
+`decode` maps one latent [d] to one array of any shape, flattened here to [D]. What takes z [B, d] or J
+[B, D, d] also takes one example, without B: a batch is its `vmap`. ||J||_{1,1} is the sum of absolute
+entries and ||J||_F^2 the sum of squares: neither is an operator norm. What needs products J v only is in
+`ops.probes`, what describes J^T J in `ops.metric`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import chex
 import jax
@@ -33,6 +35,15 @@ __all__ = [
 Decode = Callable[[Array], Array]
 
 
+def each(one: Callable[..., Array], z: Array, *rest: Array) -> Array:
+    """`one(z, *rest)` for one latent [d], or its `vmap` for a batch [B, d].
+
+    One example has no axis of size 1: XLA's reductions on a CPU are 30 times slower over such shapes.
+    """
+    chex.assert_rank(z, {1, 2})
+    return one(z, *rest) if z.ndim == 1 else jax.vmap(one)(z, *rest)
+
+
 def decoder_jacobian(decode: Decode, z: Array) -> Array:
     """The dense Jacobian of every example, exact, by forward mode (d tangents an example).
 
@@ -43,12 +54,11 @@ def decoder_jacobian(decode: Decode, z: Array) -> Array:
     Returns:
       J: [B, D, d].
     """
-    chex.assert_rank(z, 2)
 
     def flat(z_i: Array) -> Array:
         return decode(z_i).ravel()
 
-    return jax.vmap(jax.jacfwd(flat))(z)
+    return each(jax.jacfwd(flat), z)
 
 
 def decoder_columns(decode: Decode, z: Array, columns: Array) -> Array:
@@ -62,7 +72,7 @@ def decoder_columns(decode: Decode, z: Array, columns: Array) -> Array:
     Returns:
       [B, D, m].
     """
-    chex.assert_rank([z, columns], [2, 2])
+    chex.assert_equal_rank([z, columns])
     return decoder_products(decode, z, jax.nn.one_hot(columns, z.shape[-1], dtype=z.dtype))
 
 
@@ -77,13 +87,19 @@ def decoder_products(decode: Decode, z: Array, v: Array) -> Array:
     Returns:
       [B, D, k].
     """
-    chex.assert_rank([z, v], [2, 3])
+    chex.assert_rank(v, z.ndim + 1)
 
-    def per_example(z_i: Array, v_i: Array) -> Array:
-        product = jax.vmap(lambda v: jax.jvp(decode, (z_i,), (v,))[1].ravel(), out_axes=-1)
-        return product(v_i)
+    def product(z_i: Array, v_ik: Array) -> Array:
+        return jax.jvp(decode, (z_i,), (v_ik,))[1].ravel()
 
-    return jax.vmap(per_example)(z, v)
+    return each(partial(over_directions, product), z, v)
+
+
+def over_directions(product: Callable[[Array, Array], Array], z: Array, v: Array) -> Array:
+    """product(z, v_k) [D] for one latent z [d] and each direction of v [k, d]: [D, k]."""
+    if v.shape[0] == 1:  # no axis of size 1, see `each`
+        return product(z, v[0])[:, None]
+    return jax.vmap(product, (None, 0), -1)(z, v)
 
 
 def finite_difference_jacobian(decode: Decode, z: Array, eps: float = 1e-3) -> Array:
@@ -102,7 +118,6 @@ def finite_difference_jacobian(decode: Decode, z: Array, eps: float = 1e-3) -> A
 
     Source: the public code of Rhodes & Lee 2021, arXiv 2106.02923.
     """
-    chex.assert_rank(z, 2)
     steps = eps * jnp.eye(z.shape[-1], dtype=z.dtype)
 
     def per_example(z_i: Array) -> Array:
@@ -110,7 +125,7 @@ def finite_difference_jacobian(decode: Decode, z: Array, eps: float = 1e-3) -> A
         moved = jax.vmap(lambda step: decode(z_i + step).ravel(), out_axes=-1)(steps)
         return (moved - base[:, None]) / eps
 
-    return jax.vmap(per_example)(z)
+    return each(per_example, z)
 
 
 def spread_columns(offset: Array, index: Array, latents: int, columns: int) -> Array:
@@ -145,8 +160,7 @@ def jacobian_l1(jac: Array) -> Array:
 
     Source: Rhodes & Lee 2021, arXiv 2106.02923, eq. 2.
     """
-    chex.assert_rank(jac, 3)
-    return jnp.sum(jnp.abs(jac), axis=(1, 2))
+    return jnp.sum(jnp.abs(_entries(jac)), axis=-1)
 
 
 def jacobian_l2(jac: Array) -> Array:
@@ -158,8 +172,7 @@ def jacobian_l2(jac: Array) -> Array:
     Returns:
       [B].
     """
-    chex.assert_rank(jac, 3)
-    return jnp.sum(jnp.square(jac), axis=(1, 2))
+    return jnp.sum(jnp.square(_entries(jac)), axis=-1)
 
 
 def column_group_l1(jac: Array) -> Array:
@@ -171,8 +184,8 @@ def column_group_l1(jac: Array) -> Array:
     Returns:
       [B]; the gradient of a column of zeros is 0.
     """
-    chex.assert_rank(jac, 3)
-    return jnp.sum(safe_norm(jac, 1), axis=-1)
+    chex.assert_rank(jac, {2, 3})
+    return jnp.sum(safe_norm(jac, -2), axis=-1)
 
 
 def row_group_l1(jac: Array) -> Array:
@@ -186,8 +199,8 @@ def row_group_l1(jac: Array) -> Array:
     Returns:
       [B]; the gradient of a row of zeros is 0.
     """
-    chex.assert_rank(jac, 3)
-    return jnp.sum(safe_norm(jac, 2), axis=-1)
+    chex.assert_rank(jac, {2, 3})
+    return jnp.sum(safe_norm(jac, -1), axis=-1)
 
 
 def orthogonality(jac: Array) -> Array:
@@ -201,9 +214,9 @@ def orthogonality(jac: Array) -> Array:
 
     Source: Wei et al. 2021, arXiv 2108.07668.
     """
-    chex.assert_rank(jac, 3)
-    g = jnp.einsum("bij,bik->bjk", jac, jac)
-    return jnp.sum(jnp.square(g) * (1 - jnp.eye(g.shape[-1], dtype=g.dtype)), axis=(1, 2))
+    chex.assert_rank(jac, {2, 3})
+    g = jnp.einsum("...ij,...ik->...jk", jac, jac)
+    return jnp.sum(jnp.square(g) * (1 - jnp.eye(g.shape[-1], dtype=g.dtype)), axis=(-2, -1))
 
 
 def spectral_norm(jac: Array) -> Array:
@@ -215,8 +228,14 @@ def spectral_norm(jac: Array) -> Array:
     Returns:
       [B].
     """
-    chex.assert_rank(jac, 3)
-    return jnp.linalg.svd(jac, compute_uv=False)[:, 0]
+    chex.assert_rank(jac, {2, 3})
+    return jnp.linalg.svd(jac, compute_uv=False)[..., 0]
+
+
+def _entries(jac: Array) -> Array:
+    """[..., D, d] -> [..., D d]; an axis of d = 1 would be summed slowly, see `each`."""
+    chex.assert_rank(jac, {2, 3})
+    return jac.reshape(*jac.shape[:-2], -1)
 
 
 def safe_norm(array: Array, axis: int) -> Array:
