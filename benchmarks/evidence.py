@@ -11,10 +11,12 @@ least and the most of the rounds' own. Images are binary noise: no time depends 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ import jax
 import numpy as np
 import optax
 import tyro
-from tqdm import tqdm
 
 from benchmarks.jacobian import Program, time_in_turn
 from vaejax import distributions, evaluation, models, nets, objectives, runs, train
@@ -138,46 +139,45 @@ def time_steps(config: Config) -> dict[str, dict[str, list[float]]]:
     return seconds
 
 
-def evaluators(vae: VAE, peer: Any, K: int) -> dict[str, Callable[[np.ndarray, int, int], np.ndarray]]:
-    """log p(x) of images [N, 784], so many images and samples at a time: [N] nats, by both frameworks."""
-    from benchmarks.torch_iwae_peer import log_likelihood
+def evaluators() -> dict[str, Callable[[np.ndarray, int, int, int], np.ndarray]]:
+    """(images [N, 784], K, so many images and samples at a time) -> log p(x), [N] nats, of both frameworks."""
+    from benchmarks.torch_iwae_peer import TorchIWAE, log_likelihood
 
-    def ours(x: np.ndarray, batch_size: int, chunk: int) -> np.ndarray:
-        result = evaluation.marginal_log_likelihood(
-            jax.random.key(1),
-            vae,
-            Split({"x": x}, "binary"),
-            num_samples=K,
-            batch_size=batch_size,
-            chunk=chunk,
-        )
-        return result["per_example"]["log_likelihood"]
+    model = build()
+    vae = model.bind(*model.init(jax.random.key(0), {"x": binary_images(1)}))
+    peer = TorchIWAE(PIXELS, FEATURES, LATENTS)
+    return {"vaejax": partial(marginal, vae), "torch": partial(log_likelihood, peer)}
 
-    return {"vaejax": ours, "torch": lambda x, b, c: log_likelihood(peer, x, K, b, c)}
+
+def marginal(vae: VAE, x: np.ndarray, K: int, batch_size: int, chunk: int) -> np.ndarray:
+    """log p(x) by vaejax, [N] nats."""
+    options = {"num_samples": K, "batch_size": batch_size, "chunk": chunk}
+    split = Split({"x": x}, "binary")
+    result = evaluation.marginal_log_likelihood(jax.random.key(1), vae, split, **options)
+    return result["per_example"]["log_likelihood"]
 
 
 def time_log_px(config: Config) -> tuple[dict[str, list[float]], dict[str, dict[tuple[int, int], float]]]:
-    """Seconds for all images, {framework: [parts]}, at each one's fastest chunk; and those of every chunk."""
-    from benchmarks.torch_iwae_peer import TorchIWAE
+    """Seconds for all images, {framework: [parts]}, each at its fastest chunk; and those of every chunk.
 
-    x = binary_images(config.images)
-    model = build()
-    params, variables = model.init(jax.random.key(0), {"x": x[:1]})
-    evaluate = evaluators(model.bind(params, variables), TorchIWAE(PIXELS, FEATURES, LATENTS), config.k_eval)
-    parts = np.split(x, config.parts)  # of one size: nothing compiles again
+    Chunks are tried on one part with a tenth of the samples.
+    """
+    evaluate = evaluators()
+    parts = np.split(binary_images(config.images), config.parts)  # of one size: nothing compiles again
+    K = math.ceil(config.k_eval / 10)
     tried: dict[str, dict[tuple[int, int], float]] = {name: {} for name in evaluate}
-    for b, c in tqdm(CHUNKS, desc="chunks"):
-        trial = {name: lambda n, f=f, b=b, c=c: f(parts[0], b, c) for name, f in evaluate.items()}
-        for name, seconds in time_in_turn(trial, 1, 2).items():
-            tried[name][b, c] = min(seconds) * config.parts
+    for b, c in CHUNKS:
+        trial = {name: lambda n, f=f, b=b, c=c: f(parts[0], K, b, c) for name, f in evaluate.items()}
+        for name, seconds in time_in_turn(trial, 1, 3).items():
+            tried[name][b, c] = min(seconds) * config.parts * config.k_eval / K
     best = {name: min(of, key=lambda chunk, of=of: of[chunk]) for name, of in tried.items()}
-    seconds = {name: [] for name in evaluate}
-    for part in tqdm(parts, desc="log p(x)"):
-        for name, function in evaluate.items():
-            start = time.perf_counter()
-            function(part, *best[name])
-            seconds[name].append((time.perf_counter() - start) * config.parts)
-    return seconds, tried
+    left = {name: iter([parts[0], *parts]) for name in evaluate}  # the first warms up
+    whole = {
+        name: lambda n, f=f, name=name: f(next(left[name]), config.k_eval, *best[name])
+        for name, f in evaluate.items()
+    }
+    timed = time_in_turn(whole, 1, config.parts)
+    return {name: [config.parts * t for t in of] for name, of in timed.items()}, tried
 
 
 def main(config: Config) -> dict[str, Any]:
