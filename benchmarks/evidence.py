@@ -140,7 +140,7 @@ def time_steps(config: Config) -> dict[str, dict[str, list[float]]]:
 
 
 def evaluators() -> dict[str, Callable[[np.ndarray, int, int, int], np.ndarray]]:
-    """(images [N, 784], K, so many images and samples at a time) -> log p(x), [N] nats, of both frameworks."""
+    """(images [N, 784], K, so many images and samples at a time) -> log p(x), [N] nats, of both."""
     from benchmarks.torch_iwae_peer import TorchIWAE, log_likelihood
 
     model = build()
