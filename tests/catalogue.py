@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaejax import distributions, models, nets, objectives, ops
+from vaejax import distributions, models, nets, objectives
 
 D, LATENTS, BATCH = 5, 3, 3
 

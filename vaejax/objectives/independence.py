@@ -85,7 +85,7 @@ def dip(*, lam_od: float, lam_d: float, form: str = "i") -> Term:
       TypeError, ValueError: for a weight that is not a finite number, an unknown form; when called, for
         latents that are not one array [B, d] with a diagonal Gaussian posterior.
 
-    Source: Kumar, Sattigeri & Balakrishnan 2018, arXiv 1711.00848, eq. 6 and 7.
+    Source: Kumar, Sattigeri & Balakrishnan 2018, arXiv 1711.00848.
     """
     check_choice(form, aggregate.FORMS, "form")
     for name, weight in (("lam_od", lam_od), ("lam_d", lam_d)):

@@ -71,7 +71,7 @@ def sliced_wasserstein(*, directions: int = 50, at: str = "sample") -> Term:
       TypeError, ValueError: for directions that are not a positive int, another at; when called, for latents
         that are not one array [B, d].
 
-    Source: Kolouri, Pope, Martin & Rohde 2018, arXiv 1804.01947, algorithm 1.
+    Source: Kolouri, Pope, Martin & Rohde 2018, arXiv 1804.01947.
     """
     check_positive_int(directions, "directions")
     check_choice(at, ("sample", "mean"), "at")

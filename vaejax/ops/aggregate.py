@@ -50,7 +50,7 @@ def log_density(
       TypeError, ValueError: for an unknown method, a dataset_size that is not an int or is smaller than
         the batch, "mss" with one example, and "exact" with another number of rows than dataset_size.
 
-    Source: Chen, Li, Grosse & Duvenaud 2018, arXiv 1802.04942, eq. 5 and appendix C.
+    Source: Chen, Li, Grosse & Duvenaud 2018, arXiv 1802.04942, section 4.1 and appendix C.
     """
     chex.assert_rank([z, loc, scale], 2)
     chex.assert_equal_shape([loc, scale])
@@ -100,7 +100,7 @@ def dip_penalty(loc: Array, scale: Array, lam_od: float, lam_d: float, form: str
     Raises:
       ValueError: for an unknown form.
 
-    Source: Kumar, Sattigeri & Balakrishnan 2018, arXiv 1711.00848, eq. 6 and 7.
+    Source: Kumar, Sattigeri & Balakrishnan 2018, arXiv 1711.00848.
     """
     chex.assert_rank([loc, scale], 2)
     chex.assert_equal_shape([loc, scale])

@@ -24,7 +24,7 @@ def sliced_wasserstein(x: Array, y: Array, directions: Array) -> Array:
     Returns:
       Scalar >= 0, in squared units of the data.
 
-    Source: Kolouri, Pope, Martin & Rohde 2018, arXiv 1804.01947, eq. 15.
+    Source: Kolouri, Pope, Martin & Rohde 2018, arXiv 1804.01947.
     """
     chex.assert_rank([x, y, directions], 2)
     chex.assert_equal_shape([x, y])
