@@ -101,10 +101,7 @@ TERMS = {
         untouched=("decoder",),
         mixes=True,
     ),
-    "dip_i": TermEntry(
-        "dip", lambda: objectives.dip(lam_od=2.0, lam_d=20.0), untouched=("decoder",), mixes=True
-    ),
-    "dip_ii": TermEntry(
+    "dip": TermEntry(
         "dip", lambda: objectives.dip(lam_od=2.0, lam_d=2.0, form="ii"), untouched=("decoder",), mixes=True
     ),
     "mmd": TermEntry("mmd", objectives.mmd, random=True, untouched=("decoder",), mixes=True),

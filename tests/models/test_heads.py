@@ -14,64 +14,66 @@ from vaejax import distributions, models, nets, runs
 
 KEY = jax.random.key(0)
 CRITIC = nets.Critic(features=(6, 5))
+PLAIN, X = small_vae()
+MODEL = models.with_heads(PLAIN, critic=CRITIC, labels=nets.MLP(features=(), output_shape=(4,)))
 
 
-def test_heads_are_groups_of_their_own_and_change_nothing_else():
-    plain, x = small_vae()
-    model = models.with_heads(plain, critic=CRITIC, labels=nets.MLP(features=(), output_shape=(4,)))
-    (params, variables), (of_plain, _) = (jax.jit(m.init)(KEY, {"x": x}) for m in (model, plain))
-    assert set(params) == {"encoder", "decoder", "critic", "labels"}
+@pytest.fixture(scope="module")
+def params():
+    params, variables = jax.jit(MODEL.init)(KEY, {"x": X})
     assert variables is None
-    for group, tree in of_plain.items():
+    return params
+
+
+def test_heads_are_groups_of_their_own_and_change_nothing_else(params):
+    assert set(params) == {"encoder", "decoder", "critic", "labels"}
+    for group, tree in jax.jit(PLAIN.init)(KEY, {"x": X})[0].items():
         jax.tree.map(np.testing.assert_array_equal, params[group], tree)
-    vae, z = model.bind(params), jax.random.normal(KEY, (7, LATENTS))
+    vae, z = MODEL.bind(params), jax.random.normal(KEY, (7, LATENTS))
     assert set(vae.heads) == {"critic", "labels"}
     np.testing.assert_array_equal(vae.heads["critic"](z), CRITIC.apply({"params": params["critic"]}, z))
     assert vae.heads["labels"](z).shape == (7, 4)
-    again = models.with_heads(models.with_heads(plain, critic=CRITIC), more=CRITIC)
-    assert set(again.bind(jax.jit(again.init)(KEY, {"x": x})[0]).heads) == {"critic", "more"}
-    assert jax.tree.structure(vae) == jax.tree.structure(model.bind(params))  # no second compile
+    assert jax.tree.structure(vae) == jax.tree.structure(MODEL.bind(params))  # no second compile
+    again = models.with_heads(models.with_heads(PLAIN, critic=CRITIC), more=CRITIC)
+    assert set(again.bind(params | {"more": params["critic"]}).heads) == {"critic", "more"}
 
 
-def test_variables_and_training_pass_through():
-    inner, x = small_vae(distributions.gaussian())
-    model = models.with_heads(models.optimal_scale(inner), critic=CRITIC)
-    params, variables = jax.jit(model.init)(KEY, {"x": x})
-    assert variables == {"scale": 1}
-    for train in (True, False):
-        draw = model.bind(params, {"scale": 2.0}, train=train).encode(KEY, {"x": jnp.asarray(x)})
-        assert (draw.variables is not None) == train
-    np.testing.assert_allclose(model.bind(params, {"scale": 2.0}).decode(draw.z).stddev(), 2.0)
+def test_variables_and_training_pass_through(params):
+    model = models.with_heads(models.optimal_scale(small_vae(distributions.gaussian())[0]), critic=CRITIC)
+    shapes, variables = jax.eval_shape(model.init, KEY, {"x": X})
+    assert set(shapes) == {"encoder", "decoder", "critic"}
+    assert set(variables) == {"scale"}
+    vae = model.bind(params, {"scale": 2.0}, train=True)
+    assert set(jax.eval_shape(vae.encode, KEY, {"x": X}).variables) == {"scale"}
+    vae = model.bind(params, {"scale": 2.0})
+    assert jax.eval_shape(vae.encode, KEY, {"x": X}).variables is None
+    np.testing.assert_allclose(vae.decode(jnp.ones(LATENTS)).stddev(), 2.0)
 
 
-def test_a_model_with_heads_is_plain_data(tmp_path):
-    plain, x = small_vae()
-    model = models.with_heads(plain, critic=CRITIC)
-    runs.create(tmp_path, {}, model)
+def test_a_model_with_heads_is_plain_data(params, tmp_path):
+    runs.create(tmp_path, {}, MODEL)
     again = models.from_spec(json.loads((tmp_path / "model.json").read_text()))
-    assert again.spec == model.spec
-    params = jax.jit(model.init)(KEY, {"x": x})[0]
-    z = jnp.ones((2, LATENTS))
-    np.testing.assert_array_equal(*(m.bind(params).heads["critic"](z) for m in (model, again)))
+    assert again.spec == MODEL.spec
+    z = jnp.ones((7, LATENTS))
+    np.testing.assert_array_equal(*(m.bind(params).heads["critic"](z) for m in (MODEL, again)))
 
 
 def test_what_is_no_head_is_refused():
-    plain, x = small_vae()
     for make, error, message in (
         (
             lambda: models.with_heads("model", critic=CRITIC),
             TypeError,
             "model: expected a vaejax.Model, got str",
         ),
-        (lambda: models.with_heads(plain), ValueError, "heads: expected at least one, as name=net; got none"),
+        (lambda: models.with_heads(PLAIN), ValueError, "heads: expected at least one, as name=net; got none"),
         (
-            lambda: models.with_heads(plain, critic=nets.Critic),
+            lambda: models.with_heads(PLAIN, critic=nets.Critic),
             TypeError,
             "critic: expected a flax.linen.Module",
         ),
-        (lambda: models.with_heads(plain, likelihood=CRITIC), ValueError, "heads: expected names other than"),
+        (lambda: models.with_heads(PLAIN, likelihood=CRITIC), ValueError, "heads: expected names other than"),
         (
-            lambda: jax.eval_shape(models.with_heads(plain, encoder=CRITIC).init, KEY, {"x": x}),
+            lambda: jax.eval_shape(models.with_heads(PLAIN, encoder=CRITIC).init, KEY, {"x": X}),
             ValueError,
             r"heads: expected names other than the model's groups \['decoder', 'encoder'\], got \['encoder'\]",
         ),
@@ -82,7 +84,7 @@ def test_what_is_no_head_is_refused():
 
 def test_the_critic_by_hand_and_in_the_sizes_of_the_papers():
     z = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    out, variables = CRITIC.init_with_output(KEY, z)
+    out, variables = jax.jit(CRITIC.init_with_output)(KEY, z)
     h = z
     for name in ("dense_0", "dense_1"):
         h = h @ variables["params"][name]["kernel"] + variables["params"][name]["bias"]
