@@ -22,16 +22,8 @@ def with_heads(model: Model, **heads: nn.Module) -> Model:
     """Give a model networks that see its latents: a critic, a classifier, a regression.
 
     Each is a parameter group and a head of its name, `vae.heads[name](z)`; encoder and decoder start as in
-    the model without. A critic is the second player:
-
-        model = models.with_heads(model, critic=nets.Critic())
-        vae = compose(reconstruction=reconstruction, kl=kl, tc=scaled(10.0, total_correlation()))
-        update = train.sequence(
-            vae=train.gradient_update(vae, model, optax.adam(1e-4), wrt=("encoder", "decoder")),
-            critic=train.gradient_update(
-                compose(critic=total_correlation_critic()), model, optax.adam(1e-4, 0.5, 0.9), wrt=("critic",)
-            ),
-        )
+    the model without. A critic learns by an update of its own, beside the model's in `train.sequence`
+    (docs/training.md).
 
     Args:
       model: the model.
