@@ -84,9 +84,9 @@ class MLP(nn.Module):
 class Critic(nn.Module):
     """A classifier of codes with one logit: z [..., d] -> [...]; dense layers with leaky ReLU between.
 
-    As it stands it is FactorVAE's, six layers of 1000; WAE-GAN's on MNIST is `features=(512,) * 4, slope=0.0`,
-    the adversarial autoencoder's `features=(1000,) * 2, slope=0.0`. FactorVAE has two logits, of which only
-    the difference counts: it is the logit here.
+    As it stands it is FactorVAE's; WAE-GAN's on MNIST is `features=(512,) * 4, slope=0.0`, the adversarial
+    autoencoder's `features=(1000,) * 2, slope=0.0`. FactorVAE has two logits, of which only the difference
+    counts: it is the logit here.
 
     Args:
       features: widths of the hidden layers, () for a linear classifier.

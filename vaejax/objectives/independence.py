@@ -30,8 +30,8 @@ def beta_tc(
     at the drawn z, with q(z) = (1/N) sum_n q(z|x_n) estimated from the batch (`ops.aggregate.log_density`);
     with weights of 1 it is `kl_sampled`, whatever the estimate. It stands in the place of the KL, beside
     the reconstruction. One part alone, to log it or to give it a schedule, is this term with the other
-    weights 0. Values mean something only with their method: "mws", the paper's, moves TC by about
-    (d - 1) log(N B) nats, up to a constant that the gradient does not see.
+    weights 0. A value means something only with its method: the paper's, "mws", puts TC too high by up to
+    d log N - log B nats.
 
     Args:
       dataset_size: N, the number of training examples.

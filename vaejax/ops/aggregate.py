@@ -26,8 +26,8 @@ def log_density(
     log q(z_bj) = lse_b' [ log w_bb' +       log N(z_bj; loc_b'j, scale_b'j^2) ]
 
     "mws", minibatch-weighted sampling: w = 1/(N B). Both densities are too low, by a factor between B
-      (the own row dominates) and N (all rows are alike): sum_j log q(z_j) - log q(z) is off by about
-      (d - 1) log(N B) nats, whatever z is, so that a total correlation has a meaning for its gradient only.
+      (the own row dominates) and N (all rows are alike), so that a total correlation is too high by up
+      to d log N - log B nats: only its gradient means something, which is that of w = 1/B.
     "mss", minibatch-stratified sampling: w = 1/N for the own row, (N - 1) / (N (B - 1)) for the others. For B
       distinct rows of the data both densities are unbiased; their logarithms are not, nor is a product
       of marginals.

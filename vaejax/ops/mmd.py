@@ -125,5 +125,5 @@ def _check_positive(value: Any, name: str) -> None:
         return  # it may be traced
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__} ({value!r})")
-    if not (value > 0 and math.isfinite(value)):
+    if not 0 < float(value) < math.inf:
         raise ValueError(f"{name}: expected a positive finite number, got {value!r}")
