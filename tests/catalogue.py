@@ -19,6 +19,11 @@ class TermEntry(NamedTuple):
     untouched: tuple[str, ...] = ()  # parameter groups that must get zero gradient
     mixes: bool = False
     likelihood: Callable[[], Any] = distributions.bernoulli
+    heads: Callable[[], dict[str, Any]] = dict  # what `models.with_heads` adds to the model
+
+
+def critic():
+    return {"critic": nets.Critic(features=(6,))}
 
 
 TERMS = {
@@ -87,6 +92,43 @@ TERMS = {
     "reconstruction_at_mean": TermEntry("reconstruction_at_mean", lambda: objectives.reconstruction_at_mean),
     "kumar_poole": TermEntry("kumar_poole", lambda: objectives.kumar_poole(beta=2.0)),
     "contractive": TermEntry("contractive", objectives.contractive, untouched=("decoder",)),
+    "beta_tc_mws": TermEntry(
+        "beta_tc", lambda: objectives.beta_tc(dataset_size=50), untouched=("decoder",), mixes=True
+    ),
+    "beta_tc_mss": TermEntry(
+        "beta_tc",
+        lambda: objectives.beta_tc(dataset_size=50, method="mss"),
+        untouched=("decoder",),
+        mixes=True,
+    ),
+    "dip": TermEntry(
+        "dip", lambda: objectives.dip(lam_od=2.0, lam_d=2.0, form="ii"), untouched=("decoder",), mixes=True
+    ),
+    "mmd": TermEntry("mmd", objectives.mmd, random=True, untouched=("decoder",), mixes=True),
+    "sliced_wasserstein": TermEntry(
+        "sliced_wasserstein", objectives.sliced_wasserstein, random=True, untouched=("decoder",), mixes=True
+    ),
+    "total_correlation": TermEntry(
+        "total_correlation", objectives.total_correlation, untouched=("decoder", "critic"), heads=critic
+    ),
+    "total_correlation_critic": TermEntry(
+        "total_correlation_critic",
+        objectives.total_correlation_critic,
+        random=True,
+        untouched=("encoder", "decoder"),
+        mixes=True,
+        heads=critic,
+    ),
+    "adversarial": TermEntry(
+        "adversarial", objectives.adversarial, untouched=("decoder", "critic"), heads=critic
+    ),
+    "adversarial_critic": TermEntry(
+        "adversarial_critic",
+        objectives.adversarial_critic,
+        random=True,
+        untouched=("encoder", "decoder"),
+        heads=critic,
+    ),
 }
 
 LIKELIHOODS = {
@@ -111,6 +153,7 @@ NETS = {  # net, shape of one input
     "MLPEncoder": (lambda: nets.MLPEncoder(latents=2, features=(7,), event_ndims=2), (2, 3)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
+    "Critic": (lambda: nets.Critic(features=(7, 6)), (4,)),
     "Conv": (lambda: nets.Conv(3, (4, 4), (2, 2), "VALID"), (6, 6, 2)),
     "ConvTranspose": (lambda: nets.ConvTranspose(3, (4, 4), (2, 2)), (3, 3, 2)),
     "ConvEncoder": (lambda: nets.ConvEncoder(latents=2, width=0.1), (16, 16, 1)),
@@ -120,13 +163,14 @@ NETS = {  # net, shape of one input
 }
 
 
-def small_vae(likelihood=None):
-    """A smooth model of D binary pixels: (model, data [n, D])."""
+def small_vae(likelihood=None, heads=None):
+    """A smooth model of D binary pixels, with heads or without: (model, data [n, D])."""
     model = models.gaussian_vae(
         encoder=nets.MLPEncoder(latents=LATENTS, features=(8,), activation="tanh"),
         decoder=nets.MLP(features=(8,), output_shape=(D,), activation="tanh"),
         latents=LATENTS,
         likelihood=likelihood or distributions.bernoulli(),
     )
+    model = models.with_heads(model, **heads) if heads else model
     x = (np.random.default_rng(0).random((BATCH, D)) < 0.4).astype(np.float32)
     return model, x

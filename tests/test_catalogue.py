@@ -21,7 +21,7 @@ def _batch(x, index=None):
 
 def _value_fn(entry):
     term = entry.make()
-    model, x = small_vae(entry.likelihood())
+    model, x = small_vae(entry.likelihood(), entry.heads())
     params, _ = model.init(jax.random.key(1), _batch(x))
 
     def value(params, draw_key, term_key, batch):
@@ -95,7 +95,7 @@ def test_gradients_of_terms(name):
 
 @pytest.mark.parametrize("name", TERMS)
 def test_terms_compose_beside_another(name):
-    model, x = small_vae(TERMS[name].likelihood())
+    model, x = small_vae(TERMS[name].likelihood(), TERMS[name].heads())
     params, _ = model.init(jax.random.key(1), _batch(x))
     vae = model.bind(params)
     term = TERMS[name].make()

@@ -1,7 +1,8 @@
 """Builders: nets and distributions become a Model."""
 
 from vaejax.models.gaussian import gaussian_vae
+from vaejax.models.heads import with_heads
 from vaejax.models.optimal_scale import optimal_scale
 from vaejax.models.spec import from_spec
 
-__all__ = ["from_spec", "gaussian_vae", "optimal_scale"]
+__all__ = ["from_spec", "gaussian_vae", "optimal_scale", "with_heads"]

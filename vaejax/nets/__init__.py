@@ -3,7 +3,7 @@
 from vaejax.nets.around import FromBytes, SharedScale
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
-from vaejax.nets.dense import ACTIVATIONS, MLP, MLPEncoder
+from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, MLPEncoder
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "ConvTranspose",
+    "Critic",
     "FromBytes",
     "MLPEncoder",
     "PatchDecoder",

@@ -81,6 +81,42 @@ class MLP(nn.Module):
         return as_head(h).reshape(*h.shape[:-1], *self.output_shape)
 
 
+class Critic(nn.Module):
+    """A classifier of codes with one logit: z [..., d] -> [...]; dense layers with leaky ReLU between.
+
+    As it stands it is FactorVAE's; WAE-GAN's on MNIST is `features=(512,) * 4, slope=0.0`, the adversarial
+    autoencoder's `features=(1000,) * 2, slope=0.0`. FactorVAE has two logits, of which only the difference
+    counts: it is the logit here.
+
+    Args:
+      features: widths of the hidden layers, () for a linear classifier.
+      slope: of the leaky ReLU below 0; 0 is the ReLU.
+
+    Raises:
+      ValueError, TypeError: a width below 1, a slope outside [0, 1), integer input.
+
+    Source: Kim & Mnih 2018, arXiv 1802.05983, appendix A; Tolstikhin et al. 2018, arXiv 1711.01558,
+    appendix C; Makhzani et al. 2015, arXiv 1511.05644, appendix A.
+    """
+
+    features: tuple[int, ...] = (1000,) * 6
+    slope: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check_features(self.features)
+        if not 0 <= self.slope < 1:
+            raise ValueError(f"slope: expected a number in [0, 1), got {self.slope!r}")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        check_floating(z, "z")
+        h = z
+        for n, width in enumerate(self.features):
+            h = jax.nn.leaky_relu(nn.Dense(width, name=f"dense_{n}")(h), self.slope)
+        return as_head(nn.Dense(1, name="out")(h))[..., 0]
+
+
 class GaussianHead(nn.Module):
     """Two linear maps [..., n] -> (loc, logvar), each [..., d]; `logvar_bias` is where logvar starts."""
 

@@ -42,7 +42,7 @@ def decoder_term(
     check_chunk(chunk)
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
-        z = one_latent_array(draw) if at == "sample" else posterior_mean(draw)
+        z = codes(draw, at)
         drawn = draws(key, draw.batch, z)
         if stop_gradient:
             # z itself is detached, and the decoder is linearised anew there: a tangent map shared with
@@ -115,6 +115,11 @@ def posterior_mean(draw: Draw) -> Array:
     if mean.shape != z.shape:
         raise TypeError(f"q: expected a posterior mean of the shape of z, {z.shape}; got {mean.shape}")
     return mean
+
+
+def codes(draw: Draw, at: str) -> Array:
+    """z at the drawn "sample" or at the posterior "mean": [B, d]."""
+    return one_latent_array(draw) if at == "sample" else posterior_mean(draw)
 
 
 def check_chunk(chunk: int | None) -> None:

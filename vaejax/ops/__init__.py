@@ -1,5 +1,16 @@
 """Mathematics on arrays; jax and chex only."""
 
-from vaejax.ops import bounds, chunks, interpolation, jacobian, kl, metric, probes
+from vaejax.ops import aggregate, bounds, chunks, interpolation, jacobian, kl, metric, mmd, probes, sliced
 
-__all__ = ["bounds", "chunks", "interpolation", "jacobian", "kl", "metric", "probes"]
+__all__ = [
+    "aggregate",
+    "bounds",
+    "chunks",
+    "interpolation",
+    "jacobian",
+    "kl",
+    "metric",
+    "mmd",
+    "probes",
+    "sliced",
+]

@@ -1,0 +1,139 @@
+"""MMD and sliced Wasserstein: enumeration of all samples, closed forms of Gaussians, brute force."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.monte_carlo import assert_mean_is
+from vaejax.ops import mmd, sliced
+
+KEY = jax.random.key(0)
+
+
+def expected_rbf(dm, s1, s2, l2):
+    """E exp(-|a - b|^2 / (2 l^2)), a ~ N(m, diag s1^2), b ~ N(m + dm, diag s2^2)."""
+    total = np.asarray(s1) ** 2 + np.asarray(s2) ** 2
+    return np.prod((1 + total / l2) ** -0.5 * np.exp(-0.5 * np.asarray(dm) ** 2 / (l2 + total)))
+
+
+def test_the_printed_expectation_of_the_rbf(x64):
+    np.testing.assert_allclose(expected_rbf([0, 0], [1, 1], [1, 1], 1.5), 0.4285714, atol=5e-8)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    a = np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
+    w = np.outer(weights, weights).ravel() / weights.sum() ** 2
+    k = mmd.rbf(1.5**0.5)(jnp.asarray(a), jnp.asarray(a))
+    np.testing.assert_allclose(w @ k @ w, 3 / 7, rtol=1e-9)
+
+
+def test_the_statistic_is_unbiased_over_all_samples(x64):
+    points = np.array([[0.0, 1.0], [1.5, -0.5], [-1.0, 0.3]])
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.1, 0.2, 0.7])
+    for kernel in (mmd.rbf(0.8), mmd.imq(0.7, (0.5, 2.0))):
+        k = np.asarray(kernel(points, points))
+        n, m = 2, 3
+        samples = np.array(list(itertools.product(range(3), repeat=n + m)))
+        weights = p[samples[:, :n]].prod(1) * q[samples[:, n:]].prod(1)
+        statistic = jax.jit(jax.vmap(partial(mmd.mmd, kernel=kernel)))
+        values = statistic(points[samples[:, :n]], points[samples[:, n:]])
+        np.testing.assert_allclose(weights @ values, p @ k @ p + q @ k @ q - 2 * p @ k @ q, rtol=1e-10)
+        assert values.min() < 0  # a V-statistic never is
+
+
+def test_the_mean_for_gaussians_is_the_closed_form_and_zero_under_equality():
+    kernel, l2 = mmd.rbf(1.5**0.5), 1.5
+    dm, s = np.array([0.6, -0.3]), np.array([0.5, 1.4])
+
+    @jax.jit
+    @jax.vmap
+    def both(key):
+        x, y, other = jax.random.normal(key, (3, 20, 2))
+        return mmd.mmd(x, dm + s * y, kernel), mmd.mmd(x, other[:15], kernel)
+
+    different, equal = both(jax.random.split(KEY, 2000))
+    one = np.ones(2)
+    expected = (
+        expected_rbf(0 * dm, one, one, l2) + expected_rbf(0 * dm, s, s, l2) - 2 * expected_rbf(dm, one, s, l2)
+    )
+    assert_mean_is(different, expected)
+    assert_mean_is(equal, 0.0)
+    assert expected > 50 * np.std(equal) / np.sqrt(2000)  # the two would not be confused
+
+
+def test_kernels_by_hand(x64):
+    x, y = jnp.array([[0.0, 0.0], [3.0, 4.0]]), jnp.array([[0.0, 0.0]])
+    np.testing.assert_allclose(mmd.rbf(2.0)(x, y)[:, 0], [1, np.exp(-25 / 8)], rtol=1e-12)
+    scales = 2 * 2 * 1.5**2 * np.array([0.1, 0.2, 0.5, 1, 2, 5, 10])
+    np.testing.assert_allclose(mmd.imq(1.5)(x, y)[:, 0], [7, (scales / (scales + 25)).sum()], rtol=1e-12)
+    a = jax.random.normal(KEY, (7, 2))
+    pooled = np.concatenate([a, x])
+    distances = [np.linalg.norm(u - v) for u, v in itertools.combinations(pooled, 2)]
+    np.testing.assert_allclose(mmd.median_length(a, x), np.median(distances), rtol=1e-12)
+    slope = jax.grad(lambda a: mmd.mmd(a, x, mmd.rbf(mmd.median_length(a, x))))(a)
+    length = mmd.median_length(a, x)
+    np.testing.assert_allclose(slope, jax.grad(lambda a: mmd.mmd(a, x, mmd.rbf(length)))(a), rtol=1e-12)
+
+
+def test_far_from_the_origin_nothing_cancels():
+    x, y = jax.random.normal(KEY, (2, 6, 3))
+    x, y = jnp.round(x, 2), jnp.round(y, 2)
+    near, far = mmd.mmd(x, y, mmd.rbf(1.0)), mmd.mmd(x + 1024, y + 1024, mmd.rbf(1.0))
+    np.testing.assert_allclose(far, near, atol=1e-3)  # float32 holds x + 1024 to 1e-4
+
+
+def test_gradients_are_finite_where_points_coincide():
+    x = jnp.ones((3, 2))
+    for kernel in (mmd.rbf(1.0), mmd.imq()):
+        assert (jax.grad(lambda x: mmd.mmd(x, jnp.ones((3, 2)), kernel))(x) == 0).all()  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: mmd.rbf(0.0), ValueError, "length: expected a positive finite number, got 0.0"),
+        (lambda: mmd.rbf("median"), TypeError, "length: expected a number, got str"),
+        (lambda: mmd.imq(-1.0), ValueError, "scale: expected a positive finite number, got -1.0"),
+        (lambda: mmd.imq(1.0, ()), ValueError, "multiples: expected at least one, got none"),
+        (lambda: mmd.imq(1.0, (1.0, 0.0)), ValueError, r"multiples\[1\]: expected a positive finite number"),
+        (
+            lambda: mmd.mmd(jnp.ones((1, 2)), jnp.ones((2, 2)), mmd.rbf(1.0)),
+            ValueError,
+            "x: expected at least 2 examples, got 1",
+        ),
+    ],
+)
+def test_mmd_refuses(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+# sliced Wasserstein
+
+
+def test_on_a_line_it_is_the_best_assignment(x64):
+    x, y = np.random.default_rng(0).normal(size=(2, 5, 1))
+    best = min(np.mean((x[list(order), 0] - y[:, 0]) ** 2) for order in itertools.permutations(range(5)))
+    np.testing.assert_allclose(sliced.sliced_wasserstein(x, y, jnp.ones((1, 1))), best, rtol=1e-12)
+    np.testing.assert_allclose(sliced.sliced_wasserstein(x, y, -jnp.ones((1, 1))), best, rtol=1e-12)
+
+
+def test_a_shift_counts_a_dth_of_its_square_and_order_counts_nothing(x64):
+    x = np.random.default_rng(0).normal(size=(6, 2))
+    t = np.array([0.7, -1.1])
+    angles = np.pi * np.arange(8) / 8  # evenly spread directions: mean u u^T = I / 2
+    u = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], -1))
+    np.testing.assert_allclose(sliced.sliced_wasserstein(x + t, x[::-1], u), t @ t / 2, rtol=1e-12)
+    slope = jax.grad(lambda a: sliced.sliced_wasserstein(a, x[::-1], u))(jnp.asarray(x + t))
+    np.testing.assert_allclose(slope, np.tile(2 * t / 2 / 6, (6, 1)), rtol=1e-9)
+
+
+def test_directions_are_uniform_unit_vectors():
+    u = jax.jit(sliced.random_directions, static_argnums=(1, 2))(KEY, 4000, 3)
+    np.testing.assert_allclose(jnp.linalg.norm(u, axis=-1), 1, rtol=1e-6)
+    assert_mean_is(u[:, :, None] * u[:, None, :], np.eye(3) / 3)
+    assert_mean_is(u, 0.0)

@@ -1,0 +1,85 @@
+"""A model with further networks on its latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.tree_util import Partial
+
+from vaejax.keys import check_key, named_key
+from vaejax.models.apply import apply
+from vaejax.models.spec import net_spec
+from vaejax.types import VAE, Array, Batch, Model, PyTree
+
+__all__ = ["with_heads"]
+
+
+def with_heads(model: Model, **heads: nn.Module) -> Model:
+    """Give a model networks that see its latents: a critic, a classifier, a regression.
+
+    Each is a parameter group and a head of its name, `vae.heads[name](z)`; encoder and decoder start as in
+    the model without. A critic learns by an update of its own, beside the model's in `train.sequence`
+    (docs/training.md).
+
+    Args:
+      model: the model.
+      **heads: name=net, z [..., d] -> what the terms that use it expect.
+
+    Returns:
+      A Model with one more parameter group and head for each.
+
+    Raises:
+      TypeError, ValueError: for anything but a Model and Flax modules, no heads, or a name that a spec
+        means otherwise ("builder", "likelihood"); when initialised, for the name of a group of the model.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
+    if not heads:
+        raise ValueError("heads: expected at least one, as name=net; got none")
+    for name, net in heads.items():
+        if name in ("builder", "likelihood"):
+            raise ValueError(f"heads: expected names other than 'builder' and 'likelihood', got {name!r}")
+        if not isinstance(net, nn.Module):
+            raise TypeError(f"{name}: expected a flax.linen.Module, got {net!r}")
+    # made once: a jitted function of a bound model knows its functions by identity
+    functions = {name: partial(apply, net) for name, net in heads.items()}
+    return Model(
+        init=partial(_init, model, heads),
+        bind=partial(_bind, model, functions),
+        support=model.support,
+        spec={
+            "builder": "with_heads",
+            "model": model.spec,
+            **{name: net_spec(net) for name, net in heads.items()},
+        },
+    )
+
+
+def _bind(
+    model: Model, functions: Mapping[str, Callable],
+    params: Mapping[str, PyTree], variables: PyTree = None, *, train: bool = False,
+) -> VAE:  # fmt: skip
+    vae = model.bind(params, variables, train=train)
+    heads = {name: Partial(function, params[name]) for name, function in functions.items()}
+    return vae._replace(heads={**vae.heads, **heads})
+
+
+def _init(
+    model: Model, heads: Mapping[str, nn.Module], key: Array, batch: Batch
+) -> tuple[dict[str, PyTree], PyTree]:
+    check_key(key)
+    params, variables = model.init(key, batch)
+    taken = sorted(set(heads) & set(params))
+    if taken:
+        raise ValueError(f"heads: expected names other than the model's groups {sorted(params)}, got {taken}")
+
+    def latents() -> PyTree:
+        return model.bind(params, variables).encode(key, jax.tree.map(lambda a: a[:1], batch)).z
+
+    z = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(latents))
+    of_heads = {name: net.init(named_key(key, name), z).get("params", {}) for name, net in heads.items()}
+    return {**params, **of_heads}, variables

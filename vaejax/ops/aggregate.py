@@ -1,0 +1,129 @@
+"""The aggregate posterior q(z) = (1/N) sum_n q(z|x_n) of diagonal Gaussians, seen through a minibatch."""
+
+from __future__ import annotations
+
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from vaejax.checks import check_choice, check_positive_int
+from vaejax.types import Array
+
+__all__ = ["FORMS", "METHODS", "dip_penalty", "log_density", "permute_columns"]
+
+METHODS = ("mws", "mss", "exact")
+FORMS = ("i", "ii")
+
+
+def log_density(
+    z: Array, loc: Array, scale: Array, dataset_size: int, method: str = "mws"
+) -> tuple[Array, Array]:
+    """Estimate log q(z_b) and every log q(z_bj) from the posteriors of a batch, z_b drawn from the b-th.
+
+    log q(z_b)  = lse_b' [ log w_bb' + sum_j log N(z_bj; loc_b'j, scale_b'j^2) ]
+    log q(z_bj) = lse_b' [ log w_bb' +       log N(z_bj; loc_b'j, scale_b'j^2) ]
+
+    "mws", minibatch-weighted sampling: w = 1/(N B). Both densities are too low, by a factor between B
+      (the own row dominates) and N (all rows are alike), so that a total correlation is too high by up
+      to d log N - log B nats: only its gradient means something, which is that of w = 1/B.
+    "mss", minibatch-stratified sampling: w = 1/N for the own row, (N - 1) / (N (B - 1)) for the others. For B
+      distinct rows of the data both densities are unbiased; their logarithms are not, nor is a product
+      of marginals.
+    "exact": w = 1/N, with all N rows in `loc` and `scale`; z may then be any points.
+
+    Deviation: the paper gives one of the other rows the weight (N - B + 1) / (N (B - 1)) and the rest
+    1/(B - 1). "mss" is the mean of that over the choice of the row: unbiased too, of less variance, and
+    it does not depend on the order of the batch.
+
+    Args:
+      z: [B, d]; for "exact" [n, d].
+      loc, scale: [B, d], the posteriors of the batch; for "exact" [N, d].
+      dataset_size: N.
+      method: "mws", "mss" or "exact".
+
+    Returns:
+      (log q(z) [B], log q(z_j) [B, d]), nats. Memory: B^2 d.
+
+    Raises:
+      TypeError, ValueError: for an unknown method, a dataset_size that is not an int or is smaller than
+        the batch, "mss" with one example, and "exact" with another number of rows than dataset_size.
+
+    Source: Chen, Li, Grosse & Duvenaud 2018, arXiv 1802.04942, section 4.1 and appendix C.
+    """
+    chex.assert_rank([z, loc, scale], 2)
+    chex.assert_equal_shape([loc, scale])
+    log_w = jnp.asarray(_log_weights(len(z), len(loc), dataset_size, method), z.dtype)  # [B, B']
+    standard = (z[:, None, :] - loc) / scale
+    log_q = -0.5 * jnp.square(standard) - jnp.log(scale) - 0.5 * math.log(2 * math.pi)  # [B, B', d]
+    # the weights enter once, after the sum over j
+    log_qz = jax.nn.logsumexp(log_w + jnp.sum(log_q, axis=-1), axis=1)
+    return log_qz, jax.nn.logsumexp(log_w[..., None] + log_q, axis=1)
+
+
+def _log_weights(n: int, B: int, N: int, method: str) -> Array:
+    """log w_bb', [n, B]."""
+    check_choice(method, METHODS, "method")
+    check_positive_int(N, "dataset_size")
+    if method == "exact":
+        if N != B:
+            raise ValueError(f'dataset_size: method="exact" needs all {N} rows of the data, got {B}')
+        return jnp.full((n, B), -math.log(N))
+    if n != B:
+        raise ValueError(f"z: expected one for each of the {B} posteriors of the batch, got {n}")
+    if N < B:
+        raise ValueError(f"dataset_size: expected at least the batch of {B} examples, got {N}")
+    if method == "mws":
+        return jnp.full((n, B), -math.log(N * B))
+    if B < 2:
+        raise ValueError('z: method="mss" needs a batch of at least 2 examples, got 1')
+    own = jnp.eye(B, dtype=bool)
+    return jnp.where(own, -math.log(N), math.log((N - 1) / (N * (B - 1))))
+
+
+def dip_penalty(loc: Array, scale: Array, lam_od: float, lam_d: float, form: str = "i") -> Array:
+    """lam_od sum_{i != j} S_ij^2 + lam_d sum_i (S_ii - 1)^2: a covariance of codes near I.
+
+    Form "i": S = Cov_b(loc_b), over the batch, divided by B. Form "ii": S = Cov_b(loc_b) +
+    diag(mean_b scale_b^2), the covariance of the aggregate posterior.
+
+    Args:
+      loc, scale: [B, d], the posteriors of a batch; form "i" does not use the scale.
+      lam_od: the weight of the off-diagonal entries.
+      lam_d: the weight of the diagonal ones.
+      form: "i" or "ii".
+
+    Returns:
+      Scalar.
+
+    Raises:
+      ValueError: for an unknown form.
+
+    Source: Kumar, Sattigeri & Balakrishnan 2018, arXiv 1711.00848.
+    """
+    chex.assert_rank([loc, scale], 2)
+    chex.assert_equal_shape([loc, scale])
+    check_choice(form, FORMS, "form")
+    centred = loc - jnp.mean(loc, axis=0)
+    S = jnp.matmul(centred.T, centred, precision="highest") / len(loc)
+    if form == "ii":
+        S += jnp.diag(jnp.mean(jnp.square(scale), axis=0))
+    diagonal = jnp.diagonal(S)
+    off_diagonal = S - jnp.diag(diagonal)
+    return lam_od * jnp.sum(jnp.square(off_diagonal)) + lam_d * jnp.sum(jnp.square(diagonal - 1))
+
+
+def permute_columns(key: Array, z: Array) -> Array:
+    """Shuffle every column over the batch by a permutation of its own: codes of prod_j q(z_j).
+
+    Args:
+      z: [B, d] codes.
+
+    Returns:
+      [B, d].
+
+    Source: Kim & Mnih 2018, arXiv 1802.05983, algorithm 1.
+    """
+    chex.assert_rank(z, 2)
+    return jax.random.permutation(key, z, axis=0, independent=True)
