@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import jax
+import jax.numpy as jnp
 import optax
 
-from vaejax.types import Params, PyTree
+from vaejax.types import Array, Params, PyTree
 
 __all__ = ["geco_optimizer"]
 
@@ -52,9 +54,10 @@ def geco_optimizer(
         raise ValueError(f"bounds: expected 0 < lo < hi, got {bounds!r}")
 
     def within(updates: PyTree, params: PyTree) -> PyTree:
-        moved = optax.apply_updates(params, updates)
-        kept = optax.projections.projection_box(moved, math.log(lo), math.log(hi))
-        return optax.tree.sub(kept, params)
+        def kept(update: Array, log_lam: Array) -> Array:
+            return jnp.clip(log_lam + update, math.log(lo), math.log(hi)) - log_lam
+
+        return jax.tree.map(kept, updates, params)
 
     def labels(params: Params) -> dict[str, str]:
         if multiplier not in params:
