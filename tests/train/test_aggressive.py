@@ -231,8 +231,8 @@ ALL, DECODER = toy_update(), toy_update(wrt=("decoder",))
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: aggressive(ALL, DECODER), ValueError, r"encoder: expected named groups \(wrt=...\), got None"),
-        (lambda: aggressive(DECODER, DECODER), ValueError, r"groups of their own, got \['decoder', 'decoder'\]"),
+        (lambda: aggressive(ALL, DECODER), ValueError, r"encoder: expected named groups \(wrt=...\)"),
+        (lambda: aggressive(DECODER, DECODER), ValueError, r"groups of their own, got \['decoder', "),
         (lambda: aggressive(None, DECODER), TypeError, "encoder: expected a vaejax.Update, got NoneType"),
         (lambda: aggressive(ALL, DECODER, window=0), ValueError, "window: expected at least 1, got 0"),
         (lambda: aggressive(ALL, DECODER, most=2.0), TypeError, "most: expected an int, got float"),
@@ -253,7 +253,7 @@ ALL, DECODER = toy_update(), toy_update(wrt=("decoder",))
             "after_validation: expected with validate",
         ),
         (
-            lambda: toy_fit(2, validate=lambda key, vae: {}, after_validation=lambda r, s: s._replace(step=0.0)),
+            lambda: toy_fit(2, validate=lambda k, vae: {}, after_validation=lambda r, s: s._replace(step=0.0)),
             ValueError,
             "after_validation: expected a state of the same structure, shapes and dtypes",
         ),
