@@ -253,7 +253,7 @@ ALL, DECODER = toy_update(), toy_update(wrt=("decoder",))
             "after_validation: expected with validate",
         ),
         (
-            lambda: toy_fit(2, validate=lambda k, vae: {}, after_validation=lambda r, s: s._replace(step=0.0)),
+            lambda: toy_fit(2, validate=lambda *a: {}, after_validation=lambda r, s: s._replace(step=0.0)),
             ValueError,
             "after_validation: expected a state of the same structure, shapes and dtypes",
         ),
