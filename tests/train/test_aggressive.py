@@ -8,7 +8,7 @@ import pytest
 
 from tests.train.toy import DATA, KEY, START, assert_same, assert_same_fit, toy_fit, toy_model, toy_update
 from vaejax.keys import named_key
-from vaejax.train import aggressive, end_aggressive, fit, gradient_update
+from vaejax.train import aggressive, end_aggressive, fit, gradient_update, repeat, sequence
 from vaejax.train.step import make_chunk
 from vaejax.types import TrainState, Update
 
@@ -87,6 +87,20 @@ def test_when_it_has_ended_there_is_no_inner_loop_and_both_move_from_the_same_po
     assert metrics["inner_steps"] == metrics["aggressive"] == 0
     assert state.opt_state["encoder"] == state.params["decoder"]["steps"] == 1
     assert (state.params["decoder"]["encoder"] == -1).all()  # not yet moved where the decoder looked
+
+
+def test_the_simple_form_is_k_steps_of_the_encoder_to_one_of_the_decoder():
+    update = sequence(encoder=repeat(scripted([0.0] * 5), 5), decoder=decoder())
+    nowhere = -jnp.ones(6)
+    params = {"encoder": nowhere, "decoder": {"steps": jnp.zeros(()), "encoder": nowhere, "x": jnp.zeros(())}}
+    state = TrainState(params, None, update.init(params), jnp.zeros((), jnp.int32))
+    state, _ = jax.jit(lambda state: update.apply(state, KEY, BATCH, fresh))(state)
+    seen = np.asarray(state.params["encoder"])
+    assert state.opt_state["encoder"] == 5
+    assert (seen[0], seen[5]) == (0, -1)  # the step's own batch first, then fresh ones
+    assert len(set(seen[:5].tolist())) == 5
+    assert (state.params["decoder"]["steps"], state.params["decoder"]["x"]) == (1, 0)
+    np.testing.assert_array_equal(state.params["decoder"]["encoder"], seen)
 
 
 def quadratic(optimizer=None):
