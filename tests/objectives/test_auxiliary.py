@@ -75,6 +75,8 @@ def test_a_label_that_is_no_class_is_not_taken_for_one(label):
     y = np.array([0, label, 1, 1, 2])
     out, _, _ = value(auxiliary_classification(), {"classifier": lambda z, w: z @ w}, y=y)
     np.testing.assert_array_equal(np.isnan(out), [False, True, False, False, False])
+    out, _, _ = value(auxiliary_classification(partial=True), {"classifier": lambda z, w: z @ w}, y=y)
+    assert np.isnan(out) == (label == 4)  # -1 is no label, 4 is a wrong one
 
 
 @pytest.mark.usefixtures("x64")

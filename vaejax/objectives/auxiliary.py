@@ -21,7 +21,7 @@ def auxiliary_classification(head: str = "classifier", *, labels: str = "y", par
       head: the name of the head, z -> logits [B, V]; or [B, F, V] for F attributes.
       labels: the field of the batch with the classes, integers [B] or [B, F] in 0..V-1.
       partial: some rows have no label, -1 in (one of) their attributes: the mean over the others, 0 if
-        there are none. Without it such a row makes the term nan.
+        there are none. Without it such a row makes the term nan, as a class beyond V - 1 always does.
 
     Returns:
       A term in nats, [B], or a scalar that mixes examples if `partial`; it logs "<head>/accuracy".
@@ -40,9 +40,10 @@ def auxiliary_classification(head: str = "classifier", *, labels: str = "y", par
             raise TypeError(f"labels: expected integers in batch[{labels!r}], got {y.dtype}")
         if logits.shape[:-1] != y.shape:
             raise ValueError(f"head {head!r}: expected logits of shape {(*y.shape, 'V')}, got {logits.shape}")
-        known = (y >= 0) & (y < logits.shape[-1])
+        known = y >= 0
         index = jnp.where(known, y, 0)[..., None]
-        nll = -jnp.take_along_axis(jax.nn.log_softmax(logits), index, axis=-1)[..., 0]
+        # a class that there is not gives nan
+        nll = -jnp.take_along_axis(jax.nn.log_softmax(logits), index, axis=-1, mode="fill")[..., 0]
         right = jnp.argmax(logits, axis=-1) == y
         rows = (len(y), -1)
         return (
