@@ -72,6 +72,9 @@ def test_of_a_model_that_uses_one_latent_the_numbers_are_those_of_its_closed_for
     assert of["mutual_information"] == pytest.approx(-np.log(0.6), abs=0.05)
     move, error = expected_move(0.8, 0.6, 0.9)
     assert abs(of["decoder_sensitivity"] - move) < 4 * np.hypot(error, of["decoder_sensitivity_se"])
+    noise = signs(w=(0.9, 0.0))  # z says nothing of x: moves to either side cancel, and are counted
+    move, error = expected_move(0.0, 1.0, 0.9)
+    assert abs(noise["decoder_sensitivity"] - move) < 4 * np.hypot(error, noise["decoder_sensitivity_se"])
     assert of["summary"].startswith(
         "Partly collapsed: 1 of 2 latents do not vary with x; the others are used."
     )
