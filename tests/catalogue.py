@@ -26,6 +26,10 @@ def critic():
     return {"critic": nets.Critic(features=(6,))}
 
 
+def mlp(name, *shape):
+    return lambda: {name: nets.MLP(features=(6,), output_shape=shape, activation="tanh")}
+
+
 TERMS = {
     "reconstruction": TermEntry("reconstruction", lambda: objectives.reconstruction),
     "optimal_gaussian_reconstruction": TermEntry(
@@ -129,6 +133,61 @@ TERMS = {
         untouched=("encoder", "decoder"),
         heads=critic,
     ),
+    "capacity_batch": TermEntry(
+        "capacity", lambda: objectives.capacity(0.1), untouched=("decoder",), mixes=True
+    ),
+    "capacity_example": TermEntry(
+        "capacity", lambda: objectives.capacity(0.1, form="example"), untouched=("decoder",)
+    ),
+    "free_bits_batch": TermEntry(
+        "free_bits",
+        lambda: objectives.free_bits(1e-4, groups=(0, 1, 0)),
+        untouched=("decoder",),
+        mixes=True,
+    ),
+    "free_bits_example": TermEntry(
+        "free_bits", lambda: objectives.free_bits(1e-4, form="example"), untouched=("decoder",)
+    ),
+    "target_rate": TermEntry(
+        "target_rate", lambda: objectives.target_rate(1e-3), untouched=("decoder",), mixes=True
+    ),
+    "geco": TermEntry(
+        "geco",
+        lambda: objectives.geco(objectives.reconstruction, 1.0),
+        heads=lambda: {"multiplier": nets.Constant(0.3)},
+    ),
+    "auxiliary_classification": TermEntry(
+        "auxiliary_classification",
+        lambda: objectives.auxiliary_classification(labels="index"),  # the batch has no other classes
+        untouched=("decoder",),
+        heads=mlp("classifier", BATCH),
+    ),
+    "auxiliary_classification_partial": TermEntry(
+        "auxiliary_classification",
+        lambda: objectives.auxiliary_classification(labels="index", partial=True),
+        untouched=("decoder",),
+        mixes=True,
+        heads=mlp("classifier", BATCH),
+    ),
+    "auxiliary_regression": TermEntry(
+        "auxiliary_regression",
+        lambda: objectives.auxiliary_regression(labels="x"),
+        untouched=("decoder",),
+        heads=mlp("regressor", D),
+    ),
+    "auxiliary_reconstruction": TermEntry(
+        "auxiliary_reconstruction",
+        lambda: objectives.auxiliary_reconstruction(distributions.bernoulli()),
+        untouched=("decoder",),
+        heads=mlp("auxiliary", D),
+    ),
+    "info_nce": TermEntry("info_nce", lambda: objectives.info_nce, untouched=("decoder",), mixes=True),
+}
+
+SCHEDULES = {  # schedule, its first and its last value
+    "cosine_schedule": (lambda: objectives.cosine_schedule(0.5, 2.0, 10), 0.5, 2.0),
+    "cyclical_schedule": (lambda: objectives.cyclical_schedule(2.0, 10, cycles=2), 0.0, 2.0),
+    "sigmoid_schedule": (lambda: objectives.sigmoid_schedule(0.5, 2.0, 50, 1.0), 0.5, 2.0),
 }
 
 LIKELIHOODS = {
@@ -153,6 +212,7 @@ NETS = {  # net, shape of one input
     "MLPEncoder": (lambda: nets.MLPEncoder(latents=2, features=(7,), event_ndims=2), (2, 3)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
+    "Constant": (lambda: nets.Constant(0.5), (4,)),
     "Critic": (lambda: nets.Critic(features=(7, 6)), (4,)),
     "Conv": (lambda: nets.Conv(3, (4, 4), (2, 2), "VALID"), (6, 6, 2)),
     "ConvTranspose": (lambda: nets.ConvTranspose(3, (4, 4), (2, 2)), (3, 3, 2)),

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.catalogue import BATCH, EVENTS, LIKELIHOODS, NETS, TERMS, D, small_vae
+from tests.catalogue import BATCH, EVENTS, LIKELIHOODS, NETS, SCHEDULES, TERMS, D, small_vae
 from tests.monte_carlo import assert_mean_is
 from vaejax import distributions, nets, objectives
 from vaejax.keys import named_key
 from vaejax.types import SUPPORTS
 
-COMBINATORS = {"compose", "log_weight", "mixes_examples", "sample", "scaled"}
+COMBINATORS = {"compose", "log_weight", "logs", "mixes_examples", "sample", "scaled", "sees_step"}
 KEY = jax.random.key(0)
 
 
@@ -32,7 +32,9 @@ def _value_fn(entry):
 
 
 def test_every_public_term_is_catalogued():
-    assert {entry.public for entry in TERMS.values()} == set(objectives.__all__) - COMBINATORS
+    terms = {entry.public for entry in TERMS.values()}
+    assert terms == set(objectives.__all__) - COMBINATORS - set(SCHEDULES)
+    assert set(SCHEDULES) == {name for name in objectives.__all__ if name.endswith("_schedule")}
 
 
 def test_every_likelihood_and_net_is_catalogued():
@@ -105,6 +107,18 @@ def test_terms_compose_beside_another(name):
     mine = jnp.mean(term(named_key(KEY, "mine"), vae, draw))
     np.testing.assert_allclose(metrics["mine"], mine, rtol=1e-6)
     np.testing.assert_allclose(loss, metrics["other"] + 0.5 * metrics["mine"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_laws_of_schedules(name):
+    make, first, last = SCHEDULES[name]
+    schedule, jitted = make(), jax.jit(make())
+    for step in (0, 3, 7, 1000):
+        value = jitted(jnp.asarray(step, jnp.int32))
+        assert (value.shape, value.dtype) == ((), jnp.float32)
+        np.testing.assert_allclose(value, schedule(step), rtol=1e-6)  # jit equals eager, an int a traced step
+    assert jitted._cache_size() == 1
+    np.testing.assert_allclose([schedule(0), schedule(1000)], [first, last], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from tests.test_catalogue import COMBINATORS
-from vaejax import distributions, evaluation, models, objectives
+from vaejax import distributions, evaluation, models, objectives, train
 
 ROOT = Path(__file__).parent.parent
 ROWS = [
@@ -15,6 +15,7 @@ ROWS = [
     for line in (ROOT / "docs" / "index.md").read_text().splitlines()
     if line.startswith("| ") and not line.startswith("| technique")
 ]
+MACHINERY = {"averaged", "fit", "gradient_update", "measure_step", "read_metrics", "repeat", "sequence"}
 LISTED = {re.search(r"`(.+?)`", row[1])[1] for row in ROWS}
 
 
@@ -31,6 +32,7 @@ def test_every_public_technique_has_a_row():
     expected = {f"objectives.{name}" for name in _functions(objectives) - (COMBINATORS - {"scaled"})}
     expected |= {f"distributions.{name}" for name in likelihoods}
     expected |= {f"models.{name}" for name in _functions(models)}
+    expected |= {f"train.{name}" for name in _functions(train) - MACHINERY}
     expected |= {f"evaluation.{name}" for name in _functions(evaluation)}
     assert expected == LISTED
 
@@ -89,3 +91,14 @@ def test_the_code_of_the_training_page_runs(elsewhere):
     assert int(names["fits"][2].state.step) == 6
     differ = jax.tree.map(lambda a, b: bool((a != b).any()), names["last"], names["smooth"])
     assert any(jax.tree.leaves(differ))
+
+
+def test_the_code_of_the_collapse_page_runs(elsewhere):
+    names: dict = {}
+    for block in _blocks("docs/collapse.md"):
+        exec(_tiny(block), names)
+        if "fitted" in names:
+            assert "kl" in names["fitted"].metrics  # the true one, whatever the loss makes of it
+    assert names["signs"]["summary"]
+    assert names["five_to_one"].groups == ("encoder", "decoder")
+    assert {"classifier/accuracy", "information"} <= set(names["fitted"].metrics)

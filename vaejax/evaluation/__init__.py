@@ -2,6 +2,7 @@
 
 from vaejax.evaluation.aggregate import aggregate_log_density
 from vaejax.evaluation.ais import annealed_log_likelihood, sandwich
+from vaejax.evaluation.collapse import collapse
 from vaejax.evaluation.disentanglement import Score, mig, mig_from, modularity, modularity_from
 from vaejax.evaluation.elbo import elbo_parts, representation
 from vaejax.evaluation.geometry import DecoderGeometry, decoder_geometry
@@ -21,6 +22,7 @@ __all__ = [
     "aggregate_log_density",
     "annealed_log_likelihood",
     "bits_per_dim",
+    "collapse",
     "decoder_geometry",
     "discretise",
     "elbo_parts",

@@ -1,6 +1,6 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
-from vaejax.nets.around import FromBytes, SharedScale
+from vaejax.nets.around import Constant, FromBytes, SharedScale
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, MLPEncoder
@@ -9,6 +9,7 @@ from vaejax.nets.patches import PatchDecoder, PatchEncoder
 __all__ = [
     "ACTIVATIONS",
     "MLP",
+    "Constant",
     "Conv",
     "ConvDecoder",
     "ConvEncoder",

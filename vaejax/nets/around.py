@@ -63,3 +63,18 @@ class SharedScale(nn.Module):
         loc = self.decoder(z, *others)
         log_scale = self.param("log_scale", nn.initializers.constant(self.start), ())
         return jnp.concatenate([loc, jnp.full_like(loc, as_head(log_scale))], axis=-1)
+
+
+class Constant(nn.Module):
+    """A learned number, the same for every input: [..., d] -> [...]; as a head, a parameter of a term.
+
+    Args:
+      start: where it starts.
+    """
+
+    start: float = 0.0
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        value = self.param("value", nn.initializers.constant(self.start), ())
+        return jnp.broadcast_to(as_head(value), z.shape[:-1])

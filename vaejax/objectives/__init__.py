@@ -1,6 +1,12 @@
 """Terms and what makes an objective of them: everything in a loss is a cost, in nats per example."""
 
-from vaejax.objectives.compose import compose, mixes_examples, scaled
+from vaejax.objectives.auxiliary import (
+    auxiliary_classification,
+    auxiliary_reconstruction,
+    auxiliary_regression,
+    info_nce,
+)
+from vaejax.objectives.compose import compose, logs, mixes_examples, scaled, sees_step
 from vaejax.objectives.coupling import hessian_penalty, orthogonality
 from vaejax.objectives.critics import (
     adversarial,
@@ -21,19 +27,30 @@ from vaejax.objectives.gradients import dreg, kl_stl, piwae
 from vaejax.objectives.importance import ciwae, iwae, miwae, renyi
 from vaejax.objectives.independence import beta_tc, dip
 from vaejax.objectives.posterior_mean import contractive, kumar_poole, reconstruction_at_mean
+from vaejax.objectives.rate import capacity, free_bits, geco, target_rate
+from vaejax.objectives.schedules import cosine_schedule, cyclical_schedule, sigmoid_schedule
 from vaejax.objectives.transport import mmd, sliced_wasserstein
 
 __all__ = [
     "adversarial",
     "adversarial_critic",
+    "auxiliary_classification",
+    "auxiliary_reconstruction",
+    "auxiliary_regression",
     "beta_tc",
+    "capacity",
     "ciwae",
     "column_group_l1",
     "compose",
     "contractive",
+    "cosine_schedule",
+    "cyclical_schedule",
     "dip",
     "dreg",
+    "free_bits",
+    "geco",
     "hessian_penalty",
+    "info_nce",
     "iwae",
     "jacobian_l1",
     "jacobian_l2",
@@ -42,6 +59,7 @@ __all__ = [
     "kl_stl",
     "kumar_poole",
     "log_weight",
+    "logs",
     "miwae",
     "mixes_examples",
     "mmd",
@@ -54,8 +72,11 @@ __all__ = [
     "row_group_l1",
     "sample",
     "scaled",
+    "sees_step",
+    "sigmoid_schedule",
     "sliced_wasserstein",
     "spectral_norm",
+    "target_rate",
     "total_correlation",
     "total_correlation_critic",
 ]

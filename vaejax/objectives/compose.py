@@ -12,11 +12,11 @@ import jax.numpy as jnp
 
 from vaejax.keys import check_key, named_key
 from vaejax.objectives.draw import sample
-from vaejax.types import VAE, Array, Batch, Draw
+from vaejax.types import VAE, Array, Batch
 
-__all__ = ["compose", "mixes_examples", "scaled"]
+__all__ = ["compose", "logs", "mixes_examples", "scaled", "sees_step"]
 
-Term = Callable[[Array, VAE, Draw], Array]
+Term = Callable[..., Array]  # (key, vae, draw), and the step for those marked `sees_step`
 Objective = Callable[..., tuple[Array, tuple[dict[str, Array], Any]]]
 
 
@@ -56,6 +56,25 @@ def mixes_examples(term: Term) -> Term:
     return term
 
 
+def sees_step(term: Term) -> Term:
+    """Mark a term that depends on the step of training: it is called as `term(key, vae, draw, step)`."""
+    term.sees_step = True  # type: ignore[attr-defined]
+    return term
+
+
+def logs(term: Term, **measures: Term) -> Term:
+    """Have a term measured by others: `compose` puts their means into the metrics, and not into the loss.
+
+    So a KL that is modified in the loss keeps the true one beside it, as `kl`.
+
+    Args:
+      term: the term that is in the loss.
+      **measures: name=function `(key, vae, draw) -> [B]`, or a scalar.
+    """
+    term.logs = measures  # type: ignore[attr-defined]
+    return term
+
+
 def compose(**terms: Term | Scaled) -> Objective:
     """Make one objective of named terms.
 
@@ -68,11 +87,12 @@ def compose(**terms: Term | Scaled) -> Objective:
 
     Returns:
       `objective(key, vae, batch, step) -> (loss, (metrics, variables))`: metrics hold "loss", every
-      term's unweighted mean in nats under its name, and "weight/<name>" for the scaled ones.
+      term's unweighted mean in nats under its name, "weight/<name>" for the scaled ones, and what terms
+      log beside themselves (`kl` is the true one).
 
     Raises:
       TypeError: if a term is not callable.
-      ValueError: if there is no term, or a name is "loss" or has a "/".
+      ValueError: if there is no term, a name is "loss" or has a "/", or belongs to what another term logs.
     """
     if not terms:
         raise ValueError("terms: expected at least one, as name=term; got none")
@@ -80,13 +100,15 @@ def compose(**terms: Term | Scaled) -> Objective:
         if name == "loss" or "/" in name:  # taken: the sum, "weight/<name>" and the keys of the house
             raise ValueError(f"terms: expected names without '/' and other than 'loss', got {name!r}")
     weighted = {name: term if isinstance(term, Scaled) else scaled(1.0, term) for name, term in terms.items()}
+    measures = _measures({name: term for name, (_, term) in weighted.items()})
 
     def objective(key: Array, vae: VAE, batch: Batch, step: Array) -> tuple[Array, tuple[dict, Any]]:
         check_key(key)
         draw = sample(named_key(key, "/draw"), vae, batch)
         loss, metrics = jnp.zeros(()), {}
         for name, (weight, term) in weighted.items():
-            value = term(named_key(key, name), vae, draw)
+            time = (step,) if getattr(term, "sees_step", False) else ()
+            value = term(named_key(key, name), vae, draw, *time)
             shape = jnp.shape(value)
             if shape not in ((), draw.log_px.shape):
                 raise ValueError(
@@ -97,8 +119,24 @@ def compose(**terms: Term | Scaled) -> Objective:
             loss += w * metrics[name]
             if isinstance(terms[name], Scaled):
                 metrics[f"weight/{name}"] = jnp.asarray(w, jnp.float32)
+        for name, measure in measures.items():
+            metrics[name] = jnp.mean(measure(named_key(key, name), vae, draw))
         return loss, ({"loss": loss, **metrics}, draw.variables)
 
     mixing = tuple(name for name, (_, term) in weighted.items() if getattr(term, "mixes_examples", False))
     objective.mixes_examples = mixing  # type: ignore[attr-defined]
     return objective
+
+
+def _measures(terms: dict[str, Term]) -> dict[str, Term]:
+    """What the terms log beside themselves and no term of the objective is already."""
+    measures: dict[str, Term] = {}
+    for name, term in terms.items():
+        for logged, measure in getattr(term, "logs", {}).items():
+            if terms.get(logged, measure) is not measure or measures.get(logged, measure) is not measure:
+                raise ValueError(
+                    f"terms: {name!r} logs {logged!r} beside itself; expected that name to be free, "
+                    "got another term or measure of it"
+                )
+            measures[logged] = measure
+    return {name: measure for name, measure in measures.items() if name not in terms}

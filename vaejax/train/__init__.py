@@ -1,6 +1,8 @@
 """Training: updates, the loop, checkpoints and logs."""
 
+from vaejax.train.aggressive import aggressive, end_aggressive
 from vaejax.train.checkpoint import Checkpoints
+from vaejax.train.geco import geco_optimizer
 from vaejax.train.log import read_metrics
 from vaejax.train.loop import fit
 from vaejax.train.measure import StepCost, measure_step
@@ -11,8 +13,11 @@ __all__ = [
     "Checkpoints",
     "Fit",
     "StepCost",
+    "aggressive",
     "averaged",
+    "end_aggressive",
     "fit",
+    "geco_optimizer",
     "gradient_update",
     "measure_step",
     "read_metrics",

@@ -22,21 +22,24 @@ __all__ = ["fit"]
 
 Validate = Callable[[Array, VAE], dict[str, Any]]
 Stop = Callable[[list[dict[str, Any]]], bool]
+Adjust = Callable[[list[dict[str, Any]], TrainState], TrainState]
 Progress = Callable[[int, dict[str, Any]], None]
 
 
 @overload
 def fit(
     key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
-    validate: Validate | None = ..., stop: Stop | None = ..., folder: str | Path | None = ...,
-    resume: bool = ..., save_every: int = ..., tensorboard: bool = ..., progress: bool | Progress = ...,
+    validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
+    folder: str | Path | None = ..., resume: bool = ..., save_every: int = ..., tensorboard: bool = ...,
+    progress: bool | Progress = ...,
     seeds: None = None, devices: Sequence[Device] | None = ...,
 ) -> Fit: ...  # fmt: skip
 @overload
 def fit(
     key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
-    validate: Validate | None = ..., stop: Stop | None = ..., folder: str | Path | None = ...,
-    resume: bool = ..., save_every: int = ..., tensorboard: bool = ..., progress: bool | Progress = ...,
+    validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
+    folder: str | Path | None = ..., resume: bool = ..., save_every: int = ..., tensorboard: bool = ...,
+    progress: bool | Progress = ...,
     seeds: Sequence[int], devices: Sequence[Device] | None = ...,
 ) -> dict[int, Fit]: ...  # fmt: skip
 def fit(
@@ -50,6 +53,7 @@ def fit(
     chunk: int = 100,
     validate: Validate | None = None,
     stop: Stop | None = None,
+    after_validation: Adjust | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     save_every: int = 10,
@@ -75,6 +79,10 @@ def fit(
         "neg_elbo" (nats, beta = 1, no penalty) chooses the best state; arrays in it are not recorded.
       stop: `stop(records) -> bool`, called after each validation with all of them so far, as `Fit.validation`
         holds them; True ends the run there.
+      after_validation: `after_validation(records, state) -> state`, called after each validation with all of
+        them so far and the state, and again with those of a run that is resumed: the state that it returns
+        goes on. It must depend on them alone. The checkpoint of that step and the best state are the ones
+        before it.
       folder: where metrics.jsonl and checkpoints go; None keeps everything in memory.
       resume: continue from the newest checkpoint in `folder` if there is one; key, batch size and number of
         examples must be those of the run, the objective is the caller's to keep (`runs.create` compares).
@@ -97,8 +105,9 @@ def fit(
       FloatingPointError: when the loss is not finite, or a state to be saved; names the step, the terms or
         parameter groups, and the last checkpoint. With seeds, when no seed is left.
     """
-    if stop is not None and validate is None:
-        raise ValueError("stop: expected with validate, whose records it reads; got validate=None")
+    for name, reads in (("stop", stop), ("after_validation", after_validation)):
+        if reads is not None and validate is None:
+            raise ValueError(f"{name}: expected with validate, whose records it reads; got validate=None")
     counts = {"steps": steps, "batch_size": batch_size, "chunk": chunk, "save_every": save_every}
     _check_arguments(key, model, update, data, counts, folder, resume, tensorboard)
     placement = place(seeds, devices, batch_size)
@@ -113,31 +122,50 @@ def fit(
             key_v = named_key(jax.random.fold_in(run.key, int(state.step)), "/validate")
             run.store.validated(state, validate(key_v, model.bind(state.params, state.variables)))
 
+    def adjusted(run: Run, state: TrainState) -> TrainState:
+        if after_validation is None or not run.store.validation:
+            return state
+        after = after_validation(run.store.validation, state)
+        if jax.tree.map(_kind, after) != jax.tree.map(_kind, state):
+            raise ValueError("after_validation: expected a state of the same structure, shapes and dtypes")
+        return after
+
     with contextlib.ExitStack() as stack:
         meta = {"batch_size": batch_size, "examples": data.size}
         runs = open_runs(stack, key, seeds, folder, meta, resume, tensorboard)
         for run in runs:
             run.store.check_steps(steps)
         states = [run.store.restore(like) if run.done else initial(run.key) for run in runs]
-        for run, state in zip(runs, states, strict=True):
+        for i, (run, state) in enumerate(zip(runs, states, strict=True)):
             if run.store.lacks_validation():  # killed between a checkpoint and its validation
                 check(run, state)
+            states[i] = adjusted(run, state)
             run.ended = run.store.ended(stop)  # a run that ended early stays ended
         report = stack.enter_context(_bar(progress, steps, runs))
 
-        def settle(run: Run, records: list[dict[str, Any]], state: Callable[[], TrainState]) -> None:
+        def settle(
+            run: Run, records: list[dict[str, Any]], state: Callable[[], TrainState]
+        ) -> TrainState | None:
             run.store.write(records)
             report(run, records)
             run.done += len(records)
-            if run.done == steps or run.done % (chunk * save_every) == 0:
-                run.store.save(state())
-                check(run, state())
-                run.ended = run.store.ended(stop)
+            if run.done != steps and run.done % (chunk * save_every):
+                return None
+            before = state()
+            run.store.save(before)
+            check(run, before)
+            run.ended = run.store.ended(stop)
+            after = adjusted(run, before)
+            return None if after is before else after
 
         advance = alone(program) if seeds is None else over_runs(program, placement.mesh)
         states = train(advance, placement, runs, states, data, steps, (chunk, batch_size), settle)
         fits = [run.store.result(state, run.error) for run, state in zip(runs, states, strict=True)]
         return fits[0] if seeds is None else dict(zip(seeds, fits, strict=True))
+
+
+def _kind(array: Any) -> tuple:
+    return jnp.shape(array), jnp.asarray(array).dtype
 
 
 def _check_arguments(

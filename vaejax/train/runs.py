@@ -89,12 +89,13 @@ def train(
     data: Split,
     steps: int,
     shape: tuple[int, int],
-    settle: Callable[[Run, Records, Callable[[], TrainState]], None],
+    settle: Callable[[Run, Records, Callable[[], TrainState]], TrainState | None],
 ) -> list[TrainState]:
     """Advance the runs by chunks until none has steps left, and return their last states.
 
     `advance` is the program over a leading axis of runs, `shape` (chunk, B); `settle(run, records, state)`
-    keeps what a chunk gave and raises FloatingPointError where that is not finite.
+    keeps what a chunk gave, raises FloatingPointError where that is not finite, and returns another state to
+    go on from, or None.
     """
     chunk, batch_size = shape
     advance = jax.jit(advance, donate_argnums=0, out_shardings=(placement.runs, placement.copied))
@@ -102,8 +103,12 @@ def train(
     impl = jax.random.key_impl(runs[0].key)
     keys = jax.random.wrap_key_data(jax.device_put(key_data, placement.runs), impl=impl)
     arrays = jax.device_put(dict(data.arrays), placement.copied)
-    # from host arrays: of what comes from a device, donation would eat the caller's copy
-    state = jax.device_put(jax.tree.map(lambda *a: np.stack(a), *states), placement.runs)
+
+    def placed(states: Sequence[TrainState]) -> TrainState:
+        # from host arrays: of what comes from a device, donation would eat the caller's copy
+        return jax.device_put(jax.tree.map(lambda *a: np.stack(a), *states), placement.runs)
+
+    state = placed(states)
 
     def state_of(i: int) -> TrainState:
         mine = jax.tree.map(lambda a: a[i], state)
@@ -121,10 +126,14 @@ def train(
             if jax.process_count() == 1:
                 raise
             raise _lost(runs) from error
+        others: dict[int, TrainState] = {}
         for i, run in enumerate(runs):
             if counts[i]:
                 records = _records(metrics, i, run.done, counts[i])
-                _settle(settle, run, records, reached[i], partial(state_of, i))
+                other = _settle(settle, run, records, reached[i], partial(state_of, i))
+                others |= {} if other is None else {i: other}
+        if others:
+            state = placed([others.get(i) or state_of(i) for i in range(len(runs))])
     if all(run.error is not None for run in runs):
         raise FloatingPointError("; ".join(f"seed {run.seed}: {run.error}" for run in runs))
     return [state_of(i) for i in range(len(runs))]
@@ -132,18 +141,19 @@ def train(
 
 def _settle(
     settle: Callable, run: Run, records: Records, reached: int, state: Callable[[], TrainState]
-) -> None:
+) -> TrainState | None:
     """Settle a chunk; among several runs one that is not finite stays where it was."""
     try:
         if run.seed is not None and reached != run.done + len(records):
             run.store.write(records)
             raise FloatingPointError(f"the parameters are not finite by step {run.done + len(records)}")
-        settle(run, records, state)
+        return settle(run, records, state)
     except FloatingPointError as error:
         if run.seed is None:
             raise
         run.error = f"{error}; frozen at step {reached}"
         warnings.warn(f"seed {run.seed}: {run.error}; the other seeds go on", RuntimeWarning, stacklevel=2)
+        return None
 
 
 def _lost(runs: list[Run]) -> ConnectionError:

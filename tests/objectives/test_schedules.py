@@ -1,0 +1,51 @@
+"""Schedules at their knots."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from vaejax.objectives import cosine_schedule, cyclical_schedule, sigmoid_schedule
+
+
+def _at(schedule, steps):
+    """By ints, and by the traced int32 of a training step."""
+    traced = jax.jit(jax.vmap(schedule))(np.asarray(steps, np.int32))
+    np.testing.assert_allclose([float(schedule(t)) for t in steps], traced, rtol=1e-6, atol=1e-7)
+    return traced
+
+
+@pytest.mark.parametrize(
+    ("schedule", "knots"),
+    [
+        (optax.linear_schedule(0.2, 1.0, 10), {0: 0.2, 5: 0.6, 9: 0.92, 10: 1.0, 99: 1.0}),
+        (cosine_schedule(0.0, 2.0, 8), {0: 0.0, 2: 1 - 0.5**0.5, 4: 1.0, 6: 1 + 0.5**0.5, 8: 2.0, 99: 2.0}),
+        (cosine_schedule(3.0, 1.0, 2), {0: 3.0, 1: 2.0, 2: 1.0, 3: 1.0}),
+        (
+            sigmoid_schedule(0.5, 1.5, 100.0, 0.1),
+            {0: 0.5 + 1 / (1 + np.exp(10)), 90: 0.5 + 1 / (1 + np.e), 100: 1.0, 110: 1.5 - 1 / (1 + np.e)},
+        ),
+        (cyclical_schedule(1.0, 100), {0: 0, 12: 0.96, 13: 1, 24: 1, 25: 0, 37: 0.96, 99: 1, 100: 1, 112: 1}),
+        # a period of 10 / 4 steps is taken as 3: the ramp has its own length, 2.5 r, all the same
+        (cyclical_schedule(3.0, 10, ratio=1.0), {0: 0, 1: 1.2, 2: 2.4, 3: 0, 9: 0, 10: 3}),
+        (cyclical_schedule(1.0, 40, cycles=1, ratio=0.25), {0: 0, 5: 0.5, 10: 1, 39: 1, 40: 1}),
+    ],
+)
+def test_values_at_the_knots(schedule, knots):
+    np.testing.assert_allclose(_at(schedule, list(knots)), list(knots.values()), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: cosine_schedule(0.0, np.inf, 3), ValueError, "end_value: expected a finite number, got inf"),
+        (lambda: cosine_schedule(0.0, 1.0, 0), ValueError, "transition_steps: expected at least 1"),
+        (lambda: sigmoid_schedule("0", 1.0, 3, 1), TypeError, "init_value: expected a float, got str"),
+        (lambda: cyclical_schedule(1.0, 3), ValueError, "cycles: expected at most the 3 steps, got 4"),
+        (lambda: cyclical_schedule(1.0, 9, ratio=0.0), ValueError, r"ratio: expected a number in \(0, 1\]"),
+        (lambda: cyclical_schedule(1.0, 9, ratio=1.1), ValueError, r"ratio: expected a number in \(0, 1\]"),
+    ],
+)
+def test_what_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

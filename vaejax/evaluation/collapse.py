@@ -1,0 +1,127 @@
+"""Posterior collapse: its three signs as numbers, and what they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vaejax.distributions import score
+from vaejax.evaluation.batches import Progress, mean_and_error, per_example, transformed
+from vaejax.evaluation.elbo import elbo_parts
+from vaejax.keys import check_key, example_keys, named_key
+from vaejax.objectives import sample
+from vaejax.types import VAE, Array, Batch, Split
+
+_LITTLE = 0.1  # nats: less is as good as nothing
+
+
+def collapse(
+    key: Array,
+    vae: VAE,
+    split: Split,
+    *,
+    batch_size: int = 256,
+    progress: Progress = iter,
+) -> dict[str, Any]:
+    """Measure the signs of posterior collapse over a whole split.
+
+    1. The KL vanishes: KL(q(z|x) || p(z)), in all and per latent.
+    2. The encoder ignores x: active units, the latents whose posterior mean varies with x (variance above
+       0.01), and I_q(x; z), which cannot exceed log n.
+    3. The decoder ignores z: E |log p(x|z) - log p(x|z')|, z ~ q(z|x), z' ~ p(z), is how much the density of
+       x moves when its z is redrawn from the prior. It is 0 just where p(x|z) does not depend on z, also
+       under a decoder that has no mean to look at.
+
+    The second is no stricter form of the first: a small KL with means that vary is a matter of scale, and a
+    latent whose q is one Gaussian for all x, but not the prior's, has a KL and tells nothing.
+
+    Args:
+      key: typed PRNG key, for z, z' and the noise of the split's transform.
+      vae: a bound model whose q is one diagonal Gaussian.
+      split: the examples, two at least; its transform runs first.
+      batch_size: examples at a time.
+      progress: wraps the ranges of batches, as a progress bar does.
+
+    Returns:
+      `n`; in nats `kl`, `kl_se`, `kl_per_dimension` [d], `mutual_information`, `mutual_information_limit`
+      (log n), `decoder_sensitivity`, `decoder_sensitivity_se`; `active_units` of `latents`; `summary`, a
+      sentence on what they mean and one with the numbers. The sentence takes less than 0.1 nat for nothing.
+
+    Raises:
+      TypeError: the key is not a typed key, or q is not one diagonal Gaussian.
+      ValueError: the split has fewer than two examples, or the likelihood cannot score its support.
+
+    Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519 (active units); Hoffman & Johnson 2016 (I_q).
+    """
+    check_key(key)
+    parts = elbo_parts(named_key(key, "parts"), vae, split, batch_size=batch_size, progress=progress)
+    if "mutual_information" not in parts:
+        raise TypeError(
+            "vae: expected a posterior that is one diagonal Gaussian, got another or several levels"
+        )
+    function = partial(_jitted_moved, split.transform, named_key(key, "decoder"), vae)
+    moved = per_example(function, split, batch_size, progress)
+    names = ("n", "kl", "kl_se", "kl_per_dimension", "active_units", "mutual_information")
+    result: dict[str, Any] = {name: parts[name] for name in names}
+    result["latents"] = len(parts["kl_per_dimension"])
+    result["mutual_information_limit"] = math.log(split.size)
+    result |= mean_and_error("decoder_sensitivity", moved)
+    return {**result, "summary": f"{_verdict(result)} {_figures(result)}"}
+
+
+def _verdict(signs: dict[str, Any]) -> str:
+    """The three signs in words."""
+    active, latents = signs["active_units"], signs["latents"]
+    no_rate, blind, deaf = signs["kl"] < _LITTLE, active == 0, signs["decoder_sensitivity"] < _LITTLE
+    if blind and deaf and no_rate:
+        return "Collapsed: q(z|x) is the prior for every x, and the decoder does without z."
+    if blind and deaf:
+        return (
+            "Collapsed: q(z|x) is the same for every x, and the decoder does without z; "
+            "the KL that is left says only that it is not the prior."
+        )
+    if blind:
+        return "Collapsed encoder: z says nothing of x; to the decoder, which answers to it, it is noise."
+    if deaf:
+        return "Collapsed decoder: z tells of x, but the decoder does without it."
+    if no_rate:
+        return "On the verge of collapse: the KL is next to nothing, yet the posterior means vary with x."
+    if active < latents:
+        rest = latents - active
+        return f"Partly collapsed: {rest} of {latents} latents do not vary with x; the others are used."
+    return "Not collapsed: every latent varies with x, and the decoder uses them."
+
+
+def _figures(signs: dict[str, Any]) -> str:
+    rate, information, limit, moves = (
+        f"{signs[name] if abs(signs[name]) >= 5e-4 else 0:.3g} nats"  # less is rounding
+        for name in ("kl", "mutual_information", "mutual_information_limit", "decoder_sensitivity")
+    )
+    return (
+        f"KL {rate}; {signs['active_units']} of {signs['latents']} latents active; I(x; z) {information}, "
+        f"of the {limit} that {signs['n']} examples can show; log p(x|z) moves by {moves} when z is redrawn "
+        "from the prior."
+    )
+
+
+def _moved(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> Array:
+    """|log p(x|z) - log p(x|z')|, [B]."""
+    batch = transformed(transform, key, batch)
+    c = batch.get("c")
+
+    def prior(key: Array, c: Array | None) -> Array:
+        return vae.sample_prior(key, 1, None if c is None else c[None])[0]
+
+    draw = sample(named_key(key, "sample"), vae, batch)
+    z = jax.vmap(prior)(example_keys(named_key(key, "prior"), batch), c)
+    # the same noise in both scores, where the score is itself a bound
+    score_key = named_key(named_key(key, "sample"), "score")
+    return jnp.abs(draw.log_px - score(score_key, vae.decode(z, c), batch["x"]))
+
+
+_jitted_moved = jax.jit(_moved, static_argnums=0)  # the boundary

@@ -1,0 +1,199 @@
+"""The rate, KL(q(z|x) || p(z)), held to a level instead of weighted; the true KL is logged beside it."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaejax.checks import check_choice
+from vaejax.distributions import kl_per_dimension
+from vaejax.objectives.compose import Term, logs, mixes_examples, sees_step
+from vaejax.objectives.elbo import kl
+from vaejax.types import VAE, Array, Draw
+
+__all__ = ["capacity", "free_bits", "geco", "target_rate"]
+
+
+def capacity(target: float | Callable[[Any], Any], *, form: str = "batch") -> Term:
+    """|KL - C|: the KL is drawn to C nats, from both sides; weight it with `scaled(gamma, ...)`.
+
+    On an exact model the KL is C from the gamma on at which gamma KL alone would push it to C; less
+    leaves it above.
+
+    Args:
+      target: C in nats, >= 0, or a schedule step -> C, as `optax.linear_schedule(0.0, 25.0, 100_000)`.
+      form: "batch", |mean_b KL_b - C|, the one of the paper's followers (disentanglement_lib); or
+        "example", |KL_b - C| for every example. For KL = (3, 1.8) and C = 2.4 they are 0 and 0.6.
+
+    Returns:
+      A term in nats, a scalar that mixes examples, or [B]; it logs `kl`.
+
+    Raises:
+      TypeError, ValueError: for a target that is neither or negative, or another form.
+
+    Source: Burgess et al. 2018, arXiv 1804.03599, eq. 8.
+    """
+    check_choice(form, ("batch", "example"), "form")
+    if not callable(target):
+        _check_nats(target, "target")
+
+    def distance(C: Any, key: Array, vae: VAE, draw: Draw) -> Array:
+        rate = kl(key, vae, draw)
+        return jnp.abs((jnp.mean(rate) if form == "batch" else rate) - C)
+
+    def constant(key: Array, vae: VAE, draw: Draw) -> Array:
+        return distance(target, key, vae, draw)
+
+    @sees_step
+    def scheduled(key: Array, vae: VAE, draw: Draw, step: Array) -> Array:
+        return distance(target(step), key, vae, draw)  # type: ignore[operator]
+
+    term = logs(scheduled if callable(target) else constant, kl=kl)
+    return mixes_examples(term) if form == "batch" else term
+
+
+def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | None = None) -> Term:
+    """sum_g max(lam, KL_g): each group of latents has lam nats for free.
+
+    Below lam the gradient is exactly 0: there is no pressure to fall further, and none to rise. The value is
+    not a bound on anything where the clamp holds; `kl`, logged beside it, is the true one.
+
+    Args:
+      lam: nats for each group, >= 0.
+      form: "batch", sum_g max(lam, mean_b KL_bg), the original; or "example", sum_g max(lam, KL_bg) for
+        every example. For KL = [[.1, .9, 2], [.5, .3, 1]] and lam = .5 they are 2.6 and (3.4, 2) = 2.7 in
+        the mean.
+      groups: the number 0.. of each latent's group, [d]; of a hierarchy, the top level first. None: every
+        latent is one.
+
+    Returns:
+      A term in nats, a scalar that mixes examples, or [B]; it logs `kl`.
+
+    Raises:
+      TypeError, ValueError: for a lam that is not a number >= 0, another form, groups that are not ints
+        0..G-1; when called, for groups of another number of latents, or a KL without closed form.
+
+    Source: Kingma et al. 2016, arXiv 1606.04934, eq. 15 (batch; a group there is a channel of a level).
+    """
+    _check_nats(lam, "lam")
+    check_choice(form, ("batch", "example"), "form")
+    group_of = None if groups is None else _check_groups(groups)
+
+    def term(key: Array, vae: VAE, draw: Draw) -> Array:
+        del key, vae
+        rate = _kl_per_latent(draw)
+        if group_of is not None:
+            if rate.shape[1] != len(group_of):
+                raise ValueError(
+                    f"groups: expected one for each of {rate.shape[1]} latents, got {len(group_of)}"
+                )
+            rate = jax.ops.segment_sum(rate.T, group_of, group_of.max() + 1).T
+        return jnp.sum(_at_least(lam, jnp.mean(rate, axis=0) if form == "batch" else rate), axis=-1)
+
+    term = logs(term, kl=kl)
+    return mixes_examples(term) if form == "batch" else term
+
+
+def target_rate(lam: float) -> Term:
+    """max(lam, mean_b KL_b): the latents have lam nats for free between them.
+
+    As in `free_bits` the gradient is exactly 0 below lam.
+
+    Args:
+      lam: nats in all, >= 0; 8 in the paper's text models.
+
+    Returns:
+      A term, a scalar in nats that mixes examples; it logs `kl`.
+
+    Raises:
+      TypeError, ValueError: for a lam that is not a number >= 0.
+
+    Source: Li et al. 2019, arXiv 1909.00868, after Pelsmaeker & Aziz 2019, arXiv 1904.08194.
+    """
+    _check_nats(lam, "lam")
+
+    @mixes_examples
+    def term(key: Array, vae: VAE, draw: Draw) -> Array:
+        return _at_least(lam, jnp.mean(kl(key, vae, draw)))
+
+    return logs(term, kl=kl)
+
+
+def geco(error: Term, bound: float, *, multiplier: str = "multiplier") -> Term:
+    """lam (error - kappa), with lam the multiplier of the constraint E[error] <= kappa.
+
+    Beside `kl` it is the Lagrangian of: least KL such that the error is at most kappa. Its gradient with
+    respect to the model is that of lam error; with respect to log lam it is turned round, kappa - error,
+    so that a descent raises lam where the constraint is violated: with the head
+    `models.with_heads(model, multiplier=nets.Constant())`, which is log lam, and `train.geco_optimizer`,
+    one `gradient_update` is the algorithm. Where kappa can be reached, the fixed point has error = kappa.
+
+    Args:
+      error: the term under the constraint, as `objectives.reconstruction`, in nats.
+      bound: kappa, in the units of the error.
+      multiplier: the head that holds log lam, z [B, d] -> [B], each the same.
+
+    Returns:
+      A term; it logs `kl`, "constraint", the mean of error - kappa, and lam under the head's name.
+
+    Raises:
+      TypeError, ValueError: for a bound that is not a finite number; when called, for a missing head.
+
+    Source: Rezende & Viola 2018, arXiv 1810.00597, algorithm 1.
+    """
+    if isinstance(bound, bool) or not isinstance(bound, numbers.Real):
+        raise TypeError(f"bound: expected a float, got {type(bound).__name__} ({bound!r})")
+    if not math.isfinite(bound):
+        raise ValueError(f"bound: expected a finite number, got {bound!r}")
+
+    def log_multiplier(vae: VAE, draw: Draw) -> Array:
+        if multiplier not in vae.heads:
+            raise ValueError(f"multiplier: expected a head among {sorted(vae.heads)}, got {multiplier!r}")
+        return vae.heads[multiplier](jax.lax.stop_gradient(draw.z))
+
+    def constraint(key: Array, vae: VAE, draw: Draw) -> Array:
+        return error(key, vae, draw) - bound
+
+    def term(key: Array, vae: VAE, draw: Draw) -> Array:
+        stop = jax.lax.stop_gradient
+        log_lam, violation = log_multiplier(vae, draw), constraint(key, vae, draw)
+        lam = stop(jnp.exp(log_lam))
+        return lam * violation - (log_lam - stop(log_lam)) * stop(violation)  # the second part is 0
+
+    def value(key: Array, vae: VAE, draw: Draw) -> Array:
+        return jnp.exp(log_multiplier(vae, draw))
+
+    term = logs(term, kl=kl, constraint=constraint, **{multiplier: value})
+    return mixes_examples(term) if getattr(error, "mixes_examples", False) else term
+
+
+def _at_least(lam: float, rate: Array) -> Array:
+    """max(lam, rate), with no gradient at the tie either."""
+    return jnp.where(rate <= lam, lam, rate)  # nan stays nan
+
+
+def _kl_per_latent(draw: Draw) -> Array:
+    """KL of every latent, [B, d], the levels of a hierarchy side by side."""
+    levels = zip(draw.q, draw.p, strict=True) if isinstance(draw.q, tuple) else [(draw.q, draw.p)]
+    rates = [kl_per_dimension(q, p) for q, p in levels]
+    return jnp.concatenate([rate.reshape(len(rate), -1) for rate in rates], axis=1)
+
+
+def _check_nats(value: float, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a float, got {type(value).__name__} ({value!r})")
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}: expected a finite number of nats >= 0, got {value!r}")
+
+
+def _check_groups(groups: Sequence[int]) -> np.ndarray:
+    array = np.asarray(groups)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or set(array.tolist()) != set(range(len(set(groups)))):
+        raise ValueError(f"groups: expected the numbers 0..G-1, one for each latent, got {groups!r}")
+    return array

@@ -1,0 +1,105 @@
+"""Weights over the steps of training, where optax has none: pure functions step -> float, as its own are.
+
+The linear ramp is `optax.linear_schedule(b0, b1, T)`.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from vaejax.checks import check_positive_int
+from vaejax.types import Array
+
+__all__ = ["cosine_schedule", "cyclical_schedule", "sigmoid_schedule"]
+
+Schedule = Callable[[Array | int], Array]
+
+
+def cosine_schedule(init_value: float, end_value: float, transition_steps: int) -> Schedule:
+    """b0 + (b1 - b0) (1 - cos(pi min(1, t/T))) / 2: a ramp that starts and ends without a slope.
+
+    Args:
+      init_value, end_value: b0 and b1, finite; `optax.cosine_decay_schedule` cannot start from 0.
+      transition_steps: T, >= 1.
+
+    Raises:
+      TypeError, ValueError: for arguments of another kind.
+    """
+    _check_finite(init_value=init_value, end_value=end_value)
+    check_positive_int(transition_steps, "transition_steps")
+
+    def schedule(step: Array | int) -> Array:
+        done = jnp.minimum(1.0, jnp.asarray(step) / transition_steps)
+        return init_value + (end_value - init_value) * (1 - jnp.cos(jnp.pi * done)) / 2
+
+    return schedule
+
+
+def sigmoid_schedule(init_value: float, end_value: float, midpoint: float, steepness: float) -> Schedule:
+    """b0 + (b1 - b0) / (1 + exp(-k (t - t0))): halfway at t0.
+
+    It is never quite b0: at step 0 it has (b1 - b0) / (1 + exp(k t0)) of the way behind it.
+
+    Args:
+      init_value, end_value: b0 and b1, finite.
+      midpoint: t0, in steps.
+      steepness: k, per step.
+
+    Raises:
+      TypeError, ValueError: for arguments of another kind.
+
+    Source: Bowman et al. 2015, arXiv 1511.06349.
+    """
+    _check_finite(init_value=init_value, end_value=end_value, midpoint=midpoint, steepness=steepness)
+
+    def schedule(step: Array | int) -> Array:
+        return init_value + (end_value - init_value) * jax.nn.sigmoid(steepness * (step - midpoint))
+
+    return schedule
+
+
+def cyclical_schedule(end_value: float, total_steps: int, *, cycles: int = 4, ratio: float = 0.5) -> Schedule:
+    """min(1, tau / r) b1 with tau = (t mod P) / (T/M), P = ceil(T/M), and b1 from step T on.
+
+    Every cycle ramps from 0 to b1 over the share r of its length, and stays there for the rest.
+
+    Args:
+      end_value: b1, finite.
+      total_steps: T, >= 1: the steps of all cycles.
+      cycles: M, 1..T.
+      ratio: r, in (0, 1].
+
+    Raises:
+      TypeError, ValueError: for arguments of another kind or out of range.
+
+    Source: Fu et al. 2019, arXiv 1903.10145, eq. 6 and 7; there t counts from 1 and t - 1 is used.
+    """
+    _check_finite(end_value=end_value, ratio=ratio)
+    check_positive_int(total_steps, "total_steps")
+    check_positive_int(cycles, "cycles")
+    if cycles > total_steps:
+        raise ValueError(f"cycles: expected at most the {total_steps} steps, got {cycles}")
+    if not 0 < ratio <= 1:
+        raise ValueError(f"ratio: expected a number in (0, 1], got {ratio!r}")
+    period = math.ceil(total_steps / cycles)
+
+    def schedule(step: Array | int) -> Array:
+        # (t mod P) M / (T r), whole numbers before the one division
+        ramp = (jnp.asarray(step) % period) * cycles / (total_steps * ratio)
+        return end_value * jnp.where(jnp.asarray(step) < total_steps, jnp.minimum(1.0, ramp), 1.0)
+
+    return schedule
+
+
+def _check_finite(**values: float) -> None:
+    """Raise unless every value is a finite number."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{name}: expected a float, got {type(value).__name__} ({value!r})")
+        if not math.isfinite(value):
+            raise ValueError(f"{name}: expected a finite number, got {value!r}")
