@@ -19,11 +19,15 @@ _TRIED = 16  # examples on which a user's transform is tried
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits of a set."""
+    """The three splits of a set.
+
+    `factor_names`: of the columns of y [N, F], where they are known.
+    """
 
     train: Split
     validation: Split
     test: Split
+    factor_names: tuple[str, ...] | None = None
 
 
 def from_arrays(
