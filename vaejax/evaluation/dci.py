@@ -39,9 +39,10 @@ def dci(
 ) -> DCI:
     """DCI by gradient-boosted trees: for each factor a classifier, its importances a column of P.
 
-    Informativeness is its accuracy on other rows, a mean over factors. Time grows with rows, trees and
-    values: about 75 s for a factor of 12 values and 8 codes at the default numbers, on one core; 16 s with
-    train=2000.
+    Informativeness is its accuracy on other rows, a mean over factors. Read it first: where little can be
+    predicted, D and C are those of the noise that was fitted, and may be high. Time grows with rows, trees
+    and values: about 75 s for a factor of 12 values and 8 codes at the default numbers, on one core; 16 s
+    with train=2000.
 
     Args:
       key: typed PRNG key.

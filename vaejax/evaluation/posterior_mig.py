@@ -14,6 +14,7 @@ from vaejax.evaluation.predictors import generator
 from vaejax.keys import check_key, named_key
 from vaejax.types import AnyArray, Array
 
+_BLOCK = 128  # of rows, as in `aggregate_log_density`
 _FAR = 1e18  # where a posterior that only fills a place adds exp(-inf) to every density
 
 
@@ -27,8 +28,8 @@ def mig_chen(
     `mig_from`. It differs from the histogram form `mig`: name the form beside the number. The authors leave
     out shape on dSprites.
 
-    The work is (1 + F) d N `samples` densities: half a minute for N = 20 736, d = 10, F = 5 and 1000 samples
-    on one core.
+    The work is (1 + F) d N `samples` densities, about 2 ns each on one core: half a minute for N = 20 736,
+    d = 10 and F = 5.
 
     Args:
       key: typed PRNG key.
@@ -45,8 +46,9 @@ def mig_chen(
     check_key(key)
     check_positive_int(samples, "samples")
     check_codes_and_factors(loc, factors)
-    check_codes_and_factors(scale, factors)
     loc, scale = (np.asarray(a, np.float32) for a in (loc, scale))
+    if scale.shape != loc.shape or not (scale > 0).all():
+        raise ValueError(f"scale: expected positive numbers of shape {loc.shape}, got {scale!r}")
     H = entropy(factors)
     everything = np.zeros(len(loc), int)
     whole = _entropies(named_key(key, "z"), loc, scale, everything, samples)[0]
@@ -67,7 +69,7 @@ def _entropies(key: Array, loc: np.ndarray, scale: np.ndarray, value: np.ndarray
         rows = np.flatnonzero(value == v)
         place = rows[rng.integers(n, size=samples)]
         z = loc[place] + scale[place] * rng.normal(size=(samples, loc.shape[1])).astype(np.float32)
-        full = count.max()  # all values have as many rows: one compilation
+        full = -(-count.max() // _BLOCK) * _BLOCK  # one compilation for all values
         filled = [
             np.pad(a[rows], [(0, full - n), (0, 0)], constant_values=c) for a, c in ((loc, _FAR), (scale, 1))
         ]
