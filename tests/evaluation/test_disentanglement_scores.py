@@ -68,8 +68,10 @@ def test_perfect_codes_score_high_everywhere(perfect):
     assert list(made.scores) == NAMES
     value = made.values
     ones = {"mig", "active_mig", "modularity", "active_modularity", "sap", "factor_vae", "beta_vae", "irs"}
-    for name in ones | {"dci_disentanglement", "dci_completeness", "dci_informativeness", "local_modularity"}:
+    for name in ones | {"dci_disentanglement", "dci_completeness", "dci_informativeness"}:
         assert value[name] == pytest.approx(1, abs=0.02), name
+    # a third of the codes is of the factor that clusters freeze, and the mean is over all codes
+    assert value["local_modularity"] == pytest.approx(2 / 3, abs=0.01)
     assert value["explicitness"] > 0.95
     assert value["mig_chen"] > 0.85  # the posteriors have a scale of their own
     assert value["gaussian_total_correlation"] == pytest.approx(0, abs=1e-9)
@@ -135,7 +137,7 @@ def test_a_set_above_the_limit_is_sampled():
     skip = [name for name in evaluation.scores.GROUPS if name not in ("local", "mig")]
     made = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), limit=219, skip=skip)
     assert (made.n, list(made.scores)[:2]) == (219, ["mig", "active_mig"])
-    assert made.values["local_modularity"] > 0.7  # ten points in each cluster
+    assert made.values["local_modularity"] > 0.55  # ten points in each cluster
 
 
 def test_one_factor_with_a_neighbourhood_has_no_local_modularity():

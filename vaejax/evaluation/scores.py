@@ -35,6 +35,7 @@ GROUPS = (
 
 
 _NONE = np.zeros(0)  # no parts
+_NOTHING = "nothing to measure"
 
 
 class DisentanglementScores(NamedTuple):
@@ -55,9 +56,7 @@ class DisentanglementScores(NamedTuple):
                 "score": name,
                 "value": score.value,
                 "codes": "" if score.n_active is None else score.n_active,
-                "note": "; ".join(
-                    ["nothing to measure"] * score.degenerate + [score.library] * bool(score.library)
-                ),
+                "note": "; ".join(filter(None, [_NOTHING if score.degenerate else "", score.library])),
             }
             for name, score in self.scores.items()
         ]
@@ -218,7 +217,7 @@ def _local(codes: Codes, points: int, key: Array) -> dict[str, Score]:
     return {
         "local_mig": Score(local.mig, _NONE, local.degenerate),
         "local_mig_over_ceiling": Score(local.mig_over_ceiling, _NONE, local.degenerate),
-        "local_modularity": Score(local.modularity, _NONE, local.degenerate or moving < 2),
+        "local_modularity": Score(local.modularity, _NONE, local.degenerate or bool(moving < 2)),
     }
 
 
