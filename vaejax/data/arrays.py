@@ -86,7 +86,7 @@ def from_arrays(
     }
     for name, split in splits.items():
         check(split, name)
-    return Dataset(**splits)
+    return Dataset(splits["train"], splits["validation"], splits["test"])
 
 
 def _check_events(array: np.ndarray, name: str, train: np.ndarray) -> None:

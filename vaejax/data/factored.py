@@ -11,7 +11,7 @@ import numpy as np
 from vaejax.checks import check_positive_int
 from vaejax.types import Split
 
-SPLITS = ("train", "validation", "test")  # their places are those of their random streams
+SPLITS: tuple[str, ...] = ("train", "validation", "test")  # their places are those of their random streams
 
 
 class LazySplits(ABC):

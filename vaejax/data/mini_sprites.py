@@ -53,7 +53,8 @@ class MiniSprites(LazySplits):
         Raises:
             TypeError, ValueError: factors that are not integers [n, 5] in their ranges.
         """
-        return np.ravel_multi_index(tuple(check_factors(factors, NUM_VALUES).T), NUM_VALUES)
+        factors = check_factors(factors, NUM_VALUES)
+        return np.asarray(np.ravel_multi_index(tuple(factors.T), NUM_VALUES))
 
     def factors_of(self, index: np.ndarray) -> np.ndarray:
         """The factors at places [n] of the grid, the inverse of `index_of`: integers [n, 5].

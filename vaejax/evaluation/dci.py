@@ -65,7 +65,7 @@ def dci(
 
     def fit(z: np.ndarray, v: np.ndarray, z_held: np.ndarray, v_held: np.ndarray) -> tuple[np.ndarray, float]:
         model = GradientBoostingClassifier(n_estimators=trees, random_state=seed).fit(z, v)
-        return model.feature_importances_, float(model.score(z_held, v_held))
+        return np.asarray(model.feature_importances_), float(model.score(z_held, v_held))
 
     return _scores(fit, *split_rows(key, codes, factors, train, test), library)
 
@@ -92,14 +92,13 @@ def dci_linear(
     """
     library = sklearn_version()
     from sklearn.linear_model import Lasso
-    from sklearn.preprocessing import StandardScaler
 
     def fit(z: np.ndarray, v: np.ndarray, z_held: np.ndarray, v_held: np.ndarray) -> tuple[np.ndarray, float]:
-        of_z, of_v = StandardScaler().fit(z), StandardScaler().fit(v[:, None])
-        model = Lasso(alpha=alpha).fit(of_z.transform(z), of_v.transform(v[:, None])[:, 0])
-        held = of_v.transform(v_held[:, None])[:, 0]
+        z_held, v_held = (z_held - z.mean(axis=0)) / z.std(axis=0), (v_held - v.mean()) / v.std()
+        z, v = (z - z.mean(axis=0)) / z.std(axis=0), (v - v.mean()) / v.std()
+        model = Lasso(alpha=alpha).fit(z, v)
         # against the spread of the rows that were fitted, which is never 0
-        error = np.mean((held - model.predict(of_z.transform(z_held))) ** 2)
+        error = np.mean((v_held - model.predict(z_held)) ** 2)
         return np.abs(model.coef_), float(1 - error)
 
     return _scores(fit, *split_rows(key, codes, factors, train, test), library)

@@ -95,8 +95,8 @@ def sap_svm(
     accuracy = np.zeros((len(active), len(varies)))
     for j in np.flatnonzero(active):
         for k in np.flatnonzero(varies):
-            # without a dual the problem has no randomness, and its solver converges
-            model = LinearSVC(C=0.01, class_weight="balanced", dual=False, max_iter=_ITERATIONS)
+            # "auto" solves the primal for many rows: that has no randomness, and converges
+            model = LinearSVC(C=0.01, class_weight="balanced", dual="auto", max_iter=_ITERATIONS)
             model.fit(fit[0][:, [j]], fit[1][:, k])
             accuracy[j, k] = model.score(held[0][:, [j]], held[1][:, k])
     return sap_from(accuracy, varies, active)._replace(library=library)
