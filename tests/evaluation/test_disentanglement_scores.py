@@ -72,7 +72,7 @@ def test_perfect_codes_score_high_everywhere(perfect):
         assert value[name] == pytest.approx(1, abs=0.02), name
     # a third of the codes is of the factor that clusters freeze, and the mean is over all codes
     assert value["local_modularity"] == pytest.approx(2 / 3, abs=0.01)
-    assert value["explicitness"] > 0.95
+    assert value["explicitness"] > 0.9  # 140 rows for 11 values
     assert value["mig_chen"] > 0.85  # the posteriors have a scale of their own
     assert value["gaussian_total_correlation"] == pytest.approx(0, abs=1e-9)
     assert (made.n, made.n_active, value["degenerate"]) == (220, 3, [])
