@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from vaejax.data import from_tfds, prepare
 from vaejax.data.__main__ import main
-from vaejax.data.tfds_sets import array_fields
+from vaejax.data.tfds_sets import array_fields, column_names
 
 N = 60
 
@@ -87,6 +87,7 @@ def test_x_y_and_the_splits_that_it_lacks(tensorflow, tmp_path, monkeypatch):
     again = from_tfds("vaejax_tiny", held_out=0.16, folder=tmp_path)
     np.testing.assert_array_equal(again.validation.arrays["y"], data.validation.arrays["y"])
     assert len(list(tmp_path.glob("vaejax_tiny/1.2.3/*.npy"))) == 4
+    assert again.factor_names == ("angle", "size")
 
 
 def test_stored_binary_pixels_and_both_splits_from_train(tensorflow, tmp_path):
@@ -134,6 +135,9 @@ def test_factors_are_the_labels_in_the_order_of_their_names(name, tmp_path):
     assert (fields["x"].shape, fields["x"].pick(example)) == (shape, "image")
     assert fields["y"].shape == (len(names),)
     assert fields["y"].pick(example) == tuple(f"label_{factor}" for factor in names)
+    counts = [features[f"label_{factor}"].num_classes for factor in names]
+    documented = ", ".join(f"{factor} ({V})" for factor, V in zip(names, counts, strict=True))
+    assert f"{name}: {documented}\n" in from_tfds.__doc__
 
 
 @pytest.mark.parametrize(
@@ -151,6 +155,7 @@ def test_attributes_and_no_labels(tmp_path):
     assert (fields["x"].shape, fields["y"].shape) == ((218, 178, 3), (40,))
     picked = fields["y"].pick({"attributes": {name: name for name in features["attributes"]}})
     assert (picked[0], picked[-1]) == ("5_o_Clock_Shadow", "Young")
+    assert column_names(features)[0] == "5_o_Clock_Shadow"
     assert set(array_fields("binarized_mnist", features_of("binarized_mnist", tmp_path))) == {"x"}
 
 

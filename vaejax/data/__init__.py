@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
+from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
@@ -12,6 +13,7 @@ from vaejax.data.three_dots import ThreeDots, three_dots
 
 __all__ = [
     "Dataset",
+    "MiniSprites",
     "NaturalPatches",
     "SpritesMulti",
     "ThreeDots",
@@ -20,6 +22,7 @@ __all__ = [
     "fashion_mnist",
     "from_arrays",
     "from_tfds",
+    "mini_sprites",
     "mnist",
     "natural_patches",
     "sprites_multi",

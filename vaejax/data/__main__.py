@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
+from vaejax.data.mini_sprites import mini_sprites
 from vaejax.data.mnists import idx_recipe
-from vaejax.data.prepare import data_folder, load_arrays, prepare
+from vaejax.data.prepare import Recipe, data_folder, load_arrays, prepare
 from vaejax.data.tfds_sets import tfds_arrays
 from vaejax.data.three_dots import three_dots
+
+_RECIPES: Mapping[str, Callable[[Path], Recipe]] = {
+    "fashion_mnist": partial(idx_recipe, "fashion_mnist"),
+    "mini_sprites": lambda folder: mini_sprites(folder=folder).recipe,
+    "mnist": partial(idx_recipe, "mnist"),
+    "three_dots": lambda folder: three_dots(folder=folder).recipe,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare the set that the command line names; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m vaejax.data", description=__doc__)
     parser.add_argument(
-        "name", help="fashion_mnist, mnist, three_dots, or a name that tensorflow-datasets knows, as cifar10"
+        "name",
+        help=f"{', '.join(_RECIPES)}, or a name that tensorflow-datasets knows, as cifar10",
     )
     parser.add_argument(
         "--folder", help="where prepared sets lie (default: $VAEJAX_DATA, else ~/.cache/vaejax)"
@@ -24,13 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     folder = data_folder(given.folder)
     try:
-        if given.name in ("fashion_mnist", "mnist", "three_dots"):
-            own = given.name != "three_dots"
-            recipe = idx_recipe(given.name, folder) if own else three_dots(folder=folder).recipe
+        if given.name in _RECIPES:
+            recipe = _RECIPES[given.name](folder)
             directory = prepare(recipe, folder, progress=True)
             splits = {split: load_arrays(recipe, folder, split) for split in recipe.splits}
         else:
-            directory, splits = tfds_arrays(given.name, folder, progress=True)
+            directory, splits, _ = tfds_arrays(given.name, folder, progress=True)
     except KeyboardInterrupt:
         print("\ninterrupted: nothing half-done is left, the same command starts again", file=sys.stderr)
         return 130

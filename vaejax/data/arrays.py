@@ -19,11 +19,15 @@ _TRIED = 16  # examples on which a user's transform is tried
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits of a set."""
+    """The three splits of a set.
+
+    `factor_names`: of the columns of y [N, F], where they are known.
+    """
 
     train: Split
     validation: Split
     test: Split
+    factor_names: tuple[str, ...] | None = None
 
 
 def from_arrays(
@@ -82,7 +86,7 @@ def from_arrays(
     }
     for name, split in splits.items():
         check(split, name)
-    return Dataset(**splits)
+    return Dataset(splits["train"], splits["validation"], splits["test"])
 
 
 def _check_events(array: np.ndarray, name: str, train: np.ndarray) -> None:

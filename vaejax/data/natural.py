@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.data.factored import SPLITS, LazySplits, check_sizes_and_seed, stream
 from vaejax.data.transforms import cast
 from vaejax.types import Split
 
@@ -23,11 +23,10 @@ _LUMA = (0.2125, 0.7154, 0.0721)  # weights of R, G, B in a grey picture (Rec. 7
 _MARGIN = 8  # pixels cut off at each border: there the filter mixes opposite sides of the picture
 _BLOCK = 4  # side of the smallest block that one split has to itself, in sides of a patch
 _MAX_SIDE = 32  # above it the smallest picture has fewer than three blocks
-_SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class NaturalPatches:
+class NaturalPatches(LazySplits):
     """Patches at one configuration; `natural_patches` makes and documents it."""
 
     side: int
@@ -43,26 +42,11 @@ class NaturalPatches:
         """The whitened photographs that patches are cut from, each float32 [H, W] in [0, 1]."""
         return _whitened_photographs()
 
-    @cached_property
-    def train(self) -> Split:
-        """The training split."""
-        return self._split("train")
-
-    @cached_property
-    def validation(self) -> Split:
-        """The validation split."""
-        return self._split("validation")
-
-    @cached_property
-    def test(self) -> Split:
-        """The test split."""
-        return self._split("test")
-
     def _split(self, name: str) -> Split:
         sizes = {"train": self.num_train, "validation": self.num_validation, "test": self.num_test}
-        stream = _SPLITS.index(name)
-        regions = [blocks[stream] for blocks in _regions(self.pictures, self.side, self.seed)]
-        x, y = _cut(self.pictures, regions, sizes[name], self.side, _generator(self.seed, stream))
+        place = SPLITS.index(name)
+        regions = [blocks[place] for blocks in _regions(self.pictures, self.side, self.seed)]
+        x, y = _cut(self.pictures, regions, sizes[name], self.side, stream(self.seed, place))
         return Split({"x": x, "y": y}, "unit_interval", cast)
 
 
@@ -103,16 +87,10 @@ def natural_patches(
     After Olshausen & Field 1996 (doi 10.1038/381607a0), whose ten photographs are others, as Rhodes & Lee
     2021 (arXiv 2106.02923) use them: there patches for training and test overlap.
     """
-    for name, size in (
-        ("side", side), ("num_train", num_train), ("num_validation", num_validation), ("num_test", num_test)
-    ):  # fmt: skip
-        check_positive_int(size, name)
+    sizes = {"num_train": num_train, "num_validation": num_validation, "num_test": num_test}
+    check_sizes_and_seed(side=side, **sizes, seed=seed)
     if not 2 <= side <= _MAX_SIDE:
         raise ValueError(f"side: expected 2..{_MAX_SIDE}, got {side}")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed: expected an int, got {type(seed).__name__} ({seed!r})")
-    if seed < 0:
-        raise ValueError(f"seed: expected at least 0, got {seed}")
     _skimage_data()
     return NaturalPatches(side, num_train, num_validation, num_test, seed)
 
@@ -172,15 +150,11 @@ def _grey(picture: np.ndarray) -> np.ndarray:
     return picture if picture.ndim == 2 else picture[..., :3] @ np.asarray(_LUMA)
 
 
-def _generator(seed: int, stream: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
-
-
 def _regions(
     pictures: tuple[np.ndarray, ...], side: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The blocks (top, bottom, left, right) of every picture, [K, 4] for each of the three splits."""
-    rng = _generator(seed, len(_SPLITS))
+    rng = stream(seed, len(SPLITS))
     regions = []
     for picture in pictures:
         # as many as fit, and together the whole picture

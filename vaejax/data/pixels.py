@@ -52,7 +52,8 @@ def make_dataset(
     ):  # fmt: skip
         if split not in arrays:
             arrays["train"], arrays[split] = _cut(arrays["train"], held_out, name)
-    return Dataset(**{split: Split(arrays[split], support, transform) for split in _SPLITS})
+    train, validation, test = (Split(arrays[split], support, transform) for split in _SPLITS)
+    return Dataset(train, validation, test)
 
 
 def _check_values(x: np.ndarray, pixels: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.data.factored import SPLITS, LazySplits, check_factors, check_sizes_and_seed, stream
 from vaejax.data.transforms import BYTE, unit_from_bytes
 from vaejax.types import Split
 
@@ -23,11 +23,10 @@ BACKGROUNDS = ((236, 226, 208), (206, 226, 236), (222, 234, 208), (232, 212, 230
 ARMS = ((196, 58, 40), (28, 88, 168), (36, 124, 56), (122, 48, 146))
 _UNIT = 4096  # joints lie on a grid of 1/4096 of a tile's side
 _NUM_FACTORS = 2 * NUM_TILES
-_SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class SpritesMulti:
+class SpritesMulti(LazySplits):
     """Four arms at one configuration; `sprites_multi` makes and documents it."""
 
     side: int
@@ -45,21 +44,6 @@ class SpritesMulti:
         half = np.arange(self.side) // (self.side // 2)
         return np.repeat((2 * half[:, None] + half)[..., None], 3, axis=-1)
 
-    @cached_property
-    def train(self) -> Split:
-        """The training split."""
-        return self._split("train")
-
-    @cached_property
-    def validation(self) -> Split:
-        """The validation split."""
-        return self._split("validation")
-
-    @cached_property
-    def test(self) -> Split:
-        """The test split."""
-        return self._split("test")
-
     def sample_images(self, factors: np.ndarray) -> np.ndarray:
         """Render the images of the given factors, exactly.
 
@@ -73,11 +57,11 @@ class SpritesMulti:
             TypeError: factors that are not an array of integers.
             ValueError: factors of another shape or range.
         """
-        return _render(_check_factors(factors), self.side).astype(np.float32) * BYTE
+        return _render(check_factors(factors, self.num_values), self.side).astype(np.float32) * BYTE
 
     def _split(self, name: str) -> Split:
         sizes = {"train": self.num_train, "validation": self.num_validation, "test": self.num_test}
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_SPLITS.index(name),)))
+        rng = stream(self.seed, SPLITS.index(name))
         y = rng.integers(0, NUM_VALUES, (sizes[name], _NUM_FACTORS), dtype=np.uint8)
         arrays = {"x": _render(y, self.side), "y": y}
         for array in arrays.values():
@@ -121,16 +105,10 @@ def sprites_multi(
     It stands in for MPI3D-Multi of Rhodes & Lee 2021 (arXiv 2106.02923), photographs of a robot arm with
     two free joints of 40 values each in every tile, which take a download of 12 GB.
     """
-    for name, size in (
-        ("side", side), ("num_train", num_train), ("num_validation", num_validation), ("num_test", num_test)
-    ):  # fmt: skip
-        check_positive_int(size, name)
+    sizes = {"num_train": num_train, "num_validation": num_validation, "num_test": num_test}
+    check_sizes_and_seed(side=side, **sizes, seed=seed)
     if side < 16 or side % 2:
         raise ValueError(f"side: expected an even number of at least 16, got {side}")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed: expected an int, got {type(seed).__name__} ({seed!r})")
-    if seed < 0:
-        raise ValueError(f"seed: expected at least 0, got {seed}")
     return SpritesMulti(side, num_train, num_validation, num_test, seed)
 
 
@@ -185,16 +163,3 @@ def _distance(pixel: tuple, start: tuple, end: tuple) -> np.ndarray:
     dx, dy = x1 - x0, y1 - y0
     along = np.clip(((px - x0) * dx + (py - y0) * dy) / (dx * dx + dy * dy), 0.0, 1.0)
     return np.sqrt((px - x0 - along * dx) ** 2 + (py - y0 - along * dy) ** 2)
-
-
-def _check_factors(factors: np.ndarray) -> np.ndarray:
-    factors = np.asarray(factors)
-    if not np.issubdtype(factors.dtype, np.integer):
-        raise TypeError(f"factors: expected integers, got {factors.dtype}")
-    if factors.ndim != 2 or factors.shape[1] != _NUM_FACTORS:
-        raise ValueError(f"factors: expected shape [n, {_NUM_FACTORS}], got {list(factors.shape)}")
-    if factors.size and (factors.min() < 0 or factors.max() >= NUM_VALUES):
-        raise ValueError(
-            f"factors: expected values in 0..{NUM_VALUES - 1}, got {factors.min()}..{factors.max()}"
-        )
-    return factors

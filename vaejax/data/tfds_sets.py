@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from vaejax.data.pixels import check_pixels, make_dataset
 from vaejax.data.prepare import Field, cached_arrays, data_folder, tfds_sources
 
 _SPLITS = ("train", "validation", "test")
+_LABEL = "label_"
 
 
 def from_tfds(
@@ -26,8 +28,15 @@ def from_tfds(
     """A set of tensorflow-datasets by its name: "cifar10", "shapes3d", "dsprites", "celeb_a", "omniglot", ...
 
     x is its feature "image", uint8 [N, H, W, C]. y is int32: its "label", [N]; else all that are called
-    "label_...", the factors of shapes3d, dsprites and smallnorb, [N, F] in the order of their names; else
-    its "attributes", those of celeb_a, likewise; else there is none.
+    "label_...", [N, F] in the order of their names, as `factor_names` says without the "label_"; else its
+    "attributes", those of celeb_a, likewise; else there is none. So the factors, each 0..V-1, are
+
+        dsprites: orientation (40), scale (6), shape (3), x_position (32), y_position (32)
+        shapes3d: floor_hue (10), object_hue (10), orientation (15), scale (8), shape (4), wall_hue (10)
+        smallnorb: azimuth (18), category (5), elevation (9), lighting (6)
+
+    and `evaluation.disentanglement_scores(key, vae, from_tfds("dsprites", pixels="binary").train)` scores a
+    model on them.
 
     The splits are its "train", "validation" and "test". One that it lacks is cut from the end of "train",
     whose order is tensorflow-datasets' own, as a rule shuffled once and for all.
@@ -44,7 +53,8 @@ def from_tfds(
         folder: where prepared sets lie; None for $VAEJAX_DATA, else ~/.cache/vaejax.
 
     Returns:
-        A `Dataset`. Its arrays are mapped from disk, so a part of a large set costs what it holds.
+        A `Dataset`, with `factor_names` where y is [N, F]. Its arrays are mapped from disk, so a part of a
+        large set costs what it holds.
 
     Raises:
         ValueError: a name that tensorflow-datasets does not know, a set without images of one size, or
@@ -59,24 +69,31 @@ def from_tfds(
         raise TypeError(f"held_out: expected a float, got {type(held_out).__name__} ({held_out!r})")
     if not 0 < held_out < 0.5:
         raise ValueError(f"held_out: expected a share in (0, 1/2), got {held_out}")
-    _, stored = tfds_arrays(name, data_folder(folder))
+    _, stored, names = tfds_arrays(name, data_folder(folder))
     count = max(1, round(held_out * len(stored["train"]["x"])))
-    return make_dataset(stored, pixels, num_validation=count, num_test=count)
+    return replace(
+        make_dataset(stored, pixels, num_validation=count, num_test=count), factor_names=names or None
+    )
 
 
 def tfds_arrays(
     name: str, folder: Path, *, progress: bool = False
-) -> tuple[Path, dict[str, dict[str, np.ndarray]]]:
-    """Return where the set lies and the arrays of its splits, prepared where they are missing."""
+) -> tuple[Path, dict[str, dict[str, np.ndarray]], tuple[str, ...]]:
+    """Return where the set lies, the arrays of its splits and the names of the columns of y.
+
+    It is prepared where it is missing.
+    """
     directory, sources = tfds_sources(name, folder, progress=progress)
     if "train" not in sources:
         raise ValueError(f"{name}: expected a split 'train', got {', '.join(map(repr, sources))}")
-    fields = array_fields(name, sources["train"].dataset_info.features)
-    return directory, {
+    features = sources["train"].dataset_info.features
+    fields = array_fields(name, features)
+    arrays = {
         split: cached_arrays(directory, split, fields, lambda split=split: sources[split])
         for split in _SPLITS
         if split in sources
     }
+    return directory, arrays, tuple(n.removeprefix(_LABEL) for n in column_names(features))
 
 
 def array_fields(name: str, features: Any) -> dict[str, Field]:
@@ -88,12 +105,19 @@ def array_fields(name: str, features: Any) -> dict[str, Field]:
         got = f"{np.dtype(image.np_dtype)} {list(image.shape)}"
         raise ValueError(f"{name}: expected an 'image' of uint8 and of one size, got {got}")
     fields = {"x": Field(tuple(image.shape), np.uint8, itemgetter("image"))}
-    factors = sorted(feature for feature in features if feature.startswith("label_"))
+    names = column_names(features)
     if "label" in features:
         fields["y"] = Field((), np.int32, itemgetter("label"))
-    elif factors:
-        fields["y"] = Field((len(factors),), np.int32, itemgetter(*factors))
-    elif "attributes" in features:
-        names = sorted(features["attributes"])
-        fields["y"] = Field((len(names),), np.int32, lambda e: itemgetter(*names)(e["attributes"]))
+    elif names:
+        own = names[0] in features  # else they are attributes
+        row = (lambda e: e) if own else itemgetter("attributes")
+        fields["y"] = Field((len(names),), np.int32, lambda e: tuple(row(e)[n] for n in names))
     return fields
+
+
+def column_names(features: Any) -> list[str]:
+    """The features that are the columns of y, in their order; none where y is a label or there is no y."""
+    if "label" in features:
+        return []
+    factors = sorted(feature for feature in features if feature.startswith(_LABEL))
+    return factors or sorted(features["attributes"] if "attributes" in features else ())  # noqa: SIM401 - no dict

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from vaejax.checks import check_positive_int
 from vaejax.data.dots import NUM_DOTS, NUM_VALUES, check_geometry, render_counts
+from vaejax.data.factored import LazySplits, check_factors, check_sizes_and_seed, stream
 from vaejax.data.prepare import Recipe, data_folder, load_arrays
 from vaejax.data.transforms import PERCENT, unit_from_percent
 from vaejax.types import Split
@@ -23,7 +23,7 @@ _CHUNK = 1000
 
 
 @dataclass(frozen=True)
-class ThreeDots:
+class ThreeDots(LazySplits):
     """Three dots at one configuration; `three_dots` makes and documents it.
 
     A split is prepared or loaded when it is first touched; `sample_images` needs no files.
@@ -40,21 +40,6 @@ class ThreeDots:
     factor_names: ClassVar[tuple[str, ...]] = ("x0", "y0", "x1", "y1", "x2", "y2")
     num_values: ClassVar[tuple[int, ...]] = (NUM_VALUES,) * _NUM_FACTORS
 
-    @cached_property
-    def train(self) -> Split:
-        """The training split."""
-        return self._split("train")
-
-    @cached_property
-    def validation(self) -> Split:
-        """The validation split."""
-        return self._split("validation")
-
-    @cached_property
-    def test(self) -> Split:
-        """The test split."""
-        return self._split("test")
-
     def sample_images(self, factors: np.ndarray) -> np.ndarray:
         """Render the images of the given factors, exactly.
 
@@ -68,7 +53,7 @@ class ThreeDots:
             TypeError: factors that are not an array of integers.
             ValueError: factors of another shape or range.
         """
-        counts = render_counts(_check_factors(factors), self.side, self.radius)
+        counts = render_counts(check_factors(factors, self.num_values), self.side, self.radius)
         return counts[..., None].astype(np.float32) * PERCENT
 
     @property
@@ -85,8 +70,8 @@ class ThreeDots:
             version=_VERSION,
             features={"x": (self.side, self.side, 1), "y": (_NUM_FACTORS,)},
             splits={
-                split: partial(_examples, size, self.seed, stream, self.side, self.radius)
-                for stream, (split, size) in enumerate(sizes.items())
+                split: partial(_examples, size, self.seed, place, self.side, self.radius)
+                for place, (split, size) in enumerate(sizes.items())
             },
         )
 
@@ -134,39 +119,16 @@ def three_dots(
     1811.03259) draws polygonal discs with OpenCV; this mask matches it within 0.08 on rim pixels.
     """
     check_geometry(side, radius)
-    for name, size in (("num_train", num_train), ("num_validation", num_validation), ("num_test", num_test)):
-        check_positive_int(size, name)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed: expected an int, got {type(seed).__name__} ({seed!r})")
-    if seed < 0:
-        raise ValueError(f"seed: expected at least 0, got {seed}")
+    check_sizes_and_seed(num_train=num_train, num_validation=num_validation, num_test=num_test, seed=seed)
     return ThreeDots(side, float(radius), num_train, num_validation, num_test, seed, data_folder(folder))
 
 
-def _factors(size: int, seed: int, stream: int) -> np.ndarray:
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
-    return rng.integers(0, NUM_VALUES, (size, _NUM_FACTORS), dtype=np.uint8)
-
-
 def _examples(
-    size: int, seed: int, stream: int, side: int, radius: float
+    size: int, seed: int, place: int, side: int, radius: float
 ) -> Iterator[Mapping[str, np.ndarray]]:
-    factors = _factors(size, seed, stream)
+    factors = stream(seed, place).integers(0, NUM_VALUES, (size, _NUM_FACTORS), dtype=np.uint8)
     for first in range(0, size, _CHUNK):
         y = factors[first : first + _CHUNK]
         x = render_counts(y, side, radius)[..., None]
         for row in range(len(y)):
             yield {"x": x[row], "y": y[row]}
-
-
-def _check_factors(factors: np.ndarray) -> np.ndarray:
-    factors = np.asarray(factors)
-    if not np.issubdtype(factors.dtype, np.integer):
-        raise TypeError(f"factors: expected integers, got {factors.dtype}")
-    if factors.ndim != 2 or factors.shape[1] != _NUM_FACTORS:
-        raise ValueError(f"factors: expected shape [n, {_NUM_FACTORS}], got {list(factors.shape)}")
-    if factors.size and (factors.min() < 0 or factors.max() >= NUM_VALUES):
-        raise ValueError(
-            f"factors: expected values in 0..{NUM_VALUES - 1}, got {factors.min()}..{factors.max()}"
-        )
-    return factors

@@ -16,6 +16,7 @@ from vaejax.types import Array, Batch
 # NumPy's quotient in the last bit. So NumPy, eager and compiled agree; 255 and 100 still become 1.
 BYTE = np.float32(1 / 255)
 PERCENT = np.float32(1 / 100)
+SIXTEENTH = np.float32(1 / 16)
 
 
 def cast(key: Array, batch: Batch) -> Batch:
@@ -34,6 +35,18 @@ def unit_from_percent(key: Array, batch: Batch) -> Batch:
     """x / 100 as float32: 0..100 to [0, 1]."""
     del key
     return {**batch, "x": jnp.asarray(batch["x"], jnp.float32) * PERCENT}
+
+
+def unit_from_sixteenths(key: Array, batch: Batch) -> Batch:
+    """x / 16 as float32: 0..16 to [0, 1], exactly."""
+    del key
+    return {**batch, "x": jnp.asarray(batch["x"], jnp.float32) * SIXTEENTH}
+
+
+def half_of_sixteenths(key: Array, batch: Batch) -> Batch:
+    """1 where x / 16 >= 1/2, else 0."""
+    del key
+    return {**batch, "x": (jnp.asarray(batch["x"]) >= 8).astype(jnp.float32)}
 
 
 def binarise(key: Array, batch: Batch) -> Batch:

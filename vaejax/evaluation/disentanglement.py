@@ -10,15 +10,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaejax.evaluation.information import discretise, entropy, mutual_information
+from vaejax.evaluation.information import (
+    check_codes_and_factors,
+    discretise,
+    entropy,
+    mutual_information,
+)
+
+SAP_VARIANCE = 1e-12
 
 
 class Score(NamedTuple):
-    """A score with the parts that it averages."""
+    """A score with the parts that it averages; its value is never nan."""
 
     value: float
     parts: np.ndarray  # one per factor (MIG) or per code (modularity); nan where left out of the average
     degenerate: bool  # nothing to measure, and the value is 0 by convention
+    n_active: int | None = None  # codes that took part, for scores that leave out constant ones
+    library: str = ""  # what fitted a classifier, with its version
 
 
 def mig(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> Score:
@@ -60,6 +69,50 @@ def modularity(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> Sco
     return modularity_from(information[:, entropy(factors) > 0])
 
 
+def sap(codes: np.ndarray, factors: np.ndarray) -> Score:
+    """Separated attribute predictability by correlation (Kumar et al. 2018, 1711.00848): see `sap_from`.
+
+    S_jk = cov(z_j, v_k)^2 / (var z_j var v_k), 0 where var z_j <= 1e-12: for factors whose values have an
+    order. `sap_svm` is the form for classes.
+
+    Args:
+      codes: [n, d], posterior means unless stated.
+      factors: [n, F] integers.
+
+    Returns:
+      Score in [0, 1]; `parts` per factor [F]; `n_active`, the codes above that variance.
+
+    Raises:
+      TypeError, ValueError: codes or factors of another kind, or of different lengths.
+    """
+    z, v = check_codes_and_factors(codes, factors)
+    z, v = z - z.mean(axis=0), v - v.mean(axis=0)
+    var_z, var_v = np.mean(z**2, axis=0), np.mean(v**2, axis=0)
+    active, varies = var_z > SAP_VARIANCE, entropy(factors) > 0
+    spread = np.where(active[:, None] & varies, np.outer(var_z, var_v), 1.0)
+    squared = np.where(active[:, None] & varies, (z.T @ v / len(z)) ** 2 / spread, 0.0)
+    return sap_from(squared, varies, active)
+
+
+def sap_from(predictability: np.ndarray, varies: np.ndarray, active: np.ndarray) -> Score:
+    """SAP = mean_k (S_(1)k - S_(2)k), the two largest over the codes; with one code the second is 0.
+
+    Args:
+      predictability: [d, F], S_jk.
+      varies: [F] booleans; the other factors are left out.
+      active: [d] booleans; where none is, the score is 0 and flagged.
+
+    Returns:
+      Score; `parts` per factor [F].
+    """
+    parts = np.where(varies, 0.0, np.nan)
+    if not (active.any() and varies.any()):
+        return Score(0.0, parts, True, int(active.sum()))
+    second, first = _two_largest(predictability)
+    parts[varies] = (first - second)[varies]
+    return Score(float(parts[varies].mean()), parts, False, int(active.sum()))
+
+
 def mig_from(information: np.ndarray, entropies: np.ndarray) -> Score:
     """MIG = mean_k (I_(1)k - I_(2)k) / H(v_k), the two largest over the codes.
 
@@ -77,7 +130,7 @@ def mig_from(information: np.ndarray, entropies: np.ndarray) -> Score:
     if not information.any():
         parts[varies] = 0.0
         return Score(0.0, parts, True)
-    second, first = np.sort(np.vstack([np.zeros(len(entropies)), information]), axis=0)[-2:]
+    second, first = _two_largest(information)
     parts[varies] = (first - second)[varies] / entropies[varies]
     return Score(float(parts[varies].mean()), parts, False)
 
@@ -103,3 +156,8 @@ def modularity_from(information: np.ndarray) -> Score:
     safe = np.where(m2 > 0, m2, 1.0)
     parts = np.where(m2 > 0, 1 - (squares.sum(axis=1) - m2) / (safe * (F - 1)), 0.0)
     return Score(float(parts.mean()), parts, False)
+
+
+def _two_largest(matrix: np.ndarray) -> np.ndarray:
+    """The second largest and the largest of every column, [2, F]; with one row the second is 0."""
+    return np.sort(np.vstack([np.zeros(matrix.shape[1]), matrix]), axis=0)[-2:]

@@ -27,7 +27,7 @@ def discretise(codes: np.ndarray, bins: int) -> np.ndarray:
       ValueError: the codes are not [n, d] with n > 0, or hold a value that is not finite.
     """
     check_positive_int(bins, "bins")
-    codes = _check_codes(codes)
+    codes = check_codes(codes)
     binned = np.empty(codes.shape, np.intp)
     for j, z in enumerate(codes.T):
         edges = np.linspace(z.min(), z.max(), bins + 1)
@@ -83,6 +83,13 @@ def check_same_length(codes: np.ndarray, factors: np.ndarray, name: str) -> None
         )
 
 
+def check_codes_and_factors(codes: Any, factors: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes as float64 [n, d] and integer factors [n, F]; raise unless they are that."""
+    codes, factors = check_codes(codes), _check_integers(factors, "factors")
+    check_same_length(codes, factors, "codes")
+    return codes, factors
+
+
 def _information_of(code: np.ndarray, value: np.ndarray) -> float:
     """I(c; v) of two columns of labels 0.., each [n]."""
     C, V = code.max() + 1, value.max() + 1
@@ -105,7 +112,8 @@ def _labels(column: np.ndarray) -> np.ndarray:
     return shifted if shifted.max() < len(column) else np.unique(column, return_inverse=True)[1]
 
 
-def _check_codes(codes: Any) -> np.ndarray:
+def check_codes(codes: Any) -> np.ndarray:
+    """Return codes as float64 [n, d]; raise ValueError unless they are finite and n > 0."""
     codes = np.asarray(codes, np.float64)
     if codes.ndim != 2 or len(codes) == 0:
         raise ValueError(f"codes: expected shape [n, d] with n > 0, got {codes.shape}")

@@ -1,0 +1,191 @@
+"""All scores of a model in one call: encoded once, whole, in any batches, and never nan."""
+
+from __future__ import annotations
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn
+from jax.tree_util import Partial
+
+from vaejax import evaluation, runs
+from vaejax.distributions import diagonal_gaussian
+from vaejax.evaluation import disentanglement_scores, factor_codes
+from vaejax.types import VAE, Draw, Split
+
+KEY = jax.random.key(0)
+V = (2, 10, 11)
+GRID = np.stack(np.unravel_index(np.arange(220), V), axis=1)
+CHEAP = {"train": 140, "test": 80, "chen_samples": 500, "samples": 400}
+CENTRE = np.array([0.5, 4.5, 5.0])
+NAMES = [
+    "mig", "active_mig", "mig_chen", "modularity", "active_modularity", "explicitness", "sap", "sap_svm",
+    "dci_disentanglement", "dci_completeness", "dci_informativeness", "factor_vae", "beta_vae", "irs",
+    "gaussian_total_correlation", "wasserstein_correlation", "pairwise_information",
+    "local_mig", "local_mig_over_ceiling", "local_modularity",
+]  # fmt: skip
+
+
+class Pictures:
+    """A set whose images are its factors, centred, and a pixel of 1; it counts what it renders."""
+
+    num_values = V
+
+    def __init__(self):
+        self.rendered = []
+
+    def sample_images(self, factors):
+        self.rendered.append(len(factors))
+        x = factors - CENTRE
+        return np.column_stack([x, np.ones(len(x))]).astype(np.float32)
+
+
+def _encode(params, key, batch):
+    loc = batch["x"] @ params["A"]
+    q = diagonal_gaussian(loc, jnp.full_like(loc, 0.1))
+    return Draw(z=loc, log_q=q.log_prob(loc), log_p=q.log_prob(loc), q=q, p=q, batch=batch)
+
+
+def _vae(A):
+    return VAE(Partial(_encode, {"A": jnp.asarray(A, jnp.float32)}), None, None, {})  # pyright: ignore
+
+
+PERFECT = np.vstack([np.eye(3), np.zeros((1, 3))])
+MIXED = PERFECT @ np.array([[1.0, 0.3, 0, 0], [-0.4, 1, 0.2, 0], [0.1, 0, 1, 0]])  # and a constant code
+
+
+@pytest.fixture(scope="module")
+def perfect():
+    pictures = Pictures()
+    return pictures, disentanglement_scores(KEY, _vae(PERFECT), pictures, batch_size=110, **CHEAP)
+
+
+def test_perfect_codes_score_high_everywhere(perfect):
+    _, made = perfect
+    assert list(made.scores) == NAMES
+    value = made.values
+    ones = {"mig", "active_mig", "modularity", "active_modularity", "sap", "factor_vae", "beta_vae", "irs"}
+    for name in ones | {"dci_disentanglement", "dci_completeness", "dci_informativeness"}:
+        assert value[name] == pytest.approx(1, abs=0.02), name
+    # a third of the codes is of the factor that clusters freeze, and the mean is over all codes
+    assert value["local_modularity"] == pytest.approx(2 / 3, abs=0.01)
+    assert value["explicitness"] > 0.9  # 140 rows for 11 values
+    assert value["mig_chen"] > 0.85  # the posteriors have a scale of their own
+    assert value["gaussian_total_correlation"] == pytest.approx(0, abs=1e-9)
+    assert (made.n, made.n_active, value["degenerate"]) == (220, 3, [])
+
+
+def test_the_grid_is_encoded_once(perfect):
+    pictures, _ = perfect
+    assert pictures.rendered == [1, 110, 110]  # one for the shapes
+
+
+def test_the_table_names_every_score_and_the_version_of_the_library(perfect):
+    _, made = perfect
+    lines = runs.table(made.rows).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == NAMES
+    version = f"scikit-learn {sklearn.__version__}"
+    fitted = [name for name, line in zip(NAMES, lines[2:], strict=True) if version in line]
+    assert fitted == [
+        n for n in NAMES if n.split("_")[0] in ("explicitness", "dci", "beta") or n == "sap_svm"
+    ]
+    assert made.values["library"] == version
+    assert runs.table([{"a": 1.0}]) in runs.table([{"a": made.values["irs"]}])
+
+
+def test_batches_do_not_matter_and_a_skipped_score_leaves_the_others(perfect):
+    _, made = perfect
+    skip = ("dci", "mig_chen", "local", "explicitness")
+    other = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), batch_size=7, skip=skip, **CHEAP)
+    assert [
+        n for n in NAMES if n.split("_")[0] not in ("dci", "local", "explicitness") and n != "mig_chen"
+    ] == list(other.scores)
+    for name, score in other.scores.items():
+        assert score.value == pytest.approx(made.scores[name].value, abs=1e-6), name
+
+
+def test_a_split_scores_as_the_set_that_it_holds():
+    skip = ("dci", "mig_chen", "local", "explicitness", "sap_svm")
+    pictures = Pictures()
+    split = Split(
+        {"x": pictures.sample_images(GRID) / 2, "y": GRID.astype(np.uint8)},
+        "real",
+        lambda key, batch: {**batch, "x": 2 * batch["x"]},
+    )
+    sets, of_split = (
+        disentanglement_scores(KEY, _vae(MIXED), data, skip=skip, batch_size=50, **CHEAP)
+        for data in (pictures, split)
+    )
+    assert list(of_split.scores) == list(sets.scores)
+    for name, score in sets.scores.items():
+        assert of_split.scores[name].value == pytest.approx(score.value, abs=1e-6), name
+    assert 0.1 < of_split.values["mig"] < 0.9
+    assert "local_mig" not in disentanglement_scores(KEY, _vae(MIXED), split, skip=skip[:2], **CHEAP).scores
+    some = factor_codes(KEY, _vae(PERFECT), split, limit=30)
+    np.testing.assert_allclose(some.loc, some.factors - CENTRE, atol=1e-5)
+    assert len(np.unique(some.factors, axis=0)) == 30
+
+
+def test_a_set_above_the_limit_is_sampled():
+    codes = factor_codes(KEY, _vae(PERFECT), Pictures(), limit=219, batch_size=50)
+    assert (codes.whole, len(codes.loc)) == (False, 219)
+    np.testing.assert_allclose(codes.loc, codes.factors - CENTRE, atol=1e-5)
+    np.testing.assert_allclose(codes.of(GRID[None]), (GRID - CENTRE)[None], atol=1e-5)
+    skip = [name for name in evaluation.scores.GROUPS if name not in ("local", "mig")]
+    made = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), limit=219, skip=skip)
+    assert (made.n, list(made.scores)[:2]) == (219, ["mig", "active_mig"])
+    assert made.values["local_modularity"] > 0.55  # ten points in each cluster
+
+
+def test_one_factor_with_a_neighbourhood_has_no_local_modularity():
+    class Narrow(Pictures):
+        num_values = (2, 9, 11)
+
+    skip = [name for name in evaluation.scores.GROUPS if name != "local"]
+    made = disentanglement_scores(KEY, _vae(PERFECT), Narrow(), skip=skip, samples=200)
+    assert made.values["local_mig_over_ceiling"] > 0.9
+    assert made.values["degenerate"] == ["local_modularity"]
+
+
+@pytest.mark.parametrize("A", [np.zeros((4, 2)), MIXED, PERFECT[:, :1], PERFECT[:, [0, 0, 1]] * 1e-4])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_never_nan(A, frozen):
+    y = GRID[GRID[:, 1] == 2] if frozen else GRID
+    split = Split({"x": Pictures().sample_images(y), "y": y}, "real")
+    skip = () if A is MIXED else ("mig_chen", "dci")
+    made = disentanglement_scores(KEY, _vae(A), split, skip=skip, **CHEAP | {"train": 25, "chen_samples": 50})
+    assert not any(np.isnan(score.value) for score in made.scores.values())
+    if not A.any():
+        assert made.n_active == 0
+        assert "nothing to measure" in runs.table(made.rows)
+        assert "local_mig" not in made.scores
+        measured = {"gaussian_total_correlation", "wasserstein_correlation", "pairwise_information"}
+        assert set(made.values["degenerate"]) == set(made.scores) - measured
+
+
+def test_bad_arguments_are_named_before_anything_is_encoded(monkeypatch):
+    pictures, vae = Pictures(), _vae(PERFECT)
+    for arguments, error, message in (
+        ({"skip": ("dic",)}, ValueError, "skip: expected names among mig, mig_chen, .*; got"),
+        ({"skip": "dci"}, ValueError, "skip: expected names among"),
+        ({"limit": 0}, ValueError, "limit: expected at least 1, got 0"),
+        ({"train": 0.5}, TypeError, "train: expected an int"),
+    ):
+        with pytest.raises(error, match=message):
+            disentanglement_scores(KEY, vae, pictures, **arguments)
+    with pytest.raises(TypeError, match="data: expected a Split or a set with `num_values`"):
+        disentanglement_scores(KEY, vae, 3)
+    for y in ({}, {"y": np.zeros(5, int)}, {"y": np.zeros((5, 2))}):
+        with pytest.raises(
+            ValueError, match=r"data: expected a split with factors y, integers \[N, F\]; got"
+        ):
+            disentanglement_scores(KEY, vae, Split({"x": np.zeros((5, 4)), **y}, "real"))
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match="expected scikit-learn"):
+        disentanglement_scores(KEY, vae, pictures)
+    assert pictures.rendered == []
+    without = ("explicitness", "sap_svm", "dci", "beta_vae", "mig_chen")
+    assert disentanglement_scores(KEY, vae, pictures, skip=without, **CHEAP).values["library"] == ""

@@ -1,0 +1,144 @@
+"""Codes of images whose factors are known: a whole grid or split, encoded once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaejax.checks import check_positive_int
+from vaejax.evaluation.batches import Progress, per_example, transformed
+from vaejax.evaluation.elbo import is_diagonal_gaussian, posterior_mean
+from vaejax.evaluation.local import represent_factors
+from vaejax.evaluation.predictors import generator
+from vaejax.keys import check_key, named_key
+from vaejax.types import VAE, Array, Batch, Split
+
+LIMIT = 25_000
+
+
+class FactorSet(Protocol):
+    """A set that renders its factors, as `data.mini_sprites` and `data.three_dots` make them."""
+
+    @property
+    def num_values(self) -> tuple[int, ...]:
+        """V of each factor."""
+        ...
+
+    def sample_images(self, factors: np.ndarray) -> np.ndarray:
+        """Images [n, ...] as the model eats them, of factors [n, F]."""
+        ...
+
+
+class Codes(NamedTuple):
+    """Posteriors of images and the factors of these."""
+
+    loc: np.ndarray  # posterior means [n, d]
+    scale: np.ndarray | None  # [n, d] where the posterior is a diagonal Gaussian
+    factors: np.ndarray  # [n, F] integers
+    num_values: tuple[int, ...] | None = None  # of each factor, and with it
+    of: Callable[[np.ndarray], np.ndarray] | None = None  # factors [..., F] -> loc [..., d]; None for a split
+    whole: bool = False  # the rows are the whole grid of the factors
+
+
+def factor_codes(
+    key: Array,
+    vae: VAE,
+    data: FactorSet | Split,
+    *,
+    limit: int = LIMIT,
+    batch_size: int = 500,
+    progress: Progress = iter,
+) -> Codes:
+    """Encode the whole grid of a set's factors, or a whole split, once; at random where it exceeds `limit`.
+
+    Args:
+      key: typed PRNG key, for what is drawn.
+      vae, data, limit, batch_size, progress: as `disentanglement_scores`.
+
+    Returns:
+      Codes.
+
+    Raises:
+      TypeError, ValueError: an argument is of another kind, or the posterior has several levels.
+    """
+    check_key(key)
+    check_positive_int(limit, "limit")
+    check_positive_int(batch_size, "batch_size")
+    if isinstance(data, Split):
+        return _codes_of_split(key, vae, data, limit, batch_size, progress)
+    if not (hasattr(data, "num_values") and hasattr(data, "sample_images")):
+        raise TypeError(
+            "data: expected a Split or a set with `num_values` and `sample_images`, "
+            f"got {type(data).__name__}"
+        )
+    return _codes_of_set(key, vae, data, limit, batch_size, progress)
+
+
+def _codes_of_set(
+    key: Array, vae: VAE, data: FactorSet, limit: int, batch_size: int, progress: Progress
+) -> Codes:
+    V = tuple(data.num_values)
+    whole = math.prod(V) <= limit
+    if whole:
+        drawn = np.stack(np.unravel_index(np.arange(math.prod(V)), V), axis=1)
+    else:
+        drawn = generator(named_key(key, "draw")).integers(0, V, size=(limit, len(V)))
+    first = {"x": jnp.asarray(data.sample_images(drawn[:1]))}
+    d = jax.eval_shape(_posterior, vae, first)[0].shape[1]  # traced, not compiled
+
+    def represent(x: Any) -> np.ndarray:  # [n, d], or [n, 2d] with the scale
+        return np.concatenate(_jitted_posterior(vae, {"x": jnp.asarray(x)}), axis=1)
+
+    def encode(factors: np.ndarray) -> np.ndarray:
+        return represent_factors(
+            represent, data.sample_images, factors, batch_size=batch_size, progress=progress
+        )
+
+    def of(factors: np.ndarray) -> np.ndarray:
+        if not whole:
+            return encode(factors)[..., :d]
+        return loc[np.ravel_multi_index(tuple(np.moveaxis(factors, -1, 0)), V)]
+
+    both = encode(drawn)
+    loc, scale = both[:, :d], both[:, d:]
+    return Codes(loc, scale if scale.size else None, drawn, V, of, whole)
+
+
+def _codes_of_split(
+    key: Array, vae: VAE, split: Split, limit: int, batch_size: int, progress: Progress
+) -> Codes:
+    factors = split.arrays.get("y")
+    if factors is None or factors.ndim != 2 or factors.dtype.kind not in "iu":
+        got = "none" if factors is None else f"{factors.dtype} {list(factors.shape)}"
+        raise ValueError(f"data: expected a split with factors y, integers [N, F]; got {got}")
+    if split.size > limit:
+        rows = np.sort(generator(named_key(key, "draw")).permutation(split.size)[:limit])
+        split = replace(split, arrays={name: array[rows] for name, array in split.arrays.items()})
+    encode = partial(_jitted_posterior_of_split, split.transform, key, vae)
+    parts = per_example(encode, split, min(batch_size, split.size), progress)
+    return Codes(parts[0], parts[1] if len(parts) > 1 else None, np.asarray(split.arrays["y"]))
+
+
+def _posterior(vae: VAE, batch: Batch) -> tuple[Array, ...]:
+    """(E_q[z|x],), and the scale of q(z|x) where it is a diagonal Gaussian; each [B, d]."""
+    loc = posterior_mean(vae, batch)
+    q = vae.encode(jax.random.key(0), batch).q  # the key is of the draw, which is not used
+    return (loc, q.stddev()) if is_diagonal_gaussian(q) else (loc,)
+
+
+def _posterior_of_split(
+    transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch
+) -> tuple[Array, ...]:
+    return _posterior(vae, transformed(transform, key, batch))
+
+
+# The boundary: one object each, so that a second model of the same shapes finds the program of the first.
+_jitted_posterior = jax.jit(_posterior)
+_jitted_posterior_of_split = jax.jit(_posterior_of_split, static_argnums=0)

@@ -1,0 +1,90 @@
+"""The mutual information gap as its authors define it: under q(z|x), not of binned posterior means."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaejax.checks import check_positive_int
+from vaejax.evaluation.aggregate import aggregate_log_density
+from vaejax.evaluation.disentanglement import Score, mig_from
+from vaejax.evaluation.information import check_codes_and_factors, entropy
+from vaejax.evaluation.predictors import generator
+from vaejax.keys import check_key, named_key
+from vaejax.types import AnyArray, Array
+
+_BLOCK = 128  # of rows, as in `aggregate_log_density`
+_FAR = 1e18  # where a posterior that only fills a place adds exp(-inf) to every density
+
+
+def mig_chen(
+    key: Array, loc: AnyArray, scale: AnyArray, factors: np.ndarray, *, samples: int = 10_000
+) -> Score:
+    """MIG of Chen et al. 2018 (1802.04942), for diagonal Gaussian posteriors.
+
+    I_jk = H(z_j) - sum_v (n_v/n) H(z_j|v_k = v), at least 0, with q(z_j) = (1/N) sum_n N(z_j; loc_n,
+    scale_n^2) over the rows (those of value v), each entropy the mean of -log q at `samples` draws; then
+    `mig_from`. It differs from the histogram form `mig`: name the form beside the number. The authors leave
+    out shape on dSprites.
+
+    The work is (1 + F) d N `samples` densities, about 2 ns each on one core: half a minute for N = 20 736,
+    d = 10 and F = 5.
+
+    Args:
+      key: typed PRNG key.
+      loc, scale: [n, d], the posteriors, best of a whole grid of factors.
+      factors: [n, F] integers.
+      samples: draws of each q.
+
+    Returns:
+      Score; `parts` per factor [F]. Flagged, and 0, where nothing is informative.
+
+    Raises:
+      TypeError, ValueError: arguments of another kind, or of different lengths.
+    """
+    check_key(key)
+    check_positive_int(samples, "samples")
+    check_codes_and_factors(loc, factors)
+    loc, scale = (np.asarray(a, np.float32) for a in (loc, scale))
+    if scale.shape != loc.shape or not (scale > 0).all():
+        raise ValueError(f"scale: expected positive numbers of shape {loc.shape}, got {scale!r}")
+    H = entropy(factors)
+    everything = np.zeros(len(loc), int)
+    whole = _entropies(named_key(key, "z"), loc, scale, everything, samples)[0]
+    information = np.zeros((loc.shape[1], len(H)))
+    for k in np.flatnonzero(H > 0):
+        _, value, count = np.unique(factors[:, k], return_inverse=True, return_counts=True)
+        given = _entropies(named_key(key, f"z|{k}"), loc, scale, value, samples)
+        information[:, k] = np.maximum(0.0, whole - count / len(loc) @ given)
+    return mig_from(information, H)
+
+
+def _entropies(key: Array, loc: np.ndarray, scale: np.ndarray, value: np.ndarray, samples: int) -> np.ndarray:
+    """H(z_j) among the rows of each value 0..V-1, [V, d] nats."""
+    rng = generator(key)
+    count = np.bincount(value)
+    H = np.empty((len(count), loc.shape[1]))
+    for v, n in enumerate(count):
+        rows = np.flatnonzero(value == v)
+        place = rows[rng.integers(n, size=samples)]
+        z = loc[place] + scale[place] * rng.normal(size=(samples, loc.shape[1])).astype(np.float32)
+        full = -(-count.max() // _BLOCK) * _BLOCK  # one compilation for all values
+        filled = [
+            np.pad(a[rows], [(0, full - n), (0, 0)], constant_values=c) for a, c in ((loc, _FAR), (scale, 1))
+        ]
+        log_q = np.asarray(_jitted_marginals(z, *filled), np.float64) + np.log(full / n)
+        H[v] = -log_q.mean(axis=0)
+    return H
+
+
+def _marginals(z: Array, loc: Array, scale: Array) -> Array:
+    """log q(z_j) of every z and dimension, [n, d]."""
+
+    def one(z: Array, loc: Array, scale: Array) -> Array:
+        return aggregate_log_density(z[:, None], loc[:, None], scale[:, None])
+
+    return jax.vmap(one, 1, 1)(*(jnp.asarray(a) for a in (z, loc, scale)))
+
+
+_jitted_marginals = jax.jit(_marginals)  # the boundary

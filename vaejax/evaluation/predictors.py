@@ -1,0 +1,135 @@
+"""Scores by classifiers from codes to factors: explicitness, SAP by support vectors, and DCI.
+
+The classifiers are scikit-learn's, with its defaults where nothing else is said; its version stands in every
+score's `library`, as such scores drift with it. All fit on some rows and score on others, drawn by the key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from vaejax.checks import check_positive_int
+from vaejax.evaluation.disentanglement import SAP_VARIANCE, Score, sap_from
+from vaejax.evaluation.information import check_codes_and_factors
+from vaejax.keys import check_key
+from vaejax.types import Array
+
+Rows = tuple[np.ndarray, np.ndarray]  # codes [n, d] and factors [n, F]
+TRAIN, TEST = 10_000, 5_000  # Locatello et al. 2019 (1811.12359)
+_ITERATIONS = 10_000  # of the solvers: enough to converge; the default of 100 is not
+
+
+def explicitness(
+    key: Array, codes: np.ndarray, factors: np.ndarray, *, train: int = TRAIN, test: int = TEST
+) -> Score:
+    """Explicitness (Ridgeway & Mozer 2018, 1802.05312): how well all codes together tell each factor.
+
+    For each factor a multinomial logistic regression from standardised codes; on other rows the area under
+    the curve of each value against the rest; mean over values, then over factors. Chance is 1/2 (some papers
+    rescale to [0, 1]), which is also the value, flagged, of constant codes.
+
+    Args:
+      key: typed PRNG key.
+      codes: [n, d], posterior means unless stated.
+      factors: [n, F] integers.
+      train, test: rows to fit and to score on; where there are fewer, two thirds and a third of them.
+
+    Returns:
+      Score in [0, 1]; `parts` per factor [F].
+
+    Raises:
+      ImportError: scikit-learn is not installed.
+      TypeError, ValueError: arguments of another kind, or fewer than three rows.
+    """
+    library = sklearn_version()
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.preprocessing import StandardScaler
+
+    fit, held = split_rows(key, codes, factors, train, test)
+    active, varies = np.ptp(fit[0], axis=0) > 0, np.ptp(fit[1], axis=0) > 0
+    parts = np.where(varies, 0.5, np.nan)
+    if not (active.any() and varies.any()):
+        return Score(0.5 if varies.any() else 0.0, parts, True, int(active.sum()), library)
+    scaler = StandardScaler().fit(fit[0][:, active])
+    z, z_held = (scaler.transform(part[0][:, active]) for part in (fit, held))
+    for k in np.flatnonzero(varies):
+        model = LogisticRegression(max_iter=_ITERATIONS).fit(z, fit[1][:, k])
+        chance = model.predict_proba(z_held)
+        seen = [held[1][:, k] == value for value in model.classes_]
+        areas = [
+            roc_auc_score(is_value, p)
+            for is_value, p in zip(seen, chance.T, strict=True)
+            if is_value.any() and not is_value.all()
+        ]
+        parts[k] = np.mean(areas) if areas else np.nan
+    scored = ~np.isnan(parts)
+    if not scored.any():
+        return Score(0.0, parts, True, int(active.sum()), library)
+    return Score(float(parts[scored].mean()), parts, False, int(active.sum()), library)
+
+
+def sap_svm(
+    key: Array, codes: np.ndarray, factors: np.ndarray, *, train: int = TRAIN, test: int = TEST
+) -> Score:
+    """SAP for classes (Kumar et al. 2018, 1711.00848): mean_k (S_(1)k - S_(2)k) as in `sap_from`.
+
+    S_jk is the accuracy on other rows with which a linear support vector machine (C = 0.01, classes balanced)
+    tells factor k from code j alone. One against the rest on a line, it tells the outer ones of many ordered
+    values and few of the inner: codes equal to a factor of 12 values reach about 0.25, not 1. `sap` is the
+    form for values that have an order.
+
+    Args, Raises: as `explicitness`.
+
+    Returns:
+      Score in [0, 1]; `parts` per factor [F].
+    """
+    library = sklearn_version()
+    from sklearn.svm import LinearSVC
+
+    fit, held = split_rows(key, codes, factors, train, test)
+    active, varies = fit[0].var(axis=0) > SAP_VARIANCE, np.ptp(fit[1], axis=0) > 0
+    accuracy = np.zeros((len(active), len(varies)))
+    for j in np.flatnonzero(active):
+        for k in np.flatnonzero(varies):
+            # "auto" solves the primal for many rows: that has no randomness, and converges
+            model = LinearSVC(C=0.01, class_weight="balanced", dual="auto", max_iter=_ITERATIONS)
+            model.fit(fit[0][:, [j]], fit[1][:, k])
+            accuracy[j, k] = model.score(held[0][:, [j]], held[1][:, k])
+    return sap_from(accuracy, varies, active)._replace(library=library)
+
+
+def sklearn_version() -> str:
+    """scikit-learn and its version; ImportError that says what to install where it is missing."""
+    try:
+        import sklearn
+    except ImportError as error:
+        raise ImportError(
+            "evaluation: expected scikit-learn, which fits the classifiers of this score; "
+            "pip install vaejax[eval]"
+        ) from error
+    return f"scikit-learn {sklearn.__version__}"
+
+
+def split_rows(key: Array, codes: Any, factors: Any, train: int, test: int) -> tuple[Rows, Rows]:
+    """(codes, factors) of `train` rows and of `test` others, drawn at random; fewer if there are fewer."""
+    check_key(key)
+    check_positive_int(train, "train")
+    check_positive_int(test, "test")
+    codes, factors = check_codes_and_factors(codes, factors)
+    if len(codes) < 3:
+        raise ValueError(f"codes: expected at least three rows to fit and to score on, got {len(codes)}")
+    if train + test > len(codes):
+        test = len(codes) // 3
+        train = len(codes) - test
+    mixed = generator(key).permutation(len(codes))
+    rows = mixed[:train], mixed[train : train + test]
+    return (codes[rows[0]], factors[rows[0]]), (codes[rows[1]], factors[rows[1]])
+
+
+def generator(key: Array) -> np.random.Generator:
+    """NumPy's generator, seeded with the words of the key."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))

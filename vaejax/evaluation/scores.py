@@ -1,0 +1,225 @@
+"""Every score of disentanglement of a model in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaejax.checks import check_positive_int
+from vaejax.evaluation.batches import Progress
+from vaejax.evaluation.dci import dci
+from vaejax.evaluation.disentanglement import Score, mig, modularity, sap
+from vaejax.evaluation.elbo import ACTIVE_VARIANCE
+from vaejax.evaluation.factor_codes import LIMIT, Codes, FactorSet, factor_codes
+from vaejax.evaluation.interventions import beta_vae_score, factor_sampler, factor_vae_score, irs
+from vaejax.evaluation.local import local_clusters, score_local
+from vaejax.evaluation.posterior_mig import mig_chen
+from vaejax.evaluation.predictors import TEST, TRAIN, explicitness, generator, sap_svm, sklearn_version
+from vaejax.evaluation.unsupervised import (
+    gaussian_total_correlation,
+    pairwise_information,
+    wasserstein_correlation,
+)
+from vaejax.keys import check_key, named_key
+from vaejax.types import VAE, Array, Split
+
+SAMPLES = 10_000
+CLUSTERS = 20
+GROUPS = (
+    "mig", "mig_chen", "modularity", "explicitness", "sap", "sap_svm", "dci", "factor_vae", "beta_vae", "irs",
+    "unsupervised", "local",
+)  # fmt: skip
+
+
+_NONE = np.zeros(0)  # no parts
+_NOTHING = "nothing to measure"
+
+
+class DisentanglementScores(NamedTuple):
+    """Scores by name, and what they were taken on.
+
+    `print(runs.table(scores.rows))` shows them; `scores.values` is plain data for a report.
+    """
+
+    scores: dict[str, Score]
+    n: int  # images that were encoded
+    n_active: int  # codes whose mean has variance > 0.01
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row of text and numbers for each score."""
+        return [
+            {
+                "score": name,
+                "value": score.value,
+                "codes": "" if score.n_active is None else score.n_active,
+                "note": "; ".join(filter(None, [_NOTHING if score.degenerate else "", score.library])),
+            }
+            for name, score in self.scores.items()
+        ]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every value by name; `n`, `n_active`, the `degenerate` ones, the `library` of the classifiers."""
+        libraries = {score.library for score in self.scores.values()} - {""}
+        return {
+            **{name: score.value for name, score in self.scores.items()},
+            "n": self.n,
+            "n_active": self.n_active,
+            "degenerate": [name for name, score in self.scores.items() if score.degenerate],
+            "library": ", ".join(sorted(libraries)),
+        }
+
+
+def disentanglement_scores(
+    key: Array,
+    vae: VAE,
+    data: FactorSet | Split,
+    *,
+    limit: int = LIMIT,
+    samples: int = SAMPLES,
+    train: int = TRAIN,
+    test: int = TEST,
+    chen_samples: int = SAMPLES,
+    skip: Sequence[str] = (),
+    batch_size: int = 500,
+    progress: Progress = iter,
+) -> DisentanglementScores:
+    """Score a model on every measure of disentanglement.
+
+    A set with at most `limit` combinations of factors is encoded whole, once, and every score draws from
+    those codes; of a larger one, or a larger split, so many random images. The defaults are the published
+    numbers (Locatello et al. 2019, 1811.12359; of mig_chen, Chen et al. 2018, 1802.04942). `dci` takes
+    most of the time, minutes for factors of many values: lower `train` or skip it. Each score has its own
+    key: skipping one leaves the others as they are.
+
+    Args:
+      key: typed PRNG key.
+      vae: a bound model with one posterior.
+      data: a set with `num_values` and `sample_images`, such as `data.mini_sprites()`; or a split with
+        factors y, integers [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
+        without local scores).
+      limit: the most images that are encoded (and again for the local scores of a set that is larger).
+      samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each local cluster.
+      train, test: rows, votes and features of explicitness, sap_svm, dci, factor_vae and beta_vae.
+      chen_samples: of `mig_chen`, which needs a diagonal Gaussian posterior.
+      skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
+        factor_vae, beta_vae, irs, unsupervised, local.
+      batch_size: images at a time.
+      progress: wraps the range of batches, as a progress bar does.
+
+    Returns:
+      DisentanglementScores: for mig and modularity also the active-only form, of the codes with variance
+      > 0.01.
+
+    Raises:
+      ImportError: scikit-learn is not installed and a score that takes it is not skipped.
+      TypeError, ValueError: an argument is of another kind, or the posterior has several levels.
+    """
+    check_key(key)
+    for name, count in (
+        ("samples", samples),
+        ("train", train),
+        ("test", test),
+        ("chen_samples", chen_samples),
+    ):
+        check_positive_int(count, name)
+    if isinstance(skip, str) or not set(skip) <= set(GROUPS):
+        raise ValueError(f"skip: expected names among {', '.join(GROUPS)}; got {skip!r}")
+    wanted = [name for name in GROUPS if name not in skip]
+    if {"explicitness", "sap_svm", "dci", "beta_vae"} & set(wanted):
+        sklearn_version()  # before anything is encoded
+    codes = factor_codes(
+        named_key(key, "codes"), vae, data, limit=limit, batch_size=batch_size, progress=progress
+    )
+    rows = generator(named_key(key, "rows")).permutation(len(codes.loc))[:samples]
+    active = codes.loc.var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
+    points = samples if codes.whole else min(samples, max(1, limit // CLUSTERS))
+    groups = {
+        **_of_rows(codes.loc[rows], codes.factors[rows], active),
+        **_by_fitting(codes, train, test),
+        "mig_chen": partial(_chen, codes, chen_samples),
+        "local": partial(_local, codes, points),
+    }
+    scores: dict[str, Score] = {}
+    for name in wanted:
+        scores |= groups[name](named_key(key, name))
+    return DisentanglementScores(scores, len(codes.loc), int(active.sum()))
+
+
+Group = Callable[[Array], dict[str, Score]]
+
+
+def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Group]:
+    """Scores of arrays; nothing in them is random."""
+    n = int(active.sum())
+
+    def with_active(name: str, metric: Callable[[np.ndarray, np.ndarray], Score]) -> dict[str, Score]:
+        return {
+            name: metric(z, v)._replace(n_active=len(active)),
+            f"active_{name}": metric(z[:, active], v)._replace(n_active=n)
+            if n
+            else Score(0.0, _NONE, True, 0),
+        }
+
+    def unsupervised(key: Array) -> dict[str, Score]:
+        return {
+            "gaussian_total_correlation": _plain(gaussian_total_correlation(z)),
+            "wasserstein_correlation": _plain(wasserstein_correlation(z)),
+            "pairwise_information": _plain(pairwise_information(z)),
+        }
+
+    return {
+        "mig": lambda key: with_active("mig", mig),
+        "modularity": lambda key: with_active("modularity", modularity),
+        "sap": lambda key: {"sap": sap(z, v)},
+        "irs": lambda key: {"irs": irs(z, v)},
+        "unsupervised": unsupervised,
+    }
+
+
+def _by_fitting(codes: Codes, train: int, test: int) -> dict[str, Group]:
+    """Scores that learn something on some draws and are taken on others."""
+    z, v = codes.loc, codes.factors
+
+    def of_dci(key: Array) -> dict[str, Score]:
+        parts = dci(key, z, v, train=train, test=test)._asdict()
+        return {f"dci_{name}": part for name, part in parts.items() if isinstance(part, Score)}
+
+    return {
+        "explicitness": lambda key: {"explicitness": explicitness(key, z, v, train=train, test=test)},
+        "sap_svm": lambda key: {"sap_svm": sap_svm(key, z, v, train=train, test=test)},
+        "dci": of_dci,
+        "factor_vae": lambda key: {
+            "factor_vae": factor_vae_score(key, factor_sampler(z, v), votes=train, test_votes=test)
+        },
+        "beta_vae": lambda key: {
+            "beta_vae": beta_vae_score(key, factor_sampler(z, v), train=train, test=test)
+        },
+    }
+
+
+def _chen(codes: Codes, samples: int, key: Array) -> dict[str, Score]:
+    if codes.scale is None:
+        return {}
+    return {"mig_chen": mig_chen(key, codes.loc, codes.scale, codes.factors, samples=samples)}
+
+
+def _local(codes: Codes, points: int, key: Array) -> dict[str, Score]:
+    if codes.of is None or codes.num_values is None:
+        return {}
+    factors = local_clusters(key, codes.num_values, clusters=CLUSTERS, samples=points)
+    local = score_local(codes.of(factors), factors)
+    moving = np.ptp(factors, axis=1).any(axis=0).sum()  # factors that local clusters do not freeze
+    return {
+        "local_mig": Score(local.mig, _NONE, local.degenerate),
+        "local_mig_over_ceiling": Score(local.mig_over_ceiling, _NONE, local.degenerate),
+        "local_modularity": Score(local.modularity, _NONE, local.degenerate or bool(moving < 2)),
+    }
+
+
+def _plain(value: float) -> Score:
+    return Score(value, _NONE, False)
