@@ -122,9 +122,7 @@ def draw(folder: Path, folders: Mapping[Row, Path], report: Mapping[str, Any]) -
     tightening = {"$-L_k$ of test images": {name: m["curve_nll"] for name, m in models.items()}}
     figures = {
         "training_curves": plots.training_curves(shown, smooth=max(1, steps // 50), units="nats"),
-        "k_curve": plots.band_curves(
-            tightening, at, "samples k per image", xscale="log", units="nats"
-        ),
+        "k_curve": plots.band_curves(tightening, at, "samples k per image", xscale="log", units="nats"),
         "against_k": plots.sweep_curves(against_k(report), "K in training", units=UNITS),
     }
     for name, figure in figures.items():
