@@ -173,11 +173,16 @@ def num_steps(config: Config, images: Split) -> int:
     return max(1, round(config.epochs * (images.size // config.batch_size)))
 
 
-def update(config: Config, model: Model, steps: int, name: str, K: int) -> Update:
+def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
     """Adam as in the paper; its eps of 1e-4 meets gradients summed over the batch, as the authors' does."""
     adam = optax.adam(learning_rates(config.learning_rate, steps), b1=0.9, b2=0.999, eps=1e-4)
+    return optax.chain(optax.scale(config.batch_size), adam)
+
+
+def update(config: Config, model: Model, steps: int, name: str, K: int) -> Update:
+    """A step on one bound."""
     objective = objectives.compose(neg_bound=bound(config, name, K))
-    return train.gradient_update(objective, model, optax.chain(optax.scale(config.batch_size), adam))
+    return train.gradient_update(objective, model, optimizer(config, steps))
 
 
 def plan(config: Config) -> dict[str, tuple[str, int]]:
