@@ -47,7 +47,7 @@ def test_every_likelihood_scores_what_it_sees_with_the_same_networks(name):
         "dequantised": ("real", "unit_interval"), "bytes": ("bytes",)
     }[experiment.CHOICES[name].pixels]  # fmt: skip
     batch = split.transform(jax.random.key(0), {"x": split.arrays["x"][:3]})
-    params, variables = model.init(jax.random.key(1), batch)
+    params, variables = jax.jit(model.init)(jax.random.key(1), batch)
     hidden = [a.shape for a in jax.tree.leaves(params["encoder"]) if a.ndim == 2]
     assert sorted(hidden) == sorted([(64, 6), (6, 5), (5, 2), (5, 2)])
     px = model.bind(params, variables).decode(np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32))
@@ -121,7 +121,7 @@ def test_a_finished_run_is_reported_again_and_another_config_refused(run, monkey
     before = runs.read_json(folder / "report.json")
     (folder / "report.json").unlink()
     experiment.main(experiment.Config(folder=folder, report_only=True))
-    assert runs.read_json(folder / "report.json") == before
+    assert runs.read_json(folder / "report.json")["models"] == before["models"]
     with pytest.raises(ValueError, match=r"holds a run of another config .*components: 2 there, 3 now"):
         experiment.main(dataclasses.replace(TINY, folder=folder, components=3))
 
