@@ -5,7 +5,17 @@
 Trains the same one-layer model with the ELBO and with L_K for K = 1, 5, 50, estimates log p(x) of test images
 with 5000 samples, and compares models image by image: paired differences with their standard errors.
 
-HEADER
+The paper's rates, 1e-3 10^(-i/7) for 3^i of 3280 epochs, are squeezed in proportion into a preset's epochs.
+`fast` is half an epoch from 6e-3 (a VAE-1 ended 15 nats better after an epoch from there than from 1e-3): some
+2 minutes on two free cores by its measured steps. Fashion-MNIST, log p(x) of 100 test images, seed 0:
+
+    VAE,  K = 1, 5, 50   NLL 251.5, 249.0, 247.8   KL 12.8, 12.6, 12.6   -ELBO minus NLL 6.6, 4.5, 4.1
+    IWAE, K = 5, 50      NLL 249.3, 248.4          KL 11.5, 8.7          -ELBO minus NLL 15.6, 41.5
+    paired               IWAE-5 minus VAE-1 -2.13 +- .26, IWAE-50 minus IWAE-5 -.99 +- .24
+
+So early, K samples help the VAE as much: IWAE-50 minus VAE-50 is +.53 +- .25, with an effective sample size of 7
+for IWAE-50, whose NLL is the loosest. Errors are over images and say nothing of other seeds. Unlike the authors'
+code, each epoch is shuffled and Adam's second moment starts at 0.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 from experiments import jobs
 from vaejax import plots, runs, train
@@ -114,36 +115,37 @@ def with_error(value: float, error: float) -> str:
 
 def draw(folder: Path, folders: Mapping[Row, Path], report: Mapping[str, Any]) -> None:
     """Write the figures: the bound over training, its tightening with samples, and everything against K."""
-    curves = {label(*row): train.read_metrics(path)[0] for row, path in folders.items()}
+    trained = {path: row for row, path in reversed(folders.items())}  # each training once
+    curves = {label(*trained[path]): train.read_metrics(path)[0] for path in dict.fromkeys(folders.values())}
     shown = {name: {"step": c["step"], "negative bound": c["neg_bound"]} for name, c in curves.items()}
     steps = len(next(iter(curves.values()))["step"])
-    models = {label(m["bound"], m["K"]): m for m in report["models"]}
+    models = {label(m["bound"], m["K"]): m for m in report["models"] if label(m["bound"], m["K"]) in curves}
     at = {name: m["curve_samples"] for name, m in models.items()}
     tightening = {"$-L_k$ of test images": {name: m["curve_nll"] for name, m in models.items()}}
+    tightens = plots.band_curves(tightening, at, "samples k per image", xscale="log", units="nats")
+    tightens.axes[0].xaxis.set_major_locator(LogLocator())
     figures = {
         "training_curves": plots.training_curves(shown, smooth=max(1, steps // 50), units="nats"),
-        "k_curve": plots.band_curves(tightening, at, "samples k per image", xscale="log", units="nats"),
-        "against_k": plots.sweep_curves(against_k(report), "K in training", units=UNITS),
+        "k_curve": tightens,
+        "against_k": plots.sweep_curves(against_k(report), "K in training", units=""),
     }
     for name, figure in figures.items():
         plots.save(figure, folder / "figures" / f"{name}.png")
 
 
-UNITS = {"NLL minus that of the first": "nats", "-ELBO minus NLL": "nats", "KL": "nats"}
-
-
 def against_k(report: Mapping[str, Any]) -> dict[str, dict[str, dict[int, dict[str, Any]]]]:
     """Scores for `plots.sweep_curves`; intervals are over test images, 1.96 standard errors."""
     scores: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
+    first = label(report["models"][0]["bound"], report["models"][0]["K"])
     for m in report["models"]:
         minus = m["minus_first"]
-        half = 1.96 * minus["se"]
+        half, spread = 1.96 * minus["se"], 1.96 * m["kl_se"]
         entries = {
-            "NLL minus that of the first": {
+            f"NLL minus {first} (nats)": {
                 "mean": minus["mean"], "ci95": (minus["mean"] - half, minus["mean"] + half),
             },
-            "-ELBO minus NLL": {"mean": m["curve_nll"][0] - m["nll"], "ci95": None},
-            "KL": {"mean": m["kl"], "ci95": (m["kl"] - 1.96 * m["kl_se"], m["kl"] + 1.96 * m["kl_se"])},
+            "-ELBO minus NLL (nats)": {"mean": m["curve_nll"][0] - m["nll"], "ci95": None},
+            "KL (nats)": {"mean": m["kl"], "ci95": (m["kl"] - spread, m["kl"] + spread)},
             "active units": {"mean": m["active_units"], "ci95": None},
         }  # fmt: skip
         for title, entry in entries.items():

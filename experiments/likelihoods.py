@@ -269,7 +269,7 @@ def main(config: Config) -> dict[str, Any]:
     config, folder = jobs.open_folder("likelihoods", config, PRESETS)
     folders = {name: folder / name for name in CHOICES}
     if not config.report_only:
-        load(config, "gaussian")  # prepared once, here
+        load(config, next(iter(folders)))  # prepared once, here
         each = [Job(config, path, name, config.seed) for name, path in folders.items()]
         jobs.run(train_one, each, [amount(config, job.name) for job in each], config, folder)
     result = {"models": jobs.read_reports(folders), "config": config}
