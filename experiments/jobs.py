@@ -12,7 +12,7 @@ import jax
 
 from experiments import parallel, sweep
 from vaejax import runs, train
-from vaejax.types import Model, Update
+from vaejax.types import Model, Split, Update
 
 # fields that do not change the results
 SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
@@ -133,3 +133,8 @@ def read_reports(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
             f"folder: expected finished trainings, but {', '.join(missing)} has no report.json"
         )
     return {name: runs.read_json(f / "report.json") for name, f in folders.items()}
+
+
+def first(split: Split, n: int) -> Split:
+    """The first n examples, or all of fewer."""
+    return Split({name: a[:n] for name, a in split.arrays.items()}, split.support, split.transform)

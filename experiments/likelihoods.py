@@ -25,10 +25,10 @@ from matplotlib.figure import Figure
 from experiments import jobs, parallel
 from experiments.cli import parse
 from experiments.dry_run import Kind, estimate
-from experiments.jobs import Job
+from experiments.jobs import Job, first
 from vaejax import data, distributions, evaluation, models, nets, objectives, plots, runs, train
 from vaejax.checks import check_positive_int
-from vaejax.types import VAE, Model, Split, Update
+from vaejax.types import VAE, Model, Update
 
 
 class Choice(NamedTuple):
@@ -193,11 +193,6 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
 def is_density(name: str) -> bool:
     """Whether a likelihood is a density of grey values, and no probability of bytes."""
     return CHOICES[name].pixels == "dequantised"
-
-
-def first(split: Split, n: int) -> Split:
-    """The first n examples, or all of fewer."""
-    return Split({name: a[:n] for name, a in split.arrays.items()}, split.support, split.transform)
 
 
 def gradient(images: np.ndarray) -> float:
