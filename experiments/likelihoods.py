@@ -5,9 +5,9 @@
 Trains the same networks with a Gaussian of fixed, learned and optimal scale, the continuous Bernoulli and a
 mixture of discretised logistics; compares reconstructions by SSIM and by their gradients, and shows them.
 
-`fast`, seed 0: 5000 steps of 50 images; NLL of 100 test images, 500 samples each (SSIM etc. of 1000). Densities
-are of (x + u) / 256, u ~ U(0, 1); their bits/dim with 8 added only bound those of bytes. Gradients of decoder
-means are relative to the data's; clutter raises them as sharpness does, so look at figures/gallery.png too:
+`fast`, seed 0: 5000 steps of 50 images; NLL of 100 test images, 500 samples each (SSIM and so on: of 1000).
+Densities are of (x + u) / 256, u ~ U(0, 1); their bits/dim with 8 added only bound those of bytes. Gradients of
+decoder means are relative to the data's; clutter raises them as sharpness does: see figures/gallery.png too.
 
     Gaussian, fixed scale 1    736 nats, 9.35 bits/dim     KL  4.5  SSIM .44  gradient .59, of samples .55
     Gaussian, learned, .118   -559 nats, 6.97              KL 50.3  SSIM .60  .81, 1.16
@@ -15,8 +15,8 @@ means are relative to the data's; clutter raises them as sharpness does, so look
     continuous Bernoulli     -2006 nats, 4.31              KL 41.1  SSIM .59  .77, .51
     logistic mixture         3.43 bits/dim of bytes        KL 37.2  SSIM .65  .65, .68
 
-With the scale fitted, reconstructions are sharper and nearer than with scale 1, which uses 4 of 20 latents; but
-prior samples of the fitted Gaussians fall apart. The NLLs are loose: effective sample sizes near 1 to 3.
+With the scale fitted, reconstructions are sharper and nearer than with scale 1, which uses 4 of 20 latents;
+but prior samples of the fitted Gaussians fall apart. But for scale 1 the NLLs are loose (ESS of 2 to 3).
 """
 
 from __future__ import annotations
