@@ -6,7 +6,7 @@ Trains the same networks with a Gaussian of fixed, learned and optimal scale, th
 mixture of discretised logistics; compares reconstructions by SSIM and by their gradients, and shows them.
 
 `fast`, seed 0: 5000 steps of 50 images; NLL of 100 test images, 500 samples each (SSIM and so on: of 1000).
-Densities are of (x + u) / 256, u ~ U(0, 1); their bits/dim with 8 added only bound those of bytes. Gradients of
+Densities are of (x + u) / 256, u ~ U(0, 1); with 8 added, their bits/dim bound those of bytes. Gradients of
 decoder means are relative to the data's; clutter raises them as sharpness does: see figures/gallery.png too.
 
     Gaussian, fixed scale 1    736 nats, 9.35 bits/dim     KL  4.5  SSIM .44  gradient .59, of samples .55
