@@ -146,7 +146,7 @@ def start(model: Model, mean: np.ndarray, key: Array, batch: Batch) -> tuple[dic
 
     def weight(path: tuple, a: Array) -> Array:
         own = named_key(key, jax.tree_util.keystr(path))
-        return glorot(own, a.shape, a.dtype) if path[-1] == jax.tree_util.DictKey("kernel") else jnp.zeros_like(a)
+        return glorot(own, a.shape, a.dtype) if a.ndim == 2 else jnp.zeros_like(a)
 
     params = jax.tree_util.tree_map_with_path(weight, params)
     out = params["decoder"]["out"]

@@ -115,7 +115,7 @@ def with_error(value: float, error: float) -> str:
 
 def draw(folder: Path, folders: Mapping[Row, Path], report: Mapping[str, Any]) -> None:
     """Write the figures: the bound over training, its tightening with samples, and everything against K."""
-    trained = {path: row for row, path in reversed(folders.items())}  # each training once
+    trained = {path: row for row, path in reversed(list(folders.items()))}  # each training once
     curves = {label(*trained[path]): train.read_metrics(path)[0] for path in dict.fromkeys(folders.values())}
     shown = {name: {"step": c["step"], "negative bound": c["neg_bound"]} for name, c in curves.items()}
     steps = len(next(iter(curves.values()))["step"])

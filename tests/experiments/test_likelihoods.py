@@ -88,7 +88,7 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "CHOICES", chosen)
         experiment.main(dataclasses.replace(TINY, folder=folder))
-        yield folder, chosen
+    return folder, chosen
 
 
 def test_what_a_run_leaves(run):
@@ -120,7 +120,8 @@ def test_what_a_run_leaves(run):
 
 
 def test_a_finished_run_is_reported_again_and_another_config_refused(run, monkeypatch):
-    folder, _ = run
+    folder, chosen = run
+    monkeypatch.setattr(experiment, "CHOICES", chosen)
     monkeypatch.setattr(jobs.train, "fit", lambda *a, **k: pytest.fail("trained again"))
     before = runs.read_json(folder / "report.json")
     (folder / "report.json").unlink()
