@@ -34,7 +34,7 @@ import optax
 from experiments import jl1_config, jl1_cost_report, jl1_three_dots, parallel, sweep
 from experiments.cli import parse
 from experiments.dry_run import Kind, estimate
-from experiments.training import SHOWN_ONLY, Job
+from experiments.jobs import SHOWN_ONLY, Job
 from vaejax import data, evaluation, objectives, runs, train
 from vaejax.checks import check_positive_int
 from vaejax.types import Model, Split, Update

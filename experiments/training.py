@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import jax
 import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-from experiments import parallel, sweep
+from experiments import jobs, parallel, sweep
 from experiments.dry_run import Kind, estimate
+from experiments.jobs import Job
 from vaejax import objectives, plots, runs, train
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.types import Model, Split, Update
 
 MODELS = {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}
-# fields that do not change the results
-SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
 UNITS = {"reconstruction": "nats", "kl": "nats", "KL": "nats", "jacobian_l1": "sum of |J|"}
 ACTIVE = 0.1  # nats: a latent with a smaller KL is not in use, and scores of columns leave it out
 SCORING = 0.1  # what the scores take, as a share of the training; for the bar
@@ -88,15 +84,6 @@ class Settings:
 Config = TypeVar("Config", bound=Settings)
 
 
-class Job(NamedTuple):
-    """A training: one model, one seed, a folder of its own."""
-
-    config: Any
-    folder: Path
-    name: str
-    seed: int
-
-
 def objective(config: Settings, name: str) -> Any:
     """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
 
@@ -128,13 +115,7 @@ def open_run(
     The folder is `config.folder`, else runs/TITLE-PRESET, with a digest of the config where flags changed
     the preset. With `report_only` the config is the one that the folder holds.
     """
-    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in SHOWN_ONLY}
-    changed = any(getattr(presets[config.preset], k) != v for k, v in plain.items())
-    name = f"{title}-{config.preset}" + (f"-{sweep.digest(plain)}" if changed else "")
-    folder = config.folder or Path("runs") / name
-    if config.report_only:
-        saved = runs.read_json(folder / "config.json")
-        config = replace(config, **{k: v for k, v in saved.items() if k not in SHOWN_ONLY})
+    config, folder = jobs.open_folder(title, config, presets)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     return config, folder, {name: [folder / f"{name}-seed{seed}" for seed in seeds] for name in MODELS}
 
@@ -149,22 +130,12 @@ def run(train_one: Callable[[Job], None], config: Settings, folder: Path, folder
     Raises:
       ValueError: the folder holds a run of another config.
     """
-    start = time.perf_counter()
-    runs.create(folder, config, ignore=SHOWN_ONLY)
-    jobs = [
+    each = [
         Job(config, path, name, config.first_seed + i)
         for name, paths in folders.items()
         for i, path in enumerate(paths)
     ]
-    if all((job.folder / "report.json").exists() for job in jobs):
-        return
-    workers = min(config.workers or parallel.default_workers(), len(jobs))
-    amounts = [config.steps * _cost(job) * (1 + SCORING) for job in jobs]
-    parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
-    path = folder / "manifest.json"
-    before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
-    seconds = before + time.perf_counter() - start
-    runs.write_json(path, runs.manifest(seconds=seconds, params=runs.load(jobs[0].folder).params))
+    jobs.run(train_one, each, [_amount(job) for job in each], config, folder)
 
 
 def train_job(
@@ -181,37 +152,22 @@ def train_job(
       load: the data set, with a Split `train`.
       score: `score(vae, data) -> {name: value}`, plain numbers or arrays, for the folder's report.json.
     """
-    config, folder, name, seed = job
-    work = config.steps * _cost(job)
-    if (folder / "report.json").exists():
-        parallel.report(work * (1 + SCORING))
-        return
-    start = time.perf_counter()
-    data = load()
-    runs.create(folder, {**dataclasses.asdict(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
-    done = []
+    config, cost = job.config, _cost(job)
 
-    def progress(n: int, _: Any) -> None:
-        done.append(n)
-        parallel.report(n * _cost(job))
+    def scored(vae: Any, loaded: Any) -> dict[str, Any]:
+        scores = score(vae, loaded)
+        parallel.report(_amount(job) - config.steps * cost)
+        return scores
 
-    fitted = train.fit(
-        jax.random.key(seed), model, update(config, model, name), data.train, config.steps,
-        batch_size=config.batch_size, chunk=min(config.chunk, config.steps), folder=folder, resume=True,
-        tensorboard=config.tensorboard, progress=progress,
+    jobs.train_job(
+        job, model, update(config, model, job.name), load, scored,
+        steps=config.steps, work=cost, amount=_amount(job),
     )  # fmt: skip
-    parallel.report(work - sum(done) * _cost(job))  # what an earlier process did
-    trained = time.perf_counter()
-    # of all steps, also where this process did only the last of them
-    train_seconds = (trained - start) * config.steps / max(sum(done), 1)
-    scores = score(model.bind(fitted.state.params), data)
-    parallel.report(work * SCORING)
-    scored = time.perf_counter()
-    manifest = runs.manifest(
-        seconds=scored - start, params=fitted.state.params, score_seconds=round(scored - trained, 1)
-    )
-    runs.write_json(folder / "manifest.json", manifest)
-    runs.write_json(folder / "report.json", {**scores, "train_seconds": train_seconds})
+
+
+def _amount(job: Job) -> float:
+    """Work of a training and its scores, in steps of the beta-VAE."""
+    return job.config.steps * _cost(job) * (1 + SCORING)
 
 
 def _cost(job: Job) -> float:

@@ -41,7 +41,9 @@ def _manager(folder):
 
 
 def test_there_are_notebooks():
-    expected = ["00_derivation", "01_compose_a_loss", "02_jacobian_penalties"]
+    expected = [
+        "00_derivation", "01_compose_a_loss", "02_jacobian_penalties", "03_how_good_is_the_bound"
+    ]  # fmt: skip
     assert [path.stem for path in NOTEBOOKS] == expected
 
 

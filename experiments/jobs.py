@@ -1,0 +1,140 @@
+"""The trainings of an experiment: their folders, and doing what is not done yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+
+from experiments import parallel, sweep
+from vaejax import runs, train
+from vaejax.types import Model, Split, Update
+
+# fields that do not change the results
+SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
+
+Config = TypeVar("Config")
+
+
+class Job(NamedTuple):
+    """A training: one model, one seed, a folder of its own."""
+
+    config: Any
+    folder: Path
+    name: str
+    seed: int
+
+
+def open_folder(title: str, config: Config, presets: Mapping[str, Config]) -> tuple[Config, Path]:
+    """The config and the run's folder.
+
+    The folder is `config.folder`, else runs/TITLE-PRESET, with a digest of the config where flags changed
+    the preset. With `report_only` the config is the one that the folder holds.
+    """
+    settings: Any = config
+    plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in SHOWN_ONLY}
+    changed = any(getattr(presets[settings.preset], k) != v for k, v in plain.items())
+    name = f"{title}-{settings.preset}" + (f"-{sweep.digest(plain)}" if changed else "")
+    folder = settings.folder or Path("runs") / name
+    if not settings.report_only:
+        return config, folder
+    saved = {k: v for k, v in runs.read_json(folder / "config.json").items() if k not in SHOWN_ONLY}
+    as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}  # JSON has no tuples
+    return dataclasses.replace(settings, **as_tuples), folder
+
+
+def run(
+    train_one: Callable[[Any], None], jobs: Sequence[Job], amounts: Sequence[float], config: Any, folder: Path
+) -> None:
+    """Call `train_one`, a module-level function, on every training that is not finished yet.
+
+    Args:
+      train_one: trains and scores one job in its folder, as `train_job` does.
+      jobs: the trainings.
+      amounts: the work of each, in the unit that they report.
+      config: of the run, with `workers`.
+      folder: of the run.
+
+    Raises:
+      ValueError: the folder holds a run of another config.
+    """
+    start = time.perf_counter()
+    runs.create(folder, config, ignore=SHOWN_ONLY)
+    if all((job.folder / "report.json").exists() for job in jobs):
+        return
+    workers = min(config.workers or parallel.default_workers(), len(jobs))
+    parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
+    path = folder / "manifest.json"
+    before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
+    seconds = before + time.perf_counter() - start
+    runs.write_json(path, runs.manifest(seconds=seconds, params=runs.load(jobs[0].folder).params))
+
+
+def train_job(
+    job: Job, model: Model, update: Update, load: Callable[[], Any], score: Callable[[Any, Any], dict],
+    *, steps: int, work: float, amount: float,
+) -> None:  # fmt: skip
+    """Train and score one model with one seed, in a folder of its own; a finished one is left as it is.
+
+    Args:
+      job: the training; its config has `batch_size`, `chunk` and `tensorboard`.
+      model, update: what is trained, and how.
+      load: the data set, with a Split `train`.
+      score: `score(vae, data) -> {name: value}`, plain numbers or arrays, for the folder's report.json; it
+        reports its own work to the bar.
+      steps: the number of steps.
+      work: of a step.
+      amount: the work of the whole job.
+    """
+    config, folder, name, seed = job
+    if (folder / "report.json").exists():
+        parallel.report(amount)
+        return
+    start = time.perf_counter()
+    data = load()
+    runs.create(folder, {**dataclasses.asdict(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
+    done = []
+
+    def progress(n: int, _: Any) -> None:
+        done.append(n)
+        parallel.report(n * work)
+
+    fitted = train.fit(
+        jax.random.key(seed), model, update, data.train, steps, batch_size=config.batch_size,
+        chunk=min(config.chunk, steps), folder=folder, resume=True, tensorboard=config.tensorboard,
+        progress=progress,
+    )  # fmt: skip
+    parallel.report((steps - sum(done)) * work)  # what an earlier process did
+    trained = time.perf_counter()
+    # of all steps, also where this process did only the last of them
+    train_seconds = (trained - start) * steps / max(sum(done), 1)
+    scores = score(model.bind(fitted.state.params, fitted.state.variables), data)
+    scored = time.perf_counter()
+    manifest = runs.manifest(
+        seconds=scored - start, params=fitted.state.params, score_seconds=round(scored - trained, 1)
+    )
+    runs.write_json(folder / "manifest.json", manifest)
+    runs.write_json(folder / "report.json", {**scores, "train_seconds": train_seconds})
+
+
+def read_reports(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """What every training reports, by name.
+
+    Raises:
+      FileNotFoundError: a training is not finished.
+    """
+    missing = [str(f) for f in folders.values() if not (f / "report.json").exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"folder: expected finished trainings, but {', '.join(missing)} has no report.json"
+        )
+    return {name: runs.read_json(f / "report.json") for name, f in folders.items()}
+
+
+def first(split: Split, n: int) -> Split:
+    """The first n examples, or all of fewer."""
+    return Split({name: a[:n] for name, a in split.arrays.items()}, split.support, split.transform)
