@@ -25,7 +25,7 @@ import numpy as np
 import optax
 import tyro
 
-from benchmarks.jacobian import Program, time_in_turn
+from benchmarks.steps import Program, time_in_turn
 from vaejax import distributions, evaluation, models, nets, objectives, runs, train
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk

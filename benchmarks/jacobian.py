@@ -12,26 +12,30 @@ the same run.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 from tqdm import tqdm
 
+from benchmarks import sweep
 from benchmarks.lax_peer import LaxDecoder, LaxEncoder
-from vaejax import distributions, models, nets, objectives, runs, train
-from vaejax.train.loop import initialiser
-from vaejax.train.step import chunk_indices, make_chunk
-from vaejax.types import Model, Split
+from benchmarks.steps import (
+    LATENTS,
+    SIDE,
+    Program,
+    build,
+    compile_step,
+    images,
+    multiply_adds,
+    product_rate,
+    time_in_turn,
+)
+from vaejax import objectives, runs
 
-SIDE, LATENTS = 64, 10
 BARS = {  # key: (one thread, two threads)
     "beta_vae/torch_beta_vae": (0.75, 0.85),
     "exact/torch_jl1": (0.45, 0.60),
@@ -63,7 +67,6 @@ PENALTIES: dict[str, dict[str, Callable[[], Any]]] = {
     "kumar_poole": {"kumar_poole": objectives.kumar_poole},
     "contractive": {"contractive": objectives.contractive},
 }
-MICROBATCH = {"beta_vae": 16, "columns1": 8, "columns2": 8}  # the fastest measured on a CPU; 2 for the others
 
 
 @dataclass(frozen=True)
@@ -84,114 +87,20 @@ class Config:
     """B."""
     check: bool = False
     """Exit with 1 when a bar is missed."""
+    sweep: bool = False
+    """Instead: d, sides, B, methods and chunks, without the peer, on whatever device jax sees."""
+    figures: Path | None = None
+    """A folder for the figures of the sweep."""
     output: Path | None = None
     """A JSON file for every figure and the ratios."""
-
-
-def build(side: int = SIDE, latents: int = LATENTS, encoder: Any = None, decoder: Any = None) -> Model:
-    """The paper's model."""
-    return models.gaussian_vae(
-        encoder=encoder or nets.ConvEncoder(latents=latents),
-        decoder=decoder or nets.ConvDecoder(side=side),
-        latents=latents,
-        likelihood=distributions.bernoulli(cross_entropy=True),
-    )
-
-
-@dataclass
-class Program:
-    """A compiled training step, ready to be timed."""
-
-    compiled: Callable
-    arguments: list[Any]
-    compile_seconds: float
-    temporaries_mib: float
-
-    def __call__(self, steps: int) -> None:
-        state, metrics = self.compiled(*self.arguments, steps)
-        self.arguments[0] = state
-        jax.block_until_ready(metrics)
-
-
-def images(side: int, n: int = 256) -> np.ndarray:
-    """White noise: a step does not see what is on an image."""
-    return np.random.default_rng(0).random((n, side, side, 1)).astype(np.float32)
-
-
-def compile_step(
-    penalty: Any, batch_size: int, microbatch: int | None, model: Model | None = None, side: int = SIDE
-) -> Program:
-    """The program that `fit` runs, of the beta-VAE or with a penalty."""
-    model = model or build(side)
-    terms = {"reconstruction": objectives.reconstruction, "kl": objectives.kl}
-    if penalty is not None:
-        terms["penalty"] = objectives.scaled(0.1, penalty)
-    update = train.gradient_update(
-        objectives.compose(**terms), model, optax.adam(1e-3), microbatch=microbatch
-    )
-    split = Split({"x": images(side, max(256, batch_size))}, "unit_interval")
-    key = jax.random.key(0)
-    state = jax.jit(initialiser(model, update, split))(key)
-    rows = chunk_indices(key, 0, 8, split.size, batch_size)
-    arguments = [state, key, jax.device_put(dict(split.arrays)), rows]
-    run = jax.jit(make_chunk(update, split.transform, batch_size), donate_argnums=0)
-    start = time.perf_counter()
-    compiled = run.lower(*arguments, 1).compile()
-    seconds = time.perf_counter() - start
-    analysis = compiled.memory_analysis()
-    mebibytes = float("nan") if analysis is None else analysis.temp_size_in_bytes / 2**20
-    return Program(compiled, arguments, seconds, mebibytes)
-
-
-def multiply_adds(model: Model, side: int) -> tuple[int, int]:
-    """(encoder, decoder) of one image, forward: every kernel entry times the places where it is used."""
-    batch = {"x": jnp.zeros((1, side, side, 1))}
-    params, _ = jax.eval_shape(lambda: model.init(jax.random.key(0), batch))
-
-    def count(group: Any, first: int, step: Callable[[int], int], of_input: bool) -> int:
-        total, place = 0, first
-        for name in sorted(group, key=lambda name: (name == "out", name)):
-            for kernel in [a for a in jax.tree.leaves(group[name]) if a.ndim > 1]:
-                if kernel.ndim == 2:
-                    total += kernel.size
-                    continue
-                after = step(place)
-                total += kernel.size * (place if of_input else after) ** 2
-                place = after
-        return total
-
-    encoder = count(params["encoder"], side, lambda s: (s - 4) // 2 + 1, of_input=False)
-    return encoder, count(params["decoder"], 4, lambda s: 2 * s, of_input=True)
-
-
-def product_rate(rounds: int = 5) -> float:
-    """Multiply-adds a second of a 4096x1024x1024 float32 product, the best of some rounds."""
-    a, b = jnp.ones((4096, 1024)), jnp.ones((1024, 1024))
-    product = jax.jit(jnp.matmul)
-    jax.block_until_ready(product(a, b))
-    best = np.inf
-    for _ in range(rounds):
-        start = time.perf_counter()
-        jax.block_until_ready(product(a, b))
-        best = min(best, time.perf_counter() - start)
-    return 4096 * 1024 * 1024 / best
-
-
-def time_in_turn(steps: dict[str, Callable[[int], Any]], n: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds a step, [rounds] for each, in alternation; the first round, which warms up, is left out."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in tqdm(range(rounds + 1), desc="rounds"):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step(n)
-            seconds[name].append((time.perf_counter() - start) / n)
-    return {name: values[1:] for name, values in seconds.items()}
 
 
 def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
     if hasattr(os, "sched_setaffinity"):  # before jax makes its threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
+    if config.sweep:
+        return sweep.main(config.rounds, config.output, config.figures)
     from benchmarks.torch_peer import make_step
 
     programs, temporaries = compile_all(config)
@@ -227,10 +136,10 @@ def compile_all(config: Config) -> tuple[dict[str, Program], dict[int, float]]:
     if config.penalties:
         wanted |= {label: make() for group in PENALTIES.values() for label, make in group.items()}
     programs = {
-        name: compile_step(penalty, config.batch_size, MICROBATCH.get(name, 2))
+        name: compile_step(penalty, config.batch_size)
         for name, penalty in tqdm(wanted.items(), desc="compiling")
     }
-    larger = compile_step(wanted["exact"], 8 * config.batch_size, MICROBATCH.get("exact", 2))
+    larger = compile_step(wanted["exact"], 8 * config.batch_size)
     sizes = {
         config.batch_size: programs["exact"].temporaries_mib,
         8 * config.batch_size: larger.temporaries_mib,
@@ -259,7 +168,6 @@ def report(
                 "over the floor": median[name] / floor[name] if name in floor else "",
                 "temporaries, MiB": program.temporaries_mib if program else "",
                 "compile, s": program.compile_seconds if program else "",
-                "microbatch": MICROBATCH.get(name, 2) if program and name != "naive_jacfwd" else "",
             }
         )
     pairs = [key.split("/") for key in BARS if "/" in key]

@@ -1,26 +1,24 @@
 """What the benchmarks count and compare; speed itself is never asserted in a test."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import jacobian
-from tests.test_catalogue import COMBINATORS
-from vaejax import objectives
-
-ELBO_TERMS = {"kl", "kl_sampled", "kl_stl", "optimal_gaussian_reconstruction", "reconstruction"}
-BOUNDS = {"ciwae", "dreg", "iwae", "miwae", "piwae", "renyi"}
+from benchmarks import jacobian, steps, sweep
+from vaejax.objectives import coupling, geometry, posterior_mean
 
 
 def test_every_penalty_has_its_cost_measured():
-    penalties = set(objectives.__all__) - COMBINATORS - ELBO_TERMS - BOUNDS - {"reconstruction_at_mean"}
-    assert set(jacobian.PENALTIES) == penalties
+    penalties = {name for module in (geometry, coupling, posterior_mean) for name in module.__all__}
+    assert set(jacobian.PENALTIES) == penalties - {"reconstruction_at_mean"}
 
 
 def test_multiply_adds_by_hand():
     encoder = 16 * (31**2 * 32 + 14**2 * 32 * 32 + 6**2 * 32 * 64 + 2**2 * 64 * 64) + 256 * 256 + 2 * 256 * 10
     decoder = 10 * 256 + 256 * 1024 + 16 * (4**2 * 64 * 64 + 8**2 * 64 * 32 + 16**2 * 32 * 32 + 32**2 * 32)
-    assert jacobian.multiply_adds(jacobian.build(), 64) == (encoder, decoder)
+    assert steps.multiply_adds(steps.build(), 64) == (encoder, decoder)
 
 
 def test_the_peers_have_the_same_model():
@@ -30,8 +28,8 @@ def test_the_peers_have_the_same_model():
     batch = {"x": jax.ShapeDtypeStruct((1, 64, 64, 1), np.float32)}
     sizes = []
     for model in (
-        jacobian.build(),
-        jacobian.build(encoder=jacobian.LaxEncoder(10), decoder=jacobian.LaxDecoder()),
+        steps.build(),
+        steps.build(encoder=jacobian.LaxEncoder(10), decoder=jacobian.LaxDecoder()),
     ):
         params, _ = jax.eval_shape(lambda b, model=model: model.init(jax.random.key(0), b), batch)
         sizes.append(sum(a.size for a in jax.tree.leaves(params)))
@@ -50,9 +48,48 @@ def test_the_report_compares_medians_and_judges_them(capsys):
     assert result["ratios"]["exact/torch_jl1"] == 0.2
     assert result["passed"]["exact/torch_jl1"]
     assert not result["passed"]["exact/floor"]  # the floor is far below at a rate of 1e12
-    encoder, decoder = jacobian.multiply_adds(jacobian.build(), 64)
+    encoder, decoder = steps.multiply_adds(steps.build(), 64)
     floor = (3 * 11 * decoder + 3 * encoder) * 64 / 1e12
     np.testing.assert_allclose(result["ratios"]["exact/floor"], 4.0 / floor)
     assert "torch_jl1" in capsys.readouterr().out
     grown = jacobian.report(jacobian.Config(), {}, seconds, 1e12, {64: 30.0, 512: 31.0})
     assert not grown["passed"]["exact_temporaries_mib"]
+
+
+def test_a_setting_of_the_sweep_is_a_row_a_method_beside_its_floor(monkeypatch):
+    monkeypatch.setattr(sweep, "METHODS", {"exact": "JL1, exact"})
+    (row,) = sweep.measure(sweep.Setting(16, 2, 4), 1, 1e9)
+    encoder, decoder = steps.multiply_adds(steps.build(16, 2), 16)
+    # 1e9 multiply-adds a second, in milliseconds
+    np.testing.assert_allclose(row["floor, ms"], (3 * 3 * decoder + 3 * encoder) * 4 / 1e6)
+    assert 0 < row["min"] <= row["ms, median"] <= row["max"]
+    assert (row["side"], row["d"], row["B"]) == (16, 2, 4)
+
+
+def test_the_sweep_writes_every_row_and_draws_the_medians(tmp_path, monkeypatch):
+    def measure(setting, rounds, rate):
+        ms = setting.d * setting.side * setting.B / (setting.chunk or 1)
+        times = {"ms, median": ms, "min": ms / 2, "max": 2 * ms, "floor, ms": ms / 3}
+        row = {**setting._asdict(), **times, "temporaries, MiB": 5.0}
+        return [{"method": name, **row} for name in sweep.METHODS.values()]
+
+    monkeypatch.setattr(sweep, "measure", measure)
+    result = sweep.main(1, tmp_path / "sweep.json", tmp_path / "figures")
+    assert json.loads((tmp_path / "sweep.json").read_text())["rows"] == result["rows"]
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert names == {"jacobian_latents.png", "jacobian_sizes.png"}
+    assert len(result["rows"]) == 3 * len(sweep.settings())
+    side_16 = sweep.grid_figure(result["rows"]).axes[0]
+    np.testing.assert_allclose(side_16.lines[0].get_xydata(), [[d, d * 16 * 64] for d in sweep.LATENTS])
+    np.testing.assert_allclose(side_16.lines[1].get_ydata(), [d * 16 * 64 / 3 for d in sweep.LATENTS])
+    chunks = sweep.lines_figure(result["rows"]).axes[1]
+    np.testing.assert_allclose(chunks.lines[0].get_xydata(), [[m, 10 * 32 * 64 / m] for m in sweep.CHUNKS])
+
+
+def test_the_settings_cover_what_the_sweep_promises():
+    settings = sweep.settings()
+    assert len(set(settings)) == len(settings)
+    assert {(s.side, s.d) for s in settings} == {(s, d) for s in (16, 32, 64) for d in (2, 5, 10, 32, 64)}
+    assert {s.B for s in settings} == {16, 64, 256}
+    assert {s.chunk for s in settings} == {None, 1, 4, 16, 64}
+    assert all(s.microbatch is None for s in settings if s.sliced)

@@ -10,6 +10,7 @@ from tests import oracle
 from tests.train.toy import KEY, START, assert_same, toy_model, toy_objective, toy_update
 from vaejax import objectives
 from vaejax.keys import named_key
+from vaejax.ops import chunks
 from vaejax.train import gradient_update, repeat, sequence
 from vaejax.types import TrainState
 
@@ -63,6 +64,41 @@ def test_slices_give_the_whole_batch_draws_included():
     for name in ("kl", "iwae", "columns"):  # a control: the draws matter
         assert abs(other[name] - whole[1][name]) > 1e-3
     assert whole[1]["weight/columns"] == pytest.approx(0.3, rel=1e-6)
+
+
+def slices(update, model, batch):
+    """Into how many slices a step cuts its batch."""
+    jaxpr = jax.make_jaxpr(lambda s, b: update.apply(s, KEY, b, no_take))(state_of(update, model), batch)
+    lengths = [eqn.params["length"] for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
+    return lengths[0] if lengths else 1
+
+
+def test_a_chosen_microbatch_is_the_largest_divisor_up_to_the_choice():
+    model, batch = toy_model(), batch_of(12)
+
+    def chosen(most):
+        def choose(loss_of_one, arrays):
+            assert jax.tree.map(jnp.shape, arrays) == jax.tree.map(jnp.shape, batch)
+            loss, _ = loss_of_one(jax.tree.map(lambda a: a[0], arrays))
+            assert loss.shape == ()
+            return most
+
+        return slices(toy_update(model=model, microbatch=choose), model, batch)
+
+    assert [chosen(most) for most in (1, 2, 3, 5, 6, 11, 12)] == [12, 6, 4, 3, 2, 2, 1]
+    # a small model takes the batch at once
+    assert slices(toy_update(model=model, microbatch=chunks.automatic_chunk), model, batch) == 1
+
+
+def test_where_examples_mix_no_microbatch_is_chosen():
+    def never(loss_of_one, arrays):
+        raise AssertionError("asked for a microbatch")
+
+    objective, model = toy_objective(), toy_model()
+    objective.mixes_examples = ("tc",)
+    assert slices(toy_update(objective, model=model, microbatch=never), model, batch_of(12)) == 1
+    stateful = toy_model(variables={"codebook": jnp.zeros(2)})
+    assert slices(toy_update(model=stateful, microbatch=never), stateful, batch_of(12)) == 1
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ __all__ = ["automatic_chunk", "map_examples"]
 
 # What the forward pass of a chunk may write; with its backward pass, about a third is alive at once. On a
 # CPU larger temporaries cost page faults, accelerators want examples side by side.
-_BUDGET_MIB = {"cpu": 64}
+_BUDGET_MIB = {"cpu": 72}
 _ACCELERATOR_BUDGET_MIB = 4096
 
 
@@ -42,7 +42,7 @@ def map_examples(fn: Callable[..., PyTree], *args: PyTree, chunk: int | None = N
 
 
 def automatic_chunk(fn: Callable[..., PyTree], *args: PyTree) -> int:
-    """How many examples keep what `fn` writes within 64 MiB on a CPU and 4 GiB elsewhere.
+    """How many examples keep what `fn` writes within 72 MiB on a CPU and 4 GiB elsewhere.
 
     What it writes is read from its trace at one example. On a CPU the temporaries of the gradient are
     then about 20 MiB.

@@ -21,7 +21,7 @@ def gradient_update(
     model: Model,
     optimizer: optax.GradientTransformation,
     wrt: tuple[str, ...] | None = None,
-    microbatch: int | None = None,
+    microbatch: int | Callable[..., int] | None = None,
 ) -> Update:
     """One optimiser step on the gradient of an objective.
 
@@ -32,7 +32,9 @@ def gradient_update(
       optimizer: an optax transformation; it sees the parameters of the groups it moves.
       wrt: the parameter groups to differentiate and move; the others are constants. None: all.
       microbatch: examples per slice; the gradient is accumulated over the slices of a batch, with the
-        draws and the result of the whole batch and the memory of a slice. None: no slicing.
+        draws and the result of the whole batch and the memory of a slice. A function says how many, from
+        the loss of one example and the batch: `ops.chunks.automatic_chunk` takes what is fast on this device;
+        it is asked for a divisor of the batch, and not asked where slicing is not allowed. None: no slicing.
 
     Returns:
       An Update; its metrics are the objective's, "loss", and "grad_norm", the global norm of the gradient.
@@ -43,7 +45,7 @@ def gradient_update(
         groups that the parameters do not have.
     """
     mixing = tuple(getattr(objective, "mixes_examples", ()))
-    if microbatch is not None:
+    if microbatch is not None and not callable(microbatch):
         check_positive_int(microbatch, "microbatch")
         if mixing:
             raise ValueError(
@@ -64,8 +66,14 @@ def gradient_update(
             vae = model.bind({**state.params, **moving}, state.variables, train=True)
             return objective(key, vae, batch, state.step)
 
+        if not callable(microbatch):
+            size = microbatch
+        elif mixing or state.variables is not None:
+            size = None
+        else:
+            size = _chosen(microbatch, loss_fn, moving, batch)
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        metrics, variables, grads = _gradient(gradient_fn, state.variables, moving, batch, microbatch)
+        metrics, variables, grads = _gradient(gradient_fn, state.variables, moving, batch, size)
         updates, opt_state = optimizer.update(grads, state.opt_state, moving)
         moved: Any = optax.apply_updates(moving, updates)
         params = {**state.params, **moved}
@@ -83,6 +91,15 @@ def _select(params: Params, groups: tuple[str, ...] | None) -> dict[str, PyTree]
     if unknown:
         raise ValueError(f"wrt: expected groups among {sorted(params)}; got {unknown}")
     return {g: params[g] for g in groups}
+
+
+def _chosen(choose: Callable[..., int], loss_fn: Callable, moving: Params, batch: Batch) -> int | None:
+    """The largest divisor of B up to what `choose` says; None for the whole batch."""
+    B = batch["x"].shape[0]
+    batch = {"index": jnp.arange(B), **batch}
+    most = choose(lambda example: loss_fn(moving, jax.tree.map(lambda a: a[None], example)), batch)
+    size = max(m for m in range(1, most + 1) if B % m == 0)
+    return None if size == B else size
 
 
 def _gradient(
