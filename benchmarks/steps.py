@@ -1,0 +1,128 @@
+"""Training steps of the Jacobian-regularised VAE, compiled and timed: what the benchmarks share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from vaejax import distributions, models, nets, objectives, train
+from vaejax.ops.chunks import automatic_chunk
+from vaejax.train.loop import initialiser
+from vaejax.train.step import chunk_indices, make_chunk
+from vaejax.types import Model, Split
+
+SIDE, LATENTS = 64, 10
+
+
+def build(side: int = SIDE, latents: int = LATENTS, encoder: Any = None, decoder: Any = None) -> Model:
+    """The paper's model."""
+    return models.gaussian_vae(
+        encoder=encoder or nets.ConvEncoder(latents=latents),
+        decoder=decoder or nets.ConvDecoder(side=side),
+        latents=latents,
+        likelihood=distributions.bernoulli(cross_entropy=True),
+    )
+
+
+@dataclass
+class Program:
+    """A compiled training step, ready to be timed."""
+
+    compiled: Callable
+    arguments: list[Any]
+    compile_seconds: float
+    temporaries_mib: float  # without the batch of images
+
+    def __call__(self, steps: int) -> None:
+        state, metrics = self.compiled(*self.arguments, steps)
+        self.arguments[0] = state
+        jax.block_until_ready(metrics)
+
+
+def images(side: int, n: int = 256) -> np.ndarray:
+    """White noise: a step does not see what is on an image."""
+    return np.random.default_rng(0).random((n, side, side, 1)).astype(np.float32)
+
+
+def compile_step(
+    penalty: Any,
+    batch_size: int,
+    microbatch: int | Callable[..., int] | None = automatic_chunk,
+    model: Model | None = None,
+    side: int = SIDE,
+    latents: int = LATENTS,
+) -> Program:
+    """The program that `fit` runs, of the beta-VAE or with a penalty."""
+    model = model or build(side, latents)
+    terms = {"reconstruction": objectives.reconstruction, "kl": objectives.kl}
+    if penalty is not None:
+        terms["penalty"] = objectives.scaled(0.1, penalty)
+    update = train.gradient_update(
+        objectives.compose(**terms), model, optax.adam(1e-3), microbatch=microbatch
+    )
+    split = Split({"x": images(side, max(256, batch_size))}, "unit_interval")
+    key = jax.random.key(0)
+    state = jax.jit(initialiser(model, update, split))(key)
+    rows = chunk_indices(key, 0, 8, split.size, batch_size)
+    arguments = [state, key, jax.device_put(dict(split.arrays)), rows]
+    run = jax.jit(make_chunk(update, split.transform, batch_size), donate_argnums=0)
+    start = time.perf_counter()
+    compiled = run.lower(*arguments, 1).compile()
+    seconds = time.perf_counter() - start
+    analysis = compiled.memory_analysis()
+    of_batch = batch_size * side**2 * 4  # the batch itself is data
+    mebibytes = float("nan") if analysis is None else (analysis.temp_size_in_bytes - of_batch) / 2**20
+    return Program(compiled, arguments, seconds, mebibytes)
+
+
+def multiply_adds(model: Model, side: int) -> tuple[int, int]:
+    """(encoder, decoder) of one image, forward: every kernel entry times the places where it is used."""
+    batch = {"x": jnp.zeros((1, side, side, 1))}
+    params, _ = jax.eval_shape(lambda: model.init(jax.random.key(0), batch))
+
+    def count(group: Any, first: int, step: Callable[[int], int], of_input: bool) -> int:
+        total, place = 0, first
+        for name in sorted(group, key=lambda name: (name == "out", name)):
+            for kernel in [a for a in jax.tree.leaves(group[name]) if a.ndim > 1]:
+                if kernel.ndim == 2:
+                    total += kernel.size
+                    continue
+                after = step(place)
+                total += kernel.size * (place if of_input else after) ** 2
+                place = after
+        return total
+
+    encoder = count(params["encoder"], side, lambda s: (s - 4) // 2 + 1, of_input=False)
+    return encoder, count(params["decoder"], 4, lambda s: 2 * s, of_input=True)
+
+
+def product_rate(rounds: int = 5) -> float:
+    """Multiply-adds a second of a 4096x1024x1024 float32 product, the best of some rounds."""
+    a, b = jnp.ones((4096, 1024)), jnp.ones((1024, 1024))
+    product = jax.jit(jnp.matmul)
+    jax.block_until_ready(product(a, b))
+    best = np.inf
+    for _ in range(rounds):
+        start = time.perf_counter()
+        jax.block_until_ready(product(a, b))
+        best = min(best, time.perf_counter() - start)
+    return 4096 * 1024 * 1024 / best
+
+
+def time_in_turn(steps: dict[str, Callable[[int], Any]], n: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds a step, [rounds] for each, in alternation; the first round, which warms up, is left out."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in tqdm(range(rounds + 1), desc="rounds"):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step(n)
+            seconds[name].append((time.perf_counter() - start) / n)
+    return {name: values[1:] for name, values in seconds.items()}
