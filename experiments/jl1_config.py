@@ -54,7 +54,7 @@ class Config:
     method: str = "columns"
     """How the penalty is computed: exact, columns (unbiased sample of them) or finite_difference."""
     columns: int = 2
-    """Jacobian columns per image and step, for method=columns; `experiments.jl1_cost` found 2 best per second."""
+    """Jacobian columns per image and step, for method=columns; `jl1_cost` found 2 best."""
     microbatch: int | None = 8
     """Images per slice of a step, for speed on CPU; none takes the batch at once."""
     chunk: int = 100

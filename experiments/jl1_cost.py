@@ -19,10 +19,11 @@ Seen with `fast` (12 minutes on two cores; means and, in brackets, 95 % interval
     | JL2, 1 column    | .043 [.036, .049] | .880 [.863, .897] | 6         | .042                 |
     | OroJaR, 2 probes | .000 .067 .069    | .220 .892 .914    | 7         | .042                 |
 
-Sampled columns reach what the exact Jacobian reaches, step for step within the spread of the seeds, in a third
-of its time: two columns have a local MIG of .068 after 27 s, one after 43 s, the exact one after 61 s. JL2 is
-no better than the beta-VAE, as in the paper. OroJaR with this weight loses one seed of three (its KL is 0);
-the other two have .067 and .069. Milliseconds are medians of the seeds, on a machine with other work beside.
+Sampled columns reach what the exact Jacobian reaches, step for step within the spread of the seeds, in a
+third of its time: two columns have a local MIG of .068 after 27 s, one after 43 s, the exact one after 61 s.
+JL2 is no better than the beta-VAE, as in the paper. OroJaR with this weight loses one seed of three (its KL
+is 0), the other two have .067 and .069. Milliseconds are medians of the seeds, on a machine with other work
+beside.
 """
 
 from __future__ import annotations

@@ -89,15 +89,15 @@ def test_every_seed_of_both_models_is_trained_in_its_folder(finished):
 
 
 def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path, monkeypatch):
-    fit, calls = training.train.fit, []
+    fit, steps = training.train.fit, []
 
     def stopped(*args, progress, **kwargs):
         def interrupt(n, record):
             progress(n, record)
-            if len(calls) == 1:
+            steps.append(record["step"])
+            if steps == [2, 4]:  # the second chunk is done, and not saved yet
                 raise KeyboardInterrupt
 
-        calls.append(args)
         return fit(*args, progress=interrupt, save_every=1, **kwargs)
 
     monkeypatch.setattr(training.train, "fit", stopped)
@@ -105,6 +105,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         training.run(_train, *opened)
     training.run(_train, *opened)
+    assert steps == [2, 4] + [4] + 3 * [2, 4]
     for name in training.MODELS:
         a, b = (runs.read_json(f / f"{name}-seed5" / "report.json") for f in (finished, tmp_path / "run"))
         assert a["norm"] == b["norm"]
