@@ -122,7 +122,7 @@ def grid_figure(rows: list[dict[str, Any]]) -> Figure:
             here = [row for row in rows if _is(row, side=side, B=64, microbatch="auto")]
             _lines(ax, here, "d", key)
             _name(ax, f"{side} x {side}", "latents d", label)
-    legend(figure, _handles())
+    _finish(figure, axes)
     return figure
 
 
@@ -142,7 +142,7 @@ def lines_figure(rows: list[dict[str, Any]]) -> Figure:
         for ax, (field, name, here) in zip(axes[n * len(kinds) :], kinds, strict=False):
             _lines(ax, here, field, key)
             _name(ax, "", name, label)
-    legend(figure, _handles())
+    _finish(figure, axes)
     return figure
 
 
@@ -171,6 +171,17 @@ def _name(ax: Any, title: str, x: str, y: str) -> None:
     ax.set_title(title, fontsize=NORMAL, color=INK)
     ax.set_xlabel(x, fontsize=NORMAL, color=INK)
     ax.set_ylabel(y, fontsize=NORMAL, color=INK)
+
+
+def _finish(figure: Figure, axes: list[Any]) -> None:
+    """One range for each row of panels, plain numbers, and the legend."""
+    half = len(axes) // 2
+    for row in (axes[:half], axes[half:]):
+        ends = [end for ax in row for end in ax.get_ylim()]
+        for ax in row:
+            ax.set_ylim(min(1.0, *ends), max(ends))
+            ax.yaxis.set_major_formatter("{x:g}")
+    legend(figure, _handles())
 
 
 def _handles() -> list[Line2D]:
