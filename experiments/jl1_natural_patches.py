@@ -2,8 +2,9 @@
 
     python -m experiments.jl1_natural_patches --preset fast
 
-Trains both models on 16x16 patches, four seeds each, and compares the columns of their decoders' Jacobian with the
-components of PCA and FastICA. About 10 minutes on one shared core. Seen (mean and 95 % interval over seeds):
+Trains both models on 16x16 patches, four seeds each, and compares the columns of their decoders' Jacobian
+with the components of PCA and FastICA. About 10 minutes on one shared core. Seen (mean and 95 % interval over
+seeds):
 
     |                             | beta-VAE          | JL1-VAE           | PCA   | FastICA |
     | kurtosis of columns         | 1.76 [1.43, 2.10] | 5.12 [3.79, 6.45] | -1.06 | -.18    |
@@ -11,8 +12,8 @@ components of PCA and FastICA. About 10 minutes on one shared core. Seen (mean a
     | share of variance explained | .24 [.23, .24]    | .18 [.17, .19]    | .23   | .23     |
     | KL, nats                    | 7.5 [7.2, 7.9]    | 6.3 [5.6, 7.1]    |       |         |
 
-Each latent of the JL1-VAE moves one spot, the same one in every patch; the beta-VAE's columns are spread and change
-from patch to patch (figures/jacobian_columns.png).
+Each latent of the JL1-VAE moves one spot, the same one in every patch; the beta-VAE's columns are spread and
+change from patch to patch (figures/jacobian_columns.png).
 """
 
 from __future__ import annotations
