@@ -45,6 +45,14 @@ def test_what_a_row_names_exists(row):
         assert (ROOT / row[4].strip("`")).exists()
 
 
+def test_what_the_errata_name_exists():
+    names = re.findall(r"`((?:tests|notebooks)/[^`]+)`", (ROOT / "docs" / "errata.md").read_text())
+    assert len(names) > 40
+    for name in names:
+        path, _, test = name.partition("::")
+        assert f"def {test}(" in (ROOT / path).read_text() if test else (ROOT / path).exists(), name
+
+
 def _tiny(code):
     """The same code at a tiny size."""
     smaller = {
