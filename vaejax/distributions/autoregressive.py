@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.distributions.likelihoods import Likelihood
-from vaejax.types import Array
+from vaejax.types import Array, Distribution
 
 __all__ = ["Autoregressive"]
 
@@ -18,9 +18,9 @@ __all__ = ["Autoregressive"]
 class Autoregressive(distrax.Distribution):
     """log p(x) = sum_i log p(x_i | x_<i), i in raster order, each conditional of one and the same family.
 
-    `network`: x [..., *event] -> the likelihood's parameters [..., *event], but for the last axis, those of x_i
-    a function of x_<i alone. A `jax.tree_util.Partial` over its parameters and z, so that the distribution
-    has them as its leaves. One pass scores an image, and as many as it has values, in a scan, draw one.
+    `network`: x [..., *event] -> the likelihood's parameters [..., *event], but for the last axis; those of
+    x_i see x_<i alone. A `jax.tree_util.Partial` over its parameters and z, so that the distribution has them
+    as its leaves. One pass scores an image; to draw one takes as many as it has values, in a scan.
 
     `likelihood`: the family of the conditionals; it treats the values of an event as independent.
     `shape`: [*batch, *event], the batch that of z.
@@ -34,7 +34,11 @@ class Autoregressive(distrax.Distribution):
     has_mean = False
 
     def __init__(
-        self, network: Callable[[Array], Array], likelihood: Likelihood, shape: tuple[int, ...], event_ndims: int
+        self,
+        network: Callable[[Array], Array],
+        likelihood: Likelihood,
+        shape: tuple[int, ...],
+        event_ndims: int,
     ):
         super().__init__()
         self._network = network
@@ -55,7 +59,7 @@ class Autoregressive(distrax.Distribution):
     def batch_shape(self) -> tuple[int, ...]:
         return self._shape[: len(self._shape) - self._event_ndims]
 
-    def conditionals(self, value: Array) -> distrax.Distribution:
+    def conditionals(self, value: Array) -> Distribution:
         """p(x_i | x_<i) for every i of the given x, as one distribution with independent values."""
         return self._build(self._network(value), self._event_ndims)
 

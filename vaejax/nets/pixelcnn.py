@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_choice, check_positive_int
+from vaejax.checks import check_positive_int
 from vaejax.nets.dense import as_head, check_floating
 from vaejax.types import Array
 
@@ -36,7 +36,8 @@ class GatedPixelCNN(nn.Module):
     Args:
       shape: (H, W, C) of an image.
       features: channels of each stack, a multiple of C.
-      kernels: k of each layer, odd, at least 3: (7,) * 5 + (5,) * 4 + (3,) * 4 in He et al. 2019 (1901.05534).
+      kernels: k of each layer, odd, at least 3; (7,) * 5 + (5,) * 4 + (3,) * 4 in He et al. 2019, arXiv
+        1901.05534.
       values: how many a channel can take: 2 (0 and 1), P = 1 logit each, for `distributions.bernoulli`, or
         256 bytes, P = 256 logits each, for `distributions.categorical`. The net sees them in [-1, 1].
       context: a net z -> maps [..., H, W, F] that takes the place of z in every layer, for a z that means
@@ -66,14 +67,17 @@ class GatedPixelCNN(nn.Module):
             check_positive_int(size, f"shape[{n}]")
         check_positive_int(self.features, "features")
         if self.features % self.shape[2]:
-            raise ValueError(f"features: expected a multiple of {self.shape[2]} channels, got {self.features}")
+            raise ValueError(
+                f"features: expected a multiple of {self.shape[2]} channels, got {self.features}"
+            )
         if not self.kernels:
             raise ValueError("kernels: expected at least one, got ()")
         for n, k in enumerate(self.kernels):
             check_positive_int(k, f"kernels[{n}]")
             if k < 3 or k % 2 == 0:
                 raise ValueError(f"kernels[{n}]: expected an odd number of at least 3, got {k}")
-        check_choice(self.values, (2, 256), "values")
+        if self.values not in (2, 256):
+            raise ValueError(f"values: expected 2 or 256, got {self.values!r}")
         if not (self.context is None or isinstance(self.context, nn.Module)):
             raise TypeError(f"context: expected a flax.linen.Module or None, got {self.context!r}")
         super().__post_init__()
@@ -107,7 +111,9 @@ class GatedPixelCNN(nn.Module):
             return z[..., None, None, :]
         maps = self.context(z)
         if maps.shape[:-1] != (*z.shape[:-1], *self.shape[:2]):
-            raise ValueError(f"context: expected maps [..., {self.shape[0]}, {self.shape[1]}, F], got {maps.shape}")
+            raise ValueError(
+                f"context: expected maps [..., {self.shape[0]}, {self.shape[1]}, F], got {maps.shape}"
+            )
         return maps
 
 
