@@ -207,7 +207,7 @@ EVENTS = {  # the shape of one example where it is not (D,)
     "discretised_logistic_mixture_grey": (2, 1),
 }
 
-NETS = {  # net, shape of one input
+NETS = {  # net, shape of one of each input
     "MLP": (lambda: nets.MLP(features=(7,), output_shape=(2, 3), activation="tanh"), (4,)),
     "MLPEncoder": (lambda: nets.MLPEncoder(latents=2, features=(7,), event_ndims=2), (2, 3)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
@@ -220,6 +220,7 @@ NETS = {  # net, shape of one input
     "PatchEncoder": (lambda: nets.PatchEncoder(latents=2, width=0.05), (16, 16, 1)),
     "PatchDecoder": (lambda: nets.PatchDecoder(side=8, width=0.05), (2,)),
     "ConvDecoder": (lambda: nets.ConvDecoder(side=16, channels=1, width=0.1), (2,)),
+    "GatedPixelCNN": (lambda: nets.GatedPixelCNN((3, 4, 2), features=4, kernels=(3, 3)), (2,), (3, 4, 2)),
 }
 
 

@@ -179,15 +179,15 @@ def test_laws_of_likelihoods(name):
 
 @pytest.mark.parametrize("name", NETS)
 def test_laws_of_nets(name):
-    make, shape = NETS[name]
+    make, *shapes = NETS[name]
     net = make()
-    x = jax.random.uniform(KEY, (2, BATCH, *shape))
-    variables = net.init(jax.random.key(1), x[0])
+    inputs = [jax.random.uniform(KEY, (2, BATCH, *shape)) for shape in shapes]
+    variables = jax.jit(net.init)(jax.random.key(1), *(x[0] for x in inputs))
     assert set(variables) == {"params"}
     apply = jax.jit(net.apply)
-    whole = apply(variables, x)
+    whole = apply(variables, *inputs)
     for k, b in ((0, 0), (1, 2)):
-        one = apply(variables, x[k, b])  # any leading axes, none among them
+        one = apply(variables, *(x[k, b] for x in inputs))  # any leading axes, none among them
         jax.tree.map(lambda w, o: np.testing.assert_allclose(w[k, b], o, rtol=2e-5, atol=2e-6), whole, one)  # noqa: B023
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(whole))
     hash(net)  # a plain frozen dataclass

@@ -1,5 +1,6 @@
 """Distributions over latents and data; the only importer of distrax."""
 
+from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.gaussian import diagonal_gaussian
 from vaejax.distributions.kl import has_closed_form, kl_divergence, kl_or_sampled, kl_per_dimension
@@ -28,6 +29,7 @@ from vaejax.distributions.logistic import (
 from vaejax.distributions.score import score
 
 __all__ = [
+    "Autoregressive",
     "Bernoulli",
     "Categorical",
     "ContinuousBernoulli",

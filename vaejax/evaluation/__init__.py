@@ -31,7 +31,14 @@ from vaejax.evaluation.unsupervised import (
     pairwise_information,
     wasserstein_correlation,
 )
-from vaejax.evaluation.views import interpolate, jacobian_images, prior_samples, reconstruct, traverse
+from vaejax.evaluation.views import (
+    decoder_samples,
+    interpolate,
+    jacobian_images,
+    prior_samples,
+    reconstruct,
+    traverse,
+)
 
 __all__ = [
     "DCI",
@@ -50,6 +57,7 @@ __all__ = [
     "dci_from",
     "dci_linear",
     "decoder_geometry",
+    "decoder_samples",
     "discretise",
     "disentanglement_scores",
     "elbo_parts",

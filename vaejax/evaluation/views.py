@@ -1,22 +1,27 @@
 """What a model shows: arrays for figures, of vector latents [d] at their posterior mean.
 
 Images are the mean of p(x|z), [..., *event] in the range of the data. Each function is small and
-eager; `jax.jit` it to use it often.
+eager; `jax.jit` it to use it often. An autoregressive p(x|z) has no mean, only samples: what says "mean" here
+raises TypeError for it, but for `prior_samples`; `decoder_samples` shows it at any z.
 """
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vaejax.checks import check_choice, check_positive_int
+from vaejax.evaluation.batches import Progress
 from vaejax.evaluation.elbo import representation
 from vaejax.keys import check_key, named_key
 from vaejax.ops import interpolation
 from vaejax.ops.jacobian import decoder_jacobian
 from vaejax.types import VAE, AnyArray, Array
 
-__all__ = ["interpolate", "jacobian_images", "prior_samples", "reconstruct", "traverse"]
+__all__ = ["decoder_samples", "interpolate", "jacobian_images", "prior_samples", "reconstruct", "traverse"]
 
 
 def reconstruct(vae: VAE, x: AnyArray) -> Array:
@@ -28,15 +33,75 @@ def reconstruct(vae: VAE, x: AnyArray) -> Array:
 
     Returns:
       [n, *event].
+
+    Raises:
+      TypeError: if p(x|z) has no mean.
     """
     return vae.decode(representation(vae)(x)).mean()
 
 
-def prior_samples(key: Array, vae: VAE, n: int) -> Array:
-    """The decoder's mean at n draws of the prior, [n, *event]."""
+def prior_samples(
+    key: Array, vae: VAE, n: int, *, batch_size: int = 16, progress: Progress = iter
+) -> AnyArray:
+    """The decoder's mean at n draws of the prior, [n, *event]; where it has none, one draw of x at each.
+
+    Args:
+      key: typed PRNG key.
+      vae: a bound model.
+      n: how many.
+      batch_size, progress: as for `decoder_samples`, where x is drawn.
+    """
     check_key(key)
     check_positive_int(n, "n")
-    return vae.decode(vae.sample_prior(named_key(key, "prior"), n)).mean()
+    z = vae.sample_prior(named_key(key, "prior"), n)
+    px = vae.decode(z)
+    if getattr(px, "has_mean", True):
+        return px.mean()
+    return decoder_samples(named_key(key, "x"), vae, z, batch_size=batch_size, progress=progress)
+
+
+def decoder_samples(
+    key: Array, vae: VAE, z: AnyArray, *, batch_size: int = 16, progress: Progress = iter
+) -> np.ndarray:
+    """Draw x ~ p(x|z) for every z, some at a time.
+
+    An autoregressive p(x|z) takes a pass of its network for every value of an image: minutes for a figure of
+    large ones, so this is what a progress bar goes around. At the posterior means, z =
+    `representation(vae)(x)`, the draws are what z alone tells of x.
+
+    Args:
+      key: typed PRNG key; the noise of a draw is of its place, whatever the batch size.
+      vae: a bound model.
+      z: [n, d].
+      batch_size: at most so many at a time.
+      progress: wraps the range of batches, as a progress bar does.
+
+    Returns:
+      [n, *event], on the host.
+
+    Raises:
+      TypeError, ValueError: for another kind of key, no z, or a batch size that is not a positive int.
+    """
+    check_key(key)
+    check_positive_int(batch_size, "batch_size")
+    check_positive_int(len(z), "len(z)")
+    n = len(z)
+    size = math.ceil(n / math.ceil(n / batch_size))
+    parts = []
+    for i in progress(range(math.ceil(n / size))):
+        place = np.minimum(np.arange(i * size, (i + 1) * size), n - 1)  # past the end the last one again
+        parts.append(np.asarray(_jitted_draws(key, vae, jnp.asarray(z)[place], place)))
+    return np.concatenate(parts)[:n]
+
+
+def _draws(key: Array, vae: VAE, z: Array, place: Array) -> Array:
+    def draw(z_i: Array, i: Array) -> Array:
+        return vae.decode(z_i).sample(seed=jax.random.fold_in(key, i))
+
+    return jax.vmap(draw)(z, place)
+
+
+_jitted_draws = jax.jit(_draws)  # the boundary
 
 
 def interpolate(vae: VAE, a: AnyArray, b: AnyArray, steps: int, kind: str = "slerp") -> Array:

@@ -14,6 +14,7 @@ from vaejax.checks import check_positive_int
 from vaejax.distributions import Likelihood, diagonal_gaussian
 from vaejax.keys import check_key, example_keys, named_key
 from vaejax.models.apply import apply
+from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.spec import likelihood_spec, net_spec
 from vaejax.types import VAE, Array, Batch, Distribution, Draw, Model, PyTree
 
@@ -28,7 +29,8 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
     Args:
       encoder: a Flax module, x [..., *event] -> (loc, logvar), each [..., d].
       decoder: a Flax module, z [..., d] -> the likelihood's parameters: [..., *event], but for as many
-        channels as `likelihood.channels` says.
+        channels as `likelihood.channels` says; or an autoregressive one that sees x too, such as
+        `nets.GatedPixelCNN`, whose p(x|z) is a product of such likelihoods of x_i given x_<i.
       latents: d, >= 1.
       likelihood: a factory's result, such as `distributions.bernoulli()`.
 
@@ -53,7 +55,7 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
     # made once: a jitted function of a bound model knows its functions by identity
     functions = (
         partial(_encode, encoder, latents),
-        partial(_decode, decoder, likelihood, latents),
+        partial(_decode, decoding(decoder, likelihood), latents),
         partial(_sample_prior, latents),
     )
     return Model(
@@ -92,13 +94,12 @@ def _encode(encoder: nn.Module, latents: int, params: PyTree, key: Array, batch:
 
 
 def _decode(
-    decoder: nn.Module, likelihood: Likelihood, latents: int, params: PyTree, z: Array, c: Array | None = None
+    decoded: Callable, latents: int, params: PyTree, z: Array, c: Array | None = None
 ) -> Distribution:
     _check_no_condition(c)
     if z.shape[-1:] != (latents,):
         raise ValueError(f"z: expected [..., {latents}], got {z.shape}")
-    parameters = apply(decoder, params, z)
-    return likelihood.build(parameters, parameters.ndim - (z.ndim - 1))
+    return decoded(params, z)
 
 
 def _sample_prior(latents: int, key: Array, n: int, c: Array | None = None) -> Array:
@@ -126,12 +127,5 @@ def _init(
         raise ValueError(
             f"encoder: expected (loc, logvar) of {latents} latents for one example, got shapes {shapes}"
         )
-    output, decoder_variables = decoder.init_with_output(named_key(key, "decoder"), jnp.zeros((1, latents)))
-    expected = (1, *likelihood.parameter_shape(x.shape[1:]))
-    if output.shape != expected:
-        raise ValueError(
-            f"decoder: expected an output of shape {expected} for one example, which {likelihood.name} needs "
-            f"for x of shape {x.shape}; got {output.shape}"
-        )
-    groups = {"encoder": encoder_variables, "decoder": decoder_variables}
-    return {name: variables.get("params", {}) for name, variables in groups.items()}, None
+    of_decoder = init_decoder(named_key(key, "decoder"), decoder, likelihood, latents, x)
+    return {"encoder": encoder_variables.get("params", {}), "decoder": of_decoder}, None

@@ -5,6 +5,7 @@ from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, MLPEncoder
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
+from vaejax.nets.pixelcnn import GatedPixelCNN
 
 __all__ = [
     "ACTIVATIONS",
@@ -16,6 +17,7 @@ __all__ = [
     "ConvTranspose",
     "Critic",
     "FromBytes",
+    "GatedPixelCNN",
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",

@@ -1,0 +1,59 @@
+"""From a decoder net and a likelihood to p(x|z): what every builder with one likelihood shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.tree_util import Partial
+
+from vaejax.distributions import Autoregressive, Likelihood
+from vaejax.models.apply import apply
+from vaejax.types import Array, Distribution, PyTree
+
+
+def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[[PyTree, Array], Distribution]:
+    """The function (params, z [..., d]) -> p(x|z).
+
+    A decoder is a net z -> parameters, and the values of x are independent given z. Or it says that it is
+    `autoregressive`, and has the `shape` of x: a net (z, x) -> parameters, those of x_i from x_<i alone.
+    """
+    net = partial(apply, decoder)  # made once: a Partial knows its function by identity
+    if is_autoregressive(decoder):
+        return partial(_autoregressive, net, likelihood, tuple(decoder.shape))  # pyright: ignore
+    return partial(_independent, net, likelihood)
+
+
+def _autoregressive(
+    net: Callable, likelihood: Likelihood, event: tuple[int, ...], params: PyTree, z: Array
+) -> Distribution:
+    return Autoregressive(Partial(net, params, z), likelihood, (*z.shape[:-1], *event), len(event))
+
+
+def _independent(net: Callable, likelihood: Likelihood, params: PyTree, z: Array) -> Distribution:
+    parameters = net(params, z)
+    return likelihood.build(parameters, parameters.ndim - (z.ndim - 1))
+
+
+def init_decoder(key: Array, decoder: nn.Module, likelihood: Likelihood, latents: int, x: Array) -> PyTree:
+    """The decoder's parameters from one example x [1, *event].
+
+    Raises:
+      ValueError: if its output has not the shape that the likelihood needs for x.
+    """
+    inputs = (jnp.zeros((1, latents)), *((x,) if is_autoregressive(decoder) else ()))
+    output, variables = decoder.init_with_output(key, *inputs)
+    expected = (1, *likelihood.parameter_shape(x.shape[1:]))
+    if output.shape != expected:
+        raise ValueError(
+            f"decoder: expected an output of shape {expected} for one example, which {likelihood.name} needs "
+            f"for x of shape {x.shape}; got {output.shape}"
+        )
+    return variables.get("params", {})
+
+
+def is_autoregressive(decoder: nn.Module) -> bool:
+    """Whether the decoder sees x too."""
+    return getattr(decoder, "autoregressive", False)
