@@ -85,7 +85,15 @@ class Config:
 
 
 _AUTHORS = Config(
-    side=64, width=1.0, batch_size=64, microbatch=2, method="exact", beta=4.0, gamma=0.1, learning_rate=1e-3
+    side=64,
+    width=1.0,
+    batch_size=64,
+    microbatch=2,
+    method="exact",
+    columns=1,
+    beta=4.0,
+    gamma=0.1,
+    learning_rate=1e-3,
 )
 PRESETS = {
     "fast": Config(),

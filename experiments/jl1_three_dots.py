@@ -80,7 +80,8 @@ def objective(config: Config, name: str) -> Any:
         "kl": objectives.scaled(ramp(config.beta), objectives.kl),
     }
     if name == "jl1_vae":
-        penalty = objectives.jacobian_l1(method=config.method, columns=config.columns)
+        columns = config.columns if config.method == "columns" else 1
+        penalty = objectives.jacobian_l1(method=config.method, columns=columns)
         terms["jacobian_l1"] = objectives.scaled(ramp(config.gamma), penalty)
     return objectives.compose(**terms)
 

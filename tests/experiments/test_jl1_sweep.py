@@ -54,7 +54,8 @@ def test_a_training_lies_in_a_folder_named_by_all_that_it_depends_on():
 
 def test_default_folders_are_those_of_before_and_a_sweeps_is_that_of_any_grid():
     fast, paper = flagship.PRESETS["fast"], flagship.PRESETS["paper"]
-    assert flagship.default_folder(replace(fast, gamma=0.7)) == Path("runs/jl1_three_dots-fast-7d4ba47a")
+    before = replace(fast, gamma=0.7, columns=1)
+    assert flagship.default_folder(before) == Path("runs/jl1_three_dots-fast-7d4ba47a")
     one = replace(paper, sweep=())
     assert flagship.default_folder(one) == Path("runs/jl1_three_dots-paper")
     assert flagship.default_folder(replace(one, seeds=3)) == Path("runs/jl1_three_dots-paper-9253d5de")
