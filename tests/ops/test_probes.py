@@ -111,7 +111,7 @@ def test_a_product_of_two_latents_by_hand():
 
 def test_second_derivatives_have_the_formula(x64):
     np.testing.assert_allclose(probes.decoder_hessian(decoder(W), Z), hessian(W, Z), rtol=1e-10)
-    v = RNG.normal(size=(2, 4, d))
+    v = np.random.default_rng(2).normal(size=(2, 4, d))
     forms = np.einsum("bojl,bkj,bkl->bok", hessian(W, Z), v, v)
     np.testing.assert_allclose(probes.quadratic_forms(decoder(W), Z, v), forms, rtol=1e-10)
 
@@ -185,15 +185,17 @@ def test_the_iterations_keep_nothing_for_the_gradient():
 
 
 def test_the_encoders_jacobian_by_reverse_mode(x64):
-    x = RNG.normal(size=(3, 2, 2))
-    weights = RNG.normal(size=(d, 4))
+    rng = np.random.default_rng(1)  # the same whichever tests ran before
+    x, weights = rng.normal(size=(3, 2, 2)), rng.normal(size=(d, 4))
     encode = lambda x: jnp.tanh(weights @ x.ravel())  # noqa: E731
     slope = 1 - np.tanh(x.reshape(3, 4) @ weights.T) ** 2
-    np.testing.assert_allclose(probes.encoder_jacobian(encode, x), slope[:, :, None] * weights, rtol=1e-12)
+    expected = slope[:, :, None] * weights
+    # 1 - tanh^2 of a large activation has few digits
+    np.testing.assert_allclose(probes.encoder_jacobian(encode, x), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_every_op_is_differentiable(x64):
-    v = RNG.normal(size=(2, 3, d))
+    v = np.random.default_rng(3).normal(size=(2, 3, d))
 
     @jax.jit
     def everything(w, z):
