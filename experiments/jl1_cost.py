@@ -3,13 +3,11 @@
     python -m experiments.jl1_cost --preset fast
 
 Trains the beta-VAE and five penalties beside it, with the same images, initial weights and data order, and
-draws local MIG and modularity against steps and against seconds: JL1 with the exact Jacobian, with one and
-with two random columns an example, JL2 with one column, and OroJaR with two random probes (its authors' k).
+draws local MIG and modularity against steps and seconds. OroJaR has two random probes, its authors' k.
 
-The weights of JL2 and OroJaR are of the size that makes their cost alike: at a JL1-VAE after 1000 steps (ramp
-500, seed 100) .2 ||J||_{1,1} is 20 nats, 3 ||J||_F^2 is 22 and 3 times the orthogonality is 18.
+At a JL1-VAE after 1000 steps the weights make costs alike: 20 nats of JL1, 22 of JL2, 18 of OroJaR.
 
-Seen with `fast` (12 minutes on two cores; means and, in brackets, 95 % intervals over three seeds):
+Seen with `fast` (12 minutes on two cores; mean, 95 % interval over three seeds; of OroJaR each seed):
 
     | method           | local MIG         | local modularity  | ms a step | local MIG after 35 s |
     | beta-VAE         | .046 [.033, .060] | .883 [.879, .888] | 3         | .046 (done)          |
@@ -21,9 +19,7 @@ Seen with `fast` (12 minutes on two cores; means and, in brackets, 95 % interval
 
 Sampled columns reach what the exact Jacobian reaches, step for step within the spread of the seeds, in a
 third of its time: two columns have a local MIG of .068 after 27 s, one after 43 s, the exact one after 61 s.
-JL2 is no better than the beta-VAE, as in the paper. OroJaR with this weight loses one seed of three (its KL
-is 0), the other two have .067 and .069. Milliseconds are medians of the seeds, on a machine with other work
-beside.
+JL2 is no better than the beta-VAE, as in the paper. OroJaR loses a seed (its KL is 0). Times: with other work.
 """
 
 from __future__ import annotations
