@@ -7,8 +7,8 @@ with 5000 samples, and compares models image by image: paired differences with t
 
 The paper's rates, 1e-3 10^(-i/7) for 3^i of 3280 epochs, are squeezed in proportion into a preset's epochs.
 `fast` is half an epoch from 6e-3 (after a whole one VAE-1 was 15 nats better than from 1e-3): some 2 minutes
-on two free cores, by its measured steps. The rate was chosen on the test images below, whose NLL is a
-little optimistic for that. Fashion-MNIST, log p(x) of 100 test images, seed 0:
+on two free cores, by its measured steps. The rate was chosen on the test images below, whose NLL is a little
+optimistic for that. Fashion-MNIST, log p(x) of 100 test images, seed 0:
 
     VAE,  K = 1, 5, 50   NLL 251.5, 249.0, 247.8   KL 12.8, 12.6, 12.6   -ELBO minus NLL 6.6, 4.5, 4.1
     IWAE, K = 5, 50      NLL 249.3, 248.4          KL 11.5, 8.7          -ELBO minus NLL 15.6, 41.5

@@ -19,7 +19,7 @@ Seen with `fast` (12 minutes on two cores; mean, 95 % interval over three seeds;
 
 Sampled columns reach what the exact Jacobian reaches, step for step within the spread of the seeds, in a
 third of its time: two columns have a local MIG of .068 after 27 s, one after 43 s, the exact one after 61 s.
-JL2 is no better than the beta-VAE, as in the paper. OroJaR loses a seed (its KL is 0). Times: with other work.
+JL2 is no better than the beta-VAE, as in the paper. OroJaR loses a seed (KL 0). Times: with other work.
 """
 
 from __future__ import annotations
