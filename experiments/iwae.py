@@ -21,7 +21,6 @@ authors' code, each epoch is shuffled and Adam's second moment starts at 0.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -52,13 +51,9 @@ MIXED = ("miwae", "piwae")  # bounds of M groups of K samples
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(jobs.Settings):
     """VAE and IWAE for several numbers of samples K."""
 
-    preset: str = "fast"
-    """Named settings; read first, the other flags change them."""
-    folder: Path | None = None
-    """Where the run goes; by default runs/iwae-PRESET, with a digest if flags change the preset."""
     dataset: str = "fashion_mnist"
     """fashion_mnist, mnist, digits, or the name of an image set of tensorflow-datasets."""
     pixels: str = "dynamic"
@@ -89,28 +84,17 @@ class Config:
     """Samples per test image in the estimate of log p(x)."""
     test_images: int = 10_000
     """The first so many test images have their log p(x) estimated; KL and active units are of all."""
-    chunk: int = 100
-    """Steps per program on the device."""
-    workers: int = 0
-    """Trainings side by side; 0 means one per CPU core, or one on an accelerator."""
-    tensorboard: bool = False
-    """Also write TensorBoard events."""
-    report_only: bool = False
-    """Rebuild report and figures of a finished run; train nothing."""
-    dry_run: bool = False
-    """Print steps, sizes, memory and an estimated time from a few measured steps; train nothing."""
 
     def __post_init__(self) -> None:
-        for name in ("m", "batch_size", "latents", "samples", "test_images", "chunk"):
+        super().__post_init__()
+        for name in ("m", "batch_size", "latents", "samples", "test_images"):
             check_positive_int(getattr(self, name), name)
         for k in self.k:
             check_positive_int(k, "k")
         for name in self.bound:
             check_choice(name, BOUNDS, "bound")
         check_choice(self.pixels, PIXELS, "pixels")
-        for name in ("epochs", "learning_rate"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name}: expected a positive finite number, got {getattr(self, name)}")
+        jobs.check_finite(self, ("epochs", "learning_rate"), positive=True)
 
 
 PRESETS = {

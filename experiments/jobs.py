@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,12 +14,50 @@ import jax
 
 from experiments import parallel, sweep
 from vaejax import runs, train
+from vaejax.checks import check_positive_int
 from vaejax.types import Model, Split, Update
 
 # fields that do not change the results
 SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="Settings")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of every experiment; the values are those of its presets."""
+
+    preset: str = "fast"
+    """Named settings; read first, the other flags change them."""
+    folder: Path | None = None
+    """Where the run goes; by default runs/EXPERIMENT-PRESET, with a digest if flags change the preset."""
+    chunk: int = 100
+    """Steps per program on the device."""
+    workers: int = 0
+    """Trainings side by side; 0 means one per CPU core, or one on an accelerator."""
+    tensorboard: bool = False
+    """Also write TensorBoard events."""
+    report_only: bool = False
+    """Rebuild report and figures of a finished run; train nothing."""
+    dry_run: bool = False
+    """Print steps, sizes, memory and an estimated time from a few measured steps; train nothing."""
+
+    def __post_init__(self) -> None:
+        check_positive_int(self.chunk, "chunk")
+        check_finite(self, ("workers",))
+
+
+def check_finite(settings: Settings, names: Sequence[str], *, positive: bool = False) -> None:
+    """Refuse fields that are not finite numbers of at least 0, or above 0.
+
+    Raises:
+      ValueError: which field, what was expected, what came.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value >= 0) or (positive and value == 0):
+            expected = "a positive finite number" if positive else "a finite number of at least 0"
+            raise ValueError(f"{name}: expected {expected}, got {value}")
 
 
 class Job(NamedTuple):

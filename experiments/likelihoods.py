@@ -63,13 +63,9 @@ SCORING = 0.3  # what the scores take, as a share of the training; for the bar
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(jobs.Settings):
     """One model under five likelihoods."""
 
-    preset: str = "fast"
-    """Named settings; read first, the other flags change them."""
-    folder: Path | None = None
-    """Where the run goes; by default runs/likelihoods-PRESET, with a digest if flags change the preset."""
     dataset: str = "fashion_mnist"
     """fashion_mnist, mnist or digits: grey images of bytes."""
     latents: int = 20
@@ -94,24 +90,13 @@ class Config:
     """The first so many test images have their log p(x) estimated."""
     judged: int = 1000
     """The first so many test images are reconstructed, and as many drawn from the prior."""
-    chunk: int = 100
-    """Steps per program on the device."""
-    workers: int = 0
-    """Trainings side by side; 0 means one per CPU core, or one on an accelerator."""
-    tensorboard: bool = False
-    """Also write TensorBoard events."""
-    report_only: bool = False
-    """Rebuild report and figures of a finished run; train nothing."""
-    dry_run: bool = False
-    """Print steps, sizes, memory and an estimated time from a few measured steps; train nothing."""
 
     def __post_init__(self) -> None:
-        sizes = ("latents", "components", "steps", "batch_size", "samples", "test_images", "judged", "chunk")
+        super().__post_init__()
+        sizes = ("latents", "components", "steps", "batch_size", "samples", "test_images", "judged")
         for name in sizes:
             check_positive_int(getattr(self, name), name)
-        for name in ("scale", "learning_rate"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name}: expected a positive finite number, got {getattr(self, name)}")
+        jobs.check_finite(self, ("scale", "learning_rate"), positive=True)
 
 
 PRESETS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +25,9 @@ SCORING = 0.1  # what the scores take, as a share of the training; for the bar
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of every such experiment; the values are those of its presets."""
+class Seeded(jobs.Settings):
+    """Settings of a beta-VAE trained with several seeds, and of what is set beside it."""
 
-    preset: str = "fast"
-    """Named settings; read first, the other flags change them."""
-    folder: Path | None = None
-    """Where the run goes; by default runs/EXPERIMENT-PRESET, with a digest if flags change the preset."""
     seeds: int = 3
     """Number of seeds for each model."""
     first_seed: int = 0
@@ -51,34 +46,33 @@ class Settings:
     """Adam's."""
     beta: float = 1.0
     """Weight of the KL, reached at the end of the ramp."""
-    gamma: float = 0.1
-    """Weight of the Jacobian penalty of the JL1-VAE, reached at the end of the ramp."""
     ramp: int = 2000
     """Steps over which both weights rise linearly from 0."""
+    microbatch: int | None = 8
+    """Images per slice of a step, for speed on CPU; none takes the batch at once."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("seeds", "images", "latents", "steps", "batch_size"):
+            check_positive_int(getattr(self, name), name)
+        jobs.check_finite(self, ("first_seed", "learning_rate", "beta", "ramp"))
+
+
+@dataclass(frozen=True)
+class Settings(Seeded):
+    """Settings of a beta-VAE and a JL1-VAE."""
+
+    gamma: float = 0.1
+    """Weight of the Jacobian penalty of the JL1-VAE, reached at the end of the ramp."""
     method: str = "columns"
     """How the penalty is computed: exact, columns (unbiased sample of them) or finite_difference."""
     columns: int = 1
     """Jacobian columns per image and step, for method=columns."""
-    microbatch: int | None = 8
-    """Images per slice of a step, for speed on CPU; none takes the batch at once."""
-    chunk: int = 100
-    """Steps per program on the device."""
-    workers: int = 0
-    """Trainings side by side; 0 means one per CPU core, or one on an accelerator."""
-    tensorboard: bool = False
-    """Also write TensorBoard events."""
-    report_only: bool = False
-    """Rebuild report and figures of a finished run; train nothing."""
-    dry_run: bool = False
-    """Print steps, sizes, memory and an estimated time from a few measured steps; train nothing."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "images", "latents", "steps", "batch_size", "chunk"):
-            check_positive_int(getattr(self, name), name)
+        super().__post_init__()
         check_choice(self.method, ("exact", "columns", "finite_difference"), "method")
-        for name in ("beta", "gamma", "ramp", "workers", "first_seed", "learning_rate"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name}: expected a finite number of at least 0, got {getattr(self, name)}")
+        jobs.check_finite(self, ("gamma",))
 
 
 Config = TypeVar("Config", bound=Settings)
