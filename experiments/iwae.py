@@ -264,7 +264,7 @@ def main(config: Config) -> dict[str, Any]:
     config, folder = jobs.open_folder("iwae", config, PRESETS)
     trainings = plan(config)
     if not config.report_only:
-        steps = num_steps(config, load(config).train)  # and the set is prepared once, here
+        steps = num_steps(config, load(config).train)  # which also prepares the set, once
         each = [Job(config, folder / name, name, config.seed) for name in trainings]
         jobs.run(
             train_one, each, [amount(config, steps, *pair) for pair in trainings.values()], config, folder

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments import sweep
-from vaejax import plots, runs, train
+from vaejax import plots, runs
 
 SCORES = {"local_mig": "local MIG", "local_modularity": "local modularity"}
 REACHED = 0.9  # of the final local MIG of the exact JL1: the goal whose steps and seconds are compared
 
 
-def along(fitted: train.Fit, every: int) -> dict[str, Any]:
+def along(metrics: Mapping[str, Any], validation: Sequence[Mapping[str, Any]], every: int) -> dict[str, Any]:
     """What a training reached after how many steps and seconds, and the ends of the curves."""
-    at = [record["step"] for record in fitted.validation]
-    curves = {k: [r["validation"][k] for r in fitted.validation] for k in ("ms_a_step", *SCORES)}
+    at = [record["step"] for record in validation]
+    curves = {k: [r["validation"][k] for r in validation] for k in ("ms_a_step", *SCORES)}
     rates = np.array(curves.pop("ms_a_step"))
     rates[np.isnan(rates)] = np.nanmedian(rates)
     seconds = np.cumsum(np.diff(at, prepend=0) * rates) / 1000
-    last = {k: float(np.mean(fitted.metrics[k][-every:])) for k in ("reconstruction", "kl")}
+    last = {k: float(np.mean(metrics[k][-every:])) for k in ("reconstruction", "kl")}
     return {
         "curves": {"steps": at, "seconds": seconds, **curves},
         **{k: v[-1] for k, v in curves.items()},

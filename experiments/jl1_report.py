@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import sweep
-from experiments.jl1_config import MODELS
-from vaejax import data, evaluation, plots, runs, train
+from experiments import sweep, training
+from experiments.training import MODELS, UNITS
+from vaejax import data, evaluation, plots, runs
 from vaejax.types import VAE
 
 # Rhodes & Lee 2021, figures, three-dots 64x64 after 300 000 steps, read off to 0.003
@@ -19,7 +19,6 @@ PAPER = {
     "local MIG": {"beta-VAE": 0.054, "JL1-VAE": 0.125},
     "local modularity": {"beta-VAE": 0.889, "JL1-VAE": 0.941},
 }
-UNITS = {"reconstruction": "nats", "kl": "nats", "KL": "nats", "jacobian_l1": "sum of |J|"}
 SHOWN = {
     "local MIG": "local_mig",
     "local modularity": "local_modularity",
@@ -31,60 +30,35 @@ SHOWN = {
 
 
 def summarise(folders: dict[str, list[Path]]) -> dict[str, Any]:
-    """Means and intervals over seeds, and the difference of the two models."""
-    missing = [str(f) for paths in folders.values() for f in paths if not (f / "report.json").exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"folder: expected finished trainings, but {', '.join(missing)} has no report.json"
-        )
-    cells = {name: [runs.read_json(f / "report.json") for f in paths] for name, paths in folders.items()}
-    numbers = [k for k, v in cells["beta_vae"][0].items() if isinstance(v, int | float)]
-    summary = {name: {k: runs.mean_ci95([c[k] for c in cs]) for k in numbers} for name, cs in cells.items()}
-    values = {name: {k: s["per_seed"] for k, s in metrics.items()} for name, metrics in summary.items()}
-    difference = {k: runs.welch_ci95(values["jl1_vae"][k], values["beta_vae"][k]) for k in numbers}
-    ratio = summary["jl1_vae"]["local_mig"]["mean"] / max(summary["beta_vae"]["local_mig"]["mean"], 1e-12)
-    lows = [difference[k]["ci95"][0] for k in ("local_mig", "local_modularity")]
-    return {
-        "models": summary,
-        "difference": difference,
-        "local_mig_ratio": ratio,
-        "passed": None if None in lows else bool(ratio >= 1.5 and min(lows) > 0),
-    }
+    """Means and intervals over seeds, the difference of the two models, and the verdict on it."""
+    result = training.summarise(folders)
+    jl1, beta = (result["models"][name]["local_mig"]["mean"] for name in ("jl1_vae", "beta_vae"))
+    ratio = jl1 / max(beta, 1e-12)
+    lows = [result["difference"][k]["ci95"][0] for k in ("local_mig", "local_modularity")]
+    passed = None if None in lows else bool(ratio >= 1.5 and min(lows) > 0)
+    return {**result, "local_mig_ratio": ratio, "passed": passed}
 
 
 def draw(folder: Path, folders: dict[str, list[Path]], report: dict[str, Any]) -> None:
     """Write every figure into folder/figures; models are shown at their first seed."""
     config = runs.read_json(folder / "config.json")
     x = data.three_dots(config["side"], config["radius"]).sample_images(apart(8))
-    vaes = {label: runs.load(paths[0]).vae for label, paths in folders.items()}
-    figures = {"training_curves": curves(folders), "scores": scores(report, folders), **views(vaes, x)}
+    vaes = {MODELS[name]: runs.load(paths[0]).vae for name, paths in folders.items()}
+    paper = {"references": PAPER, "reference_label": "paper, 64x64"}
+    figures = {
+        "training_curves": training.curves(folders, "log"),
+        "scores": training.scores(report, SHOWN, MODELS, **paper),
+        **views(vaes, x),
+    }
     values = np.linspace(-2, 2, 9)
-    for label, vae in vaes.items():
-        kl = runs.read_json(folders[label][0] / "report.json")["kl_per_dimension"]
-        images = evaluation.traverse(vae, x[0], values)
+    for name, label in MODELS.items():
+        kl = runs.read_json(folders[name][0] / "report.json")["kl_per_dimension"]
+        images = evaluation.traverse(vaes[label], x[0], values)
         figures[f"traversals_{label}"] = plots.traversals(
             images, values=values, kl=kl, order_by_kl=True, label=label
         )
     for name, figure in figures.items():
         plots.save(figure, folder / "figures" / f"{name}.png")
-
-
-def curves(folders: dict[str, list[Path]]) -> Figure:
-    """The terms of both models over training, every seed a line."""
-    shown = ("reconstruction", "kl", "jacobian_l1")
-    lines = {}
-    for label, paths in folders.items():
-        seeds = [train.read_metrics(path)[0] for path in paths]
-        lines[label] = {m: np.stack([c[m] for c in seeds]) for m in shown if m in seeds[0]}
-    smooth = max(1, len(seeds[0]["kl"]) // 50)
-    return plots.training_curves(lines, smooth=smooth, units=UNITS, yscale="log")
-
-
-def scores(report: dict[str, Any], folders: dict[str, list[Path]]) -> Figure:
-    """Metrics and the price, every seed a point, beside the paper's numbers."""
-    names = dict(zip(folders, report["models"], strict=True))
-    values = {t: {label: report["models"][names[label]][k] for label in folders} for t, k in SHOWN.items()}
-    return plots.score_comparison(values, references=PAPER, reference_label="paper, 64x64", units=UNITS)
 
 
 def views(vaes: dict[str, VAE], x: np.ndarray) -> dict[str, Figure]:
@@ -135,15 +109,9 @@ def apart(n: int) -> np.ndarray:
 
 def table(report: dict[str, Any]) -> str:
     """Both models with 95 % intervals, their difference, and seconds of training."""
-    rows = []
-    for title, key in {**SHOWN, "seconds of training": "train_seconds"}.items():
-        row = {"": title}
-        for name in MODELS:
-            row[name] = sweep.interval(report["models"][name][key])
-        row["difference"] = sweep.interval(report["difference"][key])
-        rows.append(row)
     verdict = {True: "passed", False: "not passed", None: "not decided: an interval needs two seeds"}
     return (
-        f"{runs.table(rows)}\n\nlocal MIG, JL1-VAE over beta-VAE: {report['local_mig_ratio']:.2f} "
+        f"{training.table(report, SHOWN, MODELS)}\n\n"
+        f"local MIG, JL1-VAE over beta-VAE: {report['local_mig_ratio']:.2f} "
         f"(at least 1.5, and both differences above zero: {verdict[report['passed']]})"
     )

@@ -23,42 +23,31 @@ of single seeds, at width .5 and radius .08:
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import optax
 
-from experiments import jl1_report, parallel, sweep
+from experiments import jl1_report, jobs, parallel, sweep, training
 from experiments.cli import parse
 from experiments.dry_run import Kind, estimate
-from experiments.jl1_config import (
-    MODELS,
-    PENALTY,
-    PRESETS,
-    SHOWN_ONLY,
-    Config,
-    Job,
-    default_folder,
-    distinct,
-    plan,
-    stored,
-)
-from vaejax import data, distributions, evaluation, models, nets, objectives, runs, train
-from vaejax.types import Model, Split, Update
+from experiments.jl1_config import PENALTY, PRESETS, Config, Dots, distinct, plan
+from experiments.jobs import Job
+from experiments.training import MODELS
+from vaejax import data, distributions, evaluation, models, nets, runs
+from vaejax.types import Model, Split
 
 LOCALITIES = {"": 0.1, "_locality_1": 1.0}  # suffix in the report -> rho
 # fields that time and memory depend on
 SIZES = ("side", "latents", "width", "batch_size", "microbatch", "steps", "method", "columns")
 METRIC_KEY = 2106  # of the neighbourhoods; the settings were chosen on others
-SCORING = 2000  # what the scores take, in steps of the beta-VAE of the fast preset
 
 
-def build(config: Config) -> Model:
+def build(config: Dots) -> Model:
     """The model of Rhodes & Lee at the config's side and width."""
     return models.gaussian_vae(
         encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
@@ -68,74 +57,15 @@ def build(config: Config) -> Model:
     )
 
 
-def objective(config: Config, name: str) -> Any:
-    """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
-
-    def ramp(weight: float) -> optax.Schedule:
-        # optax would stay at 0 for ever without steps to rise in
-        return optax.linear_schedule(0.0, weight, config.ramp) if config.ramp else lambda step: weight
-
-    terms: dict[str, Any] = {
-        "reconstruction": objectives.reconstruction,
-        "kl": objectives.scaled(ramp(config.beta), objectives.kl),
-    }
-    if name == "jl1_vae":
-        columns = config.columns if config.method == "columns" else 1
-        penalty = objectives.jacobian_l1(method=config.method, columns=columns)
-        terms["jacobian_l1"] = objectives.scaled(ramp(config.gamma), penalty)
-    return objectives.compose(**terms)
-
-
-def update(config: Config, model: Model, name: str) -> Update:
-    """Adam on the objective."""
-    adam = optax.adam(config.learning_rate)
-    return train.gradient_update(objective(config, name), model, adam, microbatch=config.microbatch)
+def load(config: Dots) -> data.ThreeDots:
+    """The images."""
+    return data.three_dots(config.side, config.radius, num_train=config.images)
 
 
 def train_one(job: Job) -> None:
-    """Train and score one model with one seed, in a folder of its own; a finished one is left as it is."""
-    config, folder, name, seed = job
-    if (folder / "report.json").exists():
-        parallel.report(work(config, name))
-        return
-    start = time.perf_counter()
-    dots = data.three_dots(config.side, config.radius, num_train=config.images)
-    model = build(config)
-    runs.create(folder, {**stored(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
-    done = []
-
-    def progress(n: int, _: Any) -> None:
-        done.append(n)
-        parallel.report(n * cost(config, name))
-
-    fitted = train.fit(
-        jax.random.key(seed), model, update(config, model, name), dots.train, config.steps,
-        batch_size=config.batch_size, chunk=min(config.chunk, config.steps), folder=folder, resume=True,
-        tensorboard=config.tensorboard, progress=progress,
-    )  # fmt: skip
-    trained = time.perf_counter()
-    # of all steps, also where this process did only the last of them
-    train_seconds = (trained - start) * config.steps / max(sum(done), 1)
-    scores = score(config, model.bind(fitted.state.params), dots)
-    parallel.report(SCORING)
-    scored = time.perf_counter()
-    manifest = runs.manifest(
-        seconds=scored - start, params=fitted.state.params, score_seconds=round(scored - trained, 1)
-    )
-    runs.write_json(folder / "manifest.json", manifest)
-    runs.write_json(folder / "report.json", {**scores, "train_seconds": train_seconds})
-
-
-def cost(config: Config, name: str) -> float:
-    """Work of a step for the bar, in steps of the beta-VAE: the penalty adds decoder passes."""
-    if name == "beta_vae":
-        return 1.0
-    return 2.0 if config.method == "columns" else 8.0
-
-
-def work(config: Config, name: str) -> float:
-    """Work of a training and its scores, in the same unit."""
-    return config.steps * cost(config, name) + SCORING
+    """Train and score one model with one seed."""
+    config = job.config
+    training.train_job(job, build(config), partial(load, config), partial(score, config))
 
 
 def score(config: Config, vae: Any, dots: data.ThreeDots) -> dict[str, Any]:
@@ -171,49 +101,39 @@ def dry_run(config: Config) -> dict[str, Any]:
             model = build(own)
             blank = np.zeros((own.batch_size, own.side, own.side, 1), np.float32)
             split = Split({"x": blank}, "unit_interval")
-            kinds[label] = Kind(model, update(own, model, name), split, own.batch_size, own.steps, 0)
+            kinds[label] = Kind(model, training.update(own, model, name), split, own.batch_size, own.steps, 0)
         kinds[label] = kinds[label]._replace(trainings=kinds[label].trainings + 1)
     for images, side in dict.fromkeys((cell.config.images, cell.config.side) for cell, _ in cells):
         print(f"{images} images of {side} x {side}: {images * side**2 / 2**20:.0f} MiB")
     return estimate(kinds, config.workers or parallel.default_workers())
 
 
-def run(config: Config, folder: Path, jobs: list[Job], swept: Iterable[str]) -> None:
+def run(config: Config, folder: Path, each: list[Job], swept: Iterable[str]) -> None:
     """Train and score whatever is not finished yet."""
-    start = time.perf_counter()
-    for job in jobs:
-        update(job.config, build(job.config), job.name)  # a bad cell is refused before anything is made
-    kept = (folder / "config.json").exists() and "sweep" in runs.read_json(folder / "config.json")
+    for job in each:
+        training.update(job.config, build(job.config), job.name)  # a bad cell is refused first
+    path = folder / "config.json"
+    kept = path.exists() and runs.read_json(path).get("sweep")
     grid = ("sweep", *swept) if kept and config.sweep else ()  # a sweep may go on with another grid
-    runs.create(folder, stored(config), ignore=(*SHOWN_ONLY, *grid))
-    if all((job.folder / "report.json").exists() for job in jobs):
-        return
-    sets = dict.fromkeys((job.config.side, job.config.radius, job.config.images) for job in jobs)
-    for dots in [data.three_dots(side, radius, num_train=images) for side, radius, images in sets]:
-        dots.train  # noqa: B018 - prepared once, here
-    workers = min(config.workers or parallel.default_workers(), len(jobs))
-    amounts = [work(job.config, job.name) for job in jobs]
-    parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
-    path = folder / "manifest.json"
-    before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
-    seconds = before + time.perf_counter() - start
-    params = None if config.sweep else runs.load(jobs[0].folder).params
-    runs.write_json(path, runs.manifest(seconds=seconds, params=params))
+
+    def prepare() -> None:
+        sets = {(job.config.side, job.config.radius, job.config.images): job.config for job in each}
+        for dots in map(load, sets.values()):
+            dots.train  # noqa: B018
+
+    amounts = [training.amount(job) for job in each]
+    jobs.run(train_one, each, amounts, config, folder, prepare=prepare, free=grid)
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     if config.dry_run:
         return dry_run(config)
-    folder = config.folder or default_folder(config)
-    if config.report_only:
-        saved = runs.read_json(folder / "config.json")
-        saved["sweep"] = tuple(saved.get("sweep", ()))
-        config = replace(config, **{k: v for k, v in saved.items() if k not in SHOWN_ONLY})
+    config, folder = jobs.open_folder("jl1_three_dots", config, PRESETS)
     cells = plan(config, folder)
     if not config.report_only:
         run(config, folder, distinct(cells), cells[0][0].values)
-    folders = [{name: [job.folder for job in each] for name, each in jobs.items()} for _, jobs in cells]
+    folders = [{name: [job.folder for job in js] for name, js in each.items()} for _, each in cells]
     reports = [jl1_report.summarise(paths) for paths in folders]
     if config.sweep:
         result: dict[str, Any] = {
@@ -222,11 +142,11 @@ def main(config: Config) -> dict[str, Any]:
         result["table"], text = jl1_report.write_sweep(folder, result["cells"])
     else:
         result, text = reports[0], jl1_report.table(reports[0])
-    result["config"] = stored(config)
+    result["config"] = config
     runs.write_json(folder / "report.json", result)
     for (cell, _), paths, report in zip(cells, folders, reports, strict=True):
         if cell.config == replace(config, sweep=()):  # the only cell, or the one that the sweep turns about
-            jl1_report.draw(folder, {MODELS[name]: each for name, each in paths.items()}, report)
+            jl1_report.draw(folder, paths, report)
     print(text)
     return result
 

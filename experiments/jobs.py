@@ -73,50 +73,56 @@ def open_folder(title: str, config: Config, presets: Mapping[str, Config]) -> tu
     """The config and the run's folder.
 
     The folder is `config.folder`, else runs/TITLE-PRESET, with a digest of the config where flags changed
-    the preset. With `report_only` the config is the one that the folder holds.
+    the preset, and "-sweep" for any grid. With `report_only` the config is the one that the folder holds.
     """
-    settings: Any = config
-    plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in SHOWN_ONLY}
-    changed = any(getattr(presets[settings.preset], k) != v for k, v in plain.items())
-    name = f"{title}-{settings.preset}" + (f"-{sweep.digest(plain)}" if changed else "")
-    folder = settings.folder or Path("runs") / name
-    if not settings.report_only:
+    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in (*SHOWN_ONLY, "sweep")}
+    changed = any(getattr(presets[config.preset], k) != v for k, v in plain.items())
+    name = f"{title}-{config.preset}" + (f"-{sweep.digest(plain)}" if changed else "")
+    folder = config.folder or Path("runs") / (name + ("-sweep" if getattr(config, "sweep", ()) else ""))
+    if not config.report_only:
         return config, folder
     saved = {k: v for k, v in runs.read_json(folder / "config.json").items() if k not in SHOWN_ONLY}
     as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}  # JSON has no tuples
-    return dataclasses.replace(settings, **as_tuples), folder
+    return dataclasses.replace(config, **as_tuples), folder
 
 
 def run(
-    train_one: Callable[[Any], None], jobs: Sequence[Job], amounts: Sequence[float], config: Any, folder: Path
-) -> None:
+    train_one: Callable[[Any], None], jobs: Sequence[Job], amounts: Sequence[float], config: Settings,
+    folder: Path, *, prepare: Callable[[], Any] | None = None, free: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Call `train_one`, a module-level function, on every training that is not finished yet.
 
     Args:
       train_one: trains and scores one job in its folder, as `train_job` does.
       jobs: the trainings.
       amounts: the work of each, in the unit that they report.
-      config: of the run, with `workers`.
+      config: of the run.
       folder: of the run.
+      prepare: makes what trainings share, such as a data set; called once, if there is something to train.
+      free: fields of the config that may differ from the folder's, beside SHOWN_ONLY.
 
     Raises:
       ValueError: the folder holds a run of another config.
     """
     start = time.perf_counter()
-    runs.create(folder, config, ignore=SHOWN_ONLY)
+    runs.create(folder, config, ignore=(*SHOWN_ONLY, *free))
     if all((job.folder / "report.json").exists() for job in jobs):
         return
+    if prepare is not None:
+        prepare()
     workers = min(config.workers or parallel.default_workers(), len(jobs))
     parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
     seconds = before + time.perf_counter() - start
-    runs.write_json(path, runs.manifest(seconds=seconds, params=runs.load(jobs[0].folder).params))
+    sizes = {runs.read_json(job.folder / "manifest.json")["parameters"] for job in jobs}
+    params = runs.load(jobs[0].folder).params if len(sizes) == 1 else None
+    runs.write_json(path, runs.manifest(seconds=seconds, params=params))
 
 
 def train_job(
     job: Job, model: Model, update: Update, load: Callable[[], Any], score: Callable[[Any, Any], dict],
-    *, steps: int, work: float, amount: float,
+    *, steps: int, work: float, amount: float, chunk_done: Callable[[int], Any] | None = None, **options: Any,
 ) -> None:  # fmt: skip
     """Train and score one model with one seed, in a folder of its own; a finished one is left as it is.
 
@@ -129,6 +135,8 @@ def train_job(
       steps: the number of steps.
       work: of a step.
       amount: the work of the whole job.
+      chunk_done: called with the number of steps when a chunk is done.
+      **options: of `train.fit`.
     """
     config, folder, name, seed = job
     if (folder / "report.json").exists():
@@ -140,13 +148,15 @@ def train_job(
     done = []
 
     def progress(n: int, _: Any) -> None:
+        if chunk_done is not None:
+            chunk_done(n)
         done.append(n)
         parallel.report(n * work)
 
     fitted = train.fit(
         jax.random.key(seed), model, update, data.train, steps, batch_size=config.batch_size,
         chunk=min(config.chunk, steps), folder=folder, resume=True, tensorboard=config.tensorboard,
-        progress=progress,
+        progress=progress, **options,
     )  # fmt: skip
     parallel.report((steps - sum(done)) * work)  # what an earlier process did
     trained = time.perf_counter()

@@ -8,6 +8,7 @@ import queue
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import jax
@@ -44,7 +45,7 @@ def run_all(
     seldom = 0.5 if sys.stderr.isatty() else 30.0  # a log file is no terminal
     with tqdm(total=sum(work), desc=title, bar_format=form, mininterval=seldom) as bar:
         if workers == 1:
-            _progress = bar.update
+            _progress = partial(_advance, bar)
             done = {i: job(jobs[i]) for i in order}
             return [done[i] for i in range(len(jobs))]
         context = multiprocessing.get_context("spawn")
@@ -61,7 +62,7 @@ def run_all(
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
                 while not amounts.empty():
-                    bar.update(amounts.get())
+                    _advance(bar, amounts.get())
                 return [futures[i].result() for i in range(len(jobs))]
 
 
@@ -71,11 +72,16 @@ def report(amount: float) -> None:
         _progress(amount)
 
 
+def _advance(bar: tqdm, amount: float) -> None:
+    """Move the bar, to its end at most: rounded shares may sum to a little more."""
+    bar.update(min(amount, bar.total - bar.n))
+
+
 def _follow(bar: tqdm, amounts: Any, futures: list) -> None:
     """Move the bar until every job is done; the first failure stops the wait."""
     while not all(f.done() for f in futures):
         try:
-            bar.update(amounts.get(timeout=0.5))
+            _advance(bar, amounts.get(timeout=0.5))
         except queue.Empty:
             if sys.stderr.isatty():
                 bar.refresh()  # the clock goes on

@@ -80,26 +80,33 @@ Config = TypeVar("Config", bound=Settings)
 
 def objective(config: Settings, name: str) -> Any:
     """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
+    if name == "beta_vae":
+        return ramped(config)
+    columns = config.columns if config.method == "columns" else 1
+    penalty = objectives.jacobian_l1(method=config.method, columns=columns)
+    return ramped(config, jacobian_l1=(config.gamma, penalty))
+
+
+def ramped(config: Seeded, **penalties: tuple[float, Any]) -> Any:
+    """-log p(x|z) + beta KL + penalties, each a weight and a term; all weights rise over the ramp."""
 
     def ramp(weight: float) -> optax.Schedule:
         # optax would stay at 0 for ever without steps to rise in
         return optax.linear_schedule(0.0, weight, config.ramp) if config.ramp else lambda step: weight
 
-    terms: dict[str, Any] = {
-        "reconstruction": objectives.reconstruction,
-        "kl": objectives.scaled(ramp(config.beta), objectives.kl),
-    }
-    if name == "jl1_vae":
-        columns = config.columns if config.method == "columns" else 1
-        penalty = objectives.jacobian_l1(method=config.method, columns=columns)
-        terms["jacobian_l1"] = objectives.scaled(ramp(config.gamma), penalty)
-    return objectives.compose(**terms)
+    weighted = {"kl": (config.beta, objectives.kl), **penalties}
+    terms = {name: objectives.scaled(ramp(weight), term) for name, (weight, term) in weighted.items()}
+    return objectives.compose(reconstruction=objectives.reconstruction, **terms)
 
 
 def update(config: Settings, model: Model, name: str) -> Update:
     """Adam on the objective."""
-    adam = optax.adam(config.learning_rate)
-    return train.gradient_update(objective(config, name), model, adam, microbatch=config.microbatch)
+    return adam(config, model, objective(config, name))
+
+
+def adam(config: Seeded, model: Model, loss: Any) -> Update:
+    """Adam with the config's learning rate and microbatch."""
+    return train.gradient_update(loss, model, optax.adam(config.learning_rate), microbatch=config.microbatch)
 
 
 def open_run(
@@ -130,7 +137,7 @@ def run(train_one: Callable[[Job], None], config: Settings, folder: Path, folder
         for name, paths in folders.items()
         for i, path in enumerate(paths)
     ]
-    jobs.run(train_one, each, [_amount(job) for job in each], config, folder)
+    jobs.run(train_one, each, [amount(job) for job in each], config, folder)
 
 
 def train_job(
@@ -147,25 +154,25 @@ def train_job(
       load: the data set, with a Split `train`.
       score: `score(vae, data) -> {name: value}`, plain numbers or arrays, for the folder's report.json.
     """
-    config, cost = job.config, _cost(job)
+    config, work = job.config, cost(job)
 
     def scored(vae: Any, loaded: Any) -> dict[str, Any]:
         scores = score(vae, loaded)
-        parallel.report(_amount(job) - config.steps * cost)
+        parallel.report(amount(job) - config.steps * work)
         return scores
 
     jobs.train_job(
         job, model, update(config, model, job.name), load, scored,
-        steps=config.steps, work=cost, amount=_amount(job),
+        steps=config.steps, work=work, amount=amount(job),
     )  # fmt: skip
 
 
-def _amount(job: Job) -> float:
+def amount(job: Job) -> float:
     """Work of a training and its scores, in steps of the beta-VAE."""
-    return job.config.steps * _cost(job) * (1 + SCORING)
+    return job.config.steps * cost(job) * (1 + SCORING)
 
 
-def _cost(job: Job) -> float:
+def cost(job: Job) -> float:
     """Work of a step for the bar, in steps of the beta-VAE: the penalty adds decoder passes."""
     if job.name == "beta_vae":
         return 1.0
@@ -236,10 +243,12 @@ def curves(folders: Mapping[str, list[Path]], yscale: str = "linear") -> Figure:
     return plots.training_curves(lines, smooth=max(1, steps // 50), units=UNITS, yscale=yscale)
 
 
-def scores(report: Mapping[str, Any], shown: Mapping[str, str], labels: Mapping[str, str]) -> Figure:
-    """Scores of all models that have them, every seed a point; arguments as for `table`."""
+def scores(
+    report: Mapping[str, Any], shown: Mapping[str, str], labels: Mapping[str, str], **references: Any
+) -> Figure:
+    """Scores of all models that have them, every seed a point; arguments as for `table` and the plot."""
     values = {
         title: {label: m[key] for name, label in labels.items() if key in (m := report["models"][name])}
         for title, key in shown.items()
     }
-    return plots.score_comparison(values, units=UNITS)
+    return plots.score_comparison(values, units=UNITS, **references)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import jl1_config, jl1_cost, jl1_cost_report, jl1_three_dots
+from experiments import jl1_config, jl1_cost, jl1_cost_report, jl1_three_dots, jobs
 from vaejax import distributions, evaluation, models, nets, runs, train
 
 TINY = jl1_cost.Config(
@@ -64,7 +64,7 @@ def test_the_curves_are_those_of_the_trainings(finished):
 
 def test_the_scores_are_the_flagships(finished):
     folder, report = finished
-    dots = jl1_cost.data.three_dots(16, TINY.radius, num_train=32)
+    dots = jl1_cost.load(TINY)
     encode = jax.jit(runs.load_encoder(folder / "jl1_1-seed4"))
     key = jax.random.key(jl1_three_dots.METRIC_KEY)
     local = evaluation.local_scores(key, encode, dots.num_values, dots.sample_images, clusters=2, samples=50)
@@ -129,7 +129,7 @@ def test_the_objectives_differ_in_their_penalty_alone():
     params, _ = model.init(jax.random.key(0), {"x": x})
     metrics = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jl1_cost.train, "gradient_update", record)
+        patch.setattr(train, "gradient_update", record)
         for name in jl1_cost.METHODS:
             jl1_cost.update(config, model, name)
             _, (m, _) = seen["objective"](jax.random.key(1), model.bind(params), {"x": x}, 0)
@@ -162,7 +162,7 @@ def test_an_interval_that_a_kill_left_unmeasured_counts_as_the_others():
         for i, r in enumerate((2.0, math.nan, 6.0, 4.0))
     ]
     metrics = {"reconstruction": np.arange(40.0), "kl": np.ones(40)}
-    told = jl1_cost_report.along(train.Fit(None, metrics, records, None), every=10)  # pyright: ignore
+    told = jl1_cost_report.along(metrics, records, every=10)
     assert told["curves"]["seconds"] == pytest.approx([0.02, 0.06, 0.12, 0.16])
     assert (told["seconds"], told["ms_a_step"]) == pytest.approx((0.16, 4.0))
     assert (told["local_mig"], told["reconstruction"], told["kl"]) == (0.3, 34.5, 1.0)
@@ -234,10 +234,14 @@ def test_a_dry_run_measures_every_method_and_trains_nothing(monkeypatch, capsys)
     assert "OroJaR" in capsys.readouterr().out
 
 
+def _default(config):
+    return jobs.open_folder("jl1_cost", config, jl1_cost.PRESETS)[1]
+
+
 def test_the_default_folder_keeps_configs_apart():
     fast = jl1_cost.PRESETS["fast"]
-    assert jl1_cost.default_folder(dataclasses.replace(fast, workers=1)).name == "jl1_cost-fast"
-    names = {jl1_cost.default_folder(dataclasses.replace(fast, gamma=g)).name for g in (0.3, 0.4)}
+    assert _default(dataclasses.replace(fast, workers=1)).name == "jl1_cost-fast"
+    names = {_default(dataclasses.replace(fast, gamma=g)).name for g in (0.3, 0.4)}
     assert len(names) == 2
     assert all(name.startswith("jl1_cost-fast-") for name in names)
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import jl1_report
+from experiments import jl1_report, jobs, training
 from experiments import jl1_three_dots as flagship
 from vaejax import evaluation, runs
 
@@ -112,7 +112,7 @@ def test_report_only_rebuilds_report_and_figures(run, monkeypatch):
 def test_a_finished_run_is_not_trained_again_and_another_config_is_refused(run, monkeypatch):
     folder, _ = run
     monkeypatch.setenv("VAEJAX_DATA", str(folder / "data"))
-    monkeypatch.setattr(flagship.train, "fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(jobs.train, "fit", lambda *a, **k: pytest.fail("trained again"))
     result = flagship.main(_config(folder))
     assert result["passed"] is None
     with pytest.raises(ValueError, match=r"holds a run of another config .*gamma: 0.2 there, 0.7 now"):
@@ -141,16 +141,20 @@ def test_the_verdict(tmp_path, jl1_migs, passed):
     assert result["local_mig_ratio"] == pytest.approx(np.mean(jl1_migs) / 0.055)
 
 
+def _default(config):
+    return jobs.open_folder("jl1_three_dots", config, flagship.PRESETS)[1]
+
+
 def test_the_default_folder_keeps_configs_apart():
     fast = flagship.PRESETS["fast"]
-    assert flagship.default_folder(fast) == Path("runs/jl1_three_dots-fast")
-    changed = flagship.default_folder(dataclasses.replace(fast, gamma=0.7))
+    assert _default(fast) == Path("runs/jl1_three_dots-fast")
+    changed = _default(dataclasses.replace(fast, gamma=0.7))
     assert changed.name.startswith("jl1_three_dots-fast-")
-    assert flagship.default_folder(dataclasses.replace(fast, workers=1)) == flagship.default_folder(fast)
+    assert _default(dataclasses.replace(fast, workers=1)) == _default(fast)
 
 
 def test_a_dry_run_measures_and_trains_nothing(capsys, monkeypatch):
-    monkeypatch.setattr(flagship.train, "fit", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr(jobs.train, "fit", lambda *a, **k: pytest.fail("trained"))
     config = dataclasses.replace(flagship.PRESETS["small"], side=16, width=0.1, workers=2, dry_run=True)
     costs = flagship.main(config)
     seconds = sum(costs[label].seconds for label in ("beta-VAE", "JL1-VAE"))
@@ -200,7 +204,7 @@ def test_without_a_ramp_the_weights_are_whole_from_the_start():
     batch = {"x": np.full((2, 16, 16, 1), 0.5, np.float32)}
     params, _ = model.init(jax.random.key(0), batch)
     for ramp, weight in ((0, 1.0), (10, 0.0)):
-        objective = flagship.objective(dataclasses.replace(config, ramp=ramp), "jl1_vae")
+        objective = training.objective(dataclasses.replace(config, ramp=ramp), "jl1_vae")
         _, (metrics, _) = objective(jax.random.key(1), model.bind(params), batch, 0)
         assert metrics["weight/kl"] == pytest.approx(2.0 * weight)
         assert metrics["weight/jacobian_l1"] == pytest.approx(0.3 * weight)
