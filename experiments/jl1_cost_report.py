@@ -22,7 +22,8 @@ def along(metrics: Mapping[str, Any], validation: Sequence[Mapping[str, Any]], e
     rates = np.array(curves.pop("ms_a_step"))
     rates[np.isnan(rates)] = np.nanmedian(rates)
     seconds = np.cumsum(np.diff(at, prepend=0) * rates) / 1000
-    last = {k: float(np.mean(metrics[k][-every:])) for k in ("reconstruction", "kl")}
+    recent = metrics["step"] > at[-1] - every
+    last = {k: float(np.mean(metrics[k][recent])) for k in ("reconstruction", "kl")}
     return {
         "curves": {"steps": at, "seconds": seconds, **curves},
         **{k: v[-1] for k, v in curves.items()},

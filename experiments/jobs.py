@@ -17,6 +17,7 @@ from vaejax import runs, train
 from vaejax.checks import check_positive_int
 from vaejax.types import Model, Split, Update
 
+LOGGED = 10_000  # steps of a training whose metrics are kept, about; of a longer one, every so-manieth
 # fields that do not change the results
 SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
 
@@ -156,7 +157,7 @@ def train_job(
     fitted = train.fit(
         jax.random.key(seed), model, update, data.train, steps, batch_size=config.batch_size,
         chunk=min(config.chunk, steps), folder=folder, resume=True, tensorboard=config.tensorboard,
-        progress=progress, **options,
+        log_every=math.ceil(steps / LOGGED), progress=progress, **options,
     )  # fmt: skip
     parallel.report((steps - sum(done)) * work)  # what an earlier process did
     trained = time.perf_counter()

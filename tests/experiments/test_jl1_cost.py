@@ -161,7 +161,7 @@ def test_an_interval_that_a_kill_left_unmeasured_counts_as_the_others():
         {"step": 10 * (i + 1), "validation": {"ms_a_step": r, "local_mig": i / 10, "local_modularity": 0.5}}
         for i, r in enumerate((2.0, math.nan, 6.0, 4.0))
     ]
-    metrics = {"reconstruction": np.arange(40.0), "kl": np.ones(40)}
+    metrics = {"step": np.arange(1, 41), "reconstruction": np.arange(40.0), "kl": np.ones(40)}
     told = jl1_cost_report.along(metrics, records, every=10)
     assert told["curves"]["seconds"] == pytest.approx([0.02, 0.06, 0.12, 0.16])
     assert (told["seconds"], told["ms_a_step"]) == pytest.approx((0.16, 4.0))

@@ -4,7 +4,9 @@ import json
 import math
 
 import numpy as np
+import pytest
 
+from tests.train.toy import assert_same, toy_fit, toy_objective, toy_update
 from vaejax.train import read_metrics
 from vaejax.train.log import MetricLog
 
@@ -55,3 +57,20 @@ def test_values_that_are_not_finite_survive_and_an_empty_folder_has_no_curves(tm
     curves, _ = read_metrics(tmp_path)
     assert math.isnan(curves["loss"][0])
     assert curves["kl"][0] == math.inf
+
+
+def test_thinned_metrics_are_those_of_every_third_step_also_of_a_resumed_run(tmp_path):
+    whole = toy_fit(17, chunk=4)
+    toy_fit(8, chunk=4, log_every=3, folder=tmp_path)
+    thin = toy_fit(17, chunk=4, log_every=3, folder=tmp_path, resume=True)
+    assert thin.metrics["step"].tolist() == [3, 6, 9, 12, 15]
+    for name, values in thin.metrics.items():
+        np.testing.assert_array_equal(values, whole.metrics[name][2::3], err_msg=name)
+        np.testing.assert_array_equal(values, read_metrics(tmp_path)[0][name])
+    assert_same(thin.state, whole.state)
+
+
+def test_a_loss_that_is_not_finite_stops_a_run_also_where_it_is_not_logged(tmp_path):
+    with pytest.raises(FloatingPointError, match="not finite at step 5"):
+        toy_fit(8, chunk=4, log_every=3, folder=tmp_path, update=toy_update(toy_objective(nan_from=4)))
+    assert read_metrics(tmp_path)[0]["step"].tolist() == [3, 5, 6]

@@ -30,16 +30,16 @@ Progress = Callable[[int, dict[str, Any]], None]
 def fit(
     key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
     validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
-    folder: str | Path | None = ..., resume: bool = ..., save_every: int = ..., tensorboard: bool = ...,
-    progress: bool | Progress = ...,
+    folder: str | Path | None = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
+    tensorboard: bool = ..., progress: bool | Progress = ...,
     seeds: None = None, devices: Sequence[Device] | None = ...,
 ) -> Fit: ...  # fmt: skip
 @overload
 def fit(
     key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
     validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
-    folder: str | Path | None = ..., resume: bool = ..., save_every: int = ..., tensorboard: bool = ...,
-    progress: bool | Progress = ...,
+    folder: str | Path | None = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
+    tensorboard: bool = ..., progress: bool | Progress = ...,
     seeds: Sequence[int], devices: Sequence[Device] | None = ...,
 ) -> dict[int, Fit]: ...  # fmt: skip
 def fit(
@@ -57,6 +57,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     save_every: int = 10,
+    log_every: int = 1,
     tensorboard: bool = False,
     progress: bool | Progress = True,
     seeds: Sequence[int] | None = None,
@@ -87,6 +88,8 @@ def fit(
       resume: continue from the newest checkpoint in `folder` if there is one; key, batch size and number of
         examples must be those of the run, the objective is the caller's to keep (`runs.create` compares).
       save_every: chunks between checkpoints; the last step is always saved.
+      log_every: the metrics of every so-manieth step are kept, here and in metrics.jsonl; the loss of every
+        step is still checked.
       tensorboard: also write TensorBoard events to `folder` (extra "tensorboard").
       progress: True for a bar, or `progress(n, record)`, called after each chunk with its number of steps
         and the record of the last; with seeds, for each of them, "seed" in the record.
@@ -109,6 +112,7 @@ def fit(
         if reads is not None and validate is None:
             raise ValueError(f"{name}: expected with validate, whose records it reads; got validate=None")
     counts = {"steps": steps, "batch_size": batch_size, "chunk": chunk, "save_every": save_every}
+    counts["log_every"] = log_every
     _check_arguments(key, model, update, data, counts, folder, resume, tensorboard)
     placement = place(seeds, devices, batch_size)
     program = make_chunk(update, data.transform, batch_size, placement.batch)
@@ -146,7 +150,7 @@ def fit(
         def settle(
             run: Run, records: list[dict[str, Any]], state: Callable[[], TrainState]
         ) -> TrainState | None:
-            run.store.write(records)
+            run.store.write(records, log_every)
             report(run, records)
             run.done += len(records)
             if run.done != steps and run.done % (chunk * save_every):

@@ -21,9 +21,10 @@ __all__ = ["Fit", "Store"]
 class Fit(NamedTuple):
     """What a training run leaves.
 
-    `state`: the last state. `metrics`: {name: [steps]} of every step. `validation`: one record per
-    validation, {"step": s, "validation": {...}}. `best`: the state of the lowest validation "neg_elbo",
-    None where no validation gave one. `error`: what froze the run, one of several seeds, where it is.
+    `state`: the last state. `metrics`: {name: [steps]}, "step" among the names, of every step or of every
+    `log_every`-th. `validation`: one record per validation, {"step": s, "validation": {...}}. `best`: the
+    state of the lowest validation "neg_elbo", None where no validation gave one. `error`: what froze the
+    run, one of several seeds, where it is.
     """
 
     state: TrainState
@@ -87,18 +88,19 @@ class Store:
             self.best = self._best.restore(like)
         return self._latest.restore(like)
 
-    def write(self, records: list[dict[str, Any]]) -> None:
-        """Log the steps of a chunk; stop at the first loss that is not finite."""
+    def write(self, records: list[dict[str, Any]], every: int = 1) -> None:
+        """Log every so-manieth step of a chunk; stop at the first loss that is not finite, and log it."""
         if self.metrics and (other := self.metrics[0].keys() ^ records[0].keys()):
             raise ValueError(f"resume: expected the metrics of the run so far; differing: {sorted(other)}")
-        self.metrics += records
-        if self._log is not None:
-            with self._writing(records[-1]["step"]):
-                self._log.write(records)
         bad = next(
             (r for r in records if any(not math.isfinite(v) for n, v in r.items() if n.endswith("loss"))),
             None,
         )
+        kept = [r for r in records if r["step"] % every == 0 or r is bad]
+        self.metrics += kept
+        if self._log is not None:
+            with self._writing(records[-1]["step"]):
+                self._log.write(kept)
         if bad is not None:
             terms = ", ".join(f"{name}={value:.6g}" for name, value in bad.items() if name != "step")
             raise FloatingPointError(f"the loss is not finite at step {bad['step']}: {terms}; {self.kept()}")
