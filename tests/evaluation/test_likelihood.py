@@ -149,10 +149,10 @@ def test_the_encoder_is_not_run_for_every_sample():
 
 
 def test_chunks_fill_the_memory_and_fit_the_curve():
-    def chunk(examples, size, K, curve=(1, 10, 100, 1000), most=None):
+    def chunk(examples, size, K, curve=(1, 10, 100, 1000), most=None, largest=0):
         x = jax.ShapeDtypeStruct((examples, size), jnp.float32)
         draw = jax.eval_shape(lambda x: _vae(0.3).encode(KEY, {"x": x[:, :4]})._replace(batch={"x": x}), x)
-        return samples_at_once(draw, K, curve, most)
+        return samples_at_once(draw, K, curve, most, largest)
 
     for examples, size, K in ((64, 784, 5000), (1, 784, 5000), (64, 4096, 1500), (10, 12288, 5001)):
         c = chunk(examples, size, K)
@@ -161,6 +161,7 @@ def test_chunks_fill_the_memory_and_fit_the_curve():
         assert -(-K // c) * c < 1.1 * K  # little is drawn in vain
     assert chunk(2000, 784, 5000) == 1
     assert chunk(2, 784, 150, most=70) == 50
+    assert chunk(2, 784, 5000, largest=2 * 64 * 784) == 20  # 28 such arrays in 32 MiB, of which 3 a sample
     assert chunk(2, 784, 9, curve=(1,)) == 9
 
 

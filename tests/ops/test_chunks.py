@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vaejax.ops import chunks
-from vaejax.ops.chunks import automatic_chunk, map_examples
+from vaejax.ops.chunks import automatic_chunk, largest_array, map_examples
 
 RNG = np.random.default_rng(0)
 Z, C = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 2))
@@ -78,3 +78,16 @@ def test_what_is_written_is_read_from_the_trace():
     assert written(jax.vmap(lambda a: jnp.outer(a, x).sum())) > 100 * 400
     loop = written(lambda x: jax.lax.fori_loop(0, 5, lambda i, x: jnp.sin(x), x))
     assert 400 <= loop < 420  # the body once
+
+
+def test_the_largest_array_is_found_inside_loops_and_branches():
+    def deep(x):
+        def body(c, _):
+            wide = jax.lax.cond(c[0] > 0, lambda c: jnp.outer(c, c), lambda c: jnp.outer(c, -c), c)
+            return jnp.tanh(wide).sum(0), None
+
+        return jax.lax.scan(body, x, length=2)[0]
+
+    assert largest_array(jax.make_jaxpr(deep)(jnp.ones(7)).jaxpr) == 49
+    assert largest_array(jax.make_jaxpr(jax.vmap(deep))(jnp.ones((5, 7))).jaxpr) == 5 * 49
+    assert largest_array(jax.make_jaxpr(lambda x: x)(jnp.ones(7)).jaxpr) == 0

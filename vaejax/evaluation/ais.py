@@ -75,7 +75,7 @@ def annealed_log_likelihood(
     _check(key, num_temperatures, num_chains, leapfrog_steps)
     check_positive_int(batch_size, "batch_size")
     size = even_size(split, batch_size)
-    _check_draw(shapes(key, vae, split, size))
+    _check_draw(shapes(key, vae, split, size)[0])
     betas = _temperatures(num_temperatures)
     annealed = partial(_jitted_annealed, split.transform, num_chains, leapfrog_steps, betas, key, vae)
     result = per_example(annealed, split, size, progress)

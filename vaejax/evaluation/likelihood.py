@@ -23,6 +23,7 @@ from vaejax.evaluation.batches import (
 from vaejax.evaluation.weights import CURVE, Weights, samples_at_once, weigh
 from vaejax.keys import check_key, named_key
 from vaejax.objectives import log_weight, sample
+from vaejax.ops.chunks import largest_array
 from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Split
 
 
@@ -82,8 +83,8 @@ def marginal_log_likelihood(
         check_positive_int(k, "curve")
     curve = tuple(sorted({int(k) for k in curve if k < num_samples}))
     size = even_size(split, batch_size)
-    draw = shapes(key, vae, split, size)
-    c = samples_at_once(draw, num_samples, curve, chunk)
+    draw, largest = shapes(key, vae, split, size)
+    c = samples_at_once(draw, num_samples, curve, chunk, largest)
     estimate = partial(_jitted_estimate, split.transform, num_samples, c, curve, key, vae)
     weights: Weights = per_example(estimate, split, size, progress)
     nll = -weights.curve.astype(np.float64)
@@ -132,14 +133,19 @@ def check_sampling(num_samples: int, batch_size: int, chunk: int | None) -> None
         check_positive_int(chunk, "chunk")
 
 
-def shapes(key: Array, vae: VAE, split: Split, batch_size: int) -> Draw:
-    """A scored draw in shapes only, traced and not compiled; raise unless p(x|z) can score the split."""
-    draw = jax.eval_shape(
-        lambda key, vae, batch: sample(key, vae, transformed(split.transform, key, batch)),
-        *(key, vae, batch_at(split, 0, batch_size)),
-    )
+def shapes(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, int]:
+    """A scored draw in shapes only, traced and not compiled, and the elements of the largest array in it.
+
+    Raises:
+      ValueError: p(x|z) cannot score the split.
+    """
+
+    def scored(key: Array, vae: VAE, batch: Batch) -> Draw:
+        return sample(key, vae, transformed(split.transform, key, batch))
+
+    jaxpr, draw = jax.make_jaxpr(scored, return_shape=True)(key, vae, batch_at(split, 0, batch_size))
     check_likelihood(draw.px, split)
-    return draw
+    return draw, largest_array(jaxpr.jaxpr)
 
 
 def _estimate(

@@ -98,8 +98,8 @@ def gaps(
     if given is not None and given.shape != (split.size,):
         raise ValueError(f"log_likelihood: expected one for each of {split.size} examples, got {given.shape}")
     size = even_size(split, batch_size)
-    draw = shapes(key, vae, split, size)
-    at_once = samples_at_once(draw, num_samples, (), chunk)
+    draw, largest = shapes(key, vae, split, size)
+    at_once = samples_at_once(draw, num_samples, (), chunk, largest)
     plan = _Plan(steps, float(learning_rate), samples_per_step, num_samples, at_once)
     parts = per_example(partial(_jitted_fit, split.transform, plan, key, vae), split, size, progress)
     return _summarise(parts, given, num_samples, bool(getattr(draw.px, "is_bound", False)))

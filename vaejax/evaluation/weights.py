@@ -14,6 +14,7 @@ from vaejax.types import Array, Draw
 CURVE = (1, 10, 100, 1000)
 MEMORY = 2**25  # bytes of temporaries that `samples_at_once` aims at: they should stay in the cache
 BUFFERS = 8  # arrays of the size of x and z that a decoder is taken to hold at once
+ALIVE = 3  # arrays of the size of its largest one that it may hold at once
 STEP = 100  # rows: what a step of the loop costs beside its rows, about
 
 
@@ -76,15 +77,16 @@ def _add_groups(
     return jnp.where(ends, -jnp.inf, opened), total
 
 
-def samples_at_once(draw: Draw, K: int, curve: tuple[int, ...], chunk: int | None) -> int:
+def samples_at_once(draw: Draw, K: int, curve: tuple[int, ...], chunk: int | None, largest: int = 0) -> int:
     """The number of samples that `weigh` takes at a time: the cheapest that fits, and fits the curve.
 
     Args:
       draw: a draw for the examples that are taken at a time, in shapes.
       K, curve: as for `weigh`.
       chunk: at most this many; None for as many as `MEMORY` allows.
+      largest: elements of the largest array that the draw makes on its way, as in a deep decoder.
     """
     numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves((draw.batch["x"], draw.z)))
-    most = chunk or max(1, MEMORY // (4 * BUFFERS * numbers))
+    most = chunk or max(1, MEMORY // (4 * max(BUFFERS * numbers, ALIVE * largest)))
     fits = [c for c in range(1, min(K, most) + 1) if all(c % k == 0 or k % c == 0 for k in curve)]
     return min(fits, key=lambda c: math.ceil(K / c) * (len(draw.batch["x"]) * c + STEP))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 
 from vaejax.types import PyTree
 
-__all__ = ["automatic_chunk", "map_examples"]
+__all__ = ["automatic_chunk", "largest_array", "map_examples"]
 
 # What the forward pass of a chunk may write; with its backward pass, about a third is alive at once. On a
 # CPU larger temporaries cost page faults, accelerators want examples side by side.
@@ -60,6 +61,15 @@ def automatic_chunk(fn: Callable[..., PyTree], *args: PyTree) -> int:
     most = min(B, max(1, budget // max(1, _written(jax.make_jaxpr(fn)(*one).jaxpr))))
     divisor = max(m for m in range(1, most + 1) if B % m == 0)
     return divisor if 2 * divisor > most else most
+
+
+def largest_array(jaxpr: Any) -> int:
+    """Elements of the largest array that an equation of a jaxpr makes, also inside loops and branches."""
+    largest = 0
+    for eqn in jaxpr.eqns:
+        inner = [largest_array(sub) for value in eqn.params.values() for sub in _jaxprs(value)]
+        largest = max(largest, *inner, *(math.prod(v.aval.shape) for v in eqn.outvars), 0)
+    return largest
 
 
 def _written(jaxpr: Any) -> int:
