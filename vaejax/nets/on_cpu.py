@@ -42,6 +42,17 @@ class Geometry(NamedTuple):
         return h, w
 
     @property
+    def reach(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(low, high) by which the kernel reaches over the large side; negative where it stops short."""
+        rows, columns = (
+            (lo, k + s * (h - 1) - n - lo)
+            for n, (lo, _), k, s, h in zip(
+                self.side, self.padding, self.kernel, self.stride, self.small, strict=True
+            )
+        )
+        return rows, columns
+
+    @property
     def taps(self) -> tuple[int, int]:
         """m: the taps between blocks and the small side."""
         return -(-self.kernel[0] // self.stride[0]), -(-self.kernel[1] // self.stride[1])
@@ -116,18 +127,13 @@ def _on_small_side(g: Geometry, a: int, b: int) -> bool:
 
 def convolve(y: Array, kernel: Array, *, geometry: Geometry) -> Array:
     """C: [N, H, W, a], [p, q, a, b] -> [N, h, w, b]."""
-    return _native(y, kernel, window_strides=geometry.stride, padding=geometry.padding)
+    return _native(y, kernel, window_strides=geometry.stride, padding=geometry.reach)
 
 
 def kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
     """G: [N, h, w, b], [N, H, W, a] -> [p, q, a, b]: y convolved with x dilated, summed over N."""
-    g = geometry
-    padding = [
-        (lo, k + s * (h - 1) - n - lo)
-        for (lo, _), k, s, h, n in zip(g.padding, g.kernel, g.stride, g.small, g.side, strict=True)
-    ]
-    image, kernel = y.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3)
-    out = _native(image, kernel, window_strides=(1, 1), padding=padding, rhs_dilation=g.stride)
+    image, kernel, g = y.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3), geometry
+    out = _native(image, kernel, window_strides=(1, 1), padding=g.reach, rhs_dilation=g.stride)
     return out.transpose(1, 2, 0, 3)
 
 
