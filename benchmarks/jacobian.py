@@ -180,8 +180,9 @@ def report(
         for a, b in pairs
     }
     bar = {key: each[min(config.threads, 2) - 1] for key, each in BARS.items()}
-    same = len(set(temporaries.values())) == 1
-    passed = {k: ratios[k] <= bar[k] and (same or k != "exact_temporaries_mib") for k in BARS}
+    # flat in B, but for the indices of the examples
+    flat = max(temporaries.values()) <= 1.01 * min(temporaries.values())
+    passed = {k: ratios[k] <= bar[k] and (flat or k != "exact_temporaries_mib") for k in BARS}
     print(runs.table(rows))
     print(f"\nproduct rate {2e-9 * rate:.0f} GFLOP/s, {config.threads} thread(s)\n")
     print(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from vaejax.nets import conv, conv_transpose, convolution, products
-from vaejax.nets.products import Geometry
+from vaejax.nets import conv, conv_transpose, convolution, on_cpu
+from vaejax.nets.on_cpu import Geometry
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -39,7 +39,7 @@ def value_and_pullback(f, data, kernel):
     return out, pullback(jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape))
 
 
-# (side, channels in, channels out, kernel, stride, padding): both forms of every map, see `products`.
+# (side, channels in, channels out, kernel, stride, padding): both forms of every map, see `on_cpu`.
 CONVOLUTIONS = [
     ((9, 9), 1, 3, (4, 4), (2, 2), "VALID"),
     ((14, 14), 5, 4, (4, 4), (2, 2), "VALID"),
@@ -91,20 +91,33 @@ def maps():
 
 def test_maps_are_transposes_of_each_other():
     x, y, w = maps()
-    expected = jnp.vdot(x, products.convolve(y, w, geometry=GEOMETRY))
-    np.testing.assert_allclose(jnp.vdot(products.transpose(x, w, geometry=GEOMETRY), y), expected, rtol=1e-12)
-    gradient = products.kernel_gradient(x, y, geometry=GEOMETRY)
+    expected = jnp.vdot(x, on_cpu.convolve(y, w, geometry=GEOMETRY))
+    np.testing.assert_allclose(jnp.vdot(on_cpu.transpose(x, w, geometry=GEOMETRY), y), expected, rtol=1e-12)
+    gradient = on_cpu.kernel_gradient(x, y, geometry=GEOMETRY)
     np.testing.assert_allclose(jnp.vdot(gradient, w), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("small_side", [True, False])
-def test_both_forms_equal_the_native_convolutions(monkeypatch, small_side):
-    monkeypatch.setattr(products, "_on_small_side", lambda g, a, b: small_side)
+def test_what_a_cpu_gets_equals_the_native_convolutions(monkeypatch, small_side):
+    monkeypatch.setattr(on_cpu, "_on_small_side", lambda g, a, b: small_side)
     x, y, w = maps()
     g = {"geometry": GEOMETRY}
-    close(products.convolve(y, w, **g), convolution._convolve(y, w, **g))
-    close(products.transpose(x, w, **g), convolution._transpose(x, w, **g))
-    close(products.kernel_gradient(x, y, **g), convolution._kernel_gradient(x, y, **g))
+    close(on_cpu.convolve(y, w, **g), convolution._convolve(y, w, **g))
+    close(on_cpu.transpose(x, w, **g), convolution._transpose(x, w, **g))
+    close(on_cpu.kernel_gradient(x, y, **g), convolution._kernel_gradient(x, y, **g))
+
+
+def test_what_a_cpu_gets_in_float32():
+    """XLA takes other kernels for float32 than for the float64 of this file."""
+    x, y, w = maps()
+    for function, *operands in (
+        (on_cpu.convolve, y, w),
+        (on_cpu.transpose, x, w),
+        (on_cpu.kernel_gradient, x, y),
+    ):
+        in_float32 = jax.jit(partial(function, geometry=GEOMETRY))(*(a.astype(jnp.float32) for a in operands))
+        assert in_float32.dtype == jnp.float32
+        np.testing.assert_allclose(in_float32, function(*operands, geometry=GEOMETRY), atol=1e-4)
 
 
 @pytest.mark.parametrize(("platform", "native"), [("cpu", False), ("cuda", True), ("tpu", True)])
@@ -117,9 +130,14 @@ def test_each_platform_gets_its_own_lowering(platform, native):
         )
 
     text = jax.jit(step).trace(x, y, w).lower(lowering_platforms=(platform,)).as_text()
-    assert ("stablehlo.convolution" in text) == native
     assert ("stablehlo.dot_general" in text) != native
     assert "stablehlo.gather" not in text
+    convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+    assert len(convolutions) == (4 if native else 3)  # on a CPU the transposed one is a product
+    fast = [
+        "[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in c and "lhs_dilate = [2" not in c for c in convolutions
+    ]
+    assert all(fast) != native
 
 
 def two_layers(conv, conv_transpose):

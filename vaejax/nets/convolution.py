@@ -8,7 +8,7 @@ With y [N, H, W, a] on the large side, x [N, h, w, b] on the small side and a ke
 
 and <x, C(y, k)> = <T(x, k), y> = <G(x, y), k>: every derivative, of any order, is again one of the
 three. Each is a primitive with its own lowering: native convolutions on GPU and TPU; on a CPU, where
-XLA's strided and transposed convolutions are slow, the matrix products of `vaejax.nets.products`.
+most of those are slow, the forms of `vaejax.nets.on_cpu`.
 
 Operands of the primitives carry one more leading axis, E: E kernels, each with data of its own. `vmap`
 folds its axis into N where only data are mapped, into E where kernels are.
@@ -27,8 +27,8 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from vaejax.nets import products
-from vaejax.nets.products import Geometry
+from vaejax.nets import on_cpu
+from vaejax.nets.on_cpu import Geometry
 from vaejax.types import Array
 
 
@@ -49,15 +49,20 @@ def _kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
     return out
 
 
-def _each(function: Callable[..., Array]) -> Callable[..., Array]:
-    """`function` of every kernel, over the axis E."""
+def _each(function: Callable[..., Array], over: Callable[..., Callable]) -> Callable[..., Array]:
+    """`function` of every kernel, `over` the axis E."""
 
     def ensemble(left: Array, right: Array, *, geometry: Geometry) -> Array:
         one = partial(function, geometry=geometry)
         # One kernel is the common case: it stays a plain convolution, not a grouped one.
-        return one(left[0], right[0])[None] if left.shape[0] == 1 else jax.vmap(one)(left, right)
+        return one(left[0], right[0])[None] if left.shape[0] == 1 else over(one)(left, right)
 
     return ensemble
+
+
+def _in_turn(one: Callable[..., Array]) -> Callable[..., Array]:
+    """`vmap` as a loop: on a CPU a convolution of several kernels at once is slow."""
+    return lambda left, right: lax.map(lambda pair: one(*pair), (left, right))
 
 
 def _fold(args: tuple, dims: tuple, *, prim: Primitive, geometry: Geometry) -> tuple:
@@ -83,7 +88,7 @@ def _fold_data(args: tuple, dims: tuple, *, prim: Primitive, geometry: Geometry)
 
 
 def _primitive(
-    name: str, shape: Callable[..., tuple], batch: Callable, native: Callable, on_cpu: Callable
+    name: str, shape: Callable[..., tuple], batch: Callable, native: Callable, cpu: Callable
 ) -> Primitive:
     """A primitive of two operands and a `geometry`; `shape(left, right, geometry)` is its result's."""
     prim = Primitive(name)
@@ -96,8 +101,9 @@ def _primitive(
         )
     )
     batching.primitive_batchers[prim] = partial(batch, prim=prim)
-    mlir.register_lowering(prim, mlir.lower_fun(_each(native), multiple_results=False))
-    mlir.register_lowering(prim, mlir.lower_fun(_each(on_cpu), multiple_results=False), platform="cpu")
+    mlir.register_lowering(prim, mlir.lower_fun(_each(native, jax.vmap), multiple_results=False))
+    in_turn = mlir.lower_fun(_each(cpu, _in_turn), multiple_results=False)
+    mlir.register_lowering(prim, in_turn, platform="cpu")
     return prim
 
 
@@ -106,21 +112,21 @@ convolve_p = _primitive(
     lambda y, k, g: (*y[:2], *g.small, k[-1]),
     _fold_data,
     _convolve,
-    products.convolve,
+    on_cpu.convolve,
 )
 transpose_p = _primitive(
     "strided_convolve_transpose",
     lambda x, k, g: (*x[:2], *g.side, k[-2]),
     _fold_data,
     _transpose,
-    products.transpose,
+    on_cpu.transpose,
 )
 kernel_gradient_p = _primitive(
     "strided_convolve_kernel_gradient",
     lambda x, y, g: (x[0], *g.kernel, y[-1], x[-1]),
     _fold,  # a kernel for each: its sum over N must not mix them
     _kernel_gradient,
-    products.kernel_gradient,
+    on_cpu.kernel_gradient,
 )
 
 # Each rule gets the cotangent and the two operands, of which it may use the one that is not transposed.

@@ -1,11 +1,14 @@
-"""Strided convolutions on a CPU: slices and one matrix product each, no gathers, no native convolution.
+"""The three maps of a strided convolution in the forms that XLA is fast at on a CPU.
 
-With stride s and a kernel of at most m s taps a side, cut the large side y into blocks of s x s pixels.
-Between blocks and the small side x the convolution has stride 1 and m x m taps, which leaves two forms
-of each map. Patches are taken either on the side of x or on the side of y:
+C and G are native convolutions with N leading, or in G the contracted axis last, and nothing folded into
+them. Other layouts, and dilated x as in T, fall back to loops of scalars, ten to fifty times slower.
 
-    x side:  windows(x) [N, u, v, m m b]  and  blocks(y)  [N, u, v, s s a],      u = h + m - 1
-    y side:  x          [N, h, w, b]      and  patches(y) [N, h, w, m m s s a]
+T is slices and one matrix product. With stride s and a kernel of at most m s taps a side, cut the large
+side y into blocks of s x s pixels. Between blocks and the small side x the convolution has stride 1 and
+m x m taps, which leaves two forms, with the product before or after the sum over taps is spread:
+
+    windows(x) [N, u, v, m m b]  to  blocks(y)   [N, u, v, s s a],      u = h + m - 1
+    x          [N, h, w, b]      to  patches(y)  [N, h, w, m m s s a]
 
 The smaller pair wins, since memory traffic and not arithmetic is what the two differ in.
 """
@@ -13,7 +16,7 @@ The smaller pair wins, since memory traffic and not arithmetic is what the two d
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
@@ -37,6 +40,17 @@ class Geometry(NamedTuple):
             for n, (lo, hi), k, s in zip(self.side, self.padding, self.kernel, self.stride, strict=True)
         )
         return h, w
+
+    @property
+    def reach(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(low, high) by which the kernel reaches over the large side; negative where it stops short."""
+        rows, columns = (
+            (lo, k + s * (h - 1) - n - lo)
+            for n, (lo, _), k, s, h in zip(
+                self.side, self.padding, self.kernel, self.stride, self.small, strict=True
+            )
+        )
+        return rows, columns
 
     @property
     def taps(self) -> tuple[int, int]:
@@ -68,15 +82,8 @@ def _pad(array: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array
     return lax.pad(array, jnp.zeros((), array.dtype), ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0)))
 
 
-def _blocks(y: Array, g: Geometry) -> Array:
-    """[N, H, W, a] -> [N, u, v, s s a]."""
-    (u, v), (s, t), n, a = g.blocks, g.stride, y.shape[0], y.shape[-1]
-    y = _pad(y, *g.crop).reshape(n, u, s, v, t, a)
-    return y.transpose(0, 1, 3, 2, 4, 5).reshape(n, u, v, s * t * a)
-
-
 def _unblocks(blocks: Array, g: Geometry) -> Array:
-    """The transpose of `_blocks`: [N, u, v, s s a] -> [N, H, W, a]."""
+    """Blocks laid out: [N, u, v, s s a] -> [N, H, W, a]."""
     (u, v), (s, t), n = g.blocks, g.stride, blocks.shape[0]
     a = blocks.shape[-1] // (s * t)
     y = blocks.reshape(n, u, v, s, t, a).transpose(0, 1, 3, 2, 4, 5).reshape(n, u * s, v * t, a)
@@ -90,20 +97,8 @@ def _windows(x: Array, g: Geometry) -> Array:
     return jnp.concatenate([_pad(x, (i, m - 1 - i), (j, l - 1 - j)) for i, j in g.offsets], axis=-1)
 
 
-def _unwindows(windows: Array, g: Geometry) -> Array:
-    """The transpose of `_windows`: [N, u, v, m m b] -> [N, h, w, b]."""
-    (h, w), b = g.small, windows.shape[-1] // len(g.offsets)
-    return sum(windows[:, i : i + h, j : j + w, n * b : (n + 1) * b] for n, (i, j) in enumerate(g.offsets))  # pyright: ignore
-
-
-def _patches(blocks: Array, g: Geometry) -> Array:
-    """[N, u, v, c] -> [N, h, w, m m c]: tap (i, j) at (h, w) is blocks[h + i, w + j]."""
-    h, w = g.small
-    return jnp.concatenate([blocks[:, i : i + h, j : j + w] for i, j in g.offsets], axis=-1)
-
-
 def _unpatches(patches: Array, g: Geometry) -> Array:
-    """The transpose of `_patches`: [N, h, w, m m c] -> [N, u, v, c]."""
+    """[N, h, w, m m c] -> [N, u, v, c]: tap (i, j) of (h, w) is added to block (h + i, w + j)."""
     (m, l), c = g.taps, patches.shape[-1] // len(g.offsets)
     return sum(
         _pad(patches[..., n * c : (n + 1) * c], (i, m - 1 - i), (j, l - 1 - j))
@@ -118,24 +113,10 @@ def _split(kernel: Array, g: Geometry) -> Array:
     return kernel.reshape(m, s, l, t, a, b).transpose(0, 2, 1, 3, 4, 5)
 
 
-def _join(taps: Array, g: Geometry) -> Array:
-    """The transpose of `_split`: [m, m, s, s, a, b] -> [p, q, a, b]."""
-    (m, l), (s, t), (p, q), (a, b) = g.taps, g.stride, g.kernel, taps.shape[4:]
-    return taps.transpose(0, 2, 1, 3, 4, 5).reshape(m * s, l * t, a, b)[:p, :q]
-
-
 def _times(array: Array, matrix: Array) -> Array:
     """[N, h, w, c] times [c, k]: one matrix product."""
     rows = math.prod(array.shape[:-1])
     return (array.reshape(rows, array.shape[-1]) @ matrix).reshape(*array.shape[:-1], matrix.shape[1])
-
-
-def _gram(left: Array, right: Array) -> Array:
-    """[N, h, w, c] and [N, h, w, k] to their product [c, k], summed over the rest."""
-    rows = math.prod(left.shape[:-1])
-    # Without the barriers XLA folds this transposition, or the caller's, into a slower product.
-    transposed = lax.optimization_barrier(left.reshape(rows, left.shape[-1]).T)
-    return lax.optimization_barrier(transposed @ right.reshape(rows, right.shape[-1]))
 
 
 def _on_small_side(g: Geometry, a: int, b: int) -> bool:
@@ -146,11 +127,21 @@ def _on_small_side(g: Geometry, a: int, b: int) -> bool:
 
 def convolve(y: Array, kernel: Array, *, geometry: Geometry) -> Array:
     """C: [N, H, W, a], [p, q, a, b] -> [N, h, w, b]."""
-    g, (a, b), taps = geometry, kernel.shape[2:], _split(kernel, geometry)
-    if _on_small_side(g, a, b):
-        matrix = taps.transpose(2, 3, 4, 0, 1, 5).reshape(math.prod(g.stride) * a, -1)
-        return _unwindows(_times(_blocks(y, g), matrix), g)
-    return _times(_patches(_blocks(y, g), g), taps.reshape(-1, b))
+    return _native(y, kernel, window_strides=geometry.stride, padding=geometry.reach)
+
+
+def kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
+    """G: [N, h, w, b], [N, H, W, a] -> [p, q, a, b]: y convolved with x dilated, summed over N."""
+    image, kernel, g = y.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3), geometry
+    out = _native(image, kernel, window_strides=(1, 1), padding=g.reach, rhs_dilation=g.stride)
+    return out.transpose(1, 2, 0, 3)
+
+
+def _native(image: Array, kernel: Array, **options: Any) -> Array:
+    # The barriers keep XLA from folding reversals and transpositions of the caller into the convolution.
+    image, kernel = lax.optimization_barrier((image, kernel))
+    out = lax.conv_general_dilated(image, kernel, dimension_numbers=("NHWC", "HWIO", "NHWC"), **options)
+    return lax.optimization_barrier(out)
 
 
 def transpose(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
@@ -160,17 +151,3 @@ def transpose(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
         matrix = taps.transpose(0, 1, 5, 2, 3, 4).reshape(-1, math.prod(g.stride) * a)
         return _unblocks(_times(_windows(x, g), matrix), g)
     return _unblocks(_unpatches(_times(x, taps.reshape(-1, b).T), g), g)
-
-
-def kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
-    """G: [N, h, w, b], [N, H, W, a] -> [p, q, a, b]."""
-    g, a, b = geometry, y.shape[-1], x.shape[-1]
-    blocks, (m, l), (s, t) = _blocks(y, geometry), geometry.taps, geometry.stride
-    if _on_small_side(g, a, b):
-        taps = _gram(_windows(x, g), blocks).reshape(m, l, b, s, t, a).transpose(0, 1, 3, 4, 5, 2)
-        return _join(taps, g)
-    patches = _patches(blocks, g)
-    # The narrower operand on the left: the other order is up to ten times slower.
-    narrow = patches.shape[-1] <= b
-    product = _gram(patches, x) if narrow else _gram(x, patches).T
-    return _join(product.reshape(m, l, s, t, a, b), g)
