@@ -9,35 +9,29 @@ samples, and how far their codes are from the prior, by the MMD between codes of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 from flax import linen as nn
-from matplotlib.figure import Figure
-from scipy import stats
 
-from experiments import jobs, parallel
+from experiments import jobs, parallel, wae_report
 from experiments.cli import parse
 from experiments.dry_run import Kind, estimate
 from experiments.jobs import Job, first
 from experiments.likelihoods import gradient
-from vaejax import data, distributions, evaluation, models, nets, objectives, ops, plots, runs, train
+from experiments.wae_report import MODELS
+from vaejax import data, distributions, evaluation, models, nets, objectives, ops, runs, train
 from vaejax.checks import check_positive_int
 from vaejax.keys import named_key
-from vaejax.plots.panels import legend, panels
 from vaejax.types import VAE, AnyArray, Array, Model, Update
 
-MODELS = {"vae": "VAE", "wae_mmd": "WAE-MMD", "wae_gan": "WAE-GAN"}
 WORK = {"vae": 1.0, "wae_mmd": 1.0, "wae_gan": 3.5}  # of a step, for the bar
 EVALUATION_KEY = 1711  # the same for all models: their codes are compared with the same prior samples
 BLOCKS = 10  # disjoint parts of the test set, one estimate of an MMD each
-SHOWN = 8  # images in a row of the figure, reconstructions and samples each
 SCORING = 0.25  # what the scores take, as a share of the training; for the bar
 
 
@@ -113,7 +107,7 @@ def build(config: Config, name: str, event: tuple[int, ...]) -> Model:
 
 
 def objective(config: Config, name: str) -> Any:
-    """VAE: -log p(x|z) + KL. WAE: ||x - mu||^2 + const + lam D(q(z), p(z)), D an MMD or what a critic sees."""
+    """VAE: -log p(x|z) + KL. WAE: ||x - mu||^2 + const + lam D(q(z), p(z)), by an MMD or a critic."""
     if name == "vae":
         return objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
     divergence = {"wae_mmd": objectives.mmd, "wae_gan": objectives.adversarial}[name](at="mean")
@@ -153,7 +147,7 @@ def amount(config: Config, name: str) -> float:
 
 
 def score(job: Job, vae: VAE, images: data.Dataset) -> dict[str, Any]:
-    """How near the reconstructions, how sharp the decoder's means, how far codes and samples from their target.
+    """How near reconstructions are, how sharp decoder means, how far codes and samples from their targets.
 
     The codes are kept in the folder: draws of q(z|x) for the VAE, the encoder's outputs for a WAE.
     """
@@ -206,80 +200,6 @@ def discrepancy(a: AnyArray, b: AnyArray, kernel: ops.mmd.Kernel) -> dict[str, A
     return runs.mean_ci95([float(_mmd(x, y, kernel)) for x, y in zip(*parts, strict=True)])
 
 
-def interval(entry: Mapping[str, Any]) -> str:
-    """A mean of estimates and their 95 % interval, in thousandths."""
-    low, high = entry["ci95"]
-    return f"{1000 * entry['mean']:.1f} [{1000 * low:.1f}, {1000 * high:.1f}]"
-
-
-def table(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row per model, and one of what prior samples and data themselves score."""
-    rows = [
-        {
-            "": MODELS[name],
-            "RMSE": f"{math.sqrt(m['mse']):.3f}",
-            "SSIM": f"{m['ssim']:.3f} +- {m['ssim_se']:.3f}",
-            "gradient, reconstructions": f"{m['gradient_reconstructions']:.2f}",
-            "gradient, samples": f"{m['gradient_samples']:.2f}",
-            "1000 MMD, codes to prior": interval(m["mmd_codes"]),
-            "1000 MMD, samples to test images": interval(m["mmd_samples"]),
-        }
-        for name, m in reports.items()
-    ]
-    some = next(iter(reports.values()))
-    return runs.table(
-        [
-            *rows,
-            {
-                "": "prior samples, training images",
-                "1000 MMD, codes to prior": interval(some["mmd_prior"]),
-                "1000 MMD, samples to test images": interval(some["mmd_images"]),
-            },
-        ]
-    )
-
-
-def gallery(config: Config, folders: Mapping[str, Path]) -> Figure:
-    """A row per model: reconstructions at the left, decoder means at prior draws at the right."""
-    shown = load(config).test.arrays["x"][: 2 * SHOWN] / np.float32(255)
-    blank, rows = np.ones_like(shown[:1]), {}
-    for name, folder in folders.items():
-        vae = runs.load(folder).vae
-        seen, drawn = (
-            evaluation.reconstruct(vae, shown[:SHOWN]),
-            evaluation.prior_samples(jax.random.key(3), vae, SHOWN),
-        )
-        rows[MODELS[name]] = np.concatenate([seen, blank, drawn])
-    x = np.concatenate([shown[:SHOWN], blank, shown[SHOWN:]])
-    figure = plots.reconstructions(x, rows, limits=(0.0, 1.0))
-    axes = figure.axes[0]
-    _, right = axes.get_xlim()
-    for place, title in ((0.25, "reconstructions"), (0.75, "samples (data: other test images)")):
-        axes.text(place * right, -0.15, title, ha="center", va="bottom", fontsize=9, color="0.15")
-    return figure
-
-
-def marginals(folders: Mapping[str, Path]) -> Figure:
-    """Densities of the codes' coordinates, a line for each latent, and of their lengths, beside the prior's."""
-    z = {MODELS[name]: np.load(folder / "codes.npy") for name, folder in folders.items()}
-    d = next(iter(z.values())).shape[1]
-    colors = plots.model_colors([*z])
-    figure, grid = panels(len(z) + 1, 4, 2.4, 2.2)
-    at, lengths = np.linspace(-4, 4, 200), np.linspace(0, 2 * math.sqrt(d), 200)
-    for axes, (label, v) in zip(grid, z.items(), strict=False):
-        for j in range(d):
-            axes.hist(v[:, j], np.linspace(-4, 4, 50), density=True, histtype="step", color=colors[label])
-        axes.plot(at, stats.norm.pdf(at), color="0.15", linestyle="--")
-        grid[-1].hist(
-            np.linalg.norm(v, axis=1), np.linspace(0, lengths[-1], 50), density=True, histtype="step",
-            color=colors[label],
-        )  # fmt: skip
-        axes.set_xlabel(f"$z_j$, {label}")
-    grid[-1].plot(lengths, stats.chi.pdf(lengths, d), color="0.15", linestyle="--")
-    grid[-1].set_xlabel(r"$\|z\|$")
-    return figure
-
-
 def dry_run(config: Config) -> dict[str, Any]:
     """Say what the trainings would take, from a few steps of each."""
     few = first(load(config).train, config.batch_size)
@@ -303,9 +223,8 @@ def main(config: Config) -> dict[str, Any]:
         jobs.run(train_one, each, [amount(config, job.name) for job in each], config, folder)
     result = {"models": jobs.read_reports(folders), "config": config}
     runs.write_json(folder / "report.json", result)
-    plots.save(gallery(config, folders), folder / "figures" / "gallery.png")
-    plots.save(marginals(folders), folder / "figures" / "codes.png")
-    print(table(result["models"]))
+    wae_report.draw(folder, folders, load(config).test)
+    print(wae_report.table(result["models"]))
     return result
 
 

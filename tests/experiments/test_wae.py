@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import jobs
+from experiments import jobs, wae_report
 from experiments import wae as experiment
 from vaejax import ops, runs
 from vaejax.keys import named_key
@@ -111,7 +111,7 @@ def test_the_discrepancy_is_the_mean_of_unbiased_estimates_in_blocks():
         return 2 / (1 + 2 / 1.3**2) * (1 - np.exp(-(dm**2) / 2 / (1.3**2 + 2)))
 
     for dm in (0.0, 1.0):
-        shifted = (b + [dm, 0]).astype(np.float32)
+        shifted = (b + np.array([dm, 0])).astype(np.float32)
         entry = experiment.discrepancy(a.astype(np.float32), shifted, kernel)
         low, high = entry["ci95"]
         assert low < closed_form(dm) < high
@@ -173,7 +173,7 @@ def test_the_table_ends_with_what_prior_and_data_score():
         "mse": 0.04, "ssim": 0.5, "ssim_se": 0.01, "gradient_reconstructions": 0.7, "gradient_samples": 0.9,
         "mmd_codes": entry, "mmd_samples": entry, "mmd_prior": low, "mmd_images": low,
     }  # fmt: skip
-    lines = experiment.table({name: scores for name in experiment.MODELS}).splitlines()
+    lines = wae_report.table({name: scores for name in experiment.MODELS}).splitlines()
     cells = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
     assert [row[0] for row in cells[2:]] == [*experiment.MODELS.values(), "prior samples, training images"]
     for row in cells[2:5]:
@@ -188,7 +188,7 @@ def test_a_finished_run_is_reported_again_and_another_config_refused(run, monkey
     before = runs.read_json(run / "report.json")
     (run / "report.json").unlink()
     (run / "figures" / "codes.png").unlink()
-    monkeypatch.setattr(experiment, "gallery", lambda *a: experiment.Figure())
+    monkeypatch.setattr(wae_report, "gallery", lambda *a: wae_report.Figure())
     experiment.main(experiment.Config(folder=run, report_only=True))
     assert runs.read_json(run / "report.json")["models"] == before["models"]
     assert (run / "figures" / "codes.png").exists()
