@@ -90,7 +90,8 @@ def codes(z: Mapping[str, np.ndarray]) -> Figure:
     colors = plots.model_colors([*z])
     figure, grid = panels(len(z) + 1, len(z) + 1, 2.2, 2.0)
     *each, lengths = grid
-    bins, longest = np.linspace(-4, 4, 41), np.linspace(0, 2.2 * math.sqrt(d), 41)
+    bins = np.linspace(-4, 4, 41).tolist()
+    longest = np.linspace(0, 2.2 * math.sqrt(d), 41).tolist()
     outline: dict[str, Any] = {"density": True, "histtype": "step", "linewidth": 1.0}
     for axes, (label, v) in zip(each, z.items(), strict=True):
         for column in v.T:
