@@ -30,16 +30,16 @@ def table(reports: Mapping[str, Mapping[str, Any]]) -> str:
             "SSIM": f"{m['ssim']:.3f} +- {m['ssim_se']:.3f}",
             "gradient, reconstructions": f"{m['gradient_reconstructions']:.2f}",
             "gradient, samples": f"{m['gradient_samples']:.2f}",
-            "1000 MMD, codes to prior": interval(m["mmd_codes"]),
-            "1000 MMD, samples to test images": interval(m["mmd_samples"]),
+            "1000 MMD^2, codes to prior": interval(m["mmd_codes"]),
+            "1000 MMD^2, samples to test images": interval(m["mmd_samples"]),
         }
         for name, m in reports.items()
     ]
     some = next(iter(reports.values()))
     themselves = {
         "": "prior samples, training images",
-        "1000 MMD, codes to prior": interval(some["mmd_prior"]),
-        "1000 MMD, samples to test images": interval(some["mmd_images"]),
+        "1000 MMD^2, codes to prior": interval(some["mmd_prior"]),
+        "1000 MMD^2, samples to test images": interval(some["mmd_images"]),
     }
     return runs.table([*rows, {**dict.fromkeys(rows[0], ""), **themselves}])
 
