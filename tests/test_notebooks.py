@@ -42,7 +42,8 @@ def _manager(folder):
 
 def test_there_are_notebooks():
     expected = [
-        "00_derivation", "01_compose_a_loss", "02_jacobian_penalties", "03_how_good_is_the_bound"
+        "00_derivation", "01_compose_a_loss", "02_jacobian_penalties", "03_how_good_is_the_bound",
+        "04_objectives_side_by_side",
     ]  # fmt: skip
     assert [path.stem for path in NOTEBOOKS] == expected
 
