@@ -224,21 +224,15 @@ def table(models: dict[str, dict[str, Any]]) -> str:
 def gallery(config: Config, folders: dict[str, Path]) -> Figure:
     """A row per likelihood: reconstructions at the left, decoder means at prior draws at the right."""
     shown = load(config, "logistic_mixture").test.arrays["x"][: 2 * SHOWN] / np.float32(255)
-    blank = np.ones_like(shown[:1])
     key, rows = jax.random.key(3), {}
     for name, folder in folders.items():
         top = 1 if is_density(name) else 255
         vae = runs.load(folder).vae
         seen = np.asarray(evaluation.reconstruct(vae, shown[:SHOWN] * top)) / top
         drawn = np.asarray(evaluation.prior_samples(key, vae, SHOWN)) / top
-        rows[CHOICES[name].label] = np.concatenate([seen, blank, drawn])
-    x = np.concatenate([shown[:SHOWN], blank, shown[SHOWN:]])
-    figure = plots.reconstructions(x, rows, limits=(0.0, 1.0))
-    axes = figure.axes[0]
-    _, right = axes.get_xlim()
-    for place, title in ((0.25, "reconstructions"), (0.75, "samples (data: other test images)")):
-        axes.text(place * right, -0.15, title, ha="center", va="bottom", fontsize=9, color="0.15")
-    return figure
+        rows[CHOICES[name].label] = np.concatenate([seen, drawn])
+    groups = (("reconstructions", SHOWN), ("samples (data: other test images)", SHOWN))
+    return plots.reconstructions(shown, rows, limits=(0.0, 1.0), groups=groups)
 
 
 def dry_run(config: Config) -> dict[str, Any]:

@@ -65,19 +65,14 @@ def gallery(folders: Mapping[str, Path], stored: np.ndarray) -> Figure:
       stored: images of bytes, the first are shown.
     """
     shown = stored[: 2 * SHOWN] / np.float32(255)
-    blank, key, rows = np.ones_like(shown[:1]), jax.random.key(3), {}
+    key, rows = jax.random.key(3), {}
     for name, folder in folders.items():
         vae = runs.load(folder).vae
         seen = np.asarray(evaluation.reconstruct(vae, shown[:SHOWN]))
         drawn = np.asarray(evaluation.prior_samples(key, vae, SHOWN))
-        rows[MODELS[name]] = np.concatenate([seen, blank, drawn])
-    x = np.concatenate([shown[:SHOWN], blank, shown[SHOWN:]])
-    figure = plots.reconstructions(x, rows, limits=(0.0, 1.0))
-    axes = figure.axes[0]
-    _, right = axes.get_xlim()
-    for place, title in ((0.25, "reconstructions"), (0.75, "samples (data: other test images)")):
-        axes.text(place * right, -0.15, title, ha="center", va="bottom", fontsize=9, color="0.15")
-    return figure
+        rows[MODELS[name]] = np.concatenate([seen, drawn])
+    groups = (("reconstructions", SHOWN), ("samples (data: other test images)", SHOWN))
+    return plots.reconstructions(shown, rows, limits=(0.0, 1.0), groups=groups)
 
 
 def codes(z: Mapping[str, np.ndarray]) -> Figure:

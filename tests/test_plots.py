@@ -164,6 +164,14 @@ def test_reconstructions_put_each_model_below_the_data():
     np.testing.assert_allclose(axes.get_yticks(), at[:, 0, 1] + 0.75)  # the middles of the rows
     with pytest.raises(ValueError, match=r"reconstructions\['VAE'\]: expected the shape of x, .* got \(4, 6"):
         plots.reconstructions(X, {"VAE": X[:4]})
+    (apart,) = plots.reconstructions(X, {"VAE": X}, groups=(("left", 2), ("right", 3))).axes
+    lefts = np.array(corners(apart))[:5, 0]
+    assert np.diff(lefts) == pytest.approx([1.07, 1.57, 1.07, 1.07])
+    assert {text.get_text(): text.get_position()[0] for text in apart.texts} == pytest.approx(
+        {"left": (lefts[0] + lefts[1] + 1) / 2, "right": lefts[3] + 0.5}
+    )
+    with pytest.raises(ValueError, match=r"groups: expected sizes of at least 1 that sum to 5, got \[2, 2\]"):
+        plots.reconstructions(X, {"VAE": X}, groups=(("left", 2), ("right", 2)))
     with pytest.raises(ValueError, match="reconstructions: expected at least one entry"):
         plots.reconstructions(X, {})
     with pytest.raises(TypeError, match="reconstructions: expected a mapping from labels, got ndarray"):

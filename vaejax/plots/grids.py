@@ -22,7 +22,9 @@ from vaejax.plots.cells import (
     places,
     to_unit,
 )
-from vaejax.plots.style import INK, NORMAL, SMALL, check_mapping, new_figure
+from vaejax.plots.style import INK, LARGE, NORMAL, SMALL, check_mapping, new_figure
+
+APART = 0.5  # between groups of columns, in widths of an image
 
 
 def _fill(
@@ -37,14 +39,15 @@ def _fill(
 
 
 def _table(
-    rows: np.ndarray, tops: np.ndarray, labels: Sequence[str], *, right: float = 0.0, below: float = 0.0
-) -> tuple[Figure, Axes]:
-    """A figure of one panel: images [R, columns, H, W, C], row r at tops[r].
+    rows: np.ndarray, tops: np.ndarray, labels: Sequence[str], *, right: float = 0.0, below: float = 0.0,
+    lefts: np.ndarray | None = None,
+) -> tuple[Figure, Axes]:  # fmt: skip
+    """A figure of one panel: images [R, columns, H, W, C], row r at tops[r], column c at lefts[c].
 
     `labels` will stand at the left; `right` and `below` are inches of room for other text.
     """
-    height = rows.shape[-3] / rows.shape[-2]
-    lefts, cell = places(rows.shape[1], 1), cell_inches(rows.shape)
+    height, cell = rows.shape[-3] / rows.shape[-2], cell_inches(rows.shape)
+    lefts = places(rows.shape[1], 1) if lefts is None else lefts
     width, bottom = lefts[-1] + 1, tops[-1] + height
     figure = new_figure(
         width * cell + label_inches(labels) + right + 0.1, bottom * cell + below + 0.15, "compressed"
@@ -106,8 +109,9 @@ def image_grid(
 
 
 def reconstructions(
-    x: ArrayLike, reconstructions: Mapping[str, ArrayLike], *, data_label: str = "data", limits: Limits = None
-) -> Figure:
+    x: ArrayLike, reconstructions: Mapping[str, ArrayLike], *, data_label: str = "data",
+    limits: Limits = None, groups: Sequence[tuple[str, int]] = (),
+) -> Figure:  # fmt: skip
     """Show data in the first row and every model's reconstructions of them below.
 
     Args:
@@ -115,12 +119,13 @@ def reconstructions(
       reconstructions: {label: [n, H, W, C]}.
       data_label: the name of the first row.
       limits: as in `image_grid`.
+      groups: (title, number of columns) of groups of columns that are set apart; the numbers sum to n.
 
     Returns:
       A Figure of one panel, 1 + len(reconstructions) rows.
 
     Raises:
-      ValueError: no model, or images of another shape than x.
+      ValueError: no model, images of another shape than x, or groups of another number of columns.
     """
     check_mapping(reconstructions, "reconstructions")
     rows = [to_unit(x, "x", "n H W C", limits)]
@@ -129,11 +134,18 @@ def reconstructions(
         rows.append(to_unit(value, name, "n H W C", limits))
         if rows[-1].shape != rows[0].shape:
             raise ValueError(f"{name}: expected the shape of x, {rows[0].shape}, got {rows[-1].shape}")
+    sizes = [size for _, size in groups] or [len(rows[0])]
+    if min(sizes) < 1 or sum(sizes) != len(rows[0]):
+        raise ValueError(f"groups: expected sizes of at least 1 that sum to {len(rows[0])}, got {sizes}")
+    lefts = places(len(rows[0]), 1) + APART * np.repeat(np.arange(len(sizes)), sizes)
     labels, height = [data_label, *reconstructions], rows[0].shape[1] / rows[0].shape[2]
     tops = places(len(rows), height)
     tops[1:] += 2 * GAP  # sets the data apart
-    figure, axes = _table(np.stack(rows), tops, labels)
+    figure, axes = _table(np.stack(rows), tops, labels, lefts=lefts)
     axes.set_yticks(tops + height / 2, labels)
+    for (title, size), end in zip(groups, np.cumsum(sizes), strict=False):
+        middle = float(lefts[end - size] + lefts[end - 1] + 1) / 2
+        axes.text(middle, -0.15, title, ha="center", va="bottom", fontsize=LARGE, color=INK)
     return figure
 
 
