@@ -1,0 +1,224 @@
+"""Seven ways to disentangle, with equal budgets, on data sets whose factors are known.
+
+    python -m experiments.disentangle --preset fast
+
+Trains beta-VAE, AnnealedVAE, beta-TCVAE, FactorVAE, DIP-VAE-I, DIP-VAE-II and JL1-VAE with the same networks,
+steps and data order, and takes every score of disentanglement, reconstruction and KL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from experiments import disentangle_report, jobs, parallel
+from experiments.cli import parse
+from experiments.disentangle_config import METHODS, PRESETS, SETS, Config
+from experiments.dry_run import Kind, estimate
+from experiments.jobs import Job, first
+from vaejax import data, distributions, evaluation, models, nets, objectives, runs, train
+from vaejax.keys import named_key
+from vaejax.types import VAE, Array, Model, Split, Update
+
+
+class Loaded(NamedTuple):
+    """Images to train on and to test, and those whose factors are scored."""
+
+    train: Split
+    test: Split
+    known: Any  # a set that renders its factors, or a Split with factors y
+
+
+WORK = {"jl1_vae": 2.0, "factor_vae": 1.5}  # of a step, for the bar, where it is not that of the beta-VAE
+SCORING = 0.5  # what the scores take, as a share of a beta-VAE's training; for the bar
+SCORE_KEY = 1811  # of all that scores draw; the settings were chosen on other seeds of the trainings
+TESTED = 2000  # test images for reconstruction and KL
+
+
+def load(config: Config, name: str) -> Loaded:
+    """The images of a set, and what is scored: the whole grid of its factors, else its training split."""
+    if name == "mini_sprites":
+        images = known = data.mini_sprites(config.side)
+    elif name == "three_dots":
+        images = known = data.three_dots(config.side, num_train=config.images)
+    else:
+        images = data.from_tfds(name, pixels=SETS[name].support)
+        known = images.train
+    return Loaded(first(images.train, config.images), first(images.test, TESTED), known)
+
+
+def build(config: Config, name: str, method: str) -> Model:
+    """The model of Rhodes & Lee at the config's width, for FactorVAE with a critic."""
+    known = SETS[name]
+    model = models.gaussian_vae(
+        encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
+        decoder=nets.ConvDecoder(side=known.side or config.side, channels=known.channels, width=config.width),
+        latents=config.latents,
+        likelihood=distributions.bernoulli(cross_entropy=known.support != "binary"),
+    )
+    if method == "factor_vae":
+        return models.with_heads(model, critic=nets.Critic(config.critic))
+    return model
+
+
+def terms(config: Config, method: str, size: int) -> dict[str, Any]:
+    """What a method adds to the reconstruction, with its weight; `size`: of the training set."""
+    scaled = objectives.scaled
+
+    def rise(weight: float) -> optax.Schedule:
+        # optax would stay at 0 for ever without steps to rise in
+        return optax.linear_schedule(0.0, weight, config.ramp) if config.ramp else lambda step: weight
+
+    C = optax.linear_schedule(0.0, config.annealed_nats, config.annealed_steps)
+    parts = objectives.beta_tc(dataset_size=size, beta=config.tc_beta)
+    i, ii = config.dip_i, config.dip_ii
+    jl1 = objectives.jacobian_l1(method="columns", columns=config.columns)
+    kl = {"kl": scaled(rise(1.0), objectives.kl)}
+    return {
+        "beta_vae": {"kl": scaled(rise(config.beta), objectives.kl)},
+        "annealed_vae": {"capacity": scaled(config.annealed_gamma, objectives.capacity(C))},
+        "beta_tcvae": {"beta_tc": scaled(rise(1.0), objectives.logs(parts, kl=objectives.kl))},
+        "factor_vae": {
+            **kl, "total_correlation": scaled(rise(config.factor_gamma), objectives.total_correlation()),
+        },
+        "dip_vae_i": {**kl, "dip": scaled(rise(1.0), objectives.dip(lam_od=i, lam_d=10 * i, form="i"))},
+        "dip_vae_ii": {**kl, "dip": scaled(rise(1.0), objectives.dip(lam_od=ii, lam_d=ii, form="ii"))},
+        "jl1_vae": {
+            "kl": scaled(rise(config.jl1_beta), objectives.kl),
+            "jacobian_l1": scaled(rise(config.jl1_gamma), jl1),
+        },
+    }[method]  # fmt: skip
+
+
+def update(config: Config, model: Model, method: str, size: int) -> Update:
+    """Adam on the objective; FactorVAE's critic has its own, on the same batch."""
+    objective = objectives.compose(reconstruction=objectives.reconstruction, **terms(config, method, size))
+    step = partial(
+        train.gradient_update, objective, model, optax.adam(config.learning_rate),
+        microbatch=None if objective.mixes_examples else config.microbatch,  # type: ignore[attr-defined]
+    )  # fmt: skip
+    if method != "factor_vae":
+        return step()
+    critic = objectives.compose(cross_entropy=objectives.total_correlation_critic())
+    adam = optax.adam(config.critic_rate, b1=0.5, b2=0.9)
+    return train.sequence(
+        vae=step(wrt=("encoder", "decoder")),
+        critic=train.gradient_update(critic, model, adam, wrt=("critic",)),
+    )
+
+
+def train_one(job: Job) -> None:
+    """Train and score one method with one seed on one data set."""
+    config, method = job.config, job.name
+    (name,) = config.dataset
+    loaded = load(config, name)
+    model = build(config, name, method)
+
+    def scored(vae: VAE, loaded: Loaded) -> dict[str, Any]:
+        scores = score(config, vae, loaded, trees=SETS[name].trees)
+        parallel.report(_amount(job) - config.steps * _work(job))
+        return scores
+
+    jobs.train_job(
+        job, model, update(config, model, method, loaded.train.size), lambda: loaded, scored,
+        steps=config.steps, work=_work(job), amount=_amount(job),
+    )  # fmt: skip
+
+
+def _work(job: Job) -> float:
+    """Of a step, for the bar."""
+    return WORK.get(job.name, 1.0)
+
+
+def _amount(job: Job) -> float:
+    """Work of a training and its scores, in steps of the beta-VAE."""
+    return job.config.steps * (_work(job) + SCORING)
+
+
+def score(config: Config, vae: VAE, loaded: Loaded, *, trees: bool) -> dict[str, Any]:
+    """Every score of disentanglement, reconstruction and KL; the draws are the same for all models."""
+    key = jax.random.key(SCORE_KEY)
+    parts = evaluation.elbo_parts(named_key(key, "elbo"), vae, loaded.test)
+    scores = evaluation.disentanglement_scores(
+        named_key(key, "scores"), vae, loaded.known, samples=config.scored, train=config.fitted,
+        test=max(1, config.fitted // 2), chen_samples=config.scored, skip=("dci",),
+    )  # fmt: skip
+    names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
+    return {
+        **scores.values,
+        **dci(config, named_key(key, "dci"), vae, loaded.known, trees=trees),
+        **{name: parts[name] for name in names},
+    }
+
+
+def dci(config: Config, key: Array, vae: VAE, known: Any, *, trees: bool) -> dict[str, float]:
+    """DCI by the lasso, and by trees where they are taken, whose codes are fewer."""
+    codes = evaluation.factor_codes(named_key(key, "codes"), vae, known)
+    rows = {"key": named_key(key, "fit"), "codes": codes.loc, "factors": codes.factors}
+    test = max(1, config.fitted // 2)
+    forms = {"lasso": evaluation.dci_linear(**rows, train=config.fitted, test=test)}
+    if trees:
+        forms["trees"] = evaluation.dci(**rows, train=config.dci_fitted, test=test)
+    return {
+        f"dci_{name}_{form}": getattr(result, name).value
+        for form, result in forms.items()
+        for name in ("disentanglement", "completeness", "informativeness")
+    }
+
+
+def plan(config: Config, folder: Path) -> list[Job]:
+    """Every training: of each data set, method and seed."""
+    return [
+        Job(replace(config, dataset=(name,)), folder / f"{name}-{method}-seed{seed}", method, seed)
+        for name in config.dataset
+        for method in METHODS
+        for seed in range(config.first_seed, config.first_seed + config.seeds)
+    ]
+
+
+def dry_run(config: Config) -> dict[str, Any]:
+    """Say what all would take: a few steps of each method on grey images, and seconds of scores as seen."""
+    kinds = {}
+    for shape in dict.fromkeys((SETS[n].side or config.side, SETS[n].channels) for n in config.dataset):
+        names = [n for n in config.dataset if (SETS[n].side or config.side, SETS[n].channels) == shape]
+        side, channels = shape
+        x = np.zeros((config.batch_size, side, side, channels), np.float32)
+        for method, label in METHODS.items():
+            model = build(config, names[0], method)
+            kinds[f"{label}, {side}x{side}x{channels}"] = Kind(
+                model, update(config, model, method, config.images), Split({"x": x}, SETS[names[0]].support),
+                config.batch_size, config.steps, config.seeds * len(names),
+            )  # fmt: skip
+    workers = config.workers or parallel.default_workers()
+    costs = estimate(kinds, workers)
+    scoring = sum(SETS[n].seconds for n in config.dataset) * config.seeds * len(METHODS) / 3600 / workers
+    print(f"about {scoring:.2g} hours of scores on such cores as the header's")
+    return {**costs, "scoring_hours": scoring}
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Train, score, report and draw."""
+    if config.dry_run:
+        return dry_run(config)
+    config, folder = jobs.open_folder("disentangle", config, PRESETS)
+    each = plan(config, folder)
+    if not config.report_only:
+        for name in config.dataset:
+            load(config, name)  # prepared once, here
+        jobs.run(train_one, each, [_amount(job) for job in each], config, folder)
+    result = {"datasets": disentangle_report.summarise(each), "config": config}
+    runs.write_json(folder / "report.json", result)
+    for name in config.dataset:
+        disentangle_report.draw(folder, each, result, name, load(config, name))
+        print(f"{name}\n\n{disentangle_report.table(result, name)}\n")
+    return result
+
+
+if __name__ == "__main__":
+    main(parse(PRESETS, __doc__))
