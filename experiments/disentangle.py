@@ -147,7 +147,7 @@ def score(config: Config, vae: VAE, loaded: Loaded, *, trees: bool) -> dict[str,
     parts = evaluation.elbo_parts(named_key(key, "elbo"), vae, loaded.test)
     scores = evaluation.disentanglement_scores(
         named_key(key, "scores"), vae, loaded.known, samples=config.scored, train=config.fitted,
-        test=max(1, config.fitted // 2), chen_samples=config.scored, skip=("dci",),
+        test=max(1, config.fitted // 2), chen_samples=config.sampled, skip=("dci",),
     )  # fmt: skip
     names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
     return {
