@@ -9,7 +9,7 @@ steps and data order, and takes every score of disentanglement, reconstruction a
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,18 +53,22 @@ def load(config: Config, name: str) -> Loaded:
     return Loaded(first(images.train, config.images), first(images.test, TESTED), known)
 
 
-def build(config: Config, name: str, method: str) -> Model:
-    """The model of Rhodes & Lee at the config's width, for FactorVAE with a critic."""
+@cache  # one object for all methods: what scores a second one finds the programs of the first
+def vae_model(config: Config, name: str) -> Model:
+    """The model of Rhodes & Lee at the config's width."""
     known = SETS[name]
-    model = models.gaussian_vae(
+    return models.gaussian_vae(
         encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
         decoder=nets.ConvDecoder(side=known.side or config.side, channels=known.channels, width=config.width),
         latents=config.latents,
         likelihood=distributions.bernoulli(cross_entropy=known.support != "binary"),
     )
-    if method == "factor_vae":
-        return models.with_heads(model, critic=nets.Critic(config.critic))
-    return model
+
+
+def build(config: Config, name: str, method: str) -> Model:
+    """The same model for all methods, for FactorVAE with a critic."""
+    model = vae_model(config, name)
+    return models.with_heads(model, critic=nets.Critic(config.critic)) if method == "factor_vae" else model
 
 
 def terms(config: Config, method: str, size: int) -> dict[str, Any]:
