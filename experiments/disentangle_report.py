@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import jobs, sweep
-from experiments.disentangle_config import METHODS
+from experiments.disentangle_config import METHODS, Config
 from experiments.jobs import Job
 from vaejax import evaluation, plots, runs
 from vaejax.types import VAE
@@ -19,11 +19,11 @@ from vaejax.types import VAE
 UNITS = {"reconstruction": "nats", "KL": "nats", "Gaussian total correlation": "nats"}
 SHOWN = {
     "MIG, histogram": "mig",
-    "MIG, Chen": "mig_chen",
+    "MIG, Chen, {draws} draws": "mig_chen",
     "SAP, correlation": "sap",
-    "DCI disentanglement, trees": "dci_disentanglement_trees",
-    "DCI completeness, trees": "dci_completeness_trees",
-    "DCI informativeness, trees": "dci_informativeness_trees",
+    "DCI disentanglement, {codes} codes": "dci_disentanglement_trees",
+    "DCI completeness, {codes} codes": "dci_completeness_trees",
+    "DCI informativeness, {codes} codes": "dci_informativeness_trees",
     "FactorVAE score": "factor_vae",
     "beta-VAE score": "beta_vae",
     "modularity": "modularity",
@@ -39,9 +39,9 @@ TABLED = {
     "MIG, histogram, active codes": "active_mig",
     "modularity, active codes": "active_modularity",
     "SAP, support vectors": "sap_svm",
-    "DCI disentanglement, lasso": "dci_disentanglement_lasso",
-    "DCI completeness, lasso": "dci_completeness_lasso",
-    "DCI informativeness, lasso (R^2)": "dci_informativeness_lasso",
+    "DCI by the lasso, disentanglement": "dci_disentanglement_lasso",
+    "DCI by the lasso, completeness": "dci_completeness_lasso",
+    "DCI by the lasso, informativeness (R^2)": "dci_informativeness_lasso",
     "local MIG over its ceiling": "local_mig_over_ceiling",
     "Gaussian total correlation": "gaussian_total_correlation",
     "Wasserstein correlation": "wasserstein_correlation",
@@ -77,24 +77,33 @@ def summarise(each: Sequence[Job]) -> dict[str, Any]:
     }
 
 
-def table(report: Mapping[str, Any], name: str) -> str:
+def table(report: Mapping[str, Any], name: str, config: Config) -> str:
     """A row per score, a column per method, with 95 % intervals where there are several seeds."""
     methods = report["datasets"][name]
     rows = []
-    for title, key in TABLED.items():
-        if key in methods["beta_vae"]:
-            cells = {label: sweep.interval(methods[method][key]) for method, label in METHODS.items()}
-            rows.append({"": title} | cells)
+    for title, key in titled(TABLED, methods, config).items():
+        cells = {label: sweep.interval(methods[method][key]) for method, label in METHODS.items()}
+        rows.append({"": title} | cells)
     return runs.table(rows)
 
 
-def draw(folder: Path, each: Sequence[Job], report: Mapping[str, Any], name: str, loaded: Any) -> None:
+def titled(names: Mapping[str, str], methods: Mapping[str, Any], config: Config) -> dict[str, str]:
+    """The scores that were taken, their titles with the numbers that may be less than the published ones."""
+    return {
+        title.format(codes=config.dci_fitted, draws=config.sampled): key
+        for title, key in names.items()
+        if key in methods["beta_vae"]
+    }
+
+
+def draw(
+    folder: Path, each: Sequence[Job], report: Mapping[str, Any], name: str, config: Config, loaded: Any
+) -> None:
     """Write the figures of one data set into folder/figures."""
     methods = report["datasets"][name]
     values = {
         title: {label: methods[method][key] for method, label in METHODS.items()}
-        for title, key in SHOWN.items()
-        if key in methods["beta_vae"]
+        for title, key in titled(SHOWN, methods, config).items()
     }
     firsts = {j.name: j.folder for j in reversed(each) if j.config.dataset == (name,)}
     x = np.asarray(loaded.test.transform(jax.random.key(0), {"x": loaded.test.arrays["x"][:1]})["x"])[0]

@@ -13,7 +13,7 @@ import pytest
 import vaejax
 from experiments import disentangle as experiment
 from experiments import disentangle_report
-from experiments.disentangle_config import METHODS, PRESETS, SETS, Config
+from experiments.disentangle_config import CHEN_SECONDS, METHODS, PRESETS, SETS, Config
 from vaejax import data, evaluation, nets, runs, train
 from vaejax.keys import named_key
 from vaejax.ops import aggregate, jacobian
@@ -225,11 +225,11 @@ def test_means_and_intervals_are_over_the_seeds_of_a_method_on_a_set(tmp_path):
             scores = report["datasets"][name][method]
             assert scores["kl"] == runs.mean_ci95([extra + 10 * place(method) + s for s in (3.0, 4.0)])
             assert not {"library", "kl_per_dimension"} & set(scores)
-    lines = disentangle_report.table(report, "three_dots").splitlines()
+    lines = disentangle_report.table(report, "three_dots", TINY).splitlines()
     assert [c.strip() for c in lines[0].split("|")[2:-1]] == list(METHODS.values())
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["MIG, histogram", "KL"]
     assert lines[3].split("|")[-2].strip() == "163.5 [157.1, 169.9]"  # 12.71 / 2 on both sides
-    assert "DCI completeness, trees" in disentangle_report.table(report, "mini_sprites")
+    assert "DCI completeness, 60 codes" in disentangle_report.table(report, "mini_sprites", TINY)
     (each[5].folder / "report.json").unlink()
     with pytest.raises(FileNotFoundError, match=f"{each[5].folder.name} has no report.json"):
         disentangle_report.summarise(each)
@@ -258,7 +258,8 @@ def test_a_dry_run_adds_up_all_trainings_and_scores(monkeypatch, capsys):
     medium = dataclasses.replace(PRESETS["medium"], workers=2, dry_run=True, steps=1000)
     told = experiment.main(medium)
     assert told["hours"] == pytest.approx(7 * 2 * 3 * 0.1 / 2)
-    seconds = SETS["mini_sprites"].seconds + SETS["three_dots"].seconds
+    trees = 2 * SETS["mini_sprites"].tree_seconds  # 2000 codes; three-dots has none
+    seconds = SETS["mini_sprites"].seconds + SETS["three_dots"].seconds + trees + 2 * 2 * CHEN_SECONDS
     assert told["scoring_hours"] == pytest.approx(7 * 3 * seconds / 3600 / 2)
     assert f"{told['scoring_hours']:.2g} hours of scores" in capsys.readouterr().out
     both = experiment.dry_run(dataclasses.replace(medium, dataset=("mini_sprites", "dsprites")))
