@@ -130,5 +130,6 @@ def traversals(folders: Mapping[str, Path], x: np.ndarray) -> Figure:
         bottom, top = axes.get_ylim()
         rows = top + (bottom - top) * (np.arange(len(nats)) + 0.5) / len(nats)
         axes.set_yticks(rows, nats, fontsize=8)
+        axes.set_ylabel("KL of each latent (nats)", fontsize=8)
         axes.set_title(label)
     return figure
