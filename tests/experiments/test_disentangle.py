@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -165,7 +166,8 @@ def test_the_budgets_are_equal(run):
 
 def test_the_scores_are_those_of_the_model_on_disk(run):
     folder = run / "mini_sprites-dip_vae_ii-seed3"
-    vae, known = runs.load(folder).vae, data.mini_sprites(16)
+    vae = runs.load(folder).vae
+    known: Any = data.mini_sprites(16)
     key = jax.random.key(experiment.SCORE_KEY)
     again = evaluation.disentanglement_scores(
         named_key(key, "scores"), vae, known, samples=200, train=60, test=30,
@@ -258,7 +260,7 @@ def test_a_dry_run_adds_up_all_trainings_and_scores(monkeypatch, capsys):
     medium = dataclasses.replace(PRESETS["medium"], workers=2, dry_run=True, steps=1000)
     told = experiment.main(medium)
     assert told["hours"] == pytest.approx(7 * 2 * 3 * 0.1 / 2)
-    trees = 2 * SETS["mini_sprites"].tree_seconds  # 2000 codes; three-dots has none
+    trees = 2 * (SETS["mini_sprites"].tree_seconds or 0.0)  # 2000 codes; three-dots has none
     seconds = SETS["mini_sprites"].seconds + SETS["three_dots"].seconds + trees + 2 * 2 * CHEN_SECONDS
     assert told["scoring_hours"] == pytest.approx(7 * 3 * seconds / 3600 / 2)
     assert f"{told['scoring_hours']:.2g} hours of scores" in capsys.readouterr().out
