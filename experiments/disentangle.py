@@ -5,8 +5,8 @@
 Trains beta-VAE, AnnealedVAE, beta-TCVAE, FactorVAE, DIP-VAE-I, DIP-VAE-II and JL1-VAE with the same networks,
 steps, images and order, and takes every score of disentanglement, reconstruction and KL.
 
-`fast` is 7 minutes of one core's time. It has one seed, 3000 steps, and DCI on 1000 codes where 10 000 are usual:
-its numbers show what the methods do, and rank nothing. On mini-sprites, seed 0:
+`fast` is 7 minutes of one core's time. It has one seed, 3000 steps, and DCI on 1000 codes where 10 000 are
+usual: its numbers show what the methods do, and rank nothing. On mini-sprites, seed 0:
 
     |                     | beta | Annealed | beta-TC | Factor | DIP-I | DIP-II | JL1  |
     | MIG                 | .02  | .25      | .18     | .10    | .03   | .06    | .03  |
@@ -17,11 +17,12 @@ its numbers show what the methods do, and rank nothing. On mini-sprites, seed 0:
     | reconstruction      | 48.2 | 44.0     | 46.4    | 35.7   | 33.9  | 30.1   | 49.3 |
     | KL                  | 7.0  | 10.1     | 7.6     | 13.6   | 16.1  | 14.6   | 7.4  |
 
-On seed 100, where weights were looked at, MIG was .12 for the beta-VAE, .13 for the beta-TCVAE and .01 for the
-AnnealedVAE: seeds differ as much as methods. DIP-VAE does what it says, the codes' Gaussian total correlation
-is .05 and .15 where the others have .5 to 2, and MIG does not follow. The AnnealedVAE holds its 10 nats, 8.5 of
-them in three latents. The JL1-VAE is no better here than the beta-VAE whose KL has the same weight. Dots of
-`three_dots` may be exchanged, so no code can tell its factors everywhere: the local scores are the ones to read.
+On seed 100, where weights were looked at, MIG was .12 for the beta-VAE, .13 for the beta-TCVAE and .01 for
+the AnnealedVAE: seeds differ as much as methods. DIP-VAE does what it says, the codes' Gaussian total
+correlation is .05 and .15 where the others have .5 to 2, and MIG does not follow. The AnnealedVAE holds its
+10 nats, 8.5 of them in three latents. The JL1-VAE is no better here than the beta-VAE whose KL has the same
+weight. Dots of `three_dots` may be exchanged, so no code can tell its factors everywhere: the local scores
+are the ones to read.
 """
 
 from __future__ import annotations
