@@ -116,7 +116,7 @@ def run(
 
 def train_job(
     job: Job, model: Model, update: Update, load: Callable[[], Any], score: Callable[[Any, Any], dict],
-    *, steps: int, work: float, amount: float,
+    *, steps: int, work: float, amount: float, **fitting: Any,
 ) -> None:  # fmt: skip
     """Train and score one model with one seed, in a folder of its own; a finished one is left as it is.
 
@@ -129,6 +129,7 @@ def train_job(
       steps: the number of steps.
       work: of a step.
       amount: the work of the whole job.
+      **fitting: further arguments of `train.fit`, such as `validate`.
     """
     config, folder, name, seed = job
     if (folder / "report.json").exists():
@@ -146,7 +147,7 @@ def train_job(
     fitted = train.fit(
         jax.random.key(seed), model, update, data.train, steps, batch_size=config.batch_size,
         chunk=min(config.chunk, steps), folder=folder, resume=True, tensorboard=config.tensorboard,
-        progress=progress,
+        progress=progress, **fitting,
     )  # fmt: skip
     parallel.report((steps - sum(done)) * work)  # what an earlier process did
     trained = time.perf_counter()
