@@ -18,7 +18,7 @@ from experiments.dry_run import Kind, estimate
 from experiments.jobs import Job, first
 from vaejax import compose, data, distributions, evaluation, models, nets, objectives, runs, scaled, train
 from vaejax.checks import check_choice, check_positive_int
-from vaejax.types import VAE, Array, Model, Split, Update
+from vaejax.types import VAE, Model, Split, Update
 
 
 class Remedy(NamedTuple):
@@ -102,7 +102,7 @@ class Config(jobs.Settings):
     test_images: int = 500
     """The first so many test images have their log p(x) estimated."""
     judged: int = 2000
-    """The first so many test images show KL, mutual information and active units."""
+    """The first so many test images give KL, mutual information and active units."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -127,7 +127,7 @@ class Config(jobs.Settings):
         chunk = min(self.chunk, self.steps)
         if self.validate_every % chunk:
             raise ValueError(
-                f"validate_every: expected a multiple of the chunk of {chunk} steps, got {self.validate_every}"
+                f"validate_every: expected a multiple of the chunk of {chunk}, got {self.validate_every}"
             )
 
     @property
@@ -262,16 +262,6 @@ def score(config: Config, folder: Path, vae: VAE, images: data.Dataset) -> dict[
     return {**marginal, **{name: value for name, value in signs.items() if name != "n"}, "judged": signs["n"]}
 
 
-def draws(config: Config, folders: dict[str, Path], x: Array) -> dict[str, np.ndarray]:
-    """Under every training a draw of p(x|z) at the posterior mean of every x, [n, H, W, C]."""
-    key, rows = jax.random.key(3), {}
-    for name, folder in folders.items():
-        vae = runs.load(folder).vae
-        z = evaluation.representation(vae)(x)
-        rows[REMEDIES[name].label] = evaluation.decoder_samples(key, vae, z)
-    return rows
-
-
 def dry_run(config: Config) -> dict[str, Any]:
     """Say what the trainings would take, from a few steps of each."""
     few, kinds = first(load(config).train, config.batch_size), {}
@@ -292,16 +282,16 @@ def main(config: Config) -> dict[str, Any]:
         return dry_run(config)
     config, folder = jobs.open_folder("collapse", config, PRESETS)
     folders = {name: folder / name for name in REMEDIES if name in config.remedies}
-    images = load(config)  # prepared once, here
+    images = load(config)  # and the set is prepared once, here
     if not config.report_only:
         each = [Job(config, path, name, config.seed) for name, path in folders.items()]
         jobs.run(train_one, each, [amount(config, job.name) for job in each], config, folder)
     labels = {name: REMEDIES[name].label for name in folders}
     result = {**collapse_report.summarise(folders, labels), "config": config}
     runs.write_json(folder / "report.json", result)
-    x = images.test.transform(jax.random.key(EVALUATION_KEY), first(images.test, 4).arrays)["x"]
-    x = np.repeat(np.asarray(x), 3, axis=0)
-    collapse_report.draw(folder, folders, result, x, draws(config, folders, x))
+    key = jax.random.key(EVALUATION_KEY)
+    x = images.test.transform(key, first(images.test, collapse_report.SHOWN).arrays)["x"]
+    collapse_report.draw(folder, folders, result, x)
     print(collapse_report.table(result))
     return result
 

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments import jobs
 from experiments.iwae_report import paired, with_error
-from vaejax import plots, runs, train
+from vaejax import evaluation, plots, runs, train
 from vaejax.types import AnyArray
+
+SHOWN, DRAWS = 6, 3  # test images in a row of the figure, and draws for each
 
 
 def summarise(folders: Mapping[str, Path], labels: Mapping[str, str]) -> dict[str, Any]:
@@ -65,18 +69,14 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n\n".join([heading, runs.table(rows)])
 
 
-def draw(
-    folder: Path, folders: Mapping[str, Path], report: Mapping[str, Any], x: AnyArray,
-    drawn: Mapping[str, AnyArray],
-) -> None:  # fmt: skip
+def draw(folder: Path, folders: Mapping[str, Path], report: Mapping[str, Any], x: AnyArray) -> None:
     """Write the figures: KL and reconstruction over training, the table's numbers, draws of p(x|z).
 
     Args:
       folder: of the run.
       folders: name -> the folder of its training.
       report: as `summarise` returns it.
-      x: test images [n, H, W, C], each several times in a row.
-      drawn: label -> draws of p(x|z) at their posterior means, of the shape of x.
+      x: test images [n, H, W, C].
     """
     models = report["models"]
     curves = {models[name]["label"]: train.read_metrics(path)[0] for name, path in folders.items()}
@@ -88,10 +88,27 @@ def draw(
     figures = {
         "training_curves": plots.training_curves(shown, smooth=max(1, steps // 30), units="nats"),
         "scores": plots.score_comparison(scores(models), units="nats"),
-        "draws": plots.reconstructions(x, drawn, limits=(0.0, 1.0)),
+        "draws": draws({models[name]["label"]: path for name, path in folders.items()}, np.asarray(x)),
     }
     for name, figure in figures.items():
         plots.save(figure, folder / "figures" / f"{name}.png")
+
+
+def draws(folders: Mapping[str, Path], x: np.ndarray) -> Figure:
+    """Some draws of p(x|z) at the posterior mean of every x: alike, and like x, where the decoder uses z."""
+    key, rows = jax.random.key(3), {}
+    blank = np.ones((len(x), 1, *x.shape[1:]), np.float32)
+
+    def laid_out(images: np.ndarray) -> np.ndarray:
+        """The draws of one x in a row, a gap before the next."""
+        images = np.concatenate([images.reshape(len(x), DRAWS, *x.shape[1:]), blank], axis=1)
+        return images.reshape(-1, *x.shape[1:])[:-1]
+
+    for label, folder in folders.items():
+        vae = runs.load(folder).vae
+        z = np.repeat(np.asarray(evaluation.representation(vae)(x)), DRAWS, axis=0)
+        rows[label] = laid_out(evaluation.decoder_samples(key, vae, z, batch_size=len(z)))
+    return plots.reconstructions(laid_out(np.repeat(x, DRAWS, axis=0)), rows, limits=(0.0, 1.0))
 
 
 def scores(models: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:

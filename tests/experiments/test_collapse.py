@@ -14,13 +14,14 @@ from experiments import collapse_report, jobs
 from vaejax import evaluation, runs, sample, train
 from vaejax.keys import named_key
 from vaejax.train import Checkpoints
-from vaejax.types import Split
+from vaejax.types import Split, TrainState
 
 TINY = experiment.Config(
     dataset="digits", pool=4, latents=3, hidden=(5,), features=2, kernels=(5,), weak_kernels=(3,), steps=2,
     batch_size=6, ramp=10, chunk=1, window=1, most=3, validate_every=1, samples=4, at_once=2, test_images=5,
     judged=20, workers=1,
 )  # fmt: skip
+RUN = dataclasses.replace(TINY, remedies=("plain", "aggressive", "pretrained", "labels"))
 KEY = jax.random.key(4)
 
 
@@ -50,13 +51,9 @@ def losses():
     @jax.jit
     def values(params):
         vae, steps = model.bind(params), jnp.array([0, 3, 20])
-        by_step = {
-            name: jax.vmap(lambda s, f=experiment.objective(config, name): f(KEY, vae, batch, s)[:2])(steps)
-            for name in names
-        }
-        return {name: loss for name, (loss, _) in by_step.items()}, {
-            name: metrics["kl"] for name, (_, (metrics, _)) in by_step.items()
-        }
+        objectives = {name: experiment.objective(config, name) for name in names}
+        each = {n: jax.vmap(lambda s, f=f: f(KEY, vae, batch, s)[:2])(steps) for n, f in objectives.items()}
+        return {n: loss for n, (loss, _) in each.items()}, {n: m["kl"] for n, (_, (m, _)) in each.items()}
 
     draw = sample(named_key(KEY, "/draw"), model.bind(params), batch)
     logits = model.bind(params).heads["classifier"](draw.z)
@@ -97,9 +94,30 @@ def test_decoders_differ_in_their_reach_alone():
     assert plain["encoder"] == weak["encoder"]
 
 
+def test_every_training_can_take_a_step():
+    """Traced, not compiled; those that need more than another objective are in the run below."""
+    batch = experiment.load(TINY).train.transform(
+        KEY, experiment.first(experiment.load(TINY).train, 6).arrays
+    )
+    for name in experiment.REMEDIES:
+        model = experiment.build(TINY, name, (2, 2, 1))
+        update = experiment.update(TINY, model, name)
+
+        def step(model=model, update=update):
+            params, variables = model.init(KEY, batch)
+            state = TrainState(params, variables, update.init(params), jnp.zeros((), jnp.int32))
+            return state, update.apply(state, KEY, batch, lambda key: batch)
+
+        before, (after, metrics) = jax.eval_shape(step)
+        assert jax.tree.map(lambda a: (a.shape, a.dtype), before) == jax.tree.map(
+            lambda a: (a.shape, a.dtype), after
+        )
+        assert {"loss", "kl", "reconstruction"} <= set(metrics), name
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of all remedies, and what every training started with."""
+    """A run of the trainings that differ by more than an objective, and what each started with."""
     folder, started = tmp_path_factory.mktemp("collapse") / "run", {}
     original = jobs.train_job
 
@@ -109,7 +127,7 @@ def run(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs, "train_job", recorded)
-        experiment.main(dataclasses.replace(TINY, folder=folder))
+        experiment.main(dataclasses.replace(RUN, folder=folder))
     return folder, started
 
 
@@ -124,7 +142,8 @@ def test_the_pre_trained_encoder_meets_a_fresh_decoder(run):
     start, _ = model.init(KEY, batch)
     fresh, _ = experiment.build(TINY, "pretrained", (2, 2, 1)).init(KEY, batch)
     for group, other, same in (
-        ("encoder", trained, True), ("encoder", fresh, False), ("decoder", fresh, True), ("decoder", trained, False)
+        ("encoder", trained, True), ("encoder", fresh, False),
+        ("decoder", fresh, True), ("decoder", trained, False),
     ):  # fmt: skip
         a, b = (np.concatenate([np.ravel(v) for v in jax.tree.leaves(p[group])]) for p in (start, other))
         assert np.array_equal(a, b) is same, (group, same)
@@ -147,7 +166,7 @@ def test_aggressive_training_catches_up_and_looks_at_the_information(run):
 def test_the_report_is_of_the_files(run):
     folder, _ = run
     models = runs.read_json(folder / "report.json")["models"]
-    assert list(models) == list(experiment.REMEDIES)
+    assert tuple(models) == RUN.remedies
     log_p = {name: np.load(folder / name / "log_likelihood.npy").astype(float) for name in models}
     for name, m in models.items():
         assert m["nll"] == pytest.approx(-log_p[name].mean())
@@ -171,15 +190,14 @@ def test_a_finished_run_is_reported_again_and_another_config_refused(run, monkey
     folder, _ = run
     monkeypatch.setattr(train, "fit", lambda *a, **k: pytest.fail("trained again"))
     monkeypatch.setattr(collapse_report, "draw", lambda *a: None)
-    monkeypatch.setattr(experiment, "draws", lambda *a: {})
     before = runs.read_json(folder / "report.json")
     (folder / "report.json").unlink()
-    experiment.main(dataclasses.replace(TINY, folder=folder))
+    experiment.main(dataclasses.replace(RUN, folder=folder))
     (folder / "report.json").unlink()
     experiment.main(experiment.Config(folder=folder, report_only=True))
     assert runs.read_json(folder / "report.json")["models"] == before["models"]
     with pytest.raises(ValueError, match=r"holds a run of another config .*most: 3 there, 4 now"):
-        experiment.main(dataclasses.replace(TINY, folder=folder, most=4))
+        experiment.main(dataclasses.replace(RUN, folder=folder, most=4))
 
 
 def test_a_dry_run_measures_and_trains_nothing(capsys, monkeypatch):

@@ -18,8 +18,8 @@ _KERNEL, _STRIDE = (4, 4), (2, 2)
 class Conv(nn.Module):
     """`flax.linen.Conv` in two dimensions, by `vaejax.nets.conv`: the same parameters, the same values.
 
-    [..., H, W, in] -> [..., h, w, features]; `padding` is "VALID", "SAME" or ((low, high), (low, high)), `mask`
-    of the kernel's shape.
+    [..., H, W, in] -> [..., h, w, features]; `padding` is "VALID", "SAME" or ((low, high), (low, high)), and
+    `mask`, of the kernel's shape, multiplies the kernel.
     """
 
     features: int
