@@ -218,7 +218,7 @@ def test_a_dry_run_measures_and_trains_nothing(capsys, monkeypatch):
         ({"remedies": ("weak",)}, "remedies: expected 'plain' among them"),
         ({"pixels": "bytes"}, "pixels: expected one of 'threshold', 'dynamic'"),
         ({"pretraining": 1.0}, "pretraining: expected a share that leaves either part at least one"),
-        ({"validate_every": 150}, "validate_every: expected a multiple of the chunk of 100 steps, got 150"),
+        ({"validate_every": 150}, "validate_every: expected a multiple of the chunk of 100, got 150"),
         ({"free_nats": -1.0}, "free_nats: expected a finite number of at least 0, got -1.0"),
         ({"learning_rate": 0.0}, "learning_rate: expected a positive finite number, got 0.0"),
         ({"pool": 0}, "pool: expected at least 1, got 0"),
