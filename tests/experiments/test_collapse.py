@@ -139,8 +139,8 @@ def test_the_pre_trained_encoder_meets_a_fresh_decoder(run):
     trained, _ = saved.restore_params()
     saved.close()
     batch = {"x": jnp.zeros((1, 2, 2, 1))}
-    start, _ = model.init(KEY, batch)
-    fresh, _ = experiment.build(TINY, "pretrained", (2, 2, 1)).init(KEY, batch)
+    start, _ = jax.jit(model.init)(KEY, batch)
+    fresh, _ = jax.jit(experiment.build(TINY, "pretrained", (2, 2, 1)).init)(KEY, batch)
     for group, other, same in (
         ("encoder", trained, True), ("encoder", fresh, False),
         ("decoder", fresh, True), ("decoder", trained, False),
