@@ -2,12 +2,12 @@
 
     python -m experiments.collapse --preset fast
 
-Trains one VAE without a remedy and under each: a weaker decoder, linear and cyclical annealing, free bits, an
-aggressive encoder, a pre-trained encoder, auxiliary labels, information that is paid for (InfoNCE).
+Trains one VAE without a remedy and under each: a weaker decoder, linear and cyclical annealing, free bits,
+an aggressive encoder, a pre-trained encoder, auxiliary labels, information that is paid for (InfoNCE).
 
-`fast`, seed 0: 7 x 7 images (means of 4 x 4, thresholded; at 14 x 14 the decoders tried, which see 4 or 7 pixels
-far, kept a KL above 1), 2500 steps. Settings of the model were chosen on seed 100, those of the remedies not at
-all. Nats; KL and I of 2000 test images, NLL of 500 (200 samples each), paired differences:
+`fast`, seed 0: 7 x 7 images (means of 4 x 4, thresholded; at 14 x 14 the decoders tried, which see 4 or 7
+pixels far, kept a KL above 1), 2500 steps. Settings of the model were chosen on seed 100, those of the
+remedies not at all. Nats; KL and I of 2000 test images, NLL of 500 (200 samples each), paired differences:
 
     none                 KL  .08  I(x; z)  .07   3 of 32 active  NLL 10.12
     weaker decoder       KL  .92  I(x; z)  .91   1               minus none  2.70 +- .12
@@ -19,10 +19,10 @@ all. Nats; KL and I of 2000 test images, NLL of 500 (200 samples each), paired d
     auxiliary labels     KL 2.52  I(x; z) 2.04  22                           -.03 +- .04
     mutual information   KL 3.51  I(x; z) 3.35  10                           -.00 +- .04
 
-All but the weaker decoder, which pays most, and the aggressive encoder, which hardly helps (it ended after 500
-steps and 5000 of the encoder's), bring the KL above 1 nat. But for the two annealed, none gains in NLL: z takes
-over what the decoder could do alone. Without a remedy the verdict is "on the verge": three means still vary, and
-the KL is still falling, as it is under linear annealing. One seed; errors are over images.
+All but the weaker decoder, which pays most, and the aggressive encoder, which hardly helps (it ended after
+500 steps and 5000 of the encoder's), bring the KL above 1 nat. But for the two annealed, none gains in NLL:
+z takes over what the decoder could do alone. Without a remedy the verdict is "on the verge": three means
+still vary, and the KL is still falling, as it is under linear annealing. One seed; errors are over images.
 `large` (28 x 28, the PixelCNN of He et al. 2019, for a GPU) has not been run.
 """
 
