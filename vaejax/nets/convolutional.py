@@ -18,19 +18,23 @@ _KERNEL, _STRIDE = (4, 4), (2, 2)
 class Conv(nn.Module):
     """`flax.linen.Conv` in two dimensions, by `vaejax.nets.conv`: the same parameters, the same values.
 
-    [..., H, W, in] -> [..., h, w, features]; `padding` is "VALID" or "SAME".
+    [..., H, W, in] -> [..., h, w, features]; `padding` is "VALID", "SAME" or ((low, high), (low, high)), and
+    `mask`, of the kernel's shape, multiplies the kernel.
     """
 
     features: int
     kernel_size: tuple[int, int]
     strides: tuple[int, int] = (1, 1)
-    padding: str = "SAME"
+    padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME"
+    mask: Array | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        if self.mask is not None:
+            kernel = kernel * self.mask
         x, kernel, bias = promote_dtype(x, kernel, bias)
         return conv(x, kernel, stride=self.strides, padding=self.padding) + bias
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_positive_int
+from vaejax.nets.convolutional import Conv
 from vaejax.nets.dense import as_head, check_floating
 from vaejax.types import Array
 
@@ -93,7 +94,7 @@ class GatedPixelCNN(nn.Module):
         v = jnp.pad(h, ((0, 0),) * (h.ndim - 3) + ((1, 0), (0, 0), (0, 0)))[..., :-1, :, :]  # the row above
         for n, k in enumerate(self.kernels):
             r, first = k // 2, n == 0
-            a = nn.Conv(2 * F, (r + 1, k), padding=((r, 0), (r, r)), name=f"vertical_{n}")(v)
+            a = Conv(2 * F, (r + 1, k), padding=((r, 0), (r, r)), name=f"vertical_{n}")(v)
             a = a + nn.Dense(2 * F, use_bias=False, name=f"vertical_z_{n}")(s)
             b = _row_conv(2 * F, C, r, inputs=h.shape[-1], strict=first, name=f"horizontal_{n}")(h)
             b = b + nn.Dense(2 * F, use_bias=False, name=f"down_{n}")(a)
@@ -126,7 +127,7 @@ def _row_conv(features: int, groups: int, reach: int = 0, *, inputs: int, strict
     source, target = (np.arange(n) * groups // n for n in (inputs, features))  # the group of each channel
     mask = np.ones((1, reach + 1, inputs, features), np.float32)
     mask[0, -1] = source[:, None] < target if strict else source[:, None] <= target
-    return nn.Conv(features, (1, reach + 1), padding=((0, 0), (reach, 0)), mask=jnp.asarray(mask), name=name)
+    return Conv(features, (1, reach + 1), padding=((0, 0), (reach, 0)), mask=jnp.asarray(mask), name=name)
 
 
 def _gated(a: Array, groups: int) -> Array:
