@@ -52,6 +52,17 @@ def xdata(figure):
     return [[list(line.get_xdata()) for line in axes.get_lines()] for axes in figure.axes]
 
 
+def test_training_curves_show_the_range_of_the_smoothed_lines():
+    curves = {"a": {"loss": [1.0, 1.0, 1.0, 100.0, 16.0, 16.0, 16.0, np.nan]}, "b": {"loss": [2.0] * 8}}
+    (raw,) = plots.training_curves(curves).axes
+    assert raw.get_ylim()[1] > 100
+    for yscale, expected in (("linear", (-9.75, 54.75)), ("log", (44**-0.25, 44**1.25))):  # from 1 to 44
+        (axes,) = plots.training_curves(curves, smooth=3, yscale=yscale).axes
+        assert axes.get_ylim() == pytest.approx(expected)
+    (flat,) = plots.training_curves({"a": {"loss": [3.0, np.nan, 3.0]}}, smooth=3).axes
+    assert flat.get_ylim()[0] < 3 < flat.get_ylim()[1]
+
+
 def test_training_curves_take_what_fit_returns():
     """A label's "step" is its x axis, never a panel; metrics have no unit unless one is given."""
     n = np.arange(1, 5)

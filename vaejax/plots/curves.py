@@ -83,7 +83,8 @@ def training_curves(
     """Draw metrics over training steps: a panel per metric, a colour per label.
 
     The raw curve of every seed is thin and light; the mean over seeds, smoothed, is bold. Points
-    that are not finite are gaps.
+    that are not finite are gaps. Where curves are smoothed, a panel shows the range of the bold ones
+    and some more: raw points beyond it are cut off.
 
     Args:
       curves: {label: {metric: [n] or [seeds, n]}}, as `train.fit` returns in `metrics`; a label may
@@ -118,18 +119,31 @@ def training_curves(
     palette = model_colors(curves, colors)
     figure, grid = panels(len(names), columns, 3.3, 2.3)
     for axes, metric in zip(grid, names, strict=True):
+        bold = []
         for label, per_metric in curves.items():
             if metric in per_metric:
                 raw = _check_curve(per_metric[metric], f"curves[{label!r}][{metric!r}]", yscale)
                 at = _check_steps(steps, label, per_metric, raw.shape[1])
                 # The light lines of all labels lie below the bold ones of all labels.
                 axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=0.25, zorder=1.5)
-                axes.plot(at, _smooth(raw.mean(axis=0), smooth), color=palette[label], linewidth=1.5)
+                bold.append(_smooth(raw.mean(axis=0), smooth))
+                axes.plot(at, bold[-1], color=palette[label], linewidth=1.5)
         _dress(axes, with_unit(metric, units), yscale)
+        if smooth > 1:
+            _frame(axes, np.concatenate(bold))
     figure.align_ylabels(grid)
     handles = [Line2D([], [], color=palette[label], linewidth=1.5, label=label) for label in curves]
     legend(figure, handles)
     return figure
+
+
+def _frame(axes: Axes, shown: np.ndarray) -> None:
+    """Set the range of y to that of the finite points shown, and a quarter more at either end."""
+    shown, scale = shown[np.isfinite(shown)], axes.yaxis.get_transform()
+    if shown.size and shown.min() < shown.max():
+        ends = scale.transform(np.array([shown.min(), shown.max()]))
+        low, high = scale.inverted().transform(ends + np.array([-0.25, 0.25]) * np.diff(ends))
+        axes.set_ylim(float(low), float(high))
 
 
 def score_comparison(
