@@ -99,18 +99,12 @@ def draw(folder: Path, folders: Mapping[str, Path], report: Mapping[str, Any], x
 def draws(folders: Mapping[str, Path], x: np.ndarray) -> Figure:
     """Some draws of p(x|z) at the posterior mean of every x: alike, and like x, where the decoder uses z."""
     key, rows = jax.random.key(3), {}
-    blank = np.ones((len(x), 1, *x.shape[1:]), np.float32)
-
-    def laid_out(images: np.ndarray) -> np.ndarray:
-        """The draws of one x in a row, a gap before the next."""
-        images = np.concatenate([images.reshape(len(x), DRAWS, *x.shape[1:]), blank], axis=1)
-        return images.reshape(-1, *x.shape[1:])[:-1]
-
     for label, folder in folders.items():
         vae = runs.load(folder).vae
         z = np.repeat(np.asarray(evaluation.representation(vae)(x)), DRAWS, axis=0)
-        rows[label] = laid_out(evaluation.decoder_samples(key, vae, z, batch_size=len(z)))
-    return plots.reconstructions(laid_out(np.repeat(x, DRAWS, axis=0)), rows, limits=(0.0, 1.0))
+        rows[label] = evaluation.decoder_samples(key, vae, z, batch_size=len(z))
+    groups = [("", DRAWS)] * len(x)
+    return plots.reconstructions(np.repeat(x, DRAWS, axis=0), rows, limits=(0.0, 1.0), groups=groups)
 
 
 def scores(models: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:

@@ -166,7 +166,7 @@ def test_reconstructions_put_each_model_below_the_data():
         plots.reconstructions(X, {"VAE": X[:4]})
     (apart,) = plots.reconstructions(X, {"VAE": X}, groups=(("left", 2), ("right", 3))).axes
     lefts = np.array(corners(apart))[:5, 0]
-    assert np.diff(lefts) == pytest.approx([1.07, 1.57, 1.07, 1.07])
+    assert np.diff(lefts) == pytest.approx([1.07, 1.47, 1.07, 1.07])
     assert {text.get_text(): text.get_position()[0] for text in apart.texts} == pytest.approx(
         {"left": (lefts[0] + lefts[1] + 1) / 2, "right": lefts[3] + 0.5}
     )

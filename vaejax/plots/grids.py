@@ -24,7 +24,7 @@ from vaejax.plots.cells import (
 )
 from vaejax.plots.style import INK, LARGE, NORMAL, SMALL, check_mapping, new_figure
 
-APART = 0.5  # between groups of columns, in widths of an image
+APART = 0.4  # between groups of columns, in widths of an image
 
 
 def _fill(
