@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import sweep
+from experiments import jobs, sweep
 from vaejax import plots, runs
 
 SCORES = {"local_mig": "local MIG", "local_modularity": "local modularity"}
@@ -42,12 +42,8 @@ def summarise(folders: Mapping[str, list[Path]]) -> dict[str, Any]:
     Raises:
       FileNotFoundError: a training is not finished.
     """
-    missing = [str(f) for paths in folders.values() for f in paths if not (f / "report.json").exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"folder: expected finished trainings, but {', '.join(missing)} has no report.json"
-        )
-    cells = {name: [runs.read_json(f / "report.json") for f in paths] for name, paths in folders.items()}
+    reports = jobs.read_reports({f: f for paths in folders.values() for f in paths})
+    cells = {name: [reports[f] for f in paths] for name, paths in folders.items()}
     methods: dict[str, Any] = {}
     for name, each in cells.items():
         methods[name] = {k: runs.mean_ci95([c[k] for c in each]) for k in each[0] if k != "curves"}

@@ -52,13 +52,16 @@ def draw(folder: Path, folders: dict[str, list[Path]], report: dict[str, Any]) -
     }
     values = np.linspace(-2, 2, 9)
     for name, label in MODELS.items():
-        kl = runs.read_json(folders[name][0] / "report.json")["kl_per_dimension"]
-        images = evaluation.traverse(vaes[label], x[0], values)
-        figures[f"traversals_{label}"] = plots.traversals(
-            images, values=values, kl=kl, order_by_kl=True, label=label
-        )
+        figures[f"traversals_{label}"] = traversals(vaes[label], folders[name][0], x[0], values, label)
     for name, figure in figures.items():
         plots.save(figure, folder / "figures" / f"{name}.png")
+
+
+def traversals(vae: VAE, folder: Path, x: np.ndarray, values: np.ndarray, label: str) -> Figure:
+    """Every latent of image x in turn takes the values; the KL of each is read from the training's folder."""
+    kl = runs.read_json(folder / "report.json")["kl_per_dimension"]
+    images = evaluation.traverse(vae, x, values)
+    return plots.traversals(images, values=values, kl=kl, order_by_kl=True, label=label)
 
 
 def views(vaes: dict[str, VAE], x: np.ndarray) -> dict[str, Figure]:

@@ -130,10 +130,8 @@ def draw(folder: Path, folders: dict[str, list[Path]], report: dict[str, Any], s
         # with a small beta codes are wide: as far as the widest of them goes
         spread = np.std(jax.jit(evaluation.representation(vaes[label]))(seen), axis=0).max()
         values = np.linspace(-2 * spread, 2 * spread, 9)
-        kl = runs.read_json(folders[name][0] / "report.json")["kl_per_dimension"]
-        images = evaluation.traverse(vaes[label], x[0], values)
-        figures[f"traversals_{label}"] = plots.traversals(
-            images, values=values, kl=kl, order_by_kl=True, label=label
+        figures[f"traversals_{label}"] = jl1_report.traversals(
+            vaes[label], folders[name][0], x[0], values, label
         )
     for name, figure in figures.items():
         plots.save(figure, folder / "figures" / f"{name}.png")

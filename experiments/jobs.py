@@ -22,6 +22,7 @@ LOGGED = 10_000  # steps of a training whose metrics are kept, about; of a longe
 SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "tensorboard")
 
 Config = TypeVar("Config", bound="Settings")
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def train_job(
     runs.write_json(folder / "report.json", {**scores, "train_seconds": train_seconds})
 
 
-def read_reports(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+def read_reports(folders: Mapping[Name, Path]) -> dict[Name, dict[str, Any]]:
     """What every training reports, by name.
 
     Raises:

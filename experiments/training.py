@@ -195,12 +195,8 @@ def summarise(folders: Mapping[str, list[Path]]) -> dict[str, Any]:
     Raises:
       FileNotFoundError: a training is not finished.
     """
-    missing = [str(f) for paths in folders.values() for f in paths if not (f / "report.json").exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"folder: expected finished trainings, but {', '.join(missing)} has no report.json"
-        )
-    cells = {name: [runs.read_json(f / "report.json") for f in paths] for name, paths in folders.items()}
+    reports = jobs.read_reports({f: f for paths in folders.values() for f in paths})
+    cells = {name: [reports[f] for f in paths] for name, paths in folders.items()}
     numbers = [k for k, v in cells["beta_vae"][0].items() if isinstance(v, int | float)]
     summary = {name: {k: runs.mean_ci95([c[k] for c in cs]) for k in numbers} for name, cs in cells.items()}
     jl1, beta = summary["jl1_vae"], summary["beta_vae"]
