@@ -35,19 +35,19 @@ class Config(jobs.Settings):
 
     dataset: str = "fashion_mnist"
     """fashion_mnist, mnist or digits: grey images with a class."""
-    pool: int = 4
+    pool: int = 2
     """Squares of so many pixels a side become their mean, before an image becomes binary; 1 keeps all."""
     pixels: str = "threshold"
     """How images become binary: threshold (above half of white) or dynamic (drawn anew each time)."""
     remedies: tuple[str, ...] = tuple(REMEDIES)
     """Which are trained; plain, the one without a remedy, has to be among them."""
-    latents: int = 32
+    latents: int = 64
     """d, the number of latents."""
-    hidden: tuple[int, ...] = (128, 128, 128)
+    hidden: tuple[int, ...] = (128,) * 5
     """Widths of the hidden layers of the encoder."""
-    features: int = 16
+    features: int = 24
     """Channels of the PixelCNN's stacks."""
-    kernels: tuple[int, ...] = (7, 5, 3)
+    kernels: tuple[int, ...] = (7, 7, 5, 5)
     """Widths of its layers' kernels."""
     weak_kernels: tuple[int, ...] = (3,)
     """Those of the weaker decoder."""
@@ -55,13 +55,13 @@ class Config(jobs.Settings):
     """Steps of every training; of the pre-trained encoder's, those of the autoencoder included."""
     batch_size: int = 32
     """Images per step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Adam's."""
     ramp: int = 800
     """Steps in which the KL's weight rises from 0 to 1, under linear annealing and after pre-training."""
     cycles: int = 4
     """Cycles of cyclical annealing: each ramps from 0 to 1 in its first half."""
-    free_nats: float = 0.1
+    free_nats: float = 0.05
     """Free bits: nats that every latent has for free."""
     target: float = 3.0
     """After pre-training: nats that the latents have for free between them."""
@@ -125,7 +125,7 @@ class Config(jobs.Settings):
 PRESETS = {
     "fast": Config(),
     "large": Config(
-        preset="large", pool=1, hidden=(512, 256), features=64, steps=60_000, batch_size=50,
+        preset="large", pool=1, latents=32, hidden=(512, 256), features=64, steps=60_000, batch_size=50,
         kernels=(7,) * 5 + (5,) * 4 + (3,) * 4, learning_rate=1e-3, ramp=12_000, free_nats=0.25, target=8.0,
         window=10, most=99, patience=5, validate_every=1200, samples=500, at_once=1, judged=10_000,
     ),
