@@ -3,14 +3,15 @@
 C and G are native convolutions with N leading, or in G the contracted axis last, and nothing folded into
 them. Other layouts, and dilated x as in T, fall back to loops of scalars, ten to fifty times slower.
 
-T is slices and one matrix product. With stride s and a kernel of at most m s taps a side, cut the large
-side y into blocks of s x s pixels. Between blocks and the small side x the convolution has stride 1 and
-m x m taps, which leaves two forms, with the product before or after the sum over taps is spread:
+For T, with stride s and a kernel of at most m s taps a side, cut the large side y into blocks of s x s
+pixels. Between blocks and the small side x the convolution has stride 1 and m x m taps, which leaves two
+forms: one native convolution, or one matrix product whose taps are added up.
 
     windows(x) [N, u, v, m m b]  to  blocks(y)   [N, u, v, s s a],      u = h + m - 1
     x          [N, h, w, b]      to  patches(y)  [N, h, w, m m s s a]
 
-The smaller pair wins, since memory traffic and not arithmetic is what the two differ in.
+windows(x) are what the convolution walks over, at [u, v] and tap (i, j) x[u - i, v - j]; it does not write
+them down. The smaller pair wins, since memory traffic and not arithmetic is what the two differ in.
 """
 
 from __future__ import annotations
@@ -91,12 +92,6 @@ def _unblocks(blocks: Array, g: Geometry) -> Array:
     return _pad(y, (-top, -bottom), (-left, -right))
 
 
-def _windows(x: Array, g: Geometry) -> Array:
-    """[N, h, w, b] -> [N, u, v, m m b]: tap (i, j) at block (u, v) is x[u - i, v - j]."""
-    m, l = g.taps
-    return jnp.concatenate([_pad(x, (i, m - 1 - i), (j, l - 1 - j)) for i, j in g.offsets], axis=-1)
-
-
 def _unpatches(patches: Array, g: Geometry) -> Array:
     """[N, h, w, m m c] -> [N, u, v, c]: tap (i, j) of (h, w) is added to block (h + i, w + j)."""
     (m, l), c = g.taps, patches.shape[-1] // len(g.offsets)
@@ -148,6 +143,7 @@ def transpose(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
     """T: [N, h, w, b], [p, q, a, b] -> [N, H, W, a]."""
     g, (a, b), taps = geometry, kernel.shape[2:], _split(kernel, geometry)
     if _on_small_side(g, a, b):
-        matrix = taps.transpose(0, 1, 5, 2, 3, 4).reshape(-1, math.prod(g.stride) * a)
-        return _unblocks(_times(_windows(x, g), matrix), g)
+        (m, l), matrix = g.taps, taps.transpose(0, 1, 5, 2, 3, 4).reshape(*g.taps, b, -1)
+        padding = (m - 1, m - 1), (l - 1, l - 1)
+        return _unblocks(_native(x, jnp.flip(matrix, (0, 1)), window_strides=(1, 1), padding=padding), g)
     return _unblocks(_unpatches(_times(x, taps.reshape(-1, b).T), g), g)
