@@ -1,6 +1,22 @@
 """JL1-VAE against beta-VAE on four arms in four tiles (Rhodes & Lee 2021, arXiv 2106.02923).
 
-python -m experiments.jl1_sprites_multi --preset fast
+    python -m experiments.jl1_sprites_multi --preset fast
+
+Trains both models on colour images whose parts lie in four tiles, four seeds each, and asks whether a latent
+moves one tile. Eleven minutes of one core's time. Seen (mean and 95 % interval over seeds):
+
+    |                                 | beta-VAE          | JL1-VAE           | difference         |
+    | share in the main tile          | .37 [.34, .40]    | .77 [.62, .91]    | +.39 [.25, .54]    |
+    | the same, of the average column | .36 [.32, .40]    | .76 [.60, .92]    | +.40 [.25, .56]    |
+    | local MIG                       | .045 [.022, .068] | .192 [.173, .212] | +.147 [.124, .170] |
+    | local modularity                | .934 [.919, .949] | .958 [.948, .967] | +.024 [.010, .038] |
+    | local MIG, locality 1           | .033 [.005, .061] | .128 [.112, .144] | +.095 [.069, .121] |
+    | reconstruction, nats            | 1203 [1201, 1206] | 1206 [1199, 1212] | +2 [-4, 8]         |
+    | KL, nats                        | 44 [42, 47]       | 67 [44, 89]       | +22 [0, 45]        |
+    | latents in use                  | 10                | 7.75 [3.6, 11.9]  | -2.3 [-6.4, 1.9]   |
+
+A quarter is the share of a column that is spread evenly. Most columns of the JL1-VAE have one tile, and the
+same one in every image; those of the beta-VAE move all four. Seeds differ in how many latents JL1 leaves.
 """
 
 from __future__ import annotations
