@@ -36,7 +36,7 @@ import jax
 import numpy as np
 import optax
 
-from experiments import disentangle_report, jobs, parallel
+from experiments import disentangle_report, jobs, parallel, training
 from experiments.cli import parse
 from experiments.disentangle_config import METHODS, PRESETS, SETS, Config, score_seconds
 from experiments.dry_run import Kind, estimate
@@ -92,12 +92,7 @@ def build(config: Config, name: str, method: str) -> Model:
 
 def terms(config: Config, method: str, size: int) -> dict[str, Any]:
     """What a method adds to the reconstruction, with its weight; `size`: of the training set."""
-    scaled = objectives.scaled
-
-    def rise(weight: float) -> optax.Schedule:
-        # optax would stay at 0 for ever without steps to rise in
-        return optax.linear_schedule(0.0, weight, config.ramp) if config.ramp else lambda step: weight
-
+    scaled, rise = objectives.scaled, partial(training.ramp, config)
     C = optax.linear_schedule(0.0, config.annealed_nats, config.annealed_steps)
     parts = objectives.beta_tc(dataset_size=size, beta=config.tc_beta)
     i, ii = config.dip_i, config.dip_ii

@@ -89,14 +89,15 @@ def objective(config: Settings, name: str) -> Any:
 
 def ramped(config: Seeded, **penalties: tuple[float, Any]) -> Any:
     """-log p(x|z) + beta KL + penalties, each a weight and a term; all weights rise over the ramp."""
-
-    def ramp(weight: float) -> optax.Schedule:
-        # optax would stay at 0 for ever without steps to rise in
-        return optax.linear_schedule(0.0, weight, config.ramp) if config.ramp else lambda step: weight
-
     weighted = {"kl": (config.beta, objectives.kl), **penalties}
-    terms = {name: objectives.scaled(ramp(weight), term) for name, (weight, term) in weighted.items()}
+    terms = {name: objectives.scaled(ramp(config, weight), term) for name, (weight, term) in weighted.items()}
     return objectives.compose(reconstruction=objectives.reconstruction, **terms)
+
+
+def ramp(config: Seeded, weight: float) -> optax.Schedule:
+    """A weight that rises from 0 over the config's ramp."""
+    # optax would stay at 0 for ever without steps to rise in
+    return optax.linear_schedule(0.0, weight, config.ramp) if config.ramp else lambda step: weight
 
 
 def update(config: Settings, model: Model, name: str) -> Update:
