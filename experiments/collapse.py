@@ -125,6 +125,7 @@ def train_one(job: Job) -> None:
             "validate": lambda key, vae: evaluation.elbo_parts(key, vae, images.validation),
             "after_validation": train.end_aggressive(config.patience),
             "save_every": config.validate_every // min(config.chunk, steps),
+            "log_every": 1,  # the report counts the encoder's steps
         }
     jobs.train_job(
         job, model, update(config, model, name), lambda: images, partial(score, config, job.folder),

@@ -158,7 +158,7 @@ def train_job(
     fitted = train.fit(
         jax.random.key(seed), model, update, data.train, steps, batch_size=config.batch_size,
         chunk=min(config.chunk, steps), folder=folder, resume=True, tensorboard=config.tensorboard,
-        log_every=math.ceil(steps / LOGGED), progress=progress, **options,
+        progress=progress, **{"log_every": math.ceil(steps / LOGGED), **options},
     )  # fmt: skip
     parallel.report((steps - sum(done)) * work)  # what an earlier process did
     trained = time.perf_counter()
