@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 
 from vaejax.nets import conv, conv_transpose, convolution, on_cpu
-from vaejax.nets.on_cpu import Geometry
+from vaejax.nets.geometry import Geometry
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -97,8 +97,14 @@ def test_maps_are_transposes_of_each_other():
     np.testing.assert_allclose(jnp.vdot(gradient, w), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("small_side", [True, False])
-def test_what_a_cpu_gets_equals_the_native_convolutions(monkeypatch, small_side):
+# Which form every map takes, see `on_cpu`: (minimal filtering, y has few channels, on the small side)
+FORMS = [(True, False, False), (False, False, True), (False, False, False), (False, True, True)]
+
+
+@pytest.mark.parametrize(("filtered", "few", "small_side"), FORMS)
+def test_what_a_cpu_gets_equals_the_native_convolutions(monkeypatch, filtered, few, small_side):
+    monkeypatch.setattr(on_cpu, "_filtered", lambda n, g, a, b: filtered)
+    monkeypatch.setattr(on_cpu, "_FEW", 100 if few else 0)
     monkeypatch.setattr(on_cpu, "_on_small_side", lambda g, a, b: small_side)
     x, y, w = maps()
     g = {"geometry": GEOMETRY}
@@ -132,7 +138,8 @@ def test_each_platform_gets_its_own_lowering(platform, native):
     text = jax.jit(step).trace(x, y, w).lower(lowering_platforms=(platform,)).as_text()
     assert "stablehlo.gather" not in text
     convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
-    assert len(convolutions) == 4  # on a CPU the transposed one too, of stride 1
+    # on a CPU the transposed one too, of stride 1; but the kernel's gradient, of few channels, is a product
+    assert len(convolutions) == (4 if native else 3)
     fast = [
         "[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in c and "lhs_dilate = [2" not in c for c in convolutions
     ]

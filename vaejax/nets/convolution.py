@@ -28,7 +28,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from vaejax.nets import on_cpu
-from vaejax.nets.on_cpu import Geometry
+from vaejax.nets.geometry import Geometry
 from vaejax.types import Array
 
 
