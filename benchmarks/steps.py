@@ -104,17 +104,19 @@ def multiply_adds(model: Model, side: int) -> tuple[int, int]:
     return encoder, count(params["decoder"], 4, lambda s: 2 * s, of_input=True)
 
 
-def product_rate(rounds: int = 5) -> float:
-    """Multiply-adds a second of a 4096x1024x1024 float32 product, the best of some rounds."""
+PRODUCT = 4096 * 1024 * 1024  # multiply-adds of `product`
+
+
+def product() -> Callable[[int], None]:
+    """A 4096x1024x1024 float32 product, n times: what the floor of a step is measured with."""
     a, b = jnp.ones((4096, 1024)), jnp.ones((1024, 1024))
-    product = jax.jit(jnp.matmul)
-    jax.block_until_ready(product(a, b))
-    best = np.inf
-    for _ in range(rounds):
-        start = time.perf_counter()
-        jax.block_until_ready(product(a, b))
-        best = min(best, time.perf_counter() - start)
-    return 4096 * 1024 * 1024 / best
+    compiled = jax.jit(jnp.matmul).lower(a, b).compile()
+
+    def run(n: int) -> None:
+        for _ in range(n):
+            jax.block_until_ready(compiled(a, b))
+
+    return run
 
 
 def time_in_turn(steps: dict[str, Callable[[int], Any]], n: int, rounds: int) -> dict[str, list[float]]:

@@ -41,8 +41,9 @@ def test_the_report_compares_medians_and_judges_them(capsys):
     seconds = {
         "beta_vae": [1.0, 2.0, 9.0], "exact": [4.0, 4.0, 4.0], "columns1": [2.0, 2.0, 2.0],
         "torch_beta_vae": [4.0, 4.0, 5.0], "torch_jl1": [20.0, 20.0, 20.0],
+        "product": [1e-9, steps.PRODUCT / 1e12, 1.0],
     }  # fmt: skip
-    result = jacobian.report(jacobian.Config(), {}, seconds, 1e12, {64: 30.0, 512: 30.0})
+    result = jacobian.report(jacobian.Config(), {}, seconds, {64: 30.0, 512: 30.0})
     assert set(result["ratios"]) == set(jacobian.BARS)
     assert result["ratios"]["beta_vae/torch_beta_vae"] == 0.5
     assert result["ratios"]["exact/torch_jl1"] == 0.2
@@ -52,22 +53,22 @@ def test_the_report_compares_medians_and_judges_them(capsys):
     floor = (3 * 11 * decoder + 3 * encoder) * 64 / 1e12
     np.testing.assert_allclose(result["ratios"]["exact/floor"], 4.0 / floor)
     assert "torch_jl1" in capsys.readouterr().out
-    grown = jacobian.report(jacobian.Config(), {}, seconds, 1e12, {64: 30.0, 512: 31.0})
+    grown = jacobian.report(jacobian.Config(), {}, seconds, {64: 30.0, 512: 31.0})
     assert not grown["passed"]["exact_temporaries_mib"]
 
 
 def test_a_setting_of_the_sweep_is_a_row_a_method_beside_its_floor(monkeypatch):
     monkeypatch.setattr(sweep, "METHODS", {"exact": "JL1, exact"})
-    (row,) = sweep.measure(sweep.Setting(16, 2, 4), 1, 1e9)
+    (row,) = sweep.measure(sweep.Setting(16, 2, 4), 1)
     encoder, decoder = steps.multiply_adds(steps.build(16, 2), 16)
-    # 1e9 multiply-adds a second, in milliseconds
-    np.testing.assert_allclose(row["floor, ms"], (3 * 3 * decoder + 3 * encoder) * 4 / 1e6)
+    flops = 2 * (3 * 3 * decoder + 3 * encoder) * 4
+    np.testing.assert_allclose(row["floor, ms"], flops / row["GFLOP/s of the product"] / 1e6)
     assert 0 < row["min"] <= row["ms, median"] <= row["max"]
     assert (row["side"], row["d"], row["B"]) == (16, 2, 4)
 
 
 def test_the_sweep_writes_every_row_and_draws_the_medians(tmp_path, monkeypatch):
-    def measure(setting, rounds, rate):
+    def measure(setting, rounds):
         ms = setting.d * setting.side * setting.B / (setting.chunk or 1)
         times = {"ms, median": ms, "min": ms / 2, "max": 2 * ms, "floor, ms": ms / 3}
         row = {**setting._asdict(), **times, "temporaries, MiB": 5.0}
