@@ -97,14 +97,14 @@ def test_maps_are_transposes_of_each_other():
     np.testing.assert_allclose(jnp.vdot(gradient, w), expected, rtol=1e-12)
 
 
-# Which form every map takes, see `on_cpu`: (minimal filtering, y has few channels, on the small side)
+# Which form every map takes, see `on_cpu`: (minimal filtering, few entries in a kernel, on the small side)
 FORMS = [(True, False, False), (False, False, True), (False, False, False), (False, True, True)]
 
 
 @pytest.mark.parametrize(("filtered", "few", "small_side"), FORMS)
 def test_what_a_cpu_gets_equals_the_native_convolutions(monkeypatch, filtered, few, small_side):
     monkeypatch.setattr(on_cpu, "_filtered", lambda n, g, a, b: filtered)
-    monkeypatch.setattr(on_cpu, "_FEW", 100 if few else 0)
+    monkeypatch.setattr(on_cpu, "_FEW", 1000 if few else 0)
     monkeypatch.setattr(on_cpu, "_on_small_side", lambda g, a, b: small_side)
     x, y, w = maps()
     g = {"geometry": GEOMETRY}

@@ -4,7 +4,7 @@ Two taps of blocks and many channels: minimal filtering, see `vaejax.nets.filter
 
 C and G are native convolutions with N leading, or in G the contracted axis last, and nothing folded into
 them. Other layouts, and dilated x as in T, fall back to loops of scalars, ten to fifty times slower. Where y
-has few channels, G is one product of its patches.
+has few channels, or the kernel few taps, G is one product of patches.
 
 For T, with stride s and a kernel of at most m s taps a side, cut the large side y into blocks of s x s
 pixels. Between blocks and the small side x the convolution has stride 1 and m x m taps, which leaves two
@@ -29,7 +29,7 @@ from vaejax.nets import filtering
 from vaejax.nets.geometry import Geometry, pad, split
 from vaejax.types import Array
 
-_FEW = 8  # channels
+_FEW = 64  # entries of a kernel for one channel of x
 
 
 def convolve(y: Array, kernel: Array, *, geometry: Geometry) -> Array:
@@ -44,7 +44,7 @@ def kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
     g, a, b = geometry, y.shape[-1], x.shape[-1]
     if _filtered(x.shape[0], g, a, b):
         return filtering.kernel_gradient(x, y, g)
-    if a < _FEW:
+    if math.prod(g.kernel) * a <= _FEW:
         return lax.optimization_barrier(_patches(y, g) @ x.reshape(-1, b)).reshape(*g.kernel, a, b)
     # y convolved with x dilated, summed over N
     image, kernel = y.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3)

@@ -46,7 +46,7 @@ def automatic_chunk(fn: Callable[..., PyTree], *args: PyTree) -> int:
     """How many examples keep what `fn` writes within 72 MiB on a CPU and 4 GiB elsewhere.
 
     What it writes is read from its trace at one example. On a CPU the temporaries of the gradient are
-    then 14 to 18 MiB.
+    then 14 to 24 MiB.
 
     Args:
       fn: arrays of one example -> arrays.
