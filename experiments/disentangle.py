@@ -119,7 +119,7 @@ def update(config: Config, model: Model, method: str, size: int) -> Update:
     objective = objectives.compose(reconstruction=objectives.reconstruction, **terms(config, method, size))
     step = partial(
         train.gradient_update, objective, model, optax.adam(config.learning_rate),
-        microbatch=None if objective.mixes_examples else config.microbatch,  # type: ignore[attr-defined]
+        microbatch=None if objective.mixes_examples else training.microbatch(config),  # type: ignore[attr-defined]
     )  # fmt: skip
     if method != "factor_vae":
         return step()

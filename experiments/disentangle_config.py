@@ -54,7 +54,8 @@ class Config(training.Seeded):
     ramp: int = 1000
     """Steps over which all weights but annealed_gamma rise linearly from 0."""
     microbatch: int | None = None
-    """Images per slice of a step, for speed on CPU; terms that mix the batch take it at once all the same."""
+    """Images per slice of a step, for speed on CPU; 0 takes as many as are fast. Terms that mix the batch
+    take it at once all the same."""
     beta: float = 4.0
     """Weight of the beta-VAE's KL (Higgins et al. 2017: 4 on dSprites)."""
     annealed_gamma: float = 1000.0

@@ -64,7 +64,7 @@ PRESETS = {
         seeds=4, width=0.5, steps=4000, batch_size=32, learning_rate=2e-3, beta=0.01, gamma=0.01, ramp=1000
     ),
     "paper": replace(
-        _AUTHORS, preset="paper", steps=100_000, ramp=50_000, method="exact", microbatch=16, seeds=5
+        _AUTHORS, preset="paper", steps=100_000, ramp=50_000, method="exact", microbatch=0, seeds=5
     ),
 }
 

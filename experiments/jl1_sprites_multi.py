@@ -75,7 +75,7 @@ PRESETS = {
     ),
     "paper": Config(
         preset="paper", seeds=5, side=64, images=100_000, steps=300_000, batch_size=64, learning_rate=1e-4,
-        beta=0.01, gamma=0.01, ramp=100_000, method="exact", microbatch=2,
+        beta=0.01, gamma=0.01, ramp=100_000, method="exact", microbatch=0,
     ),
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from experiments.dry_run import Kind, estimate
 from experiments.jobs import Job
 from vaejax import objectives, plots, runs, train
 from vaejax.checks import check_choice, check_positive_int
+from vaejax.ops.chunks import automatic_chunk
 from vaejax.types import Model, Split, Update
 
 MODELS = {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}
@@ -49,7 +50,8 @@ class Seeded(jobs.Settings):
     ramp: int = 2000
     """Steps over which both weights rise linearly from 0."""
     microbatch: int | None = 8
-    """Images per slice of a step, for speed on CPU; none takes the batch at once."""
+    """Images per slice of a step, for speed on CPU; 0 takes as many as are fast on the device, none the batch
+    at once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,7 +109,12 @@ def update(config: Settings, model: Model, name: str) -> Update:
 
 def adam(config: Seeded, model: Model, loss: Any) -> Update:
     """Adam with the config's learning rate and microbatch."""
-    return train.gradient_update(loss, model, optax.adam(config.learning_rate), microbatch=config.microbatch)
+    return train.gradient_update(loss, model, optax.adam(config.learning_rate), microbatch=microbatch(config))
+
+
+def microbatch(config: Seeded) -> int | Callable[..., int] | None:
+    """The config's, for `gradient_update`."""
+    return automatic_chunk if config.microbatch == 0 else config.microbatch
 
 
 def open_run(

@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import training
 from vaejax import data, distributions, models, nets, runs
+from vaejax.types import TrainState
 
 SETTINGS = training.Settings(
     seeds=2, first_seed=5, steps=4, batch_size=4, chunk=2, microbatch=None, latents=2, workers=1
@@ -160,3 +162,21 @@ def test_the_mean_of_what_is_defined():
 def test_bad_settings_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         training.Settings(**change)
+
+
+def test_a_microbatch_of_zero_is_chosen_from_loss_and_device(monkeypatch):
+    asked = []
+    monkeypatch.setattr(training, "automatic_chunk", lambda loss, batch: asked.append(len(batch["x"])) or 3)
+    params, variables = MODEL.init(jax.random.key(0), {"x": X})
+
+    def step(size):
+        update = training.update(dataclasses.replace(SETTINGS, ramp=0, microbatch=size), MODEL, "beta_vae")
+        state = TrainState(params, variables, update.init(params), jnp.zeros((), jnp.int32))
+        lowered = jax.jit(lambda state: update.apply(state, jax.random.key(1), {"x": X}, None)).lower(state)
+        return lowered.as_text(), lowered.compile()(state)[1]["loss"]
+
+    (zero, loss), (two, _), (whole, expected) = (step(size) for size in (0, 2, None))
+    assert asked == [16]
+    assert zero == two  # 2 is the largest divisor of 16 up to 3
+    assert zero != whole
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
