@@ -79,7 +79,7 @@ class Config:
     rounds: int = 7
     """Timed rounds, after one that warms up; in each, every kind of step has its turn."""
     steps: int = 2
-    """Steps of a kind in a round."""
+    """Steps of a kind in a round, after as many that are not timed."""
     penalties: bool = False
     """Also time every other penalty."""
     naive: bool = True
@@ -114,7 +114,8 @@ def main(config: Config) -> dict[str, Any]:
         name: repeated(make_step(x, LATENTS, config.batch_size, gamma, config.threads))
         for name, gamma in (("torch_beta_vae", 0.0), ("torch_jl1", 0.1))
     }
-    seconds = time_in_turn({**programs, **peers, "product": product()}, config.steps, config.rounds)
+    turns = {**programs, **peers, "product": product()}
+    seconds = time_in_turn(turns, config.steps, config.rounds, warm=config.steps)
     if config.naive:
         model = build(encoder=LaxEncoder(LATENTS), decoder=LaxDecoder())
         naive = compile_step(objectives.jacobian_l1(chunk=config.batch_size), config.batch_size, None, model)

@@ -119,11 +119,19 @@ def product() -> Callable[[int], None]:
     return run
 
 
-def time_in_turn(steps: dict[str, Callable[[int], Any]], n: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds a step, [rounds] for each, in alternation; the first round, which warms up, is left out."""
+def time_in_turn(
+    steps: dict[str, Callable[[int], Any]], n: int, rounds: int, warm: int = 0
+) -> dict[str, list[float]]:
+    """Seconds a step, [rounds] for each, in alternation; the first round, which warms up, is left out.
+
+    `warm`: steps at the start of each turn that are not timed either. Threads of the framework before spin
+    on for a while, and the caches are full of its arrays.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in tqdm(range(rounds + 1), desc="rounds"):
         for name, step in steps.items():
+            if warm:
+                step(warm)
             start = time.perf_counter()
             step(n)
             seconds[name].append((time.perf_counter() - start) / n)

@@ -94,3 +94,11 @@ def test_the_settings_cover_what_the_sweep_promises():
     assert {s.B for s in settings} == {16, 64, 256}
     assert {s.chunk for s in settings} == {None, 1, 4, 16, 64}
     assert all(s.microbatch is None for s in settings if s.sliced)
+
+
+def test_every_kind_has_its_turn_in_every_round_and_warms_up_first():
+    calls = []
+    kinds = {name: lambda n, name=name: calls.append((name, n)) for name in ("a", "b")}
+    seconds = steps.time_in_turn(kinds, 3, 2, warm=1)
+    assert calls == [("a", 1), ("a", 3), ("b", 1), ("b", 3)] * 3  # the first round is not kept
+    assert {name: len(of) for name, of in seconds.items()} == {"a": 2, "b": 2}
