@@ -24,8 +24,8 @@ correlation is .05 and .15 where the others have .5 to 2, and MIG does not follo
 weight. Dots of `three_dots` may be exchanged, so no code can tell its factors everywhere: the local scores
 are the ones to read.
 
-`medium` has three seeds, 8000 steps and three-dots beside: 110 minutes of one core's time. On mini-sprites MIG
-is .26 +- .37 for the AnnealedVAE, .16 +- .29 for the beta-TCVAE and .09 +- .16 for the beta-VAE (half-widths
+`medium`, 110 minutes of one core's time, has three seeds, 8000 steps and three-dots beside. On mini-sprites
+MIG is .26 +- .37 for the AnnealedVAE, .16 +- .29 for the beta-TCVAE, .09 +- .16 for the beta-VAE (half-widths
 of 95 % intervals); on three-dots local MIG is .086 +- .010 for the JL1-VAE and .058 +- .030 for the beta-VAE.
 The README has all of it.
 """
