@@ -41,18 +41,18 @@ def test_an_exact_posterior_needs_no_path():
 def test_it_finds_log_p_where_importance_sampling_does_not():
     vae, split = _vae(1.5, 0.3, CORRELATED), Split({"x": X}, "real")
     exact = oracle.log_evidence(X, w=CORRELATED)
-    result = annealed_log_likelihood(KEY, vae, split, num_temperatures=TEMPERATURES, num_chains=8)
+    result = annealed_log_likelihood(KEY, vae, split, num_temperatures=TEMPERATURES, num_chains=32)
     each = result["per_example"]
     error = each["log_likelihood"] - exact
-    assert np.abs(error).max() < 0.5
+    assert np.abs(error).max() < 0.5  # of 32 chains; a chain's rounding, and so its path, is the machine's
     assert error.mean() == pytest.approx(0, abs=4 * error.std() / np.sqrt(32) + 0.01)
-    plain = marginal_log_likelihood(KEY, vae, split, num_samples=4000, curve=())  # as many decoder passes
+    plain = marginal_log_likelihood(KEY, vae, split, num_samples=16_000, curve=())  # as many passes
     assert np.abs(plain["per_example"]["log_likelihood"] - exact).max() > 10 * np.abs(error).max()
     assert result["nll"] == pytest.approx(-each["log_likelihood"].mean(dtype=np.float64))
     assert result["nll_se"] == pytest.approx(each["log_likelihood"].std(ddof=1) / np.sqrt(32), rel=1e-4)
     assert each["acceptance"].mean() == pytest.approx(0.65, abs=0.05)  # what the burn-in aims at
-    assert 4 < result["ess"] <= 8
-    assert (result["n"], result["num_temperatures"], result["num_chains"]) == (32, TEMPERATURES, 8)
+    assert 16 < result["ess"] <= 32
+    assert (result["n"], result["num_temperatures"], result["num_chains"]) == (32, TEMPERATURES, 32)
 
 
 def test_few_temperatures_are_unbiased_between_two_bounds():
