@@ -1,10 +1,17 @@
 """The order of the data."""
 
+import re
+
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from vaejax.train.step import chunk_indices
+from vaejax import distributions, models, nets, objectives
+from vaejax.train import gradient_update
+from vaejax.train.step import chunk_indices, make_chunk
+from vaejax.types import TrainState
 
 KEY = jax.random.key(0)
 
@@ -38,3 +45,24 @@ def test_the_order_does_not_know_the_chunks(chunk):
     parts = [chunk_indices(KEY, start, chunk, 23, 5) for start in range(0, 21, chunk)]
     np.testing.assert_array_equal(np.concatenate(parts)[:21], whole)
     np.testing.assert_array_equal(chunk_indices(KEY, 9, 4, 23, 5), whole[9:13])
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the copies are those of XLA on CPU")
+def test_a_step_of_the_loop_copies_no_weights():
+    model = models.gaussian_vae(
+        encoder=nets.MLPEncoder(latents=3, features=(32, 24)),
+        decoder=nets.MLP(features=(24, 32), output_shape=(40,)),
+        latents=3,
+        likelihood=distributions.bernoulli(),
+    )
+    update = gradient_update(objectives.compose(iwae=objectives.iwae(1)), model, optax.adam(1e-3))
+    arrays = {"x": jnp.zeros((16, 40))}
+    params, variables = model.init(KEY, arrays)
+    state = TrainState(params, variables, update.init(params), jnp.zeros((), jnp.int32))
+    rows = chunk_indices(KEY, 0, 8, 16, 4)
+    run = jax.jit(make_chunk(update, lambda key, batch: batch, 4), donate_argnums=0)
+    program = run.lower(state, KEY, arrays, rows, 8).compile().as_text()
+    shapes = {"f32[" + ",".join(map(str, a.shape)) + "]" for a in jax.tree.leaves(params) if a.ndim > 1}
+    copied = re.findall(r"= (f32\[[\d,]+\])\S* copy\(", program)
+    assert all(f"{shape}{{" in program for shape in shapes)  # they are written as the pattern expects
+    assert not shapes & set(copied)

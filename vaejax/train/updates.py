@@ -75,9 +75,10 @@ def gradient_update(
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
         metrics, variables, grads = _gradient(gradient_fn, state.variables, moving, batch, size)
         updates, opt_state = optimizer.update(grads, state.opt_state, moving)
-        moved: Any = optax.apply_updates(moving, updates)
+        norm = _norm(grads)
+        moved: Any = _after(norm, optax.apply_updates(moving, updates), moving)
         params = {**state.params, **moved}
-        metrics = {**metrics, "grad_norm": _norm(grads)}
+        metrics = {**metrics, "grad_norm": norm}
         return state._replace(params=params, variables=variables, opt_state=opt_state), metrics
 
     return Update(init, apply, groups, mixing)
@@ -152,6 +153,15 @@ def _norm(grads: PyTree) -> Array:
         return jnp.sum(jax.lax.optimization_barrier(rows))
 
     return jnp.sqrt(sum(map(squared, jax.tree.leaves(grads)), jnp.zeros(())))
+
+
+def _after(norm: Array, new: PyTree, old: PyTree) -> PyTree:
+    """`new`, which no device may write over `old` before the norm of the whole gradient is known.
+
+    A norm is never negative; but XLA does not know that, and so sees that the backward pass has read the
+    weights by then. Else it copies them, each step of the loop: 2 to 6 % of a small step on CPU.
+    """
+    return jax.tree.map(lambda n, o: jnp.where(norm < 0, o, n), new, old)
 
 
 def sequence(**updates: Update) -> Update:
