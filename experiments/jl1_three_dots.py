@@ -3,7 +3,7 @@
     python -m experiments.jl1_three_dots --preset fast
 
 Trains both models on the same images, with the same budget, for several seeds, and scores them with the
-paper's local disentanglement metrics. About 6 minutes on two cores; expect a local MIG near .05 for the
+paper's local disentanglement metrics. 6 to 11 minutes on two cores; expect a local MIG near .05 for the
 beta-VAE and .09 for the JL1-VAE (the README has the table).
 
 Grey images are scored with a Bernoulli cross-entropy, as in the paper: a cost, not a log-likelihood.
