@@ -41,6 +41,17 @@ def test_the_floor_is_soft_and_named(x64):
     np.testing.assert_allclose(lower - log_p[:1], 3, rtol=1e-12)
 
 
+@pytest.mark.parametrize("raw", [60.0, 88.0, 89.0, 1e6])
+def test_a_scale_that_overflows_still_has_its_density_and_gradient(raw):
+    def log_p(raw):
+        parameters = jnp.stack([jnp.zeros(()), raw])
+        return distributions.gaussian_learned_scale().build(parameters, 1).log_prob(jnp.ones(1))
+
+    value, gradient = jax.value_and_grad(log_p)(jnp.float32(raw))
+    assert value == pytest.approx(-raw - 0.5 * np.log(2 * np.pi), rel=1e-6)
+    assert gradient == -1
+
+
 @pytest.mark.parametrize(
     ("likelihood", "parameters", "width"),
     [

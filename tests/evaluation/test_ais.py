@@ -10,6 +10,7 @@ from jax.tree_util import Partial
 
 from tests import oracle
 from tests.monte_carlo import assert_mean_is
+from vaejax import distributions, models, nets
 from vaejax.distributions import Gaussian, diagonal_gaussian
 from vaejax.evaluation import annealed_log_likelihood, marginal_log_likelihood, sandwich
 from vaejax.evaluation.ais import _Path, _temperatures, _transition
@@ -116,6 +117,26 @@ def test_the_noise_of_an_example_is_that_of_its_place():
     once, twice = estimate(X), estimate(np.concatenate([X, X]))  # the second in two batches
     np.testing.assert_array_equal(twice[:32], once)
     assert (np.abs(twice[32:] - once) > 1e-5).all()
+
+
+def test_binary_data_are_bounded_from_both_sides():
+    model = models.gaussian_vae(
+        encoder=nets.MLPEncoder(1, (8,), "tanh"),
+        decoder=nets.MLP((8,), (4,), "tanh"),
+        latents=1,
+        likelihood=distributions.bernoulli(),
+    )
+    vae = model.bind(*model.init(KEY, {"x": jnp.zeros((1, 4))}))
+    each = sandwich(KEY, vae, 200, num_temperatures=5, num_chains=8)["per_example"]
+    x = np.asarray(each["x"])
+    assert set(np.unique(x)) == {0.0, 1.0}
+    z = np.linspace(-8, 8, 2001)
+    prior = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+    on = np.asarray(vae.decode(jnp.asarray(z[:, None], jnp.float32)).mean(), np.float64)  # [2001, 4]
+    log_px = x @ np.log(on).T + (1 - x) @ np.log1p(-on).T  # [200, 2001]
+    exact = np.log(np.trapezoid(prior * np.exp(log_px), z))
+    assert_mean_is(np.exp(each["lower"] - exact), 1.0)
+    assert_mean_is(np.exp(exact - each["upper"]), 1.0)
 
 
 def test_what_cannot_be_annealed_is_refused():

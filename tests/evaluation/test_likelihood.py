@@ -125,6 +125,22 @@ def test_impossible_samples_weigh_nothing():
     assert out.ess[0] == 1
 
 
+@pytest.mark.parametrize("c", [1, 5, 1000])
+@pytest.mark.parametrize("level", [-240.0, -30_000.0])
+def test_weights_far_below_one_add_up_whatever_the_chunk(level, c):
+    """As those of large images: log (1 + 1/k) is below the last digit of log w."""
+    noise = np.random.default_rng(0).normal(0, 2, 5000).astype(np.float32)
+    log_w = np.float32(level) + noise
+    out = weigh(lambda place: jnp.asarray(log_w)[jnp.minimum(place, 4999)][:, None], 5000, c, (1, 10, 100))
+    exact = log_w.astype(np.float64)
+    w = np.exp(exact - exact.max())
+    assert out.log_likelihood[0] == pytest.approx(exact.max() + np.log(w.mean()), abs=1e-4 - level * 6e-8)
+    assert out.ess[0] == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-3)
+    for curve, k in zip(out.curve[0], (1, 10, 100), strict=False):
+        groups = np.logaddexp.reduce(exact.reshape(-1, k), axis=1) - np.log(k)
+        assert curve == pytest.approx(groups.mean(), abs=1e-4 - level * 6e-8)
+
+
 def test_memory_does_not_grow_with_the_samples_or_the_examples():
     def bytes_at(K):
         program = jax.jit(lambda x: weigh(lambda j: jnp.sin(x * j[:, None]), K, 100, (1, 10, 100, 1000)))

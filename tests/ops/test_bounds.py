@@ -61,6 +61,16 @@ def test_the_renyi_bound_by_hand(alpha, expected, axis):
     np.testing.assert_allclose(bound, [expected, np.log(2)], rtol=1e-6)
 
 
+@pytest.mark.parametrize("alpha", [-2.0, 0.5, 0.995, 1.0, 1.005, 2.0])
+def test_the_renyi_bound_of_impossible_samples(alpha):
+    """Weights of 0 count below alpha = 1 as the others do, and from there on leave nothing."""
+    log_w = np.array([0.3, -np.inf, 1.0])
+    powers = np.exp((1 - alpha) * log_w[[0, 2]]).sum() / 3
+    expected = np.log(powers) / (1 - alpha) if alpha < 1 else -np.inf
+    assert bounds.renyi_bound(jnp.array(log_w), alpha) == pytest.approx(expected, rel=2e-3)
+    assert bounds.renyi_bound(jnp.full(3, -jnp.inf), alpha) == -np.inf
+
+
 def test_the_renyi_bound_falls_with_alpha_and_is_smooth_across_its_limit():
     log_w = np.random.default_rng(0).normal(size=(50, 4)) * 3 - 100
     alphas = [-np.inf, -30.0, -1.0, 0.0, 0.5, 0.98, 0.995, 1 - 1e-6, 1.0, 1 + 1e-6, 1.005, 1.02, 2.0, 30.0]

@@ -28,6 +28,25 @@ class Gaussian(distrax.Independent):
         )
 
 
+class _NormalOfLog(distrax.Normal):
+    """N(mu, sigma^2) scored by log sigma: finite, with its gradient, where exp(log sigma) is not."""
+
+    def __init__(self, loc: Array, log_scale: Array):
+        super().__init__(loc, jnp.exp(log_scale))
+        self._log_scale = log_scale
+
+    def log_prob(self, value: Array) -> Array:
+        standard = (value - self.loc) * jnp.exp(-self._log_scale)
+        return -0.5 * standard**2 - self._log_scale - 0.5 * math.log(2 * math.pi)
+
+
+class _GaussianOfLog(Gaussian):
+    """A `Gaussian` given by log sigma, an array of the shape of mu."""
+
+    def __init__(self, loc: Array, log_scale: Array, event_ndims: int):
+        distrax.Independent.__init__(self, _NormalOfLog(loc, log_scale), event_ndims)
+
+
 class Laplace(distrax.Independent):
     """Independent Laplace densities over the event: -log p = sum log(2 b) + |x - mu| / b."""
 
@@ -77,7 +96,7 @@ def gaussian_learned_scale(min_log_scale: float = -6.0) -> Likelihood:
     def build(parameters: Array, event_ndims: int) -> Gaussian:
         loc, raw = split_channels(parameters, event_ndims, 2)
         log_scale = min_log_scale + jax.nn.softplus(raw - min_log_scale)
-        return Gaussian(loc, jnp.exp(log_scale), event_ndims)
+        return _GaussianOfLog(loc, log_scale, event_ndims)
 
     return Likelihood(
         name="gaussian_learned_scale",

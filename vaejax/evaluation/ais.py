@@ -124,7 +124,7 @@ def sandwich(
     _check(key, num_temperatures, num_chains, leapfrog_steps)
     check_positive_int(n, "n")
     z = vae.sample_prior(named_key(key, "prior"), n)
-    x = vae.decode(z).sample(seed=named_key(key, "data"))
+    x = jnp.asarray(vae.decode(z).sample(seed=named_key(key, "data")), z.dtype)  # a Bernoulli's are int32
     batch = {"x": x, "index": np.arange(n, dtype=np.int32)}
     _check_draw(jax.eval_shape(vae.encode, key, batch)._replace(px=jax.eval_shape(vae.decode, z)))
     betas = _temperatures(num_temperatures)

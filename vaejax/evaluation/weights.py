@@ -40,41 +40,72 @@ def weigh(log_weights: Callable[[Array], Array], K: int, c: int, curve: tuple[in
       curve: numbers of samples k < K.
     """
     b = jax.eval_shape(log_weights, jax.ShapeDtypeStruct((c,), jnp.int32)).shape[1]
-    none, zero = jnp.full(b, -jnp.inf), jnp.zeros(b)
+    none, zero = _Sums(jnp.full(b, -jnp.inf), jnp.zeros(b), jnp.zeros(b)), jnp.zeros(b)
 
-    def add(i: Array, sums: tuple) -> tuple:
-        log_sum, log_squares, groups = sums
+    def add(i: Array, carry: tuple) -> tuple:
+        sums, level, groups = carry
         start = i * c
         place = start + jnp.arange(c)
         log_w = log_weights(place)
         log_w = jnp.where((place < K)[:, None], log_w, -jnp.inf)
-        log_sum = jnp.logaddexp(log_sum, jax.nn.logsumexp(log_w, axis=0))
-        log_squares = jnp.logaddexp(log_squares, jax.nn.logsumexp(2 * log_w, axis=0))
-        groups = [_add_groups(group, log_w, start, k, K) for group, k in zip(groups, curve, strict=True)]
-        return log_sum, log_squares, groups
+        level = jnp.where(i == 0, _finite(jnp.max(log_w, axis=0)), level)
+        groups = [
+            _add_groups(group, log_w, level, start, k, K) for group, k in zip(groups, curve, strict=True)
+        ]
+        return sums.add(log_w), level, groups
 
-    sums = (none, none, [(none, zero)] * len(curve))
-    log_sum, log_squares, groups = jax.lax.fori_loop(0, math.ceil(K / c), add, sums)
-    log_likelihood = log_sum - math.log(K)
-    ess = jnp.exp(2 * log_sum - log_squares)
-    means = [total / (K // k) - math.log(k) for (_, total), k in zip(groups, curve, strict=True)]
+    carry = (none, zero, [(none, zero)] * len(curve))
+    sums, level, groups = jax.lax.fori_loop(0, math.ceil(K / c), add, carry)
+    log_likelihood = sums.log() - math.log(K)
+    ess = sums.total**2 / sums.squares
+    means = [level + (total / (K // k) - math.log(k)) for (_, total), k in zip(groups, curve, strict=True)]
     return Weights(log_likelihood, ess, -(K / ess - 1) / (2 * K), jnp.stack([*means, log_likelihood], axis=1))
 
 
+class _Sums(NamedTuple):
+    """Sums of weights over w_max, the largest so far.
+
+    A running log-sum-exp would not do: once log(1 + 1/k) is below the last digit of log w, more weights
+    change nothing.
+    """
+
+    top: Array  # log w_max, [b] nats
+    total: Array  # sum w / w_max, [b]
+    squares: Array  # sum (w / w_max)^2, [b]
+
+    def add(self, log_w: Array) -> _Sums:
+        """With further weights, [c, b] nats."""
+        top = jnp.maximum(self.top, jnp.max(log_w, axis=0))
+        shrink = jnp.exp(self.top - _finite(top))
+        w = jnp.exp(log_w - _finite(top))
+        total = self.total * shrink + jnp.sum(w, axis=0)
+        return _Sums(top, total, self.squares * shrink**2 + jnp.sum(w**2, axis=0))
+
+    def log(self) -> Array:
+        """log sum w, [b] nats; -inf where every weight is 0."""
+        return _finite(self.top) + jnp.log(self.total)
+
+
+def _finite(a: Array) -> Array:
+    """a, and 0 where it is not finite."""
+    return jnp.where(jnp.isfinite(a), a, 0.0)
+
+
 def _add_groups(
-    group: tuple[Array, Array], log_w: Array, start: Array, k: int, K: int
-) -> tuple[Array, Array]:
-    """The lse of the group of k that is open, and the sum of those that are full; both [b]."""
+    group: tuple[_Sums, Array], log_w: Array, level: Array, start: Array, k: int, K: int
+) -> tuple[_Sums, Array]:
+    """The group of k that is open, and the sum over those that are full of their lse above a level [b]."""
     opened, total = group
     c, b = log_w.shape
     if k <= c:
-        of_groups = jax.nn.logsumexp(log_w.reshape(c // k, k, b), axis=1)
+        of_groups = jax.nn.logsumexp(log_w.reshape(c // k, k, b), axis=1) - level
         full = start + k * jnp.arange(1, c // k + 1) <= K
         return opened, total + jnp.sum(jnp.where(full[:, None], of_groups, 0.0), axis=0)
-    opened = jnp.logaddexp(opened, jax.nn.logsumexp(log_w, axis=0))
+    opened = opened.add(log_w)
     ends = (start + c) % k == 0
-    total = jnp.where(ends & (start + c <= K), total + opened, total)
-    return jnp.where(ends, -jnp.inf, opened), total
+    total = jnp.where(ends & (start + c <= K), total + (opened.log() - level), total)
+    empty = _Sums(jnp.full(b, -jnp.inf), jnp.zeros(b), jnp.zeros(b))
+    return jax.tree.map(lambda new, old: jnp.where(ends, new, old), empty, opened), total
 
 
 def samples_at_once(draw: Draw, K: int, curve: tuple[int, ...], chunk: int | None, largest: int = 0) -> int:

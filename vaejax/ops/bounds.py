@@ -69,6 +69,7 @@ def renyi_bound(log_w: Array, alpha: float, axis: int = 0) -> Array:
         return log_mean_exp(powers, axis) / (1 - alpha)
     # so near the limit, the digits that the logarithm of a sum near K loses are all there are
     top = jax.lax.stop_gradient(jnp.max(powers, axis, keepdims=True))
+    top = jnp.where(jnp.isfinite(top), top, 0.0)  # weights of 0
     return (top.squeeze(axis) + jnp.log1p(jnp.mean(jnp.expm1(powers - top), axis))) / (1 - alpha)
 
 
