@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
+import signal
+import subprocess
 import sys
 import threading
+import time
 import urllib.error
 
 import jax
@@ -145,6 +149,43 @@ def test_else_they_are_downloaded(served, tmp_path):
     assert {path[1:] for path in asked} == {f"{name}.gz" for pair in NAMES.values() for name in pair}
     np.testing.assert_array_equal(data.test.arrays["x"][..., 0], made["test"][0])
     np.testing.assert_array_equal(data.validation.arrays["y"], made["train"][1][-1:])
+
+
+def test_an_interrupted_download_ends_at_once_and_leaves_nothing(tmp_path):
+    """A server that never ends its files; the program is another process, since it exits."""
+    asked = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000000")
+            self.end_headers()
+            with contextlib.suppress(OSError):  # who asked has gone
+                for _ in range(600):
+                    self.wfile.write(bytes(10_000))
+                    if len(list(tmp_path.rglob("*.tmp*"))) == 4:  # all files are on their way
+                        asked.set()
+                    time.sleep(0.1)
+
+        def log_message(self, *args):
+            del args
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        program = (
+            "import runpy, sys; from vaejax.data import mnists; "
+            f"mnists._URLS = {{'mnist': 'http://127.0.0.1:{server.server_port}/'}}; "
+            f"sys.argv = ['data', 'mnist', '--folder', {str(tmp_path)!r}]; "
+            "runpy.run_module('vaejax.data', run_name='__main__')"
+        )
+        process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        assert asked.wait(120)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        server.shutdown()
+    assert process.returncode == 130
+    assert "nothing half-done is left" in said
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_download_with_another_checksum_is_refused(served, tmp_path, monkeypatch):

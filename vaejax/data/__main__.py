@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,6 +15,7 @@ from vaejax.data.prepare import Recipe, data_folder, load_arrays, prepare
 from vaejax.data.tfds_sets import tfds_arrays
 from vaejax.data.three_dots import three_dots
 
+_INTERRUPTED = 130
 _RECIPES: Mapping[str, Callable[[Path], Recipe]] = {
     "fashion_mnist": partial(idx_recipe, "fashion_mnist"),
     "mini_sprites": lambda folder: mini_sprites(folder=folder).recipe,
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             directory, splits, _ = tfds_arrays(given.name, folder, progress=True)
     except KeyboardInterrupt:
         print("\ninterrupted: nothing half-done is left, the same command starts again", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -54,4 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == _INTERRUPTED:
+        os._exit(status)  # else Python waits until the threads of tensorflow-datasets have their files
+    sys.exit(status)

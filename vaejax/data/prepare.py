@@ -110,7 +110,7 @@ def cached_arrays(
 
 
 def download(urls: Mapping[str, str], folder: Path, name: str) -> dict[str, Path]:
-    """Return files of the set `name`, {file name: path}, downloaded to `folder/downloads` where missing.
+    """Return files of the set `name`, {file name: path}, downloaded to `folder/downloads/name` where missing.
 
     Checksums are those that tensorflow-datasets has for the URLs.
 
@@ -119,13 +119,20 @@ def download(urls: Mapping[str, str], folder: Path, name: str) -> dict[str, Path
     """
     import tensorflow_datasets as tfds
 
-    with urllib.request.urlopen(next(iter(urls.values())), timeout=_ANSWER_SECONDS):
-        pass  # where nothing answers, TFDS would try for minutes
-    manager = tfds.download.DownloadManager(download_dir=folder / "downloads", dataset_name=name)
-    try:
-        return {file: Path(path) for file, path in manager.download(dict(urls)).items()}
-    except Exception as error:  # TFDS's own have no common base
-        raise OSError(str(error)) from error
+    place = folder / "downloads" / name
+    missing = {file: url for file, url in urls.items() if not (place / file).is_file()}
+    if missing:
+        with urllib.request.urlopen(next(iter(missing.values())), timeout=_ANSWER_SECONDS):
+            pass  # where nothing answers, TFDS would try for minutes
+        with _work_folder(place) as work:
+            manager = tfds.download.DownloadManager(download_dir=work, dataset_name=name)
+            try:
+                paths = manager.download(missing)
+            except Exception as error:  # TFDS's own have no common base
+                raise OSError(str(error)) from error
+            for file, path in paths.items():
+                os.replace(path, place / file)
+    return {file: place / file for file in urls}
 
 
 def tfds_sources(name: str, folder: Path, *, progress: bool = False) -> tuple[Path, Mapping[str, Any]]:
