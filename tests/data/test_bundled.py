@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from vaejax.checks import check_support
 from vaejax.data import colour_patches, digits
+from vaejax.data.__main__ import main
 from vaejax.data.pixels import make_dataset
 
 KEY = jax.random.key(0)
@@ -156,3 +157,9 @@ def test_a_missing_library_is_named(make, module, library, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf"expected {library}, .*; pip install vaejax\[eval\]"):
         make()
+
+
+def test_the_command_says_that_there_is_nothing_to_prepare(tmp_path, capsys):
+    assert main(["colour_patches", "--folder", str(tmp_path)]) == 0
+    assert "colour_patches needs no preparing: data.colour_patches()" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []

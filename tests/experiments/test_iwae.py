@@ -196,6 +196,9 @@ def test_the_table_shows_published_numbers_beside_their_data_only(run):
     shown = [line.split("|")[-2].strip() for line in iwae_report.table(report, "mnist").splitlines()[2:8]]
     assert shown[0] == "NLL, published"
     assert shown[2:] == ["86.76", "86.47", "86.76", "84.78"]
+    assert experiment.is_published(experiment.Config(dataset="mnist"))
+    for change in ({"pixels": "static"}, {"latents": 40}, {"hidden": (200,)}):
+        assert not experiment.is_published(experiment.Config(dataset="mnist", **change))
 
 
 def test_a_dry_run_measures_and_trains_nothing(capsys, monkeypatch):
@@ -228,6 +231,10 @@ def test_the_paper_preset_is_the_papers():
         ({"k": (1, 0)}, "k: expected at least 1, got 0"),
         ({"pixels": "unit_interval"}, "pixels: expected one of 'dynamic', 'static', 'binary'"),
         ({"epochs": 0.0}, "epochs: expected a positive finite number, got 0.0"),
+        ({"bound": ()}, "bound: expected at least one, got none"),
+        ({"k": ()}, "k: expected at least one, got none"),
+        ({"bound": ("ciwae",), "beta": 2.0}, "beta: expected"),
+        ({"bound": ("renyi",), "alpha": float("nan")}, "alpha: expected"),
     ],
 )
 def test_bad_settings_are_refused(change, message):

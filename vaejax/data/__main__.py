@@ -23,6 +23,8 @@ _RECIPES: Mapping[str, Callable[[Path], Recipe]] = {
     "three_dots": lambda folder: three_dots(folder=folder).recipe,
 }
 
+_AT_ONCE = ("colour_patches", "digits", "natural_patches", "sprites_multi")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare the set that the command line names; returns the exit status."""
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--folder", help="where prepared sets lie (default: $VAEJAX_DATA, else ~/.cache/vaejax)"
     )
     given = parser.parse_args(arguments)
+    if given.name in _AT_ONCE:
+        print(f"{given.name} needs no preparing: data.{given.name}() makes it from what is installed")
+        return 0
     folder = data_folder(given.folder)
     try:
         if given.name in _RECIPES:

@@ -125,7 +125,7 @@ def download(urls: Mapping[str, str], folder: Path, name: str) -> dict[str, Path
         with urllib.request.urlopen(next(iter(missing.values())), timeout=_ANSWER_SECONDS):
             pass  # where nothing answers, TFDS would try for minutes
         with _work_folder(place) as work:
-            manager = tfds.download.DownloadManager(download_dir=work, dataset_name=name)
+            manager: Any = tfds.download.DownloadManager(download_dir=work, dataset_name=name)
             try:
                 paths = manager.download(missing)
             except Exception as error:  # TFDS's own have no common base
