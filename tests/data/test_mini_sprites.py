@@ -143,8 +143,9 @@ def test_splits_share_out_the_grid(folder):
 
 def test_the_command_prepares_it(tmp_path, capfd):
     assert main(["mini_sprites", "--folder", str(tmp_path)]) == 0
-    out = capfd.readouterr().out.splitlines()
-    assert out == [
+    said = capfd.readouterr()
+    assert "train: 100%" in said.err
+    assert said.out.splitlines() == [
         "train: x uint8 [16736, 32, 32, 1], y uint8 [16736, 5]",
         "validation: x uint8 [2000, 32, 32, 1], y uint8 [2000, 5]",
         "test: x uint8 [2000, 32, 32, 1], y uint8 [2000, 5]",

@@ -21,6 +21,15 @@ def test_the_bound_is_the_log_of_the_mean_weight_along_its_axis(axis, expected):
     np.testing.assert_allclose(bound, np.log(expected), rtol=1e-6)
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+def test_no_sample_has_no_bound(axis):
+    none = jnp.zeros((3, 0))
+    for bound in (bounds.importance_bound, lambda a, axis: bounds.renyi_bound(a, 1.0, axis)):
+        assert bound(none, 0).shape == (0,)  # no example has, and that is no fault
+        with pytest.raises(AssertionError, match="greater than '0'"):
+            bound(none, axis)
+
+
 def test_one_sample_is_its_own_bound():
     log_w = jnp.array([[-3.5, 2.25, 1e4]])
     np.testing.assert_array_equal(bounds.importance_bound(log_w), log_w[0])

@@ -20,6 +20,7 @@ from tests.train.toy import (
     toy_update,
 )
 from vaejax import objectives
+from vaejax.data.transforms import binarise
 from vaejax.train import fit, gradient_update, repeat
 from vaejax.types import Split, Update
 
@@ -33,6 +34,22 @@ def whole():
 
 
 # every step is a pure function of the key, its number and the data
+
+
+def test_every_step_binarises_anew():
+    grey = Split({"x": np.full((6, 8, 8, 1), 127, np.uint8)}, "binary", binarise)
+
+    def objective(key, vae, batch, step):
+        x = batch["x"].ravel()
+        seen = {"on": jnp.mean(x), "levels": jnp.mean(x**2), "places": x @ jnp.arange(x.size)}
+        return 0.0 * vae.heads["decoder"](), (seen, None)
+
+    once, again = (toy_fit(5, update=toy_update(objective), data=grey) for _ in range(2))
+    on = once.metrics["on"]
+    assert len(set(once.metrics["places"].tolist())) == 5  # always the same six images
+    np.testing.assert_allclose(on, 127 / 255, atol=4 * 0.5 / np.sqrt(6 * 64))
+    np.testing.assert_allclose(once.metrics["levels"], on, rtol=1e-6)  # only 0 and 1
+    assert_same_fit(once, again)
 
 
 def test_chunks_do_not_matter_and_compile_once():

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.name in _RECIPES:
             recipe = _RECIPES[given.name](folder)
             directory = prepare(recipe, folder, progress=True)
-            splits = {split: load_arrays(recipe, folder, split) for split in recipe.splits}
+            splits = {split: load_arrays(recipe, folder, split, progress=True) for split in recipe.splits}
         else:
             directory, splits, _ = tfds_arrays(given.name, folder, progress=True)
     except KeyboardInterrupt:

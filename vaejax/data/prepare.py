@@ -66,11 +66,11 @@ def data_folder(folder: str | os.PathLike[str] | None) -> Path:
     return Path(folder).expanduser()
 
 
-def load_arrays(recipe: Recipe, folder: Path, split: str) -> dict[str, np.ndarray]:
+def load_arrays(recipe: Recipe, folder: Path, split: str, *, progress: bool = False) -> dict[str, np.ndarray]:
     """Return the read-only arrays of a split, {name: uint8 [N, ...]}; prepares the set where missing."""
     directory = prepare(recipe, folder)
     fields = {name: Field(shape, np.uint8, itemgetter(name)) for name, shape in recipe.features.items()}
-    return cached_arrays(directory, split, fields, lambda: _source(directory, split))
+    return cached_arrays(directory, split, fields, lambda: _source(directory, split), progress=progress)
 
 
 def prepare(recipe: Recipe, folder: Path, *, progress: bool = False) -> Path:
@@ -94,7 +94,12 @@ def prepare(recipe: Recipe, folder: Path, *, progress: bool = False) -> Path:
 
 
 def cached_arrays(
-    directory: Path, split: str, fields: Mapping[str, Field], source: Callable[[], Any]
+    directory: Path,
+    split: str,
+    fields: Mapping[str, Field],
+    source: Callable[[], Any],
+    *,
+    progress: bool = False,
 ) -> dict[str, np.ndarray]:
     """Return the arrays of a split from their .npy files in `directory`, made from `source()` at first.
 
@@ -103,7 +108,8 @@ def cached_arrays(
     paths = {name: directory / f"{split}-{name}.npy" for name in fields}
     if not all(path.is_file() for path in paths.values()):
         with _work_folder(directory.parent) as work:
-            _read(source(), fields, {name: work / path.name for name, path in paths.items()})
+            made = {name: work / path.name for name, path in paths.items()}
+            _read(source(), fields, made, split if progress else None)
             for path in paths.values():
                 os.replace(work / path.name, path)
     return {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
@@ -249,14 +255,20 @@ def _source(directory: Path, split: str) -> Any:
     return builder.as_data_source(split)
 
 
-def _read(source: Any, fields: Mapping[str, Field], paths: Mapping[str, Path]) -> None:
-    """Write what `fields` pick of the examples, in order, to .npy files."""
+def _read(
+    source: Any, fields: Mapping[str, Field], paths: Mapping[str, Path], shown: str | None = None
+) -> None:
+    """Write what `fields` pick of the examples, in order, to .npy files; with a bar called `shown`."""
+    from tensorflow_datasets.core.utils import tqdm_utils
+
     arrays = {
         name: np.lib.format.open_memmap(paths[name], "w+", field.dtype, (len(source), *field.shape))
         for name, field in fields.items()
     }
-    for first in range(0, len(source), _READ_CHUNK):
-        rows = range(first, min(first + _READ_CHUNK, len(source)))
-        for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
-            for name, field in fields.items():
-                arrays[name][row] = field.pick(example)
+    with tqdm_utils.tqdm(total=len(source), desc=shown, unit=" examples", disable=shown is None) as bar:
+        for first in range(0, len(source), _READ_CHUNK):
+            rows = range(first, min(first + _READ_CHUNK, len(source)))
+            for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
+                for name, field in fields.items():
+                    arrays[name][row] = field.pick(example)
+            bar.update(len(rows))

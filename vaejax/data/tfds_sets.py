@@ -89,7 +89,7 @@ def tfds_arrays(
     features = sources["train"].dataset_info.features
     fields = array_fields(name, features)
     arrays = {
-        split: cached_arrays(directory, split, fields, lambda split=split: sources[split])
+        split: cached_arrays(directory, split, fields, lambda split=split: sources[split], progress=progress)
         for split in _SPLITS
         if split in sources
     }

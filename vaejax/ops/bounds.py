@@ -6,6 +6,7 @@ import math
 import numbers
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -16,6 +17,7 @@ __all__ = ["importance_bound", "log_mean_exp", "renyi_bound"]
 
 def log_mean_exp(a: Array, axis: int = 0) -> Array:
     """log (1/K) sum_k exp(a_k) over `axis` of length K, stable."""
+    chex.assert_axis_dimension_gt(a, axis, 0)
     return jax.nn.logsumexp(a, axis=axis) - jnp.log(a.shape[axis])
 
 
@@ -32,6 +34,9 @@ def importance_bound(log_w: Array, axis: int = 0) -> Array:
 
     Returns:
       L_K in nats, `log_w.shape` without `axis`; higher is better.
+
+    Raises:
+      AssertionError: without a sample.
 
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519, eq. 8.
     """
@@ -56,10 +61,12 @@ def renyi_bound(log_w: Array, alpha: float, axis: int = 0) -> Array:
 
     Raises:
       TypeError, ValueError: if alpha is not a number, or is nan or +inf.
+      AssertionError: without a sample.
 
     Source: Li & Turner 2016, arXiv 1602.02311.
     """
     check_alpha(alpha)
+    chex.assert_axis_dimension_gt(log_w, axis, 0)
     if alpha == 1:
         return jnp.mean(log_w, axis)
     if alpha == -math.inf:
