@@ -1,7 +1,8 @@
 """The importance-weighted autoencoder in PyTorch: the peer that `benchmarks.evidence` measures against.
 
 Written from Burda, Grosse & Salakhutdinov 2015 (arXiv 1509.00519), eq. 8. Eager mode, all K samples in one
-pass, one matrix product for both parts of q(z|x), the fused Adam, no synchronisation within a step.
+pass, one matrix product for both parts of q(z|x), the fused Adam unless told otherwise, no synchronisation
+within a step.
 """
 
 from __future__ import annotations
@@ -55,14 +56,20 @@ def layers(*sizes: int) -> nn.Sequential:
 
 
 def make_step(
-    model: TorchIWAE, x: np.ndarray, batch_size: int, K: int, microbatch: int | None = None
+    model: TorchIWAE,
+    x: np.ndarray,
+    batch_size: int,
+    K: int,
+    microbatch: int | None = None,
+    fused: bool | None = True,
 ) -> Callable[[], None]:
     """A function that does one training step on a random batch of x [N, D].
 
-    `microbatch`: examples at a time, their gradients accumulated; None: all.
+    `microbatch`: examples at a time, their gradients accumulated; None: all. `fused`: whether Adam is one
+    kernel, which is PyTorch's fastest; None: as PyTorch has it by default.
     """
     images = torch.from_numpy(x)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-4, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-4, fused=fused)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -154,6 +154,10 @@ def test_a_run_at_a_tiny_size_has_the_documented_ratios(monkeypatch, tmp_path, c
     )
     assert set(result["ratios"]) == {"step_B20_K1/torch", "log_px/torch"}
     assert [row["images"] for row in result["chunks"]] == [4, 2]
+    step = result["seconds"]["step_B20_K1"]
+    assert result["comparisons"]["step_B20_K1/torch"]["of default Adam"] == pytest.approx(
+        step["vaejax"][0] / step[evidence.DEFAULT][0]
+    )
     assert output.exists()
     assert "log_px/torch" in capsys.readouterr().out
     with pytest.raises(ValueError, match="parts: expected a divisor of the 8 images, got 3"):
