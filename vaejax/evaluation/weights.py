@@ -40,7 +40,7 @@ def weigh(log_weights: Callable[[Array], Array], K: int, c: int, curve: tuple[in
       curve: numbers of samples k < K.
     """
     b = jax.eval_shape(log_weights, jax.ShapeDtypeStruct((c,), jnp.int32)).shape[1]
-    none, zero = _Sums(jnp.full(b, -jnp.inf), jnp.zeros(b), jnp.zeros(b)), jnp.zeros(b)
+    none, zero = _no_weights(b), jnp.zeros(b)
 
     def add(i: Array, carry: tuple) -> tuple:
         sums, level, groups = carry
@@ -86,6 +86,10 @@ class _Sums(NamedTuple):
         return _finite(self.top) + jnp.log(self.total)
 
 
+def _no_weights(b: int) -> _Sums:
+    return _Sums(jnp.full(b, -jnp.inf), jnp.zeros(b), jnp.zeros(b))
+
+
 def _finite(a: Array) -> Array:
     """a, and 0 where it is not finite."""
     return jnp.where(jnp.isfinite(a), a, 0.0)
@@ -104,8 +108,7 @@ def _add_groups(
     opened = opened.add(log_w)
     ends = (start + c) % k == 0
     total = jnp.where(ends & (start + c <= K), total + (opened.log() - level), total)
-    empty = _Sums(jnp.full(b, -jnp.inf), jnp.zeros(b), jnp.zeros(b))
-    return jax.tree.map(lambda new, old: jnp.where(ends, new, old), empty, opened), total
+    return jax.tree.map(lambda new, old: jnp.where(ends, new, old), _no_weights(b), opened), total
 
 
 def samples_at_once(draw: Draw, K: int, curve: tuple[int, ...], chunk: int | None, largest: int = 0) -> int:
