@@ -85,8 +85,8 @@ def test_an_interrupted_cache_leaves_nothing_and_starts_clean(folder, written, t
     (tmp_path / "downloads").symlink_to(folder / "downloads")
     read = prepare._read
 
-    def interrupted(source, fields, paths, shown):
-        read(source, fields, paths)
+    def interrupted(*given):
+        read(*given)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -109,7 +109,8 @@ def cached_arrays(
     if not all(path.is_file() for path in paths.values()):
         with _work_folder(directory.parent) as work:
             made = {name: work / path.name for name, path in paths.items()}
-            _read(source(), fields, made, split if progress else None)
+            with _quiet(progress):
+                _read(source(), fields, made, split)
             for path in paths.values():
                 os.replace(work / path.name, path)
     return {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
@@ -255,17 +256,15 @@ def _source(directory: Path, split: str) -> Any:
     return builder.as_data_source(split)
 
 
-def _read(
-    source: Any, fields: Mapping[str, Field], paths: Mapping[str, Path], shown: str | None = None
-) -> None:
-    """Write what `fields` pick of the examples, in order, to .npy files; with a bar called `shown`."""
+def _read(source: Any, fields: Mapping[str, Field], paths: Mapping[str, Path], split: str) -> None:
+    """Write what `fields` pick of the split's examples, in order, to .npy files."""
     from tensorflow_datasets.core.utils import tqdm_utils
 
     arrays = {
         name: np.lib.format.open_memmap(paths[name], "w+", field.dtype, (len(source), *field.shape))
         for name, field in fields.items()
     }
-    with tqdm_utils.tqdm(total=len(source), desc=shown, unit=" examples", disable=shown is None) as bar:
+    with tqdm_utils.tqdm(total=len(source), desc=split, unit=" examples") as bar:
         for first in range(0, len(source), _READ_CHUNK):
             rows = range(first, min(first + _READ_CHUNK, len(source)))
             for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
