@@ -106,7 +106,7 @@ def terms(config: Config, method: str, size: int) -> dict[str, Any]:
     return {
         "beta_vae": {"kl": scaled(rise(config.beta), objectives.kl)},
         "annealed_vae": {"capacity": scaled(config.annealed_gamma, objectives.capacity(C))},
-        "beta_tcvae": {"beta_tc": scaled(rise(1.0), objectives.logs(parts, kl=objectives.kl))},
+        "beta_tcvae": {"beta_tc": scaled(rise(1.0), parts)},
         "factor_vae": {
             **kl, "total_correlation": scaled(rise(config.factor_gamma), objectives.total_correlation()),
         },

@@ -59,6 +59,7 @@ def _tiny(code):
         "three_dots(side=32)": "three_dots(16, num_train=128, num_validation=64, num_test=64)",
         "side=32": "side=16",
         "width=0.5": "width=0.1",
+        ", chunk=21": "",
         "2000, batch_size=64": "6, batch_size=64, chunk=1, progress=False",
     }
     for full, small in smaller.items():

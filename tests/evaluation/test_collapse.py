@@ -1,5 +1,6 @@
 """The signs of collapse against exact numbers, and what is said of them."""
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,6 +102,15 @@ def _vae_of(a, scale):
         ),
         ({"a": 0.9, "scale": 0.4}, "Collapsed decoder: z tells of x, but the decoder does without it."),
         ({"a": 0.15, "scale": 0.98, "w": 0.9}, "On the verge of collapse: the KL is next to nothing, yet"),
+        (
+            {"a": 0.09, "scale": 0.005, "w": 9.0},
+            "Not collapsed: z tells of x, though no posterior mean varies",
+        ),
+        ({"a": 0.09, "scale": 0.005}, "Collapsed decoder: z tells of x, but the decoder does without it."),
+        (
+            {"a": 0.12, "m": 2.0, "w": 0.9},
+            "On the verge of collapse: the posterior means vary with x, but so little beside the noise",
+        ),
     ],
 )
 def test_every_sign_alone_has_its_sentence(model, verdict):
@@ -108,6 +118,30 @@ def test_every_sign_alone_has_its_sentence(model, verdict):
     assert of["summary"].startswith(verdict)
     # the third sign is that of the decoder alone
     assert (of["decoder_sensitivity"] == 0) == ("w" not in model)
+
+
+@pytest.mark.parametrize("model", [{"a": np.nan}, {"a": 0.9, "w": np.nan}])
+def test_numbers_that_are_not_finite_have_no_verdict(model):
+    of = signs(n=40, **model)
+    assert of["summary"].startswith("Nothing can be said: not finite are ")
+    assert "decoder_sensitivity" in of["summary"]
+    assert "nan nats" in of["summary"]
+
+
+def test_a_prior_of_another_kind_has_no_kl_per_dimension():
+    def mixture(params, key, batch):
+        draw = _encode(params, key, batch)
+        halves = distrax.Categorical(probs=jnp.full((*draw.z.shape[:1], 2), 0.5))
+        loc = jnp.stack([0 * draw.z - 1, 0 * draw.z + 1], axis=1)
+        parts = diagonal_gaussian(loc, 1 + 0 * loc)
+        p = distrax.MixtureSameFamily(halves, parts)
+        return draw._replace(p=p, log_p=p.log_prob(draw.z))
+
+    encode, *others = _vae_of(0.8, 0.6)
+    of = collapse(KEY, VAE(Partial(mixture, *encode.args), *others), Split({"x": X[:200]}, "real"))
+    assert "kl_per_dimension" not in of
+    assert (of["latents"], of["active_units"]) == (2, 1)
+    assert 0.4 < of["mutual_information"] < 0.6  # -log .6 = .51
 
 
 def test_the_batch_size_does_not_change_the_numbers():
@@ -125,4 +159,4 @@ def test_a_posterior_that_is_not_one_gaussian_is_refused():
     encode, *others = _vae_of(0.8, 0.6)
     vae = VAE(Partial(levels, *encode.args), *others)
     with pytest.raises(TypeError, match="vae: expected a posterior that is one diagonal Gaussian"):
-        collapse(KEY, vae, Split({"x": X[:8]}, "real"))
+        collapse(KEY, vae, Split({"x": X[:8]}, "real"), progress=None)  # before any batch

@@ -9,7 +9,17 @@ import pytest
 from tests import oracle
 from vaejax import objectives
 from vaejax.distributions import Gaussian, diagonal_gaussian
-from vaejax.objectives import capacity, compose, free_bits, geco, kl, reconstruction, scaled, target_rate
+from vaejax.objectives import (
+    beta_tc,
+    capacity,
+    compose,
+    free_bits,
+    geco,
+    kl,
+    reconstruction,
+    scaled,
+    target_rate,
+)
 from vaejax.train import geco_optimizer, gradient_update
 from vaejax.types import VAE, Draw, Model, TrainState
 
@@ -142,7 +152,7 @@ def test_capacity_holds_the_kl_at_c_from_the_gamma_on_that_is_beta_of_c(target):
 def test_compose_logs_the_true_kl_beside_the_modified_one():
     model = oracle.linear_vae()
     vae, batch = model.bind(oracle.exact_params()), {"x": jnp.asarray(oracle.data(6), jnp.float32)}
-    modified = (capacity(1.0), free_bits(0.8, form="example"), target_rate(30.0))
+    modified = (capacity(1.0), free_bits(0.8, form="example"), target_rate(30.0), beta_tc(dataset_size=99))
     objectives_ = [
         compose(reconstruction=reconstruction, kl=kl),
         compose(kl=scaled(2.0, kl), rate=modified[0]),
@@ -157,8 +167,9 @@ def test_compose_logs_the_true_kl_beside_the_modified_one():
     # also where the true one is a term as well, once
     np.testing.assert_allclose(loss, 2 * plain["kl"] + both["rate"], rtol=1e-6)
     assert set(both) == {"loss", "kl", "weight/kl", "rate"}
-    with pytest.raises(ValueError, match="'kl' logs 'kl' beside itself; expected that name to be free"):
-        compose(kl=free_bits(0.5))
+    for term in modified:
+        with pytest.raises(ValueError, match="'kl' logs 'kl' beside itself; expected that name to be free"):
+            compose(kl=term)
 
 
 # GECO
@@ -249,6 +260,17 @@ def test_geco_keeps_the_multiplier_within_its_bounds(bound, kept):
         (lambda: free_bits(0.5, groups=(0.0, 1.0)), ValueError, r"groups: expected the numbers 0..G-1"),
         (lambda: target_rate(-0.1), ValueError, "lam: expected a finite number of nats >= 0, got -0.1"),
         (lambda: geco(reconstruction, np.inf), ValueError, "bound: expected a finite number, got inf"),
+        (lambda: geco_optimizer(optax.sgd(1.0), rate="1"), TypeError, "rate: expected a number, got '1'"),
+        (
+            lambda: geco_optimizer(optax.sgd(1.0), rate=0.1, decay=True),
+            TypeError,
+            "decay: expected a number, got True",
+        ),
+        (
+            lambda: geco_optimizer(optax.sgd(1.0), rate=0.1, bounds=(1, 2, 3)),
+            ValueError,
+            r"bounds: expected two numbers \(lo, hi\), got \(1, 2, 3\)",
+        ),
         (lambda: geco_optimizer(optax.sgd(1.0), rate=0.0), ValueError, "rate: expected a positive finite"),
         (
             lambda: geco_optimizer(optax.sgd(1.0), rate=1.0, decay=1.0),

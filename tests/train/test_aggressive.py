@@ -8,7 +8,7 @@ import pytest
 
 from tests.train.toy import DATA, KEY, START, assert_same, assert_same_fit, toy_fit, toy_model, toy_update
 from vaejax.keys import named_key
-from vaejax.train import aggressive, end_aggressive, fit, gradient_update, repeat, sequence
+from vaejax.train import aggressive, averaged, end_aggressive, fit, gradient_update, repeat, sequence
 from vaejax.train.step import make_chunk
 from vaejax.types import TrainState, Update
 
@@ -202,11 +202,11 @@ def test_it_ends_at_the_validations_below_the_best_before(patience, values, ends
 
 def fitted(steps, values, **options):
     model, encoder, decoder = quadratic()
-    update = aggressive(encoder, decoder, window=2, most=3)
     scores = iter(values)
     validate = lambda key, vae: {"mutual_information": next(scores)}  # noqa: E731
-    options = {"after_validation": end_aggressive(1), **options}
-    return toy_fit(steps, update=update, model=model, chunk=2, save_every=1, validate=validate, **options)
+    update = aggressive(encoder, decoder, window=2, most=3)
+    options = {"update": update, "after_validation": end_aggressive(1), **options}
+    return toy_fit(steps, model=model, chunk=2, save_every=1, validate=validate, **options)
 
 
 def test_fit_ends_it_when_the_information_stops_rising_and_resumes_ended(tmp_path):
@@ -217,6 +217,21 @@ def test_fit_ends_it_when_the_information_stops_rising_and_resumes_ended(tmp_pat
     fitted(6, [1.0, 2.0, 1.5], folder=tmp_path)  # its last checkpoint is from before the end
     again = fitted(8, [9.0], folder=tmp_path, resume=True)
     assert_same_fit(whole, again)
+
+
+@pytest.mark.parametrize(
+    ("around", "name"),
+    [
+        (lambda update: sequence(aggressive=update), "aggressive/aggressive"),
+        (lambda update: averaged(update, 0.9), "aggressive"),
+        (lambda update: averaged(sequence(vae=update), 0.9), "vae/aggressive"),
+    ],
+)
+def test_it_ends_inside_other_updates_too(around, name):
+    _, encoder, decoder = quadratic()
+    update = around(aggressive(encoder, decoder, window=2, most=3))
+    fitted_ = fitted(6, [2.0, 1.0, 3.0], update=update)
+    np.testing.assert_array_equal(fitted_.metrics[name], [1, 1, 1, 1, 0, 0])
 
 
 def test_every_seed_ends_on_its_own():

@@ -9,10 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from vaejax.checks import check_positive_int
 from vaejax.distributions import score
-from vaejax.evaluation.batches import Progress, mean_and_error, per_example, transformed
-from vaejax.evaluation.elbo import elbo_parts
+from vaejax.evaluation.batches import Progress, batch_at, mean_and_error, per_example, transformed
+from vaejax.evaluation.elbo import elbo_parts, is_diagonal_gaussian
 from vaejax.keys import check_key, example_keys, named_key
 from vaejax.objectives import sample
 from vaejax.types import VAE, Array, Batch, Split
@@ -48,9 +50,10 @@ def collapse(
       progress: wraps the ranges of batches, as a progress bar does.
 
     Returns:
-      `n`; in nats `kl`, `kl_se`, `kl_per_dimension` [d], `mutual_information`, `mutual_information_limit`
-      (log n), `decoder_sensitivity`, `decoder_sensitivity_se`; `active_units` of `latents`; `summary`, a
-      sentence on what they mean and one with the numbers. The sentence takes less than 0.1 nat for nothing.
+      `n`; in nats `kl`, `kl_se`, `kl_per_dimension` [d] (where the prior is a diagonal Gaussian too),
+      `mutual_information`, `mutual_information_limit` (log n), `decoder_sensitivity`,
+      `decoder_sensitivity_se`; `active_units` of `latents`; `summary`, a sentence on what they mean and one
+      with the numbers. The sentence takes less than 0.1 nat for nothing.
 
     Raises:
       TypeError: the key is not a typed key, or q is not one diagonal Gaussian.
@@ -59,25 +62,37 @@ def collapse(
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519 (active units); Hoffman & Johnson 2016 (I_q).
     """
     check_key(key)
+    check_positive_int(batch_size, "batch_size")
+    z = jax.eval_shape(partial(_latents, split.transform), key, vae, batch_at(split, 0, batch_size))
     parts = elbo_parts(named_key(key, "parts"), vae, split, batch_size=batch_size, progress=progress)
-    if "mutual_information" not in parts:
-        raise TypeError(
-            "vae: expected a posterior that is one diagonal Gaussian, got another or several levels"
-        )
     function = partial(_jitted_moved, split.transform, named_key(key, "decoder"), vae)
     moved = per_example(function, split, batch_size, progress)
     names = ("n", "kl", "kl_se", "kl_per_dimension", "active_units", "mutual_information")
-    result: dict[str, Any] = {name: parts[name] for name in names}
-    result["latents"] = len(parts["kl_per_dimension"])
+    result: dict[str, Any] = {name: parts[name] for name in names if name in parts}
+    result["latents"] = z.shape[-1]
     result["mutual_information_limit"] = math.log(split.size)
     result |= mean_and_error("decoder_sensitivity", moved)
     return {**result, "summary": f"{_verdict(result)} {_figures(result)}"}
 
 
+def _latents(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> Array:
+    """The drawn z [B, d], if its posterior is one diagonal Gaussian."""
+    draw = vae.encode(key, transformed(transform, key, batch))
+    if not is_diagonal_gaussian(draw.q):
+        raise TypeError(
+            "vae: expected a posterior that is one diagonal Gaussian, got another or several levels"
+        )
+    return draw.z
+
+
 def _verdict(signs: dict[str, Any]) -> str:
     """The three signs in words."""
-    active, latents = signs["active_units"], signs["latents"]
-    no_rate, blind, deaf = signs["kl"] < _LITTLE, active == 0, signs["decoder_sensitivity"] < _LITTLE
+    undefined = [name for name, value in signs.items() if not np.all(np.isfinite(value))]
+    if undefined:
+        return f"Nothing can be said: not finite are {', '.join(undefined)}."
+    active, latents, told = signs["active_units"], signs["latents"], signs["mutual_information"]
+    no_rate, deaf = signs["kl"] < _LITTLE, signs["decoder_sensitivity"] < _LITTLE
+    blind = active == 0 and told < _LITTLE
     if blind and deaf and no_rate:
         return "Collapsed: q(z|x) is the prior for every x, and the decoder does without z."
     if blind and deaf:
@@ -89,8 +104,15 @@ def _verdict(signs: dict[str, Any]) -> str:
         return "Collapsed encoder: z says nothing of x; to the decoder, which answers to it, it is noise."
     if deaf:
         return "Collapsed decoder: z tells of x, but the decoder does without it."
+    if active == 0:
+        return "Not collapsed: z tells of x, though no posterior mean varies enough to count as active."
     if no_rate:
         return "On the verge of collapse: the KL is next to nothing, yet the posterior means vary with x."
+    if told < _LITTLE:
+        return (
+            "On the verge of collapse: the posterior means vary with x, but so little beside the noise that "
+            "z tells next to nothing; the KL says only that q is not the prior."
+        )
     if active < latents:
         rest = latents - active
         return f"Partly collapsed: {rest} of {latents} latents do not vary with x; the others are used."
@@ -99,7 +121,7 @@ def _verdict(signs: dict[str, Any]) -> str:
 
 def _figures(signs: dict[str, Any]) -> str:
     rate, information, limit, moves = (
-        f"{signs[name] if abs(signs[name]) >= 5e-4 else 0:.3g} nats"  # less is rounding
+        f"{0 if abs(signs[name]) < 5e-4 else signs[name]:.3g} nats"  # less is rounding
         for name in ("kl", "mutual_information", "mutual_information_limit", "decoder_sensitivity")
     )
     return (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+
 import jax
 import jax.numpy as jnp
 
@@ -40,9 +43,9 @@ def auxiliary_classification(head: str = "classifier", *, labels: str = "y", par
             raise TypeError(f"labels: expected integers in batch[{labels!r}], got {y.dtype}")
         if logits.shape[:-1] != y.shape:
             raise ValueError(f"head {head!r}: expected logits of shape {(*y.shape, 'V')}, got {logits.shape}")
-        known = y >= 0
-        index = jnp.where(known, y, 0)[..., None]
+        known = y != -1
         # a class that there is not gives nan
+        index = jnp.where(known, jnp.where(y < 0, logits.shape[-1], y), 0)[..., None]
         nll = -jnp.take_along_axis(jax.nn.log_softmax(logits), index, axis=-1, mode="fill")[..., 0]
         right = jnp.argmax(logits, axis=-1) == y
         rows = (len(y), -1)
@@ -87,8 +90,10 @@ def auxiliary_regression(
 
     Source: Barber & Agakov 2003 (the bound).
     """
-    if not scale > 0:
-        raise ValueError(f"scale: expected a number > 0, got {scale!r}")
+    if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
+        raise TypeError(f"scale: expected a number, got {scale!r}")
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale: expected a finite number > 0, got {scale!r}")
 
     def of_rows(vae: VAE, draw: Draw) -> tuple[Array, Array, Array]:
         """y where known, else the means; the means; which rows have labels."""

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.distributions import diagonal_gaussian, has_closed_form
-from vaejax.objectives.compose import Term, mixes_examples
+from vaejax.objectives.compose import Term, logs, mixes_examples
+from vaejax.objectives.elbo import kl
 from vaejax.objectives.linearised import one_latent_array
 from vaejax.ops import aggregate
 from vaejax.types import VAE, Array, Draw
@@ -40,7 +41,7 @@ def beta_tc(
         every batch is the whole data set.
 
     Returns:
-      A term, [B] nats, that mixes examples.
+      A term, [B] nats, that mixes examples; it logs `kl`, the true one.
 
     Raises:
       TypeError, ValueError: for a weight that is not a finite number, a dataset_size that is not a positive
@@ -54,7 +55,6 @@ def beta_tc(
     for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
         _check_finite(weight, name)
 
-    @mixes_examples
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         del key, vae
         loc, scale = _gaussian_posterior(draw)
@@ -65,7 +65,7 @@ def beta_tc(
         dimension_wise = log_product - draw.log_p
         return alpha * information + beta * correlation + gamma * dimension_wise
 
-    return term
+    return mixes_examples(logs(term, kl=kl))
 
 
 def dip(*, lam_od: float, lam_d: float, form: str = "i") -> Term:

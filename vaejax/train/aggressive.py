@@ -27,8 +27,8 @@ def aggressive(encoder: Update, decoder: Update, *, window: int = 10, most: int 
         phi   <- phi - step on X             at the same point, only when no longer aggressive
 
     The state of the encoder's optimiser persists. It begins aggressive, and stays so until
-    `opt_state["aggressive"]` is False: `fit(..., after_validation=end_aggressive())` sees to that. KL
-    annealing goes on meanwhile.
+    `opt_state["aggressive"]` is False: `fit(..., after_validation=end_aggressive())` sees to that, also where
+    `sequence` or `averaged` is around it. KL annealing goes on meanwhile.
 
     Deviation: in the published code the norm of the whole gradient is clipped, phi and theta together; here
     each update clips its own. Its loop compares the first window with 1e4; here the first never ends it.
@@ -100,7 +100,8 @@ def end_aggressive(
     check_positive_int(patience, "patience")
 
     def after_validation(records: Records, state: TrainState) -> TrainState:
-        if not (isinstance(state.opt_state, dict) and "aggressive" in state.opt_state):
+        path = _path(state.opt_state)
+        if path is None:
             raise ValueError("state: expected that of an update made by aggressive(...), got another")
         best, below = -float("inf"), 0
         for record in records:
@@ -108,11 +109,25 @@ def end_aggressive(
                 raise ValueError(f"measure: expected one of {sorted(record['validation'])}, got {measure!r}")
             value = record["validation"][measure]
             below, best = below + (value < best), max(best, value)
-        if below < patience or not state.opt_state["aggressive"]:
-            return state
-        return state._replace(opt_state={**state.opt_state, "aggressive": jnp.zeros((), bool)})
+        return state._replace(opt_state=_ended(state.opt_state, path)) if below >= patience else state
 
     return after_validation
+
+
+def _path(opt_state: PyTree) -> tuple[str, ...] | None:
+    """The names, as of `sequence` and `averaged`, that lead to the state of an aggressive update."""
+    if not isinstance(opt_state, dict):
+        return None
+    if not isinstance(opt_state.get("aggressive", {}), dict):
+        return ()
+    paths = ((name, _path(inner)) for name, inner in opt_state.items())
+    return next(((name, *path) for name, path in paths if path is not None), None)
+
+
+def _ended(opt_state: PyTree, path: tuple[str, ...]) -> PyTree:
+    if not path:
+        return {**opt_state, "aggressive": jnp.zeros((), bool)}
+    return {**opt_state, path[0]: _ended(opt_state[path[0]], path[1:])}
 
 
 def _catch_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +42,16 @@ def geco_optimizer(
       An optax transformation of the params of all groups.
 
     Raises:
-      ValueError: for a rate, decay or bounds out of range; when initialised, without that group.
+      TypeError, ValueError: for a rate, decay or bounds of another kind or out of range; when
+        initialised, without that group.
 
     Source: Rezende & Viola 2018, arXiv 1810.00597, algorithm 1.
     """
+    for name, value in (("rate", rate), ("decay", decay)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{name}: expected a number, got {value!r}")
+    if len(bounds) != 2:
+        raise ValueError(f"bounds: expected two numbers (lo, hi), got {bounds!r}")
     lo, hi = bounds
     if not (rate > 0 and math.isfinite(rate)):
         raise ValueError(f"rate: expected a positive finite number, got {rate!r}")
