@@ -36,6 +36,7 @@ from benchmarks.steps import (
     time_in_turn,
 )
 from vaejax import objectives, runs
+from vaejax.checks import check_positive_int
 
 BARS = {  # key: (one thread, two threads)
     "beta_vae/torch_beta_vae": (0.75, 0.85),
@@ -65,7 +66,7 @@ PENALTIES: dict[str, dict[str, Callable[[], Any]]] = {
     },
     "hessian_penalty": {"hessian_penalty_estimator": lambda: objectives.hessian_penalty(method="hutchinson")},
     "spectral_norm": {"spectral_norm": objectives.spectral_norm},
-    "kumar_poole": {"kumar_poole": objectives.kumar_poole},
+    "kumar_poole": {"kumar_poole": lambda: objectives.kumar_poole(beta=1.0)},
     "contractive": {"contractive": objectives.contractive},
 }
 
@@ -94,6 +95,13 @@ class Config:
     """A folder for the figures of the sweep."""
     output: Path | None = None
     """A JSON file for every figure and the ratios."""
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "rounds", "steps", "batch_size"):
+            check_positive_int(getattr(self, name), name)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self.threads > cores:
+            raise ValueError(f"threads: expected at most the {cores} cores there are, got {self.threads}")
 
 
 def main(config: Config) -> dict[str, Any]:

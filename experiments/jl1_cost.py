@@ -5,8 +5,6 @@
 Trains the beta-VAE and five penalties beside it, with the same images, initial weights and data order, and
 draws local MIG and modularity against steps and seconds. OroJaR has two random probes, its authors' k.
 
-At a JL1-VAE after 1000 steps the weights make costs alike: 20 nats of JL1, 22 of JL2, 18 of OroJaR.
-
 Seen with `fast` (12 minutes on two cores; mean, 95 % interval over three seeds; of OroJaR each seed):
 
     | method           | local MIG         | local modularity  | ms a step | local MIG after 35 s |

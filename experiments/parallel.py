@@ -59,7 +59,9 @@ def run_all(
                 try:
                     _follow(bar, amounts, list(futures.values()))
                 except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    # each by itself: `with` shuts down once more, and takes back what a shutdown cancels
+                    for future in futures.values():
+                        future.cancel()
                     raise
                 while not amounts.empty():
                     _advance(bar, amounts.get())

@@ -3,16 +3,33 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks import jacobian, steps, sweep
-from vaejax.objectives import coupling, geometry, posterior_mean
+from vaejax.objectives import compose, coupling, geometry, posterior_mean
 
 
 def test_every_penalty_has_its_cost_measured():
     penalties = {name for module in (geometry, coupling, posterior_mean) for name in module.__all__}
     assert set(jacobian.PENALTIES) == penalties - {"reconstruction_at_mean"}
+    every = {label: make() for group in jacobian.PENALTIES.values() for label, make in group.items()}
+    model, batch = steps.build(16, 3), {"x": jnp.zeros((2, 16, 16, 1)), "index": jnp.arange(2)}
+
+    def nats(key):
+        vae = model.bind(model.init(key, batch)[0])
+        return compose(**every)(key, vae, batch, 0)[1][0]
+
+    assert set(every) < set(jax.eval_shape(nats, jax.random.key(0)))
+
+
+def test_what_cannot_be_timed_is_refused():
+    for name in ("threads", "rounds", "steps", "batch_size"):
+        with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+            jacobian.Config(**{name: 0})
+    with pytest.raises(ValueError, match=r"threads: expected at most the \d+ cores there are, got 5000"):
+        jacobian.Config(threads=5000)
 
 
 def test_multiply_adds_by_hand():

@@ -93,6 +93,9 @@ def test_the_code_of_the_training_page_runs(elsewhere):
     for block in _blocks("docs/training.md"):
         exec(_tiny(block), names)
     assert len(names["fitted"].metrics["loss"]) == 6
+    for start, ends in ((0, False), (1000, True)):  # what rises while the ramp does says nothing
+        rising = [{"step": start + n, "validation": {"neg_elbo": float(n)}} for n in range(1, 9)]
+        assert names["stop"](rising) == ends
     scores = [r["validation"]["neg_elbo"] for r in names["stopped"].validation]
     assert len(scores) == 3
     assert int(names["stopped"].best.step) == 2 * (scores.index(min(scores)) + 1)

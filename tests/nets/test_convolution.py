@@ -270,3 +270,17 @@ def test_what_does_not_fit_is_named(y, w, error, match):
     data = jnp.zeros(y, jnp.float32 if error is TypeError else jnp.float64)
     with pytest.raises(error, match=match):
         conv(data, jnp.zeros(w), stride=(2, 2), padding="VALID")
+
+
+def test_a_network_can_be_debugged_without_jit():
+    rng = np.random.default_rng(0)
+    x, w = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((2, 6, 6, 3), (4, 4, 3, 2)))
+
+    def square(x, w):
+        return jnp.sum(conv(x, w, stride=(2, 2), padding=((1, 1), (1, 1))) ** 2)
+
+    expected = jax.jit(jax.grad(square, (0, 1)))(x, w)
+    with jax.disable_jit():
+        slopes = jax.grad(square, (0, 1))(x, w)
+    for ours, theirs in zip(slopes, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)

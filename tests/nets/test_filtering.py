@@ -105,3 +105,6 @@ def test_is_used_where_it_pays(n, g, a, b, filtered):
         jaxpr = jax.make_jaxpr(partial(function, geometry=g))(*operands)
         products = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
         assert (len(products) == 9) == filtered
+        halves = [o.astype(jnp.bfloat16) for o in operands]  # its sums would be rounded too coarsely
+        jaxpr = jax.make_jaxpr(partial(function, geometry=g))(*halves)
+        assert sum(e.primitive.name == "dot_general" for e in jaxpr.eqns) < 9

@@ -192,10 +192,23 @@ def test_bad_options_are_refused(options, error, message):
         objectives.kumar_poole(**options)
 
 
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_another_gaussian_prior_is_that_of_its_standardised_latents(x64, covariance):
+    m, loc, scale = np.random.default_rng(5).normal(size=(3, 4, 4))
+    scale = np.exp(scale)
+    term, vae = objectives.kumar_poole(beta=BETA, covariance=covariance), smooth_vae(SMOOTH)
+    draw = gaussian_draw(jnp.asarray(m))
+    value = term(KEY, vae, draw._replace(p=distributions.diagonal_gaussian(loc, scale)))
+    for i in range(4):  # z = loc + scale u, u ~ N(0, I)
+        decode = lambda u, c=None, i=i: vae.decode(loc[i] + scale[i] * u, c)  # noqa: E731
+        one = gaussian_draw(jnp.asarray((m[i : i + 1] - loc[i]) / scale[i]))
+        np.testing.assert_allclose(value[i], term(KEY, VAE(None, decode, None, {}), one)[0], rtol=1e-10)
+
+
 def test_what_does_not_fit_is_refused_when_called():
     m = jnp.zeros((2, 3))
     draw, term = gaussian_draw(m), objectives.kumar_poole(beta=1.0)
-    with pytest.raises(TypeError, match=r"p: expected the prior N\(0, I\), got Bernoulli"):
+    with pytest.raises(TypeError, match="p: expected a diagonal Gaussian prior, got Bernoulli"):
         term(KEY, smooth_vae(SMOOTH), draw._replace(p=distributions.Bernoulli(m, 1)))
 
     class Other:

@@ -41,13 +41,32 @@ def test_against_the_determinant(x64):
 
 
 def test_a_direction_that_does_nothing(x64):
-    dead = np.concatenate([J[:, :, :3], np.zeros((3, 6, 1))], axis=2)
-    assert (metric.condition_number(dead) == np.inf).all()
-    assert (metric.log_volume(dead) == -np.inf).all()
+    wide = np.random.default_rng(3).normal(size=(40, 50, 6))
+    for dtype in (np.float32, np.float64):
+        for j in range(6):
+            dead, twin = wide.astype(dtype), wide.astype(dtype)
+            dead[:, :, j], twin[:, :, j] = 0, twin[:, :, j - 1]
+            for jac in (dead, twin):
+                assert (metric.condition_number(jac) == np.inf).all()
+                assert (metric.log_volume(jac) == -np.inf).all()
+        assert np.isfinite(metric.condition_number(wide.astype(dtype))).all()
     few = J[:, :2]  # two outputs of four latents
     np.testing.assert_allclose(metric.singular_values(few)[:, :2], np.linalg.svd(few)[1], rtol=1e-12)
     assert (metric.singular_values(few)[:, 2:] == 0).all()
     assert (metric.condition_number(np.zeros((1, 3, 2))) == np.inf).all()
+
+
+@pytest.mark.parametrize("c", [1.0, 1e2, 1e3, 1e5])
+def test_the_determinant_of_twin_columns_in_float32(c):
+    jac = np.random.default_rng(4).normal(size=(2, 50, 4)).astype(np.float32)
+    jac[:, :, 3] = jac[:, :, 2]
+    jac, h = np.float32(c) * jac, np.ones((2, 50), np.float32)
+    h[:, :10] = 0
+    wide = jac.astype(np.float64)
+    expected = np.linalg.slogdet(np.eye(4) + np.einsum("bij,bi,bik->bjk", wide, h, wide) / 0.7)[1]
+    value, slopes = jax.value_and_grad(lambda j, h: metric.log_det_full(j, h, 0.7).sum(), (0, 1))(jac, h)
+    np.testing.assert_allclose(value, expected.sum(), rtol=1e-3)
+    assert all(np.isfinite(slope).all() for slope in slopes)
 
 
 def test_every_measure_is_differentiable(x64):

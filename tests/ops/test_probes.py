@@ -154,6 +154,13 @@ def test_power_iteration_finds_the_singular_value_and_its_gradient(x64):
     assert (below <= truth[0]).all()
 
 
+@pytest.mark.parametrize("a", [1e-15, 1e-10, 1e5, 1e10, 1e15])
+def test_the_singular_value_at_any_scale_in_float32(a):
+    A = np.float32(a) * np.diag(np.float32([1, 0.5, 0.1]))
+    sigma = probes.spectral_norm(lambda z: A @ z, jnp.ones((1, 3)), 10)
+    np.testing.assert_allclose(sigma, a, rtol=1e-5)
+
+
 def test_the_start_is_not_orthogonal_to_simple_directions(x64):
     """Ten iterations on matrices diag(2, 1, 1) in turned bases."""
     u = np.array([[1, 0, 0], [0, 0, 1], [1, -1, 0], [0, 1, -1], [1, 1, 1], [1, -2, 1], [1, 1, -2]])

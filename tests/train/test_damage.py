@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tests.train.toy import assert_same_fit, toy_fit
+from vaejax.train import Checkpoints
+from vaejax.types import TrainState
 
 STEPS = 16
 
@@ -42,6 +44,23 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, whol
         resumed = toy_fit(STEPS, chunk=4, save_every=1, folder=tmp_path, resume=True)
     assert_same_fit(resumed, whole)
     assert (tmp_path / "checkpoints" / "latest-damaged-12" / "_CHECKPOINT_METADATA").exists()  # set aside
+
+
+def test_one_wrong_bit_in_an_array_is_seen_when_parameters_are_loaded(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(100, 100)).astype(np.float32)  # the largest file is its own
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(TrainState({"w": noise}, None, {}, np.int32(3)), {})
+    checkpoints.wait()
+    np.testing.assert_array_equal(checkpoints.restore_params()[0]["w"], noise)
+    _flip_one_bit(max((f for f in tmp_path.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size))
+    with pytest.raises(
+        ValueError, match=r"the checkpoint of step 3 in .* is damaged \(its checksums differ\)"
+    ):
+        checkpoints.restore_params()
+    with pytest.warns(UserWarning, match=r"damaged and left out \(its checksums differ\)"):
+        checkpoints.drop_damaged()
+    assert checkpoints.latest() is None
+    checkpoints.close()
 
 
 def test_with_no_whole_checkpoint_a_run_starts_again(tmp_path, whole):

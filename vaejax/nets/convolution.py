@@ -93,7 +93,13 @@ def _primitive(
     """A primitive of two operands and a `geometry`; `shape(left, right, geometry)` is its result's."""
     prim = Primitive(name)
     # Outside jit an operation compiles by itself, as every operation of jax.lax does.
-    prim.def_impl(jax.jit(prim.bind, static_argnames=("geometry",)))
+    jitted = jax.jit(prim.bind, static_argnames=("geometry",))
+
+    def impl(left: Array, right: Array, *, geometry: Geometry) -> Array:
+        with jax.disable_jit(False):  # where a user debugs without it, else `bind` would call itself
+            return jitted(left, right, geometry=geometry)
+
+    prim.def_impl(impl)
     # Both operands vary over the same manual axes (see `_align`): the result does too.
     prim.def_abstract_eval(
         lambda left, right, *, geometry: left.update(

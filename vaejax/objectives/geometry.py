@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,8 @@ def jacobian_l1(
         raise ValueError(
             f'eps: only method="finite_difference" has a step; got eps={eps!r}, method={method!r}'
         )
+    if isinstance(eps, bool) or not isinstance(eps, numbers.Real):
+        raise TypeError(f"eps: expected a number, got {eps!r}")
     if not (eps > 0 and math.isfinite(eps)):
         raise ValueError(f"eps: expected a positive finite step, got {eps!r}")
     options: dict[str, Any] = {"of": of, "at": at, "stop_gradient": stop_gradient, "chunk": chunk}

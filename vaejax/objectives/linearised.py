@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.keys import example_index, example_keys, named_key
@@ -96,7 +97,7 @@ def signs(probes: int) -> Draws:
 
 def one_latent_array(draw: Draw) -> Array:
     """z: [B, d] of a draw with one level of vector latents."""
-    if not isinstance(draw.z, jax.Array) or draw.z.ndim != 2:
+    if not isinstance(draw.z, jax.Array | np.ndarray) or draw.z.ndim != 2:
         got = jax.tree.map(jnp.shape, draw.z)
         raise TypeError(f"z: expected one array of latents [B, d]; got shape(s) {got}")
     return draw.z

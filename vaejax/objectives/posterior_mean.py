@@ -40,7 +40,7 @@ def reconstruction_at_mean(key: Array, vae: VAE, draw: Draw) -> Array:
 
 
 def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = None) -> Term:
-    """beta/2 [||m||^2 + log det(I + J^T H J / beta)] at the posterior mean m: beta KL without noise.
+    """beta/2 [||u||^2 + log det(I + J^T H J / beta)] at the posterior mean m: beta KL without noise.
 
     With `reconstruction_at_mean` it is the beta-VAE cost to second order in z - m, at the best posterior
     covariance, (I + J^T H J / beta)^-1: exact where the decoder is linear and p(x|z) Gaussian. J is
@@ -48,7 +48,8 @@ def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = No
     H = I / sigma^2 (a learned scale counts as constant in z); Bernoulli, t the logits and
     H = diag(p (1 - p)); continuous Bernoulli, t the logits and H = diag(Var x).
 
-    The prior is N(0, I). beta stands inside the logarithm too: a weight other than 1 on the term
+    The prior is N(mu, S^2), S diagonal: u = (m - mu) / S, and J is that of u -> t; for N(0, I) they are m and
+    dt / dz. beta stands inside the logarithm too: a weight other than 1 on the term
     is not another beta. Both parts of the objective train encoder and decoder; q's variance is not
     in it.
 
@@ -80,17 +81,19 @@ def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = No
         del key
         m = posterior_mean(draw)
         if not has_closed_form(draw.p, diagonal_gaussian(jnp.zeros(1), jnp.ones(1))):
-            raise TypeError(f"p: expected the prior N(0, I), got {type(draw.p).__name__}")
+            raise TypeError(f"p: expected a diagonal Gaussian prior, got {type(draw.p).__name__}")
+        loc, scale = (jnp.broadcast_to(a, m.shape) for a in (draw.p.mean(), draw.p.stddev()))
 
-        def per_example(m_i: Array, c_i: Array | None) -> Array:
+        def per_example(m_i: Array, scale_i: Array, c_i: Array | None) -> Array:
             def parameter(latent: Array) -> Array:
                 return _parameter_and_curvature(vae.decode(latent, c_i))[0]
 
             h = _parameter_and_curvature(vae.decode(m_i, c_i))[1]
-            return log_det(decoder_jacobian(parameter, m_i)[None], h.reshape(1, -1), beta)[0]
+            jac = decoder_jacobian(parameter, m_i) * scale_i
+            return log_det(jac[None], h.reshape(1, -1), beta)[0]
 
-        value = map_examples(per_example, m, draw.batch.get("c"), chunk=chunk)
-        return beta / 2 * (jnp.sum(jnp.square(m), axis=-1) + value)
+        value = map_examples(per_example, m, scale, draw.batch.get("c"), chunk=chunk)
+        return beta / 2 * (jnp.sum(jnp.square((m - loc) / scale), axis=-1) + value)
 
     return term
 

@@ -216,7 +216,7 @@ def orthogonality(jac: Array) -> Array:
     """
     chex.assert_rank(jac, {2, 3})
     g = jnp.einsum("...ij,...ik->...jk", jac, jac)
-    return jnp.sum(jnp.square(g) * (1 - jnp.eye(g.shape[-1], dtype=g.dtype)), axis=(-2, -1))
+    return jnp.sum(jnp.square(jnp.where(jnp.eye(g.shape[-1], dtype=bool), 0.0, g)), axis=(-2, -1))
 
 
 def spectral_norm(jac: Array) -> Array:

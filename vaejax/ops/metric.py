@@ -7,7 +7,6 @@ latent space. From the singular values s_1 >= ... >= s_d of J.
 from __future__ import annotations
 
 import chex
-import jax
 import jax.numpy as jnp
 
 from vaejax.types import Array
@@ -16,7 +15,7 @@ __all__ = ["condition_number", "log_det_diagonal", "log_det_full", "log_volume",
 
 
 def singular_values(jac: Array) -> Array:
-    """s_1 >= ... >= s_d of J; zeros past the D-th where D < d.
+    """s_1 >= ... >= s_d of J; zeros past the D-th where D < d, and where they are s_1's rounding.
 
     Args:
       jac: [B, D, d].
@@ -26,6 +25,8 @@ def singular_values(jac: Array) -> Array:
     """
     chex.assert_rank(jac, 3)
     s = jnp.linalg.svd(jac, compute_uv=False)
+    rounding = jnp.finfo(s.dtype).eps * max(jac.shape[1:]) * s[:, :1]
+    s = jnp.where(s > rounding, s, 0.0)
     return jnp.pad(s, ((0, 0), (0, jac.shape[2] - s.shape[1])))
 
 
@@ -57,7 +58,9 @@ def log_volume(jac: Array) -> Array:
 
 
 def log_det_full(jac: Array, h: Array, beta: float) -> Array:
-    """log det(I + J^T diag(h) J / beta), from a Cholesky factor.
+    """log det(I + J^T diag(h) J / beta) = 2 sum_j log |R_jj|, Q R = [diag(h / beta)^1/2 J; I].
+
+    The product J^T diag(h) J itself would have the square of its condition number.
 
     Args:
       jac: [B, D, d].
@@ -68,9 +71,11 @@ def log_det_full(jac: Array, h: Array, beta: float) -> Array:
       [B].
     """
     chex.assert_rank([jac, h], [3, 2])
-    g = jnp.einsum("bij,bi,bik->bjk", jac, h, jac)
-    factor = jnp.linalg.cholesky(jnp.eye(jac.shape[2], dtype=jac.dtype) + g / beta)
-    return 2 * jnp.sum(jnp.log(jax.vmap(jnp.diag)(factor)), axis=-1)
+    positive = h > 0  # double where: the slope of a root is infinite at 0
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, h, 1.0) / beta), 0.0)
+    unit = jnp.broadcast_to(jnp.eye(jac.shape[2], dtype=jac.dtype), (len(jac), *jac.shape[2:] * 2))
+    R = jnp.linalg.qr(jnp.concatenate([root[..., None] * jac, unit], axis=1), mode="r")
+    return 2 * jnp.sum(jnp.log(jnp.abs(jnp.diagonal(R, axis1=1, axis2=2))), axis=-1)
 
 
 def log_det_diagonal(jac: Array, h: Array, beta: float) -> Array:

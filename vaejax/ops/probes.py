@@ -98,8 +98,9 @@ def spectral_norm(decode: Decode, z: Array, iterations: int) -> Array:
 
         def step(_: int, v: Array) -> Array:
             (w,) = transposed(stopped(v))
-            norm = safe_norm(w, 0)
-            return jnp.where(norm > 0, w / jnp.where(norm > 0, norm, 1.0), v)
+            top = jnp.max(jnp.abs(w))  # first, so that squares neither overflow nor vanish
+            w = w / jnp.where(top > 0, top, 1.0)
+            return jnp.where(top > 0, w / jnp.where(top > 0, jnp.linalg.norm(w), 1.0), v)
 
         v = jax.lax.fori_loop(0, iterations, step, start / jnp.linalg.norm(start))
         return safe_norm(product(v), 0)

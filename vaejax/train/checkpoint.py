@@ -53,12 +53,8 @@ class Checkpoints:
     def drop_damaged(self) -> None:
         """Set the newest checkpoints aside until one reads whole, its checksums included; warn of each."""
         for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                intact = _checksums(self._read(step)) == self._record(step)["crc32"]
-                reason = "its checksums differ"
-            except Exception as error:  # orbax, tensorstore and json raise many kinds for a damaged file
-                intact, reason = False, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-            if intact:
+            reason, _ = self._damage(step)
+            if reason is None:
                 return
             where = self._manager.directory
             warnings.warn(
@@ -96,9 +92,27 @@ class Checkpoints:
         return TrainState(**self._manager.restore(step, args=args)["state"])
 
     def restore_params(self, step: int | None = None) -> tuple[Any, Any]:
-        """(params, variables) of a checkpoint as host arrays, without knowing the optimiser."""
-        state = self._read(self._step(step))
+        """(params, variables) of a checkpoint as host arrays, without knowing the optimiser.
+
+        Raises:
+          ValueError: if there is none, or it is damaged.
+        """
+        step = self._step(step)
+        reason, state = self._damage(step)
+        if reason is not None:
+            raise ValueError(
+                f"folder: the checkpoint of step {step} in {self._manager.directory} is damaged ({reason})"
+            )
         return state["params"], state["variables"]
+
+    def _damage(self, step: int) -> tuple[str | None, dict[str, Any]]:
+        """What is wrong with a checkpoint, None if nothing is; and its state."""
+        try:
+            state = self._read(step)
+            intact = _checksums(state) == self._record(step)["crc32"]
+        except Exception as error:  # orbax, tensorstore and json raise many kinds for a damaged file
+            return f"{type(error).__name__}: {f'{error} '.splitlines()[0][:200]}", {}
+        return None if intact else "its checksums differ", state
 
     def _read(self, step: int) -> dict[str, Any]:
         """The state as host arrays in plain dicts and lists."""
