@@ -135,9 +135,26 @@ def test_a_set_above_the_limit_is_sampled():
     np.testing.assert_allclose(codes.loc, codes.factors - CENTRE, atol=1e-5)
     np.testing.assert_allclose(codes.of(GRID[None]), (GRID - CENTRE)[None], atol=1e-5)
     skip = [name for name in evaluation.scores.GROUPS if name not in ("local", "mig")]
-    made = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), limit=219, skip=skip)
+    made = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), limit=219, skip=skip, samples=400)
     assert (made.n, list(made.scores)[:2]) == (219, ["mig", "active_mig"])
-    assert made.values["local_modularity"] > 0.55  # ten points in each cluster
+    assert made.values["local_modularity"] == pytest.approx(2 / 3, abs=0.01)
+
+
+@pytest.mark.parametrize("limit", [7, 219, 220])
+def test_local_clusters_have_all_their_points_above_the_limit_too(limit, monkeypatch):
+    asked = []
+
+    def spy(*args, **settings):
+        asked.append(settings)
+        return evaluation.local_clusters(*args, **settings)
+
+    monkeypatch.setattr(evaluation.scores, "local_clusters", spy)
+    skip = [name for name in evaluation.scores.GROUPS if name != "local"]
+    made = disentanglement_scores(KEY, _vae(MIXED), Pictures(), limit=limit, skip=skip, samples=400)
+    assert (made.n, asked) == (limit, [{"clusters": 20, "samples": 400}])
+    whole = disentanglement_scores(KEY, _vae(MIXED), Pictures(), skip=skip, samples=400)
+    for name in ("local_mig", "local_modularity"):
+        assert made.values[name] == pytest.approx(whole.values[name], abs=1e-6), name
 
 
 def test_one_factor_with_a_neighbourhood_has_no_local_modularity():

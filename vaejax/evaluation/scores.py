@@ -91,7 +91,8 @@ def disentanglement_scores(
     """Score a model on every measure of disentanglement.
 
     A set with at most `limit` combinations of factors is encoded whole, once, and every score draws from
-    those codes; of a larger one, or a larger split, so many random images. The defaults are the published
+    those codes; of a larger one, or a larger split, so many random images, and for the local scores of such
+    a set 20 * `samples` images more, 200 000. The defaults are the published
     numbers (Locatello et al. 2019, 1811.12359; of mig_chen, Chen et al. 2018, 1802.04942). `dci` takes
     most of the time, minutes for factors of many values: lower `train` or skip it. Each score has its own
     key: skipping one leaves the others as they are.
@@ -102,8 +103,9 @@ def disentanglement_scores(
       data: a set with `num_values` and `sample_images`, such as `data.mini_sprites()`; or a split with
         factors y, integers [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
         without local scores).
-      limit: the most images that are encoded (and again for the local scores of a set that is larger).
-      samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each local cluster.
+      limit: the most images that are encoded, but for the local scores of a set that is larger.
+      samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20 local
+        clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is lower.
       train, test: rows, votes and features of explicitness, sap_svm, dci, factor_vae and beta_vae.
       chen_samples: of `mig_chen`, which needs a diagonal Gaussian posterior.
       skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
@@ -137,12 +139,11 @@ def disentanglement_scores(
     )
     rows = generator(named_key(key, "rows")).permutation(len(codes.loc))[:samples]
     active = codes.loc.var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
-    points = samples if codes.whole else min(samples, max(1, limit // CLUSTERS))
     groups = {
         **_of_rows(codes.loc[rows], codes.factors[rows], active),
         **_by_fitting(codes, train, test),
         "mig_chen": partial(_chen, codes, chen_samples),
-        "local": partial(_local, codes, points),
+        "local": partial(_local, codes, samples),
     }
     scores: dict[str, Score] = {}
     for name in wanted:
@@ -208,10 +209,10 @@ def _chen(codes: Codes, samples: int, key: Array) -> dict[str, Score]:
     return {"mig_chen": mig_chen(key, codes.loc, codes.scale, codes.factors, samples=samples)}
 
 
-def _local(codes: Codes, points: int, key: Array) -> dict[str, Score]:
+def _local(codes: Codes, samples: int, key: Array) -> dict[str, Score]:
     if codes.of is None or codes.num_values is None:
         return {}
-    factors = local_clusters(key, codes.num_values, clusters=CLUSTERS, samples=points)
+    factors = local_clusters(key, codes.num_values, clusters=CLUSTERS, samples=samples)
     local = score_local(codes.of(factors), factors)
     moving = np.ptp(factors, axis=1).any(axis=0).sum()  # factors that local clusters do not freeze
     return {
