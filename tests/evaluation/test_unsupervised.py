@@ -87,5 +87,11 @@ def test_mig_under_the_posterior_of_separate_posteriors():
     assert twice.value == pytest.approx(0.0, abs=0.03)
     frozen = mig_chen(KEY, loc, scale, np.insert(factors, 0, 3, axis=1), samples=2000)
     assert np.isnan(frozen.parts).tolist() == [True, False, False]
+    flat = mig_chen(KEY, 0 * loc + 0.3, scale, factors, samples=50)
+    assert (flat.value, flat.degenerate, flat.parts.tolist()) == (0.0, True, [0.0, 0.0])
+    half = mig_chen(KEY, loc * [1, 0], scale, factors, samples=2000)
+    assert (half.parts[1], half.degenerate) == (pytest.approx(0.0, abs=0.03), False)
+    by_scale = mig_chen(KEY, 0 * loc, np.exp(factors), factors, samples=500)  # constant means can tell
+    assert by_scale.value > 0.2
     with pytest.raises(ValueError, match="scale: expected positive"):
         mig_chen(KEY, loc, 0 * scale, factors)

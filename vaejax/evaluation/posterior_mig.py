@@ -26,7 +26,8 @@ def mig_chen(
     I_jk = H(z_j) - sum_v (n_v/n) H(z_j|v_k = v), at least 0, with q(z_j) = (1/N) sum_n N(z_j; loc_n,
     scale_n^2) over the rows (those of value v), each entropy the mean of -log q at `samples` draws; then
     `mig_from`. It differs from the histogram form `mig`: name the form beside the number. The authors leave
-    out shape on dSprites.
+    out shape on dSprites. A dimension whose loc and scale are the same in all rows has exactly no
+    information; of others, noise of the order of 1/sqrt(samples) nats remains where there is none.
 
     The work is (1 + F) d N `samples` densities, about 2 ns each on one core: half a minute for N = 20 736,
     d = 10 and F = 5.
@@ -50,13 +51,14 @@ def mig_chen(
     if scale.shape != loc.shape or not (scale > 0).all():
         raise ValueError(f"scale: expected positive numbers of shape {loc.shape}, got {scale!r}")
     H = entropy(factors)
+    collapsed = (np.ptp(loc, axis=0) == 0) & (np.ptp(scale, axis=0) == 0)
     everything = np.zeros(len(loc), int)
     whole = _entropies(named_key(key, "z"), loc, scale, everything, samples)[0]
     information = np.zeros((loc.shape[1], len(H)))
     for k in np.flatnonzero(H > 0):
         _, value, count = np.unique(factors[:, k], return_inverse=True, return_counts=True)
         given = _entropies(named_key(key, f"z|{k}"), loc, scale, value, samples)
-        information[:, k] = np.maximum(0.0, whole - count / len(loc) @ given)
+        information[:, k] = np.where(collapsed, 0.0, np.maximum(0.0, whole - count / len(loc) @ given))
     return mig_from(information, H)
 
 
