@@ -49,12 +49,16 @@ TABLED = {
     "active codes": "n_active",
     "seconds of training": "train_seconds",
 }
+FLAGS = {"degenerate": "nothing to measure", "infinite": "infinite"}
 ROWS = 6  # latents of a model in the traversals, those of the largest KL
 VALUES = np.linspace(-2, 2, 7)
 
 
 def summarise(each: Sequence[Job]) -> dict[str, Any]:
     """{data set: {method: {score: its mean and interval over seeds}}}.
+
+    A score that is not finite in some seed has no mean. Each method also has the `library` of its classifiers
+    and the names of scores that are `degenerate`, or `infinite`, in some seed.
 
     Raises:
       FileNotFoundError: a training is not finished.
@@ -67,9 +71,13 @@ def summarise(each: Sequence[Job]) -> dict[str, Any]:
     return {
         name: {
             method: {
-                key: runs.mean_ci95([seed[key] for seed in seeds])
-                for key, value in seeds[0].items()
-                if isinstance(value, int | float)
+                **{
+                    key: _over_seeds([seed[key] for seed in seeds])
+                    for key, value in seeds[0].items()
+                    if isinstance(value, int | float | None)
+                },
+                "library": ", ".join(sorted({seed.get("library", "") for seed in seeds} - {""})),
+                **{flag: _flagged(seeds, flag) for flag in FLAGS},
             }
             for method, seeds in methods.items()
         }
@@ -77,14 +85,43 @@ def summarise(each: Sequence[Job]) -> dict[str, Any]:
     }
 
 
+def _over_seeds(values: list[float | None]) -> dict[str, Any]:
+    if None in values:
+        return {"mean": None, "ci95": [None, None], "per_seed": values}
+    return runs.mean_ci95([float(value) for value in values if value is not None])
+
+
+def _flagged(seeds: Sequence[Mapping[str, Any]], flag: str) -> list[str]:
+    """The names that stand under `flag` in some seed, each once."""
+    return list(dict.fromkeys(name for seed in seeds for name in seed.get(flag, ())))
+
+
 def table(report: Mapping[str, Any], name: str, config: Config) -> str:
     """A row per score, a column per method, with 95 % intervals where there are several seeds."""
     methods = report["datasets"][name]
     rows = []
     for title, key in titled(TABLED, methods, config).items():
-        cells = {label: sweep.interval(methods[method][key]) for method, label in METHODS.items()}
+        cells = {label: _cell(methods[method][key]) for method, label in METHODS.items()}
         rows.append({"": title} | cells)
     return runs.table(rows)
+
+
+def _cell(entry: Mapping[str, Any]) -> str:
+    return "-" if entry["mean"] is None else sweep.interval(entry)
+
+
+def notes(report: Mapping[str, Any], name: str) -> list[str]:
+    """What stands under the table: the library of the classifiers, and scores that are flagged."""
+    methods = report["datasets"][name]
+    libraries = sorted({scores["library"] for scores in methods.values()} - {""})
+    lines = [f"classifiers by {', '.join(libraries)}"] if libraries else []
+    for flag, meaning in FLAGS.items():
+        lines += [
+            f"{meaning} in some seed of {METHODS[method]}: {', '.join(scores[flag])}"
+            for method, scores in methods.items()
+            if scores[flag]
+        ]
+    return lines
 
 
 def titled(names: Mapping[str, str], methods: Mapping[str, Any], config: Config) -> dict[str, str]:
@@ -102,7 +139,11 @@ def draw(
     """Write the figures of one data set into folder/figures."""
     methods = report["datasets"][name]
     values = {
-        title: {label: methods[method][key] for method, label in METHODS.items()}
+        title: {
+            label: methods[method][key]
+            for method, label in METHODS.items()
+            if methods[method][key]["mean"] is not None
+        }
         for title, key in titled(SHOWN, methods, config).items()
     }
     firsts = {j.name: j.folder for j in reversed(each) if j.config.dataset == (name,)}

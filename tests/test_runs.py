@@ -167,7 +167,7 @@ def test_manifest_says_what_it_ran_on(finished, tmp_path):
     assert manifest["score_seconds"] == 1
     assert 50 < manifest["peak_memory_mib"] < 100_000
     assert manifest["versions"]["jax"] == jax.__version__
-    assert set(manifest["versions"]) >= {"vaejax", "flax", "optax", "python"}
+    assert set(manifest["versions"]) >= {"vaejax", "flax", "optax", "python", "scikit-learn"}
     assert manifest["device"].startswith(f"{jax.device_count()} x ")
     assert manifest["commit"] is None or len(manifest["commit"].rstrip("+")) == 40
     runs.write_json(tmp_path / "manifest.json", manifest)

@@ -46,7 +46,9 @@ __all__ = [
     "write_json",
 ]
 
-_PACKAGES = ("vaejax", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy")
+_PACKAGES = (
+    "vaejax", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "scikit-learn",
+)  # fmt: skip
 
 
 class Run(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import jax
@@ -172,7 +173,7 @@ def test_one_factor_with_a_neighbourhood_has_no_local_modularity():
 def test_never_nan(A, frozen):
     y = GRID[GRID[:, 1] == 2] if frozen else GRID
     split = Split({"x": Pictures().sample_images(y), "y": y}, "real")
-    skip = () if A is MIXED else ("mig_chen", "dci")
+    skip = () if A is MIXED else ("mig_chen", "dci") if A.any() else ("dci",)
     made = disentanglement_scores(KEY, _vae(A), split, skip=skip, **CHEAP | {"train": 25, "chen_samples": 50})
     assert not any(np.isnan(score.value) for score in made.scores.values())
     if not A.any():
@@ -181,6 +182,17 @@ def test_never_nan(A, frozen):
         assert "local_mig" not in made.scores
         measured = {"gaussian_total_correlation", "wasserstein_correlation", "pairwise_information"}
         assert set(made.values["degenerate"]) == set(made.scores) - measured
+
+
+def test_an_infinite_score_is_kept_and_its_value_is_plain_data():
+    skip = [name for name in evaluation.scores.GROUPS if name != "unsupervised"]
+    twice = disentanglement_scores(KEY, _vae(PERFECT[:, [0, 1, 0]]), Pictures(), skip=skip, **CHEAP)
+    assert twice.scores["gaussian_total_correlation"].value == np.inf
+    plain = json.loads(json.dumps(twice.values, allow_nan=False))
+    assert plain["gaussian_total_correlation"] is None
+    assert (plain["infinite"], plain["degenerate"]) == (["gaussian_total_correlation"], [])
+    assert plain["wasserstein_correlation"] > 0.2
+    assert "inf" in runs.table(twice.rows)
 
 
 def test_bad_arguments_are_named_before_anything_is_encoded(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ import vaejax
 from experiments import disentangle as experiment
 from experiments import disentangle_report
 from experiments.disentangle_config import CHEN_SECONDS, METHODS, PRESETS, SETS, Config
-from vaejax import data, evaluation, nets, runs, train
+from vaejax import data, evaluation, nets, plots, runs, train
 from vaejax.keys import named_key
 from vaejax.ops import aggregate, jacobian
 from vaejax.types import Split, TrainState
@@ -226,7 +227,8 @@ def test_means_and_intervals_are_over_the_seeds_of_a_method_on_a_set(tmp_path):
         for method in METHODS:
             scores = report["datasets"][name][method]
             assert scores["kl"] == runs.mean_ci95([extra + 10 * place(method) + s for s in (3.0, 4.0)])
-            assert not {"library", "kl_per_dimension"} & set(scores)
+            assert (scores["library"], scores["degenerate"]) == ("a text", [])
+            assert "kl_per_dimension" not in scores
     lines = disentangle_report.table(report, "three_dots", TINY).splitlines()
     assert [c.strip() for c in lines[0].split("|")[2:-1]] == list(METHODS.values())
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["MIG, histogram", "KL"]
@@ -235,6 +237,63 @@ def test_means_and_intervals_are_over_the_seeds_of_a_method_on_a_set(tmp_path):
     (each[5].folder / "report.json").unlink()
     with pytest.raises(FileNotFoundError, match=f"{each[5].folder.name} has no report.json"):
         disentangle_report.summarise(each)
+
+
+def test_what_is_flagged_or_infinite_in_some_seed_stands_under_the_table(tmp_path):
+    def numbers(name, method, seed):
+        bad = (name, method, seed) == ("mini_sprites", "jl1_vae", 4)
+        return {
+            "mig": 0.0,
+            "gaussian_total_correlation": None if bad else 0.5,
+            "degenerate": ["mig", "sap"] if method == "beta_vae" and seed == 3 else [],
+            "infinite": ["gaussian_total_correlation"] if bad else [],
+            "library": f"scikit-learn 1.{seed}",
+        }
+
+    report = {"datasets": disentangle_report.summarise(_finished(tmp_path, numbers))}
+    rows = disentangle_report.table(report, "mini_sprites", TINY).splitlines()[2:]
+    cells = [c.strip() for c in rows[-1].split("|")[1:-1]]
+    assert cells == ["Gaussian total correlation", *["0.5 [0.5, 0.5]"] * 6, "-"]
+    notes = disentangle_report.notes(report, "mini_sprites")
+    assert notes == [
+        "classifiers by scikit-learn 1.3, scikit-learn 1.4",
+        "nothing to measure in some seed of beta-VAE: mig, sap",
+        "infinite in some seed of JL1-VAE: gaussian_total_correlation",
+    ]
+    assert "infinite" not in " ".join(disentangle_report.notes(report, "three_dots"))
+    runs.write_json(tmp_path / "report.json", report)
+
+
+def test_what_has_no_mean_is_left_out_of_the_figure(run, monkeypatch):
+    report = runs.read_json(run / "report.json")
+    config = dataclasses.replace(TINY, folder=run)
+    report["datasets"]["mini_sprites"]["dip_vae_i"]["kl"] = {"mean": None, "ci95": [None, None]}
+    shown = {}
+    monkeypatch.setattr(disentangle_report, "traversals", lambda *a: None)
+    monkeypatch.setattr(plots, "save", lambda *a: None)
+    draw = plots.score_comparison
+    monkeypatch.setattr(plots, "score_comparison", lambda v, **k: shown.update(v) or draw(v, **k))
+    loaded = experiment.load(config, "mini_sprites")
+    disentangle_report.draw(run, experiment.plan(config, run), report, "mini_sprites", config, loaded)
+    assert set(METHODS.values()) - set(shown["KL"]) == {"DIP-VAE-I"}
+    assert set(shown["MIG, histogram"]) == set(METHODS.values())
+
+
+def _titles(text):
+    """First cells of the rows of Markdown tables, without heads."""
+    firsts = [line.split("|")[1].strip() for line in text.splitlines() if line.strip().startswith("|")]
+    return [first.removesuffix(", nats") for first in firsts if first.strip("-")]
+
+
+def test_published_tables_have_the_titles_that_the_command_prints():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    section = readme.split("## Seven ways to disentangle")[1].split("\n## ")[0]
+    for text, preset, least in ((section, "medium", 17), (experiment.__doc__, "fast", 7)):
+        every = {"beta_vae": dict.fromkeys(disentangle_report.TABLED.values())}
+        printed = disentangle_report.titled(disentangle_report.TABLED, every, PRESETS[preset])
+        titles = _titles(text)
+        assert len(titles) >= least
+        assert set(titles) <= set(printed)
 
 
 def test_a_set_of_tensorflow_datasets_is_scored_on_its_training_split(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -63,13 +64,18 @@ class DisentanglementScores(NamedTuple):
 
     @property
     def values(self) -> dict[str, Any]:
-        """Every value by name; `n`, `n_active`, the `degenerate` ones, the `library` of the classifiers."""
+        """Every value by name, as JSON has it: None where it is infinite.
+
+        Beside them `n`, `n_active`, the names of the `degenerate` and of the `infinite` ones, and the
+        `library` of the classifiers.
+        """
         libraries = {score.library for score in self.scores.values()} - {""}
         return {
-            **{name: score.value for name, score in self.scores.items()},
+            **{name: s.value if math.isfinite(s.value) else None for name, s in self.scores.items()},
             "n": self.n,
             "n_active": self.n_active,
             "degenerate": [name for name, score in self.scores.items() if score.degenerate],
+            "infinite": [name for name, score in self.scores.items() if not math.isfinite(score.value)],
             "library": ", ".join(sorted(libraries)),
         }
 
