@@ -195,6 +195,26 @@ def test_an_infinite_score_is_kept_and_its_value_is_plain_data():
     assert "inf" in runs.table(twice.rows)
 
 
+def test_a_value_with_one_row_leaves_the_other_scores():
+    class Line(Pictures):
+        num_values = (12,)
+
+        def sample_images(self, factors):
+            return np.column_stack([factors - 5.5, np.ones((len(factors), 3))]).astype(np.float32)
+
+    skip = ("dci", "explicitness", "sap_svm")  # they would fit on eight rows
+    line = disentanglement_scores(KEY, _vae(PERFECT), Line(), skip=skip, **CHEAP).values
+    y = GRID[(GRID[:, 1] != 3) | (np.arange(220) == 33)]  # of value 3 one row is left
+    assert np.bincount(y[:, 1])[3] == 1
+    split = Split({"x": Pictures().sample_images(y), "y": y}, "real")
+    rare = disentanglement_scores(KEY, _vae(PERFECT), split, skip=skip, **CHEAP).values
+    for value in (line, rare):
+        assert value["factor_vae"] == value["beta_vae"] == 0.0
+        assert {"factor_vae", "beta_vae"} <= set(value["degenerate"])
+        assert value["mig"] > 0.9
+        assert value["irs"] > 0.9
+
+
 def test_bad_arguments_are_named_before_anything_is_encoded(monkeypatch):
     pictures, vae = Pictures(), _vae(PERFECT)
     for arguments, error, message in (

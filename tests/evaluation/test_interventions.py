@@ -74,13 +74,17 @@ def test_a_frozen_factor_is_left_out():
     assert irs(_noise(), frozen).value == irs(_noise(), GRID).value
 
 
-@pytest.mark.parametrize("case", ["constant codes", "constant factors", "one factor"])
+@pytest.mark.parametrize("case", ["constant codes", "constant factors", "one factor", "one row a value"])
 def test_nothing_to_measure_is_flagged_and_never_nan(case):
     codes = np.full((210, 2), 0.3) if case == "constant codes" else _noise()
-    factors = {"constant factors": np.ones_like(GRID), "one factor": GRID[:, :1]}.get(case, GRID)
+    factors = {
+        "constant factors": np.ones_like(GRID),
+        "one factor": GRID[:, :1],
+        "one row a value": np.insert(np.arange(210)[:, None], 1, 3, axis=1),
+    }.get(case, GRID)
     sampler = factor_sampler(codes, factors)
     scores = [factor_vae_score(KEY, sampler, **FEW), beta_vae_score(KEY, sampler, **SOME)]
-    scores += [irs(codes, factors)] * (case != "one factor")
+    scores += [irs(codes, factors)] * (not case.startswith("one"))
     for score in scores:
         assert score[:3:2] == (0.0, True)
     if case == "constant codes":
@@ -146,7 +150,14 @@ def test_bad_arguments_are_named():
     with pytest.raises(
         ValueError, match="two rows or more for every value of factor 0, got one for 210 of 210"
     ):
-        factor_sampler(GRID, np.arange(210)[:, None])
+        factor_sampler(GRID, np.column_stack([np.arange(210), GRID[:, 0]]))
+    for num_values, error, message in (
+        ([[2, 3]], ValueError, "num_values: expected one positive number per factor"),
+        ([2.5, 3], TypeError, "num_values: expected integers"),
+        ([0, 3], ValueError, "num_values: expected one positive number per factor"),
+    ):
+        with pytest.raises(error, match=message):
+            image_sampler(np.asarray, np.asarray, num_values)
     with pytest.raises(TypeError, match="key: expected a typed PRNG key"):
         factor_vae_score(0, factor_sampler(GRID, GRID))
     with pytest.raises(ValueError, match="pairs: expected at least 1, got 0"):

@@ -17,7 +17,7 @@ import numpy as np
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.disentanglement import Score
 from vaejax.evaluation.information import check_codes_and_factors
-from vaejax.evaluation.local import represent_factors
+from vaejax.evaluation.local import check_num_values, represent_factors
 from vaejax.evaluation.predictors import TEST, TRAIN, generator, sklearn_version
 from vaejax.keys import check_key
 from vaejax.types import Array
@@ -46,18 +46,18 @@ def factor_sampler(codes: np.ndarray, factors: np.ndarray) -> FactorSampler:
       factors: [n, F] integers.
 
     Raises:
-      TypeError, ValueError: codes or factors of another kind, or a factor that varies and has one row only
-        for some value: with nothing else random, such rows cannot show what the factor leaves free.
+      TypeError, ValueError: codes or factors of another kind, or, where two factors or more vary, one with a
+        single row for some value: such a row cannot show what the factor leaves free.
     """
     codes, factors = check_codes_and_factors(codes, factors)
+    for k, lone, of in lone_values(factors):
+        raise ValueError(
+            f"factors: expected two rows or more for every value of factor {k}, "
+            f"got one for {lone} of {of} values"
+        )
     tables = []
-    for k, v in enumerate(factors.T):
+    for v in factors.T:
         _, label, count = np.unique(v, return_inverse=True, return_counts=True)
-        if len(count) > 1 and count.min() < 2:
-            raise ValueError(
-                f"factors: expected two rows or more for every value of factor {k}, "
-                f"got one for {np.sum(count < 2)} of {len(count)} values"
-            )
         tables.append((np.argsort(label, kind="stable"), label, count, np.cumsum(count) - count))
 
     def draw(rng: np.random.Generator, fixed: np.ndarray, size: int) -> np.ndarray:
@@ -69,6 +69,14 @@ def factor_sampler(codes: np.ndarray, factors: np.ndarray) -> FactorSampler:
         return codes[rows]
 
     return FactorSampler(draw, np.ptp(factors, axis=0) > 0)
+
+
+def lone_values(factors: np.ndarray) -> list[tuple[int, int, int]]:
+    """(factor, its values with one row only, its values) where there are such; none if one factor varies."""
+    counts = [np.unique(v, return_counts=True)[1] for v in factors.T]
+    if sum(len(count) > 1 for count in counts) < 2:
+        return []
+    return [(k, int(np.sum(c < 2)), len(c)) for k, c in enumerate(counts) if len(c) > 1 and c.min() < 2]
 
 
 def image_sampler(
@@ -85,8 +93,11 @@ def image_sampler(
       sample_images: factors [n, F] -> images [n, ...].
       num_values: number of values of each of the F factors.
       batch_size: images at a time.
+
+    Raises:
+      TypeError, ValueError: `num_values` are not positive integers, one per factor.
     """
-    V = np.asarray(num_values)
+    V = check_num_values(num_values)
 
     def draw(rng: np.random.Generator, fixed: np.ndarray, size: int) -> np.ndarray:
         factors = rng.integers(0, V, size=(len(fixed), size, len(V)))

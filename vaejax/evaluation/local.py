@@ -83,7 +83,7 @@ def local_clusters(
     check_key(key)
     check_positive_int(clusters, "clusters")
     check_positive_int(samples, "samples")
-    V = _check_num_values(num_values)
+    V = check_num_values(num_values)
     if not 0 < locality <= 1:
         raise ValueError(f"locality: expected a number in (0, 1], got {locality}")
     held = _frozen_mask(frozen, V)
@@ -260,7 +260,8 @@ def _summarise(per_cluster: dict[str, np.ndarray], n_active: int, degenerate: bo
     )
 
 
-def _check_num_values(num_values: Sequence[int]) -> np.ndarray:
+def check_num_values(num_values: Sequence[int]) -> np.ndarray:
+    """The numbers as an array [F]; raise unless they are positive integers."""
     V = np.asarray(num_values)
     if V.dtype.kind not in "iu":
         raise TypeError(f"num_values: expected integers, got {num_values!r}")

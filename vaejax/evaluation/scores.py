@@ -15,7 +15,14 @@ from vaejax.evaluation.dci import dci
 from vaejax.evaluation.disentanglement import Score, mig, modularity, sap
 from vaejax.evaluation.elbo import ACTIVE_VARIANCE
 from vaejax.evaluation.factor_codes import LIMIT, Codes, FactorSet, factor_codes
-from vaejax.evaluation.interventions import beta_vae_score, factor_sampler, factor_vae_score, irs
+from vaejax.evaluation.interventions import (
+    FactorSampler,
+    beta_vae_score,
+    factor_sampler,
+    factor_vae_score,
+    irs,
+    lone_values,
+)
 from vaejax.evaluation.local import local_clusters, score_local
 from vaejax.evaluation.posterior_mig import mig_chen
 from vaejax.evaluation.predictors import TEST, TRAIN, explicitness, generator, sap_svm, sklearn_version
@@ -121,7 +128,7 @@ def disentanglement_scores(
 
     Returns:
       DisentanglementScores: for mig and modularity also the active-only form, of the codes with variance
-      > 0.01.
+      > 0.01; factor_vae and beta_vae are 0 and flagged where some value of a factor has one row only.
 
     Raises:
       ImportError: scikit-learn is not installed and a score that takes it is not skipped.
@@ -196,16 +203,17 @@ def _by_fitting(codes: Codes, train: int, test: int) -> dict[str, Group]:
         parts = dci(key, z, v, train=train, test=test)._asdict()
         return {f"dci_{name}": part for name, part in parts.items() if isinstance(part, Score)}
 
+    def intervening(name: str, score: Callable[[Array, FactorSampler], Score]) -> Group:
+        if lone_values(v):
+            return lambda key: {name: Score(0.0, np.where(np.ptp(v, axis=0) > 0, 0.0, np.nan), True)}
+        return lambda key: {name: score(key, factor_sampler(z, v))}
+
     return {
         "explicitness": lambda key: {"explicitness": explicitness(key, z, v, train=train, test=test)},
         "sap_svm": lambda key: {"sap_svm": sap_svm(key, z, v, train=train, test=test)},
         "dci": of_dci,
-        "factor_vae": lambda key: {
-            "factor_vae": factor_vae_score(key, factor_sampler(z, v), votes=train, test_votes=test)
-        },
-        "beta_vae": lambda key: {
-            "beta_vae": beta_vae_score(key, factor_sampler(z, v), train=train, test=test)
-        },
+        "factor_vae": intervening("factor_vae", partial(factor_vae_score, votes=train, test_votes=test)),
+        "beta_vae": intervening("beta_vae", partial(beta_vae_score, train=train, test=test)),
     }
 
 
