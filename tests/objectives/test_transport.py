@@ -53,6 +53,9 @@ def test_the_terms_compare_codes_with_prior_samples(at):
     term = objectives.mmd(at=at)(KEY, vae, draw)  # inverse multiquadrics for N(0, I) by default
     np.testing.assert_allclose(term, mmd.mmd(z, p, mmd.imq()), rtol=1e-5)
 
+    term = objectives.mmd(kernel="median", at=at)(KEY, vae, draw)
+    np.testing.assert_allclose(term, mmd.mmd(z, p, mmd.rbf(mmd.median_length(z, p))), rtol=1e-5)
+
     one_column = z.at[:, 1].set(0)  # many directions: E u_1^2 = 1/2
     stub = draw._replace(z=one_column, q=None)
     zero = vae._replace(sample_prior=Partial(lambda key, n, c=None: jnp.zeros((n, 2))))
@@ -70,20 +73,48 @@ def test_both_are_near_zero_where_the_aggregate_posterior_is_the_prior_and_only_
         x = noise[:, :2] @ jnp.asarray(oracle.W.T, jnp.float32) + oracle.B + oracle.SIGMA * noise[:, 2:]
         draw = objectives.sample(key, vae, {"x": x.astype(jnp.float32)})
         shifted = draw._replace(z=draw.z + jnp.array([1.0, 0.0]))
-        both = (objectives.mmd(), objectives.sliced_wasserstein())
+        both = (objectives.mmd(), objectives.sliced_wasserstein(), objectives.mmd(kernel="median"))
         return [[term(key, vae, d) for d in (draw, shifted)] for term in both]
 
-    (same_mmd, other_mmd), (same_sw, other_sw) = terms(jax.random.split(KEY, 400))
+    (same_mmd, other_mmd), (same_sw, other_sw), (same_median, other_median) = terms(
+        jax.random.split(KEY, 400)
+    )
     assert_mean_is(same_mmd, 0.0)
     assert np.mean(other_mmd) > 20 * np.std(same_mmd) / 20
+    assert_mean_is(same_median, 0.0)
+    assert np.mean(other_median) > 20 * np.std(same_median) / 20
     # |t|^2 / d = 1/2 more than between two samples of the prior, up to a cross term of mean 0
     assert_mean_is(np.asarray(other_sw) - np.asarray(same_sw), 0.5, errors=4.0)
     assert 0 < np.mean(same_sw) < 0.15
 
 
+def test_one_median_length_of_the_pooled_points_leaves_no_bias_and_three_do():
+    vae = bound_model()
+
+    def inside(x, y):
+        return mmd.rbf(mmd.median_length(x, y))(x, y)
+
+    @jax.jit
+    @jax.vmap
+    def terms(key):
+        z = jax.random.normal(jax.random.fold_in(key, 1), (6, 2))
+        draw = drawn_once._replace(z=z)
+        return [objectives.mmd(kernel=kernel)(key, vae, draw) for kernel in ("median", inside)]
+
+    drawn_once = drawn(vae)
+    pooled, three = terms(jax.random.split(KEY, 4000))
+    assert_mean_is(pooled, 0.0)
+    assert abs(np.mean(three)) > 6 * np.std(three) / np.sqrt(4000)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
+        (
+            lambda: objectives.mmd(kernel="mean"),
+            TypeError,
+            r"kernel: expected a function .* or 'median', got",
+        ),
         (lambda: objectives.mmd(kernel=1.0), TypeError, r"kernel: expected a function .* got 1.0"),
         (lambda: objectives.mmd(at="mode"), ValueError, "at: expected one of 'sample', 'mean'; got 'mode'"),
         (lambda: objectives.sliced_wasserstein(directions=0), ValueError, "directions: expected at least 1"),

@@ -96,6 +96,9 @@ def test_gradients_are_finite_where_points_coincide():
     ("make", "error", "message"),
     [
         (lambda: mmd.rbf(0.0), ValueError, "length: expected a positive finite number, got 0.0"),
+        (lambda: mmd.rbf(jnp.asarray(0.0)), ValueError, "length: expected a positive finite number, got 0.0"),
+        (lambda: mmd.rbf(jnp.asarray(jnp.nan)), ValueError, "length: expected a positive finite number"),
+        (lambda: mmd.rbf(jnp.asarray(True)), TypeError, "length: expected a number, got bool"),
         (lambda: mmd.rbf("median"), TypeError, "length: expected a number, got str"),
         (lambda: mmd.imq(-1.0), ValueError, "scale: expected a positive finite number, got -1.0"),
         (lambda: mmd.imq(1.0, ()), ValueError, "multiples: expected at least one, got none"),

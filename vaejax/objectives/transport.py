@@ -17,7 +17,7 @@ from vaejax.types import VAE, Array, Batch, Draw
 __all__ = ["mmd", "sliced_wasserstein"]
 
 
-def mmd(*, kernel: Callable[[Array, Array], Array] | None = None, at: str = "sample") -> Term:
+def mmd(*, kernel: Callable[[Array, Array], Array] | str | None = None, at: str = "sample") -> Term:
     """The squared maximum mean discrepancy between the codes of the batch and as many prior samples.
 
     The U-statistic (`ops.mmd.mmd`): unbiased, around 0 where q(z) = p(z), and negative now and then. Two
@@ -29,7 +29,9 @@ def mmd(*, kernel: Callable[[Array, Array], Array] | None = None, at: str = "sam
     InfoVAE: reconstruction + (1 - a) KL + (a + lam - 1) MMD; MMD-VAE has a = 1.
 
     Args:
-      kernel: (x [n, d], y [m, d]) -> [n, m]; None: `ops.mmd.imq()`, scales for the prior N(0, I).
+      kernel: (x [n, d], y [m, d]) -> [n, m]; None: `ops.mmd.imq()`, scales for the prior N(0, I); "median":
+        `ops.mmd.rbf` with the `median_length` of codes and prior samples, one for the three sums. A function
+        that computes that length inside would have three, and a term that is biased where q(z) = p(z).
       at: "sample", the drawn z, or "mean", the posterior's.
 
     Returns:
@@ -44,12 +46,14 @@ def mmd(*, kernel: Callable[[Array, Array], Array] | None = None, at: str = "sam
     check_choice(at, ("sample", "mean"), "at")
     if kernel is None:
         kernel = ops_mmd.imq()
-    if not callable(kernel):
-        raise TypeError(f"kernel: expected a function (x, y) -> [n, m], got {kernel!r}")
+    if not callable(kernel) and kernel != "median":
+        raise TypeError(f"kernel: expected a function (x, y) -> [n, m] or 'median', got {kernel!r}")
 
     @mixes_examples
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
-        return ops_mmd.mmd(codes(draw, at), prior_codes(key, vae, draw.batch), kernel)
+        z, p = codes(draw, at), prior_codes(key, vae, draw.batch)
+        k = kernel if callable(kernel) else ops_mmd.rbf(ops_mmd.median_length(z, p))
+        return ops_mmd.mmd(z, p, k)
 
     return term
 

@@ -29,7 +29,8 @@ def mmd(x: Array, y: Array, kernel: Kernel) -> Array:
     Args:
       x: [n, d], n >= 2.
       y: [m, d], m >= 2.
-      kernel: (x [n, d], y [m, d]) -> [n, m], as `rbf` and `imq` make it.
+      kernel: (x [n, d], y [m, d]) -> [n, m], as `rbf` and `imq` make it; the same function of two points
+        in all three sums, and so no function of the samples that it is called with.
 
     Returns:
       Scalar, in units of the kernel.
@@ -97,8 +98,11 @@ def imq(scale: float = 1.0, multiples: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 
 def median_length(x: Array, y: Array) -> Array:
     """The median distance between any two of the pooled points, a length for `rbf`; no gradient flows.
 
-    A kernel chosen from the points that it compares makes `mmd` slightly biased: for training against a
-    prior fix the length, of order sqrt(d) for N(0, I).
+    Take it once from the two samples, `rbf(median_length(x, y))`: a kernel that computes it inside is called
+    by `mmd` with (x, x), (y, y) and (x, y), has three lengths, and its estimate is biased, also where the
+    distributions agree. `objectives.mmd(kernel="median")` is the term. One length of the pooled points
+    keeps the mean at 0 under equality; elsewhere it makes the estimate slightly biased: for training against
+    a prior fix the length, of order sqrt(d) for N(0, I).
 
     Args:
       x: [n, d].
@@ -122,7 +126,9 @@ def _squared_distances(x: Array, y: Array) -> Array:
 
 def _check_positive(value: Any, name: str) -> None:
     if isinstance(value, jax.Array) and value.shape == ():
-        return  # it may be traced
+        if isinstance(value, jax.core.Tracer):
+            return
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__} ({value!r})")
     if not 0 < float(value) < math.inf:
