@@ -260,6 +260,38 @@ def test_at_the_mean_the_critics_see_posterior_means(x64):
     np.testing.assert_allclose(*of_prior, rtol=1e-9)
 
 
+# accuracy
+
+
+@pytest.mark.parametrize("term", [objectives.total_correlation_critic, objectives.adversarial_critic])
+def test_the_critics_accuracy_is_logged(term):
+    prior = Partial(lambda key, n, c=None: jnp.full((n, 2), 50.0))
+    draw = codes(jnp.concatenate([jnp.full((5, 2), 50.0), jnp.zeros((6, 2))]))  # halves: 50, and 0 to permute
+    ((name, accuracy),) = term(critic="judge").logs.items()
+    assert name == "judge/accuracy"
+
+    def of(D):
+        vae = judge(None, prior)._replace(heads={"judge": Partial(D)})
+        return float(jnp.mean(accuracy(KEY, vae, draw)))
+
+    for constant in (3.0, 0.0, -3.0):  # says the same of all: half is right
+        assert of(lambda z: 0 * z[:, 0] + constant) == 0.5  # noqa: B023
+    told = (
+        1.0 if term is objectives.total_correlation_critic else (1 + 6 / 11) / 2
+    )  # 5 codes are as the prior's
+    assert of(lambda z: z[:, 0] - 25) == pytest.approx(told)
+    assert of(lambda z: 25 - z[:, 0]) == pytest.approx(1 - told)
+
+
+def test_the_accuracy_stands_beside_the_cross_entropy_in_the_metrics():
+    cost = objectives.compose(critic=objectives.adversarial_critic(), tc=objectives.total_correlation())
+    params = correlated_params({"kernel": np.zeros((3, 1)), "bias": np.full(1, -2.0)})
+    batch = {"x": jax.random.normal(KEY, (8, 2))}
+    loss, (metrics, _) = jax.jit(lambda p: cost(KEY, MODEL.bind(p), batch, 0))(params)
+    assert metrics["critic/accuracy"] == 0.5
+    np.testing.assert_allclose(loss, metrics["critic"] + metrics["tc"], rtol=1e-6)  # it is not in the loss
+
+
 # refusals
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from vaejax.checks import check_choice
 from vaejax.keys import named_key
-from vaejax.objectives.compose import Term, mixes_examples
+from vaejax.objectives.compose import Term, logs, mixes_examples
 from vaejax.objectives.linearised import codes, one_latent_array
 from vaejax.objectives.transport import prior_codes
 from vaejax.ops.aggregate import permute_columns
@@ -64,7 +64,7 @@ def total_correlation_critic(*, critic: str = "critic") -> Term:
       critic: the name of the head, z [B, d] -> logits [B].
 
     Returns:
-      A term, scalar, nats, that mixes examples.
+      A term, scalar, nats, that mixes examples; it logs "<critic>/accuracy", of a permutation of its own.
 
     Raises:
       TypeError: if the name is not a string.
@@ -75,17 +75,25 @@ def total_correlation_critic(*, critic: str = "critic") -> Term:
     """
     _check_name(critic)
 
-    @mixes_examples
-    def term(key: Array, vae: VAE, draw: Draw) -> Array:
+    def of_both(key: Array, vae: VAE, draw: Draw) -> list[Array]:
+        """D of real and of permuted codes, of half the batch each."""
         z = jax.lax.stop_gradient(one_latent_array(draw))
         B = len(z)
         if B < 3:
             raise ValueError(f"x: expected a batch of at least 3 examples, two of them to permute; got {B}")
         permuted = permute_columns(named_key(key, "permute"), z[B // 2 :])
-        real, fake = (_logits(_head(vae, critic), v) for v in (z[: B // 2], permuted))
+        return [_logits(_head(vae, critic), v) for v in (z[: B // 2], permuted)]
+
+    def accuracy(key: Array, vae: VAE, draw: Draw) -> Array:
+        real, fake = of_both(key, vae, draw)
+        return 0.5 * jnp.mean(real > 0) + 0.5 * jnp.mean(fake <= 0)
+
+    @mixes_examples
+    def term(key: Array, vae: VAE, draw: Draw) -> Array:
+        real, fake = of_both(key, vae, draw)
         return 0.5 * jnp.mean(jax.nn.softplus(-real)) + 0.5 * jnp.mean(jax.nn.softplus(fake))
 
-    return term
+    return logs(term, **{f"{critic}/accuracy": accuracy})
 
 
 def adversarial(*, critic: str = "critic", at: str = "sample") -> Term:
@@ -129,7 +137,7 @@ def adversarial_critic(*, critic: str = "critic", at: str = "sample") -> Term:
       at: "sample", the drawn z, or "mean", the posterior's.
 
     Returns:
-      A term, [B] nats.
+      A term, [B] nats; it logs "<critic>/accuracy", of prior samples of its own.
 
     Raises:
       TypeError, ValueError: as `adversarial`.
@@ -139,13 +147,21 @@ def adversarial_critic(*, critic: str = "critic", at: str = "sample") -> Term:
     _check_name(critic)
     check_choice(at, ("sample", "mean"), "at")
 
-    def term(key: Array, vae: VAE, draw: Draw) -> Array:
+    def of_both(key: Array, vae: VAE, draw: Draw) -> list[Array]:
+        """D of prior samples and of codes, [B] each."""
         z = jax.lax.stop_gradient(codes(draw, at))
         p = jax.lax.stop_gradient(prior_codes(key, vae, draw.batch))
-        of_p, of_z = (_logits(_head(vae, critic), v) for v in (p, z))
+        return [_logits(_head(vae, critic), v) for v in (p, z)]
+
+    def accuracy(key: Array, vae: VAE, draw: Draw) -> Array:
+        of_p, of_z = of_both(key, vae, draw)
+        return 0.5 * (of_p > 0) + 0.5 * (of_z <= 0)
+
+    def term(key: Array, vae: VAE, draw: Draw) -> Array:
+        of_p, of_z = of_both(key, vae, draw)
         return jax.nn.softplus(-of_p) + jax.nn.softplus(of_z)
 
-    return term
+    return logs(term, **{f"{critic}/accuracy": accuracy})
 
 
 def _head(vae: VAE, critic: str) -> Callable[[Array], Array]:
