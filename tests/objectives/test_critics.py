@@ -276,9 +276,8 @@ def test_the_critics_accuracy_is_logged(term):
 
     for constant in (3.0, 0.0, -3.0):  # says the same of all: half is right
         assert of(lambda z: 0 * z[:, 0] + constant) == 0.5  # noqa: B023
-    told = (
-        1.0 if term is objectives.total_correlation_critic else (1 + 6 / 11) / 2
-    )  # 5 codes are as the prior's
+    # five of the eleven codes are the prior's
+    told = 1.0 if term is objectives.total_correlation_critic else (1 + 6 / 11) / 2
     assert of(lambda z: z[:, 0] - 25) == pytest.approx(told)
     assert of(lambda z: 25 - z[:, 0]) == pytest.approx(1 - told)
 

@@ -110,11 +110,7 @@ def test_one_median_length_of_the_pooled_points_leaves_no_bias_and_three_do():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (
-            lambda: objectives.mmd(kernel="mean"),
-            TypeError,
-            r"kernel: expected a function .* or 'median', got",
-        ),
+        (lambda: objectives.mmd(kernel="mean"), TypeError, r"kernel: expected a function .* or 'median'"),
         (lambda: objectives.mmd(kernel=1.0), TypeError, r"kernel: expected a function .* got 1.0"),
         (lambda: objectives.mmd(at="mode"), ValueError, "at: expected one of 'sample', 'mean'; got 'mode'"),
         (lambda: objectives.sliced_wasserstein(directions=0), ValueError, "directions: expected at least 1"),
