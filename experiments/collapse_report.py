@@ -56,7 +56,7 @@ def table(report: Mapping[str, Any]) -> str:
             "NLL": with_error(m["nll"], m["nll_se"]),
             "minus plain": with_error(m["minus_plain"]["mean"], m["minus_plain"]["se"]),
             "ESS": f"{m['ess']:.0f}",
-            "seconds": f"{m['train_seconds']:.0f}",
+            "seconds": jobs.shown_seconds(m["train_seconds"]),
             "verdict": verdict(m["summary"]),
         }
         for m in report["models"].values()

@@ -89,7 +89,7 @@ def table(report: Mapping[str, Any], dataset: str = "") -> str:
             "KL": f"{m['kl']:.2f}",
             "active units": m["active_units"],
             "ESS": f"{m['ess']:.0f}",
-            "seconds": f"{m['train_seconds']:.0f}",
+            "seconds": jobs.shown_seconds(m["train_seconds"]),
         }
         if published:
             row["NLL, published"] = published.get((m["bound"], m["K"]), "")

@@ -46,7 +46,7 @@ def summarise(folders: Mapping[str, list[Path]]) -> dict[str, Any]:
     cells = {name: [reports[f] for f in paths] for name, paths in folders.items()}
     methods: dict[str, Any] = {}
     for name, each in cells.items():
-        methods[name] = {k: runs.mean_ci95([c[k] for c in each]) for k in each[0] if k != "curves"}
+        methods[name] = jobs.means(each, each[0])
         methods[name]["curves"] = {k: [c["curves"][k] for c in each] for k in each[0]["curves"]}
     equal = min(m["seconds"]["mean"] for name, m in methods.items() if name != "beta_vae")
     goal = REACHED * methods["jl1_exact"]["local_mig"]["mean"]

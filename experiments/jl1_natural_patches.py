@@ -196,8 +196,8 @@ def main(config: Config) -> dict[str, Any]:
         numbers = score_linear(method, columns, patches)
         result["models"][name] = {k: runs.mean_ci95([v]) for k, v in numbers.items()}
     runs.write_json(folder / "report.json", result)
-    draw(folder, folders, result, patches, fitted)
     print(training.table(result, {**SHOWN, "latents in use": "used"}, LABELS))
+    draw(folder, folders, result, patches, fitted)
     return result
 
 

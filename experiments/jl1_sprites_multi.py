@@ -162,8 +162,8 @@ def main(config: Config) -> dict[str, Any]:
         training.run(train_one, config, folder, folders)
     result = {**training.summarise(folders), "config": config}
     runs.write_json(folder / "report.json", result)
-    draw(folder, folders, result, config.side)
     print(training.table(result, SHOWN, training.MODELS))
+    draw(folder, folders, result, config.side)
     return result
 
 

@@ -145,10 +145,10 @@ def main(config: Config) -> dict[str, Any]:
         result, text = reports[0], jl1_report.table(reports[0])
     result["config"] = config
     runs.write_json(folder / "report.json", result)
+    print(text)
     for (cell, _), paths, report in zip(cells, folders, reports, strict=True):
         if cell.config == replace(config, sweep=()):  # the only cell, or the one that the sweep turns about
             jl1_report.draw(folder, paths, report)
-    print(text)
     return result
 
 

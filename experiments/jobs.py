@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -128,6 +130,9 @@ def train_job(
 ) -> None:  # fmt: skip
     """Train and score one model with one seed, in a folder of its own; a finished one is left as it is.
 
+    Its report.json has `train_seconds` beside the scores: what all steps took, over all processes that did
+    them; None where that is not known.
+
     Args:
       job: the training; its config has `batch_size`, `chunk` and `tensorboard`.
       model, update: what is trained, and how.
@@ -147,12 +152,13 @@ def train_job(
     start = time.perf_counter()
     data = load()
     runs.create(folder, {**dataclasses.asdict(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
-    done = []
+    done, clock = [], Clock(folder / "seconds.jsonl", start)
 
-    def progress(n: int, _: Any) -> None:
+    def progress(n: int, record: dict[str, Any]) -> None:
         if chunk_done is not None:
             chunk_done(n)
         done.append(n)
+        clock.tick(record["step"], record["step"] - sum(done))
         parallel.report(n * work)
 
     fitted = train.fit(
@@ -162,8 +168,9 @@ def train_job(
     )  # fmt: skip
     parallel.report((steps - sum(done)) * work)  # what an earlier process did
     trained = time.perf_counter()
-    # of all steps, also where this process did only the last of them
-    train_seconds = (trained - start) * steps / max(sum(done), 1)
+    if done:  # what is done after the last chunk too
+        clock.tick(int(fitted.state.step), int(fitted.state.step) - sum(done))
+    train_seconds = clock.seconds.get(int(fitted.state.step))
     scores = score(model.bind(fitted.state.params, fitted.state.variables), data)
     scored = time.perf_counter()
     manifest = runs.manifest(
@@ -171,6 +178,41 @@ def train_job(
     )
     runs.write_json(folder / "manifest.json", manifest)
     runs.write_json(folder / "report.json", {**scores, "train_seconds": train_seconds})
+
+
+class Clock:
+    """The seconds that a training took up to each end of a chunk, over all processes that did its steps.
+
+    Kept in a file of JSON lines [step, seconds]; steps whose seconds it lacks have none.
+    """
+
+    def __init__(self, path: Path, start: float):
+        self._path, self._start = path, start
+        self.seconds: dict[int, float] = {0: 0.0}
+        for line in path.read_text().splitlines() if path.exists() else ():
+            with contextlib.suppress(ValueError):  # cut by a kill
+                step, seconds = json.loads(line)
+                self.seconds[step] = seconds
+
+    def tick(self, step: int, resumed: int) -> None:
+        """Keep the seconds until `step`, in a process that began at step `resumed`."""
+        if resumed in self.seconds:
+            self.seconds[step] = self.seconds[resumed] + time.perf_counter() - self._start
+            with self._path.open("a") as file:
+                file.write(json.dumps([step, self.seconds[step]]) + "\n")
+        else:
+            self.seconds.pop(step, None)
+
+
+def shown_seconds(seconds: float | None) -> str:
+    """Seconds in a table; those that are not known are a dash."""
+    return "-" if seconds is None else f"{seconds:.0f}"
+
+
+def means(reports: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Means and intervals over the reports of what is a number in all of them."""
+    kept = [name for name in names if all(isinstance(r.get(name), int | float) for r in reports)]
+    return {name: runs.mean_ci95([r[name] for r in reports]) for name in kept}
 
 
 def read_reports(folders: Mapping[Name, Path]) -> dict[Name, dict[str, Any]]:

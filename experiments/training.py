@@ -205,12 +205,11 @@ def summarise(folders: Mapping[str, list[Path]]) -> dict[str, Any]:
     """
     reports = jobs.read_reports({f: f for paths in folders.values() for f in paths})
     cells = {name: [reports[f] for f in paths] for name, paths in folders.items()}
-    numbers = [k for k, v in cells["beta_vae"][0].items() if isinstance(v, int | float)]
-    summary = {name: {k: runs.mean_ci95([c[k] for c in cs]) for k in numbers} for name, cs in cells.items()}
+    summary = {name: jobs.means(each, each[0]) for name, each in cells.items()}
     jl1, beta = summary["jl1_vae"], summary["beta_vae"]
     return {
         "models": summary,
-        "difference": {k: runs.welch_ci95(jl1[k]["per_seed"], beta[k]["per_seed"]) for k in numbers},
+        "difference": {k: runs.welch_ci95(jl1[k]["per_seed"], beta[k]["per_seed"]) for k in beta if k in jl1},
     }
 
 
@@ -229,7 +228,8 @@ def table(report: Mapping[str, Any], shown: Mapping[str, str], labels: Mapping[s
       labels: model in the report -> title of its column.
     """
     rows = []
-    for title, key in {**shown, "seconds of training": "train_seconds"}.items():
+    timed = "train_seconds" in report["difference"]  # else not known of some training
+    for title, key in {**shown, **({"seconds of training": "train_seconds"} if timed else {})}.items():
         entries = {label: report["models"][name].get(key) for name, label in labels.items()}
         row = {"": title} | {label: sweep.interval(e) if e else "" for label, e in entries.items()}
         rows.append(row | {"JL1-VAE minus beta-VAE": sweep.interval(report["difference"][key])})
@@ -237,14 +237,17 @@ def table(report: Mapping[str, Any], shown: Mapping[str, str], labels: Mapping[s
 
 
 def curves(folders: Mapping[str, list[Path]], yscale: str = "linear") -> Figure:
-    """The terms of both models over training, every seed a line."""
+    """The terms of both models over training, every seed a line; a log scale has gaps at values of 0."""
     shown = ("reconstruction", "kl", "jacobian_l1")
     lines = {}
     for name, label in MODELS.items():
         seeds = [train.read_metrics(path)[0] for path in folders[name]]
-        lines[label] = {m: np.stack([c[m] for c in seeds]) for m in shown if m in seeds[0]}
-    steps = len(next(iter(lines.values()))["kl"][0])
-    return plots.training_curves(lines, smooth=max(1, steps // 50), units=UNITS, yscale=yscale)
+        terms = {m: np.stack([c[m] for c in seeds]) for m in shown if m in seeds[0]}
+        if yscale == "log":  # a decoder may be flat, and its Jacobian 0
+            terms = {m: np.where(c > 0, c, np.nan) for m, c in terms.items()}
+        lines[label] = {"step": seeds[0]["step"], **terms}
+    records = len(next(iter(lines.values()))["step"])
+    return plots.training_curves(lines, smooth=max(1, records // 50), units=UNITS, yscale=yscale)
 
 
 def scores(

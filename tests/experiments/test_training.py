@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import training
+from experiments import jobs, training
 from vaejax import data, distributions, models, nets, runs
 from vaejax.types import TrainState
 
@@ -123,6 +125,83 @@ def test_a_finished_run_is_left_as_it_is(finished, monkeypatch):
     changed, _, folders = _open(training.Settings(report_only=True, workers=3), finished)
     assert (changed.steps, changed.first_seed, changed.workers) == (4, 5, 3)
     assert len(folders["beta_vae"]) == 2
+
+
+def _one(folder):
+    _train(training.Job(SETTINGS, folder, "beta_vae", 5))
+    return runs.read_json(folder / "report.json")["train_seconds"]
+
+
+def test_seconds_of_training_are_those_of_all_steps_or_not_known(tmp_path):
+    seconds = _one(tmp_path)
+    assert seconds > 0
+    (tmp_path / "report.json").unlink()  # killed while scoring
+    assert _one(tmp_path) == seconds
+    (tmp_path / "report.json").unlink()
+    (tmp_path / "seconds.jsonl").unlink()
+    assert _one(tmp_path) is None
+
+
+def test_a_resumed_training_adds_its_seconds_to_those_before(tmp_path, monkeypatch):
+    path, now = tmp_path / "seconds.jsonl", iter(range(10, 1000, 10))
+    monkeypatch.setattr(jobs.time, "perf_counter", lambda: next(now))
+    clock = jobs.Clock(path, 0.0)
+    clock.tick(2, 0)  # at 10
+    clock.tick(4, 0)  # at 20, not saved
+    resumed = jobs.Clock(path, 25.0)
+    resumed.tick(4, 2)  # at 30
+    assert resumed.seconds == {0: 0.0, 2: 10.0, 4: 15.0}
+    path.write_text(path.read_text() + "[6, 1")  # cut by a kill
+    assert jobs.Clock(path, 0.0).seconds == resumed.seconds
+    unknown = jobs.Clock(path, 0.0)
+    unknown.tick(4, 3)  # from a step whose seconds nobody kept
+    assert 4 not in unknown.seconds
+
+
+def test_reports_leave_out_seconds_that_are_not_known():
+    reports = [{"kl": 1.0, "train_seconds": 3.0, "name": "a"}, {"kl": 2.0, "train_seconds": None}]
+    assert jobs.means(reports, reports[0]) == {"kl": runs.mean_ci95([1.0, 2.0])}
+    assert [jobs.shown_seconds(s) for s in (None, 12.3)] == ["-", "12"]
+
+
+def test_a_table_has_no_row_of_seconds_that_are_not_known(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    folders = _open(SETTINGS, tmp_path / "run")[2]
+    path = folders["jl1_vae"][1] / "report.json"
+    runs.write_json(path, {**runs.read_json(path), "train_seconds": None})
+    shown = training.table(training.summarise(folders), {"size": "norm"}, training.MODELS).splitlines()
+    assert [line.split("|")[1].strip() for line in shown[2:]] == ["size"]
+
+
+def _records(path, jacobian):
+    path.mkdir(parents=True)
+    rows = [
+        {"step": 3 * (i + 1), "reconstruction": 5.0, "kl": 2.0 + i, "jacobian_l1": j}
+        for i, j in enumerate(jacobian)
+    ]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_curves_lie_at_the_steps_of_their_records(tmp_path):
+    folders = {name: [tmp_path / f"{name}-{seed}" for seed in (0, 1)] for name in training.MODELS}
+    for path in (p for paths in folders.values() for p in paths):
+        _records(path, [1.0, 2.0, 3.0])
+    figure = training.curves(folders)
+    lines = [line for axes in figure.axes for line in axes.lines]
+    assert len(lines) == 3 * 2 * 3  # terms, models, two seeds and their mean
+    assert all(np.array_equal(line.get_xdata(), [3, 6, 9]) for line in lines)
+
+
+@pytest.mark.parametrize("jacobian", [[1.0, 0.0, 3.0], [0.0, 0.0, 0.0]])
+def test_a_jacobian_of_zero_is_a_gap_on_a_log_scale(tmp_path, jacobian):
+    folders = {name: [tmp_path / name] for name in training.MODELS}
+    _records(folders["beta_vae"][0], [1.0, 2.0, 3.0])
+    _records(folders["jl1_vae"][0], jacobian)
+    figure = training.curves(folders, "log")
+    figure.canvas.draw()
+    (axes,) = (a for a in figure.axes if a.get_ylabel().startswith("jacobian_l1"))
+    drawn = axes.lines[-1].get_ydata()
+    np.testing.assert_array_equal(drawn, [j or np.nan for j in jacobian])
 
 
 def test_the_default_folder_keeps_configs_apart():
