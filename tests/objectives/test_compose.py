@@ -110,6 +110,15 @@ def test_terms_that_mix_examples_are_on_record():
     [
         (lambda: objectives.compose(), ValueError, "terms: expected at least one"),
         (lambda: objectives.compose(loss=objectives.kl), ValueError, "terms: expected names .* got 'loss'"),
+        (lambda: objectives.compose(step=objectives.kl), ValueError, "terms: expected names .* got 'step'"),
+        (lambda: objectives.compose(seed=objectives.kl), ValueError, "terms: .* got 'seed'"),
+        (lambda: objectives.compose(validation=objectives.kl), ValueError, "terms: .* got 'validation'"),
+        (lambda: objectives.compose(grad_norm=objectives.kl), ValueError, "terms: .* got 'grad_norm'"),
+        (
+            lambda: objectives.compose(kl=objectives.logs(lambda *a: 0.0, step=objectives.kl)),
+            ValueError,
+            "terms: .* got 'step'",
+        ),
         (lambda: objectives.compose(**{"/draw": objectives.kl}), ValueError, "terms: .* got '/draw'"),
         (lambda: objectives.compose(**{"weight/kl": objectives.kl}), ValueError, "terms: .* got 'weight/kl'"),
         (lambda: objectives.compose(kl=3.0), TypeError, "term: expected a function .* got float"),
@@ -131,6 +140,7 @@ def test_terms_that_mix_examples_are_on_record():
             "weight: expected a finite number, got nan",
         ),
         (lambda: objectives.scaled(float("inf"), objectives.kl), ValueError, "weight: .* got inf"),
+        (lambda: objectives.scaled(jnp.asarray(jnp.nan), objectives.kl), ValueError, "weight: .* nan"),
     ],
 )
 def test_bad_arguments_are_refused(build, error, message):

@@ -95,7 +95,7 @@ def test_a_step_is_the_documented_function_of_its_number():
             "row": batch["x"][0, 0],
             "rows": batch["x"].sum(),
             "place": batch["index"][-1],
-            "step": state.step,
+            "number": state.step,
             "fresh": fresh["x"].min(),
             "size": jnp.asarray(fresh["x"].shape[0]),
         }
@@ -281,6 +281,15 @@ def test_training_reaches_the_exact_bound():
     )
 
 
+def logging(**metrics):
+    """An update whose objective has these metrics."""
+
+    def objective(key, vae, batch, step):
+        return vae.heads["decoder"]() ** 2, (jax.tree.map(jnp.asarray, metrics), None)
+
+    return toy_update(objective)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -291,6 +300,23 @@ def test_training_reaches_the_exact_bound():
         ({"update": toy_update(wrt=("prior",))}, "wrt: expected groups among"),
         ({"data": np.zeros((20, 3))}, "data: expected a vaejax.Split, got ndarray"),
         ({"update": "adam"}, "update: expected a vaejax.Update, got str"),
+        ({"update": logging(seed=1.0)}, "metrics: expected names other than those of a record, got 'seed'"),
+        ({"update": logging(step=1.0)}, "metrics: expected names other than .*, got 'step'"),
+        ({"update": logging(validation=1.0)}, "metrics: expected names other than .*, got 'validation'"),
+        ({"update": logging(grad_norm=1.0)}, "metrics: expected names other than 'grad_norm', which the"),
+        (
+            {"update": logging(kl_per_dim=np.zeros(2))},
+            r"metrics: expected scalars, got 'kl_per_dim' of shape \(2,\)",
+        ),
+        (
+            {"update": logging(kl_per_dim=np.zeros(2)), "seeds": [0, 1]},
+            r"metrics: expected scalars, got 'kl_per_dim' of shape \(2,\)",
+        ),
+        (
+            {"update": logging(kl_per_dim=np.zeros((2, 1))), "devices": jax.devices()[:1]},
+            r"metrics: expected scalars, got 'kl_per_dim' of shape \(2, 1\)",
+        ),
+        ({"update": logging(kl={"a": 0.0})}, "metrics: expected scalars, got 'kl', a dict"),
     ],
 )
 def test_what_tracing_refuses_is_refused_before_anything_is_made(tmp_path, change, message):

@@ -16,6 +16,9 @@ from vaejax.types import VAE, Array, Batch
 
 __all__ = ["compose", "logs", "mixes_examples", "scaled", "sees_step"]
 
+# what a record of training holds beside the terms
+_TAKEN = ("loss", "grad_norm", "step", "seed", "validation")
+
 Term = Callable[..., Array]  # (key, vae, draw), and the step for those marked `sees_step`
 Objective = Callable[..., tuple[Array, tuple[dict[str, Array], Any]]]
 
@@ -44,9 +47,9 @@ def scaled(weight: float | Callable[[Any], Any], term: Term) -> Scaled:
         is_scalar = isinstance(weight, numbers.Real | jax.Array) and jnp.shape(weight) == ()
         if isinstance(weight, bool) or not is_scalar:
             raise TypeError(f"weight: expected a float or a schedule step -> float, got {weight!r}")
-        # an array may be traced, as under vmap over several weights, and then has no value yet
-        if isinstance(weight, numbers.Real) and not math.isfinite(weight):
-            raise ValueError(f"weight: expected a finite number, got {weight!r}")
+        # it may be traced, as under vmap over several weights, and then has no value yet
+        if not isinstance(weight, jax.core.Tracer) and not math.isfinite(weight):
+            raise ValueError(f"weight: expected a finite number, got {weight}")
     return Scaled(weight, term)
 
 
@@ -92,13 +95,13 @@ def compose(**terms: Term | Scaled) -> Objective:
 
     Raises:
       TypeError: if a term is not callable.
-      ValueError: if there is no term, a name is "loss" or has a "/", or belongs to what another term logs.
+      ValueError: if there is no term, a name has a "/", is "loss" or another that records of training hold
+        ("grad_norm", "step", "seed", "validation"), or belongs to what another term logs.
     """
     if not terms:
         raise ValueError("terms: expected at least one, as name=term; got none")
     for name in terms:
-        if name == "loss" or "/" in name:  # taken: the sum, "weight/<name>" and the keys of the house
-            raise ValueError(f"terms: expected names without '/' and other than 'loss', got {name!r}")
+        _check_name(name)
     weighted = {name: term if isinstance(term, Scaled) else scaled(1.0, term) for name, term in terms.items()}
     measures = _measures({name: term for name, (_, term) in weighted.items()})
 
@@ -128,11 +131,19 @@ def compose(**terms: Term | Scaled) -> Objective:
     return objective
 
 
+def _check_name(name: str) -> None:
+    """Refuse a name that is taken: the records', "weight/<name>" and the keys of the house."""
+    if name in _TAKEN or "/" in name:
+        taken = ", ".join(map(repr, _TAKEN))
+        raise ValueError(f"terms: expected names without '/' and other than {taken}; got {name!r}")
+
+
 def _measures(terms: dict[str, Term]) -> dict[str, Term]:
     """What the terms log beside themselves and no term of the objective is already."""
     measures: dict[str, Term] = {}
     for name, term in terms.items():
         for logged, measure in getattr(term, "logs", {}).items():
+            _check_name(logged)
             if terms.get(logged, measure) is not measure or measures.get(logged, measure) is not measure:
                 raise ValueError(
                     f"terms: {name!r} logs {logged!r} beside itself; expected that name to be free, "

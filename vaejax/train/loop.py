@@ -119,7 +119,9 @@ def fit(
     initial = jax.jit(initialiser(model, update, data))
     like = jax.eval_shape(initial, key)
     rows = jax.ShapeDtypeStruct((chunk, batch_size), jnp.int32)
-    jax.eval_shape(program, like, key, dict(data.arrays), rows, 1)  # what tracing can refuse comes first
+    # what tracing can refuse comes first
+    _, metrics = jax.eval_shape(program, like, key, dict(data.arrays), rows, 1)
+    _check_metrics(metrics)
 
     def check(run: Run, state: TrainState) -> None:
         if validate is not None:
@@ -196,6 +198,17 @@ def _check_arguments(
         )
     if folder is None and (resume or tensorboard):
         raise ValueError("folder: expected a path, since resume or tensorboard is asked; got None")
+
+
+def _check_metrics(metrics: dict[str, Any]) -> None:
+    """Raise unless a step's metrics, here with an axis of steps, are scalars that a record can hold."""
+    for name, value in metrics.items():
+        if name in ("step", "seed", "validation"):
+            raise ValueError(f"metrics: expected names other than those of a record, got {name!r}")
+        if not isinstance(value, jax.ShapeDtypeStruct):
+            raise TypeError(f"metrics: expected scalars, got {name!r}, a {type(value).__name__}")
+        if value.shape[1:]:
+            raise ValueError(f"metrics: expected scalars, got {name!r} of shape {value.shape[1:]}")
 
 
 def initialiser(model: Model, update: Update, data: Split) -> Callable[[Array], TrainState]:

@@ -41,8 +41,8 @@ def gradient_update(
 
     Raises:
       TypeError, ValueError: for a microbatch that is not a positive int or meets a term that mixes
-        examples; when traced, for one that does not divide the batch, or a model with variables, and for
-        groups that the parameters do not have.
+        examples; when traced, for one that does not divide the batch, or a model with variables, for groups
+        that the parameters do not have, and for a metric "grad_norm" of the objective.
     """
     mixing = tuple(getattr(objective, "mixes_examples", ()))
     if microbatch is not None and not callable(microbatch):
@@ -78,6 +78,8 @@ def gradient_update(
         norm = _norm(grads)
         moved: Any = _after(norm, optax.apply_updates(moving, updates), moving)
         params = {**state.params, **moved}
+        if "grad_norm" in metrics:
+            raise ValueError("metrics: expected names other than 'grad_norm', which the update adds")
         metrics = {**metrics, "grad_norm": norm}
         return state._replace(params=params, variables=variables, opt_state=opt_state), metrics
 
