@@ -1,6 +1,7 @@
 """The loop: pure steps, exact resume, and what stops it."""
 
 import struct
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -233,6 +234,26 @@ def test_bad_arguments_are_refused_before_anything_compiles(change, error, messa
     model = change.get("model", toy_model())._replace(init=broken_init)
     with pytest.raises(error, match=message):
         toy_fit(**{"steps": 3, **change, "model": model})
+
+
+def test_tensorboard_without_its_package_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"tensorboard: expected the extra .*vaejax\[tensorboard\]"):
+        toy_fit(3, model=toy_model()._replace(init=broken_init), folder=tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "validate: expected to return a dict of numbers, got NoneType"),
+        ({"verdict": "good"}, "validate: expected numbers or arrays, got 'verdict': 'good'"),
+        ({"neg_elbo": None}, "validate: expected numbers or arrays, got 'neg_elbo': None"),
+    ],
+)
+def test_what_validate_returns_is_checked(returned, message):
+    with pytest.raises(TypeError, match=message):
+        toy_fit(2, validate=lambda key, vae: returned)
 
 
 # and it learns

@@ -114,6 +114,16 @@ def test_microbatch_is_a_positive_int(microbatch, error, message):
         toy_update(microbatch=microbatch)
 
 
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [(0, "returns: expected at least 1, got 0"), (2.0, "returns: expected an int, got float")],
+)
+def test_a_function_says_a_positive_int(answer, message):
+    update = toy_update(microbatch=lambda loss, batch: answer)
+    with pytest.raises((TypeError, ValueError), match=f"what the function microbatch {message}"):
+        update.apply(state_of(update, toy_model()), KEY, batch_of(6), no_take)
+
+
 def test_microbatch_divides_the_batch():
     update = toy_update(microbatch=4)
     state = state_of(update, toy_model())
@@ -194,6 +204,8 @@ def test_wrt_none_moves_every_group_with_a_gradient():
 def test_wrt_is_checked():
     with pytest.raises(TypeError, match="wrt: expected a tuple of group names, got the string 'encoder'"):
         toy_update(wrt="encoder")
+    with pytest.raises(ValueError, match=r"wrt: expected at least one group, or None for all; got \(\)"):
+        toy_update(wrt=())
     update, params = toy_update(wrt=("encoder", "prior")), toy_model().init(KEY, None)[0]
     message = r"wrt: expected groups among \['critic', 'decoder', 'encoder'\]; got \['prior'\]"
     with pytest.raises(ValueError, match=message):
@@ -252,6 +264,8 @@ def test_sequence_refuses():
     enc, dec, every = toy_update(wrt=("encoder", "critic")), toy_update(wrt=("decoder",)), toy_update()
     with pytest.raises(ValueError, match="updates: expected at least one, as name=update; got none"):
         sequence()
+    with pytest.raises(TypeError, match=r"update 'a': expected a vaejax\.Update, got int"):
+        sequence(a=3)
     with pytest.raises(ValueError, match=r"update 'b': expected named groups \(wrt=\.\.\.\), got None"):
         sequence(a=dec, b=every)
     with pytest.raises(ValueError, match="update 'c': group 'critic' is already moved by 'a'"):
@@ -310,3 +324,5 @@ def test_repeat_inside_a_sequence_moves_its_groups():
 def test_repeat_refuses(times, error, message):
     with pytest.raises(error, match=message):
         repeat(toy_update(), times)
+    with pytest.raises(TypeError, match=r"update: expected a vaejax\.Update, got int"):
+        repeat(3, 2)

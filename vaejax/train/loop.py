@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -104,7 +105,8 @@ def fit(
       A Fit; with seeds {seed: Fit}.
 
     Raises:
-      TypeError, ValueError: for bad arguments, before anything compiles.
+      TypeError, ValueError: for bad arguments, before anything compiles; for what validate returns.
+      ImportError: if TensorBoard events are asked for without the extra.
       FloatingPointError: when the loss is not finite, or a state to be saved; names the step, the terms or
         parameter groups, and the last checkpoint. With seeds, when no seed is left.
     """
@@ -198,6 +200,11 @@ def _check_arguments(
         )
     if folder is None and (resume or tensorboard):
         raise ValueError("folder: expected a path, since resume or tensorboard is asked; got None")
+    if tensorboard and importlib.util.find_spec("tensorboardX") is None:
+        raise ImportError(
+            "tensorboard: expected the extra of that name, which has tensorboardX: "
+            "pip install 'vaejax[tensorboard]'; got tensorboard=True without it"
+        )
 
 
 def _check_metrics(metrics: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,8 +143,7 @@ class Store:
 
     def validated(self, state: TrainState, scores: dict[str, Any]) -> None:
         """Record a validation's numbers and keep the state if its neg_elbo is the lowest."""
-        numbers = {name: float(v) for name, v in scores.items() if np.ndim(v) == 0}
-        record = {"step": int(state.step), "validation": numbers}
+        record = {"step": int(state.step), "validation": _numbers(scores)}
         self.validation.append(record)
         if record["validation"].get("neg_elbo", math.inf) < self._lowest:
             self._lowest = record["validation"]["neg_elbo"]
@@ -178,3 +177,16 @@ class Store:
             if (opened := getattr(self, name, None)) is not None:
                 with contextlib.suppress(Exception):
                     opened.close()
+
+
+def _numbers(scores: Any) -> dict[str, float]:
+    """The scalars of what `validate` returned."""
+    if not isinstance(scores, Mapping):
+        raise TypeError(f"validate: expected to return a dict of numbers, got {type(scores).__name__}")
+    numbers = {}
+    for name, value in scores.items():
+        if value is None or isinstance(value, str | bytes):
+            raise TypeError(f"validate: expected numbers or arrays, got {name!r}: {value!r}")
+        if np.ndim(value) == 0:
+            numbers[name] = float(value)
+    return numbers

@@ -40,9 +40,9 @@ def gradient_update(
       An Update; its metrics are the objective's, "loss", and "grad_norm", the global norm of the gradient.
 
     Raises:
-      TypeError, ValueError: for a microbatch that is not a positive int or meets a term that mixes
-        examples; when traced, for one that does not divide the batch, or a model with variables, for groups
-        that the parameters do not have, and for a metric "grad_norm" of the objective.
+      TypeError, ValueError: for a wrt without groups; for a microbatch that is not a positive int or meets a
+        term that mixes examples; when traced, for one that does not divide the batch, or a model with
+        variables, for groups that the parameters do not have, and for a metric "grad_norm".
     """
     mixing = tuple(getattr(objective, "mixes_examples", ()))
     if microbatch is not None and not callable(microbatch):
@@ -54,6 +54,8 @@ def gradient_update(
     if isinstance(wrt, str):
         raise TypeError(f"wrt: expected a tuple of group names, got the string {wrt!r}")
     groups = None if wrt is None else tuple(wrt)
+    if groups == ():
+        raise ValueError("wrt: expected at least one group, or None for all; got ()")
 
     def init(params: Params) -> PyTree:
         return optimizer.init(_select(params, groups))
@@ -101,7 +103,8 @@ def _chosen(choose: Callable[..., int], loss_fn: Callable, moving: Params, batch
     B = batch["x"].shape[0]
     batch = {"index": jnp.arange(B), **batch}
     most = choose(lambda example: loss_fn(moving, jax.tree.map(lambda a: a[None], example)), batch)
-    size = max(m for m in range(1, most + 1) if B % m == 0)
+    check_positive_int(most, "what the function microbatch returns")
+    size = max(m for m in range(1, min(most, B) + 1) if B % m == 0)
     return None if size == B else size
 
 
@@ -166,6 +169,12 @@ def _after(norm: Array, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(lambda n, o: jnp.where(norm < 0, o, n), new, old)
 
 
+def _check_update(update: Any, name: str) -> None:
+    """Raise TypeError unless `update` is an Update."""
+    if not isinstance(update, Update):
+        raise TypeError(f"{name}: expected a vaejax.Update, got {type(update).__name__}")
+
+
 def sequence(**updates: Update) -> Update:
     """Apply named updates one after the other, each on the same batch with a key of its own.
 
@@ -176,12 +185,14 @@ def sequence(**updates: Update) -> Update:
       An Update whose optimiser states are a dict by name and whose metrics are "<name>/<metric>".
 
     Raises:
+      TypeError: if one is no Update.
       ValueError: if there is none, one names no groups, or two move the same group.
     """
     if not updates:
         raise ValueError("updates: expected at least one, as name=update; got none")
     owner: dict[str, str] = {}
     for name, update in updates.items():
+        _check_update(update, f"update {name!r}")
         if update.groups is None:
             raise ValueError(f"update {name!r}: expected named groups (wrt=...), got None, which means all")
         for group in update.groups:
@@ -216,8 +227,9 @@ def repeat(update: Update, times: int) -> Update:
       An Update with the metrics of the last application.
 
     Raises:
-      TypeError, ValueError: if times is not an int of at least 1.
+      TypeError, ValueError: if update is no Update, or times is not an int of at least 1.
     """
+    _check_update(update, "update")
     check_positive_int(times, "times")
 
     def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
@@ -248,10 +260,12 @@ def averaged(update: Update, decay: float) -> Update:
       An Update whose optimiser state is {"update": the inner one's, "ema": the averaged groups}.
 
     Raises:
+      TypeError: if update is no Update.
       ValueError: if decay is out of range.
 
     Source: Polyak & Juditsky 1992, doi 10.1137/0330046, with exponential weights.
     """
+    _check_update(update, "update")
     if not 0 <= decay < 1:
         raise ValueError(f"decay: expected a number in [0, 1), got {decay!r}")
 
