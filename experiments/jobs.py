@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -90,6 +90,22 @@ def open_folder(title: str, config: Config, presets: Mapping[str, Config]) -> tu
     return dataclasses.replace(config, **as_tuples), folder
 
 
+@contextlib.contextmanager
+def created(
+    folder: Path, config: Any, model: Model | None = None, ignore: Sequence[str] = ()
+) -> Iterator[None]:
+    """`runs.create`, taken back where what follows fails before any training: a corrected config may come."""
+    new = not (folder / "config.json").exists()
+    runs.create(folder, config, model, ignore)
+    try:
+        yield
+    except BaseException:
+        if new and next(folder.rglob("metrics.jsonl"), None) is None:
+            for name in ("config.json", "model.json"):
+                (folder / name).unlink(missing_ok=True)
+        raise
+
+
 def run(
     train_one: Callable[[Any], None], jobs: Sequence[Job], amounts: Sequence[float], config: Settings,
     folder: Path, *, prepare: Callable[[], Any] | None = None, free: Sequence[str] = (),
@@ -109,13 +125,13 @@ def run(
       ValueError: the folder holds a run of another config.
     """
     start = time.perf_counter()
-    runs.create(folder, config, ignore=(*SHOWN_ONLY, *free))
-    if all((job.folder / "report.json").exists() for job in jobs):
-        return
-    if prepare is not None:
-        prepare()
-    workers = min(config.workers or parallel.default_workers(), len(jobs))
-    parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
+    with created(folder, config, ignore=(*SHOWN_ONLY, *free)):
+        if all((job.folder / "report.json").exists() for job in jobs):
+            return
+        if prepare is not None:
+            prepare()
+        workers = min(config.workers or parallel.default_workers(), len(jobs))
+        parallel.run_all(train_one, jobs, amounts, workers, f"{len(jobs)} trainings")
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
     seconds = before + time.perf_counter() - start
@@ -151,7 +167,7 @@ def train_job(
         return
     start = time.perf_counter()
     data = load()
-    runs.create(folder, {**dataclasses.asdict(config), "model": name, "seed": seed}, model, SHOWN_ONLY)
+    own = {**dataclasses.asdict(config), "model": name, "seed": seed}
     done, clock = [], Clock(folder / "seconds.jsonl", start)
 
     def progress(n: int, record: dict[str, Any]) -> None:
@@ -161,11 +177,12 @@ def train_job(
         clock.tick(record["step"], record["step"] - sum(done))
         parallel.report(n * work)
 
-    fitted = train.fit(
-        jax.random.key(seed), model, update, data.train, steps, batch_size=config.batch_size,
-        chunk=min(config.chunk, steps), folder=folder, resume=True, tensorboard=config.tensorboard,
-        progress=progress, **{"log_every": math.ceil(steps / LOGGED), **options},
-    )  # fmt: skip
+    with created(folder, own, model, SHOWN_ONLY):
+        fitted = train.fit(
+            jax.random.key(seed), model, update, data.train, steps, batch_size=config.batch_size,
+            chunk=min(config.chunk, steps), folder=folder, resume=True, tensorboard=config.tensorboard,
+            progress=progress, **{"log_every": math.ceil(steps / LOGGED), **options},
+        )  # fmt: skip
     parallel.report((steps - sum(done)) * work)  # what an earlier process did
     trained = time.perf_counter()
     if done:  # what is done after the last chunk too

@@ -50,14 +50,15 @@ class Seeded(jobs.Settings):
     ramp: int = 2000
     """Steps over which both weights rise linearly from 0."""
     microbatch: int | None = 8
-    """Images per slice of a step, for speed on CPU; 0 takes as many as are fast on the device, none the batch
+    """Images per slice of a step, for speed on CPU; 0 takes as many as are fast on the device, None the batch
     at once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("seeds", "images", "latents", "steps", "batch_size"):
             check_positive_int(getattr(self, name), name)
-        jobs.check_finite(self, ("first_seed", "learning_rate", "beta", "ramp"))
+        jobs.check_finite(self, ("first_seed", "beta", "ramp"))
+        jobs.check_finite(self, ("learning_rate",), positive=True)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from experiments import jobs, training
+from experiments.cli import parse
 from vaejax import data, distributions, models, nets, runs
 from vaejax.types import TrainState
 
@@ -235,12 +236,39 @@ def test_the_mean_of_what_is_defined():
         ({"seeds": 0}, "seeds: expected at least 1, got 0"),
         ({"method": "random"}, "method: expected one of 'exact', 'columns', 'finite_difference'"),
         ({"gamma": -1.0}, "gamma: expected a finite number of at least 0, got -1.0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a positive finite number, got 0.0"),
         ({"beta": float("nan")}, "beta: expected a finite number of at least 0, got nan"),
     ],
 )
 def test_bad_settings_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         training.Settings(**change)
+
+
+def test_a_run_refused_before_any_training_leaves_no_config(tmp_path):
+    def prepare():
+        raise ValueError("radius: expected less")
+
+    config, folder, folders = _open(dataclasses.replace(SETTINGS, batch_size=99), tmp_path)
+    each = [training.Job(config, folders["beta_vae"][0], "beta_vae", 5)]
+    with pytest.raises(ValueError, match="radius"):
+        jobs.run(_train, each, [1.0], config, folder, prepare=prepare)
+    assert not (folder / "config.json").exists()
+    with pytest.raises(ValueError, match="batch_size: expected at most the 16 examples"):
+        training.run(_train, config, folder, folders)
+    assert not list(folder.rglob("*.json"))
+    runs.create(folder, SETTINGS)
+    with pytest.raises(ValueError, match="radius"):
+        jobs.run(_train, each, [1.0], SETTINGS, folder, prepare=prepare)
+    assert (folder / "config.json").exists()  # it was there before
+
+
+def test_the_help_says_what_takes_the_batch_at_once(capsys):
+    presets = {"fast": training.Settings()}
+    assert parse(presets, None, ["--microbatch", "None"]).microbatch is None
+    with pytest.raises(SystemExit):
+        parse(presets, None, ["--help"])
+    assert "None the batch at once" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
 def test_a_microbatch_of_zero_is_chosen_from_loss_and_device(monkeypatch):
