@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from vaejax.keys import check_key, named_key
 from vaejax.objectives.draw import sample
@@ -48,7 +49,7 @@ def scaled(weight: float | Callable[[Any], Any], term: Term) -> Scaled:
         if isinstance(weight, bool) or not is_scalar:
             raise TypeError(f"weight: expected a float or a schedule step -> float, got {weight!r}")
         # it may be traced, as under vmap over several weights, and then has no value yet
-        if not isinstance(weight, jax.core.Tracer) and not math.isfinite(weight):
+        if not isinstance(weight, Tracer) and not math.isfinite(weight):
             raise ValueError(f"weight: expected a finite number, got {weight}")
     return Scaled(weight, term)
 

@@ -100,7 +100,7 @@ def one_latent_array(draw: Draw) -> Array:
     if not isinstance(draw.z, jax.Array | np.ndarray) or draw.z.ndim != 2:
         got = jax.tree.map(jnp.shape, draw.z)
         raise TypeError(f"z: expected one array of latents [B, d]; got shape(s) {got}")
-    return draw.z
+    return jnp.asarray(draw.z)
 
 
 def posterior_mean(draw: Draw) -> Array:

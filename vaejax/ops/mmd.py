@@ -10,6 +10,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from vaejax.types import Array
 
@@ -126,7 +127,7 @@ def _squared_distances(x: Array, y: Array) -> Array:
 
 def _check_positive(value: Any, name: str) -> None:
     if isinstance(value, jax.Array) and value.shape == ():
-        if isinstance(value, jax.core.Tracer):
+        if isinstance(value, Tracer):
             return
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
