@@ -22,10 +22,11 @@ Params = Mapping[str, PyTree]  # named groups: "encoder", "decoder", ...
 Metrics = Mapping[str, Any]
 
 # Data of which supports a likelihood of the given support may score. Binary data under a density
-# on (0, 1) is not among them: its likelihood is unbounded.
+# on (0, 1) is not among them: its likelihood is unbounded; a cross-entropy of them is not.
 SUPPORTS: Mapping[str, tuple[str, ...]] = {
     "binary": ("binary",),
     "unit_interval": ("unit_interval",),
+    "binary_or_unit_interval": ("unit_interval", "binary"),
     "bytes": ("bytes",),
     "real": ("real", "unit_interval", "binary"),
 }

@@ -11,6 +11,7 @@ from tests.catalogue import EVENTS, LIKELIHOODS
 from vaejax import distributions, evaluation, models, nets, objectives, runs
 from vaejax.data import from_arrays
 from vaejax.train import fit, gradient_update
+from vaejax.types import SUPPORTS
 
 KEY = jax.random.key(0)
 GREY, RGB, LATENTS = (2, 2, 1), (2, 2, 3), 2
@@ -42,7 +43,7 @@ def test_it_trains_and_the_run_folder_gives_the_model_back(name, tmp_path):
     decoder = None
     if name == "gaussian_learned_scale":
         decoder = nets.SharedScale(nets.MLP(features=(), output_shape=event))
-    model, data = model_of(likelihood, event, decoder), data_of(likelihood.support, event)
+    model, data = model_of(likelihood, event, decoder), data_of(SUPPORTS[likelihood.support][0], event)
     runs.create(tmp_path, {"name": name}, model)
     objective = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
     update = gradient_update(objective, model, optax.sgd(1e-5))

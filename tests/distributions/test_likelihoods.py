@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vaejax import distributions
+from vaejax.checks import check_support
 from vaejax.distributions import likelihoods
 
 NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(200)
@@ -135,8 +136,17 @@ def test_means(make, expected):
     np.testing.assert_allclose(distributions.mean(make().build(jnp.asarray(l), 1)), expected(l), rtol=1e-6)
 
 
+def test_a_cross_entropy_scores_binary_data_and_a_density_does_not():
+    for data in ("binary", "unit_interval"):
+        check_support(distributions.bernoulli(cross_entropy=True).support, data)
+    with pytest.raises(ValueError, match="'unit_interval'; the data have support 'binary'"):
+        check_support(distributions.continuous_bernoulli().support, "binary")
+    with pytest.raises(ValueError, match="'binary'; the data have support 'unit_interval'"):
+        check_support(distributions.bernoulli().support, "unit_interval")
+
+
 def test_distributions_pass_through_jit_with_their_options():
     px = distributions.bernoulli(cross_entropy=True).build(jnp.ones((2, 3)), 1)
     out = jax.jit(lambda px: px)(px)
-    assert out.support == "unit_interval"
+    assert out.support == "binary_or_unit_interval"
     np.testing.assert_array_equal(out.logits, px.logits)

@@ -85,7 +85,7 @@ class Bernoulli(distrax.Independent):
 
     @property
     def support(self) -> str:
-        return "unit_interval" if self._cross_entropy else "binary"
+        return "binary_or_unit_interval" if self._cross_entropy else "binary"
 
     @property
     def logits(self) -> Array:
@@ -163,11 +163,12 @@ def bernoulli(cross_entropy: bool = False) -> Likelihood:
 
     Args:
       cross_entropy: also score grey data in [0, 1]; what is then reported as log p(x|z) is minus a
-        cross-entropy, as Rhodes & Lee 2021 (arXiv 2106.02923) train on three-dots.
+        cross-entropy, as Rhodes & Lee 2021 (arXiv 2106.02923) train on three-dots; of binary data it is
+        the likelihood.
     """
     return Likelihood(
         name="bernoulli",
-        support="unit_interval" if cross_entropy else "binary",
+        support="binary_or_unit_interval" if cross_entropy else "binary",
         build=lambda parameters, n: Bernoulli(parameters, n, cross_entropy),
         options={"cross_entropy": cross_entropy},
     )
