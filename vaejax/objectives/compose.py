@@ -144,7 +144,8 @@ def _measures(terms: dict[str, Term]) -> dict[str, Term]:
     measures: dict[str, Term] = {}
     for name, term in terms.items():
         for logged, measure in getattr(term, "logs", {}).items():
-            _check_name(logged)
+            if logged in _TAKEN:
+                raise ValueError(f"terms: {name!r} logs {logged!r}; expected names other than {_TAKEN}")
             if terms.get(logged, measure) is not measure or measures.get(logged, measure) is not measure:
                 raise ValueError(
                     f"terms: {name!r} logs {logged!r} beside itself; expected that name to be free, "
