@@ -9,7 +9,7 @@ import pytest
 
 from vaejax.checks import check_choice, check_positive_int, check_support
 from vaejax.keys import check_key, example_keys, named_key
-from vaejax.types import SUPPORTS
+from vaejax.types import DATA_SUPPORTS, SUPPORTS
 
 KEY = jax.random.key(3)
 
@@ -98,7 +98,7 @@ def test_check_support_accepts_exactly_the_table():
     same = {(s, s) for s in ("binary", "unit_interval", "bytes", "real")}
     accepted = same | {("real", "unit_interval"), ("real", "binary")}
     accepted |= {("binary_or_unit_interval", data) for data in ("binary", "unit_interval")}
-    for pair in ((likelihood, data) for likelihood in SUPPORTS for data in SUPPORTS):
+    for pair in ((likelihood, data) for likelihood in SUPPORTS for data in DATA_SUPPORTS):
         if pair in accepted:
             assert check_support(*pair) is None
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-from vaejax.types import SUPPORTS
+from vaejax.types import DATA_SUPPORTS, SUPPORTS
 
 
 def check_positive_int(value: Any, name: str) -> None:
@@ -24,7 +24,7 @@ def check_choice(value: Any, choices: tuple[str, ...], name: str) -> None:
 
 def check_support(likelihood: str, data: str) -> None:
     """Raise ValueError unless a likelihood of the one support may score data of the other."""
-    check_choice(data, tuple(SUPPORTS), "support of the data")
+    check_choice(data, DATA_SUPPORTS, "support of the data")
     if data in SUPPORTS[likelihood]:
         return
     hint = ""

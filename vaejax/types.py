@@ -30,6 +30,7 @@ SUPPORTS: Mapping[str, tuple[str, ...]] = {
     "bytes": ("bytes",),
     "real": ("real", "unit_interval", "binary"),
 }
+DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real")
 
 
 class Draw(NamedTuple):

@@ -95,6 +95,11 @@ def altered(x, value):
     ("arguments", "error", "message"),
     [
         ({"support": "grey"}, ValueError, "support: expected one of 'binary', .*; got 'grey'"),
+        (
+            {"support": "binary_or_unit_interval"},
+            ValueError,
+            "support: expected one of 'binary', .*'real'; got",
+        ),
         ({"train": UNIT.tolist()}, TypeError, "train: expected a numpy array, got list"),
         ({"test": jnp.asarray(UNIT)}, TypeError, "test: expected a numpy array, got ArrayImpl"),
         ({"train": LABELS[:, None]}, TypeError, "train: expected uint8 or float, got int64"),

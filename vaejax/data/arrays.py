@@ -10,7 +10,7 @@ import numpy as np
 
 from vaejax.checks import check_choice
 from vaejax.data.transforms import cast, unit_from_bytes
-from vaejax.types import SUPPORTS, Array, Batch, Split
+from vaejax.types import DATA_SUPPORTS, Array, Batch, Split
 
 Transform = Callable[[Array, Batch], Batch]
 
@@ -62,7 +62,7 @@ def from_arrays(
         TypeError: arguments of another type, or arrays of another dtype.
         ValueError: shapes, lengths or fractions that do not fit, or values outside the support.
     """
-    check_choice(support, tuple(SUPPORTS), "support")
+    check_choice(support, DATA_SUPPORTS, "support")
     if transform is not None and not callable(transform):
         raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
     given = isinstance(validation, np.ndarray)
