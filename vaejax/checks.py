@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any
 
@@ -14,6 +15,26 @@ def check_positive_int(value: Any, name: str) -> None:
         raise TypeError(f"{name}: expected an int, got {type(value).__name__} ({value!r})")
     if int(value) < 1:
         raise ValueError(f"{name}: expected at least 1, got {value}")
+
+
+def check_real(value: Any, name: str) -> None:
+    """Raise TypeError unless `value` is a real number (not a bool)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__} ({value!r})")
+
+
+def check_finite(value: Any, name: str) -> None:
+    """Raise unless `value` is a finite real number (not a bool)."""
+    check_real(value, name)
+    if not math.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, got {value!r}")
+
+
+def check_positive(value: Any, name: str) -> None:
+    """Raise unless `value` is a finite real number (not a bool) above 0."""
+    check_real(value, name)
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}: expected a positive finite number, got {value!r}")
 
 
 def check_choice(value: Any, choices: tuple[str, ...], name: str) -> None:

@@ -194,10 +194,18 @@ def _call(term, heads=None, z=Z, **fields):
             ValueError,
             r"head 'regressor': expected means of the shape of y, \(5,\), got \(5, 3\)",
         ),
-        (lambda: auxiliary_regression(scale=0.0), ValueError, "scale: expected a finite number > 0, got 0.0"),
-        (lambda: auxiliary_regression(scale=float("inf")), ValueError, "scale: expected a finite number > 0"),
-        (lambda: auxiliary_regression(scale="1"), TypeError, "scale: expected a number, got '1'"),
-        (lambda: auxiliary_regression(scale=True), TypeError, "scale: expected a number, got True"),
+        (
+            lambda: auxiliary_regression(scale=0.0),
+            ValueError,
+            "scale: expected a positive finite number, got 0.0",
+        ),
+        (
+            lambda: auxiliary_regression(scale=float("inf")),
+            ValueError,
+            "scale: expected a positive finite number",
+        ),
+        (lambda: auxiliary_regression(scale="1"), TypeError, "scale: expected a number, got str"),
+        (lambda: auxiliary_regression(scale=True), TypeError, "scale: expected a number, got bool"),
         (
             lambda: auxiliary_reconstruction("bernoulli"),
             TypeError,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import oracle
 from tests.catalogue import small_vae
 from vaejax import objectives
 from vaejax.keys import example_keys, named_key
@@ -169,3 +170,17 @@ def test_only_one_typed_key_will_do(params, key, got):
         objectives.compose(kl=objectives.kl)(key, vae, BATCH, 0)
     with pytest.raises(TypeError, match=f"key: expected .*{got}"):
         objectives.sample(key, vae, BATCH)
+
+
+def test_a_measure_sees_the_draws_of_its_term():
+    def noise(key, vae, draw):
+        return jax.random.uniform(key)
+
+    def twice(key, vae, draw):
+        return 2 * jax.random.uniform(key)
+
+    model = oracle.linear_vae()
+    vae, batch = model.bind(oracle.exact_params()), {"x": jnp.asarray(oracle.data(6), jnp.float32)}
+    objective = objectives.compose(a=objectives.logs(noise, **{"a/twice": twice}), b=objectives.kl)
+    _, (metrics, _) = objective(jax.random.key(0), vae, batch, 0)
+    assert metrics["a/twice"] == 2 * metrics["a"]

@@ -198,7 +198,7 @@ def test_a_detached_penalty_alone_gives_the_encoder_exact_zeros_without_jit_too(
             "columns: only method=\"columns\" has them; got columns=2, method='exact'",
         ),
         ({"eps": 1e-2}, ValueError, 'eps: only method="finite_difference" has a step'),
-        ({"method": "finite_difference", "eps": 0.0}, ValueError, "eps: expected a positive finite step"),
+        ({"method": "finite_difference", "eps": 0.0}, ValueError, "eps: expected a positive finite number"),
         ({"method": "finite_difference", "eps": float("nan")}, ValueError, "eps: .* got nan"),
         ({"method": "finite_difference", "eps": float("inf")}, ValueError, "eps: .* got inf"),
         ({"of": "mean"}, TypeError, r"of: expected a function of p\(x\|z\) to an array, got 'mean'"),

@@ -177,8 +177,8 @@ def test_the_contractive_penalty_through_the_convolutions(x64):
     [
         ({"beta": 0.0}, ValueError, "beta: expected a positive finite number, got 0.0"),
         ({"beta": float("nan")}, ValueError, "beta: .* got nan"),
-        ({"beta": "4"}, TypeError, "beta: expected a float, got str"),
-        ({"beta": True}, TypeError, "beta: expected a float, got bool"),
+        ({"beta": "4"}, TypeError, "beta: expected a number, got str"),
+        ({"beta": True}, TypeError, "beta: expected a number, got bool"),
         (
             {"beta": 1.0, "covariance": "none"},
             ValueError,

@@ -40,7 +40,7 @@ def test_values_at_the_knots(schedule, knots):
     [
         (lambda: cosine_schedule(0.0, np.inf, 3), ValueError, "end_value: expected a finite number, got inf"),
         (lambda: cosine_schedule(0.0, 1.0, 0), ValueError, "transition_steps: expected at least 1"),
-        (lambda: sigmoid_schedule("0", 1.0, 3, 1), TypeError, "init_value: expected a float, got str"),
+        (lambda: sigmoid_schedule("0", 1.0, 3, 1), TypeError, "init_value: expected a number, got str"),
         (lambda: cyclical_schedule(1.0, 3), ValueError, "cycles: expected at most the 3 steps, got 4"),
         (lambda: cyclical_schedule(1.0, 9, ratio=0.0), ValueError, r"ratio: expected a number in \(0, 1\]"),
         (lambda: cyclical_schedule(1.0, 9, ratio=1.1), ValueError, r"ratio: expected a number in \(0, 1\]"),

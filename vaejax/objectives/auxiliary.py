@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import numbers
-
 import jax
 import jax.numpy as jnp
 
+from vaejax.checks import check_positive
 from vaejax.distributions import Gaussian, Likelihood, score
 from vaejax.objectives.compose import Term, logs, mixes_examples
 from vaejax.types import VAE, Array, Draw
@@ -90,10 +88,7 @@ def auxiliary_regression(
 
     Source: Barber & Agakov 2003 (the bound).
     """
-    if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
-        raise TypeError(f"scale: expected a number, got {scale!r}")
-    if not 0 < scale < math.inf:
-        raise ValueError(f"scale: expected a finite number > 0, got {scale!r}")
+    check_positive(scale, "scale")
 
     def of_rows(vae: VAE, draw: Draw) -> tuple[Array, Array, Array]:
         """y where known, else the means; the means; which rows have labels."""

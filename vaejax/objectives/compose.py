@@ -73,7 +73,8 @@ def logs(term: Term, **measures: Term) -> Term:
 
     Args:
       term: the term that is in the loss.
-      **measures: name=function `(key, vae, draw) -> [B]`, or a scalar.
+      **measures: name=function `(key, vae, draw) -> [B]`, or a scalar; the key is that of the term, so that
+        what both compute is computed once.
     """
     term.logs = measures  # type: ignore[attr-defined]
     return term
@@ -123,8 +124,8 @@ def compose(**terms: Term | Scaled) -> Objective:
             loss += w * metrics[name]
             if isinstance(terms[name], Scaled):
                 metrics[f"weight/{name}"] = jnp.asarray(w, jnp.float32)
-        for name, measure in measures.items():
-            metrics[name] = jnp.mean(measure(named_key(key, name), vae, draw))
+        for logged, (name, measure) in measures.items():
+            metrics[logged] = jnp.mean(measure(named_key(key, name), vae, draw))
         return loss, ({"loss": loss, **metrics}, draw.variables)
 
     mixing = tuple(name for name, (_, term) in weighted.items() if getattr(term, "mixes_examples", False))
@@ -139,17 +140,18 @@ def _check_name(name: str) -> None:
         raise ValueError(f"terms: expected names without '/' and other than {taken}; got {name!r}")
 
 
-def _measures(terms: dict[str, Term]) -> dict[str, Term]:
-    """What the terms log beside themselves and no term of the objective is already."""
-    measures: dict[str, Term] = {}
+def _measures(terms: dict[str, Term]) -> dict[str, tuple[str, Term]]:
+    """What the terms log beside themselves and no term of the objective is already, and for which term."""
+    measures: dict[str, tuple[str, Term]] = {}
     for name, term in terms.items():
         for logged, measure in getattr(term, "logs", {}).items():
             if logged in _TAKEN:
                 raise ValueError(f"terms: {name!r} logs {logged!r}; expected names other than {_TAKEN}")
-            if terms.get(logged, measure) is not measure or measures.get(logged, measure) is not measure:
+            _, known = measures.get(logged, (name, measure))
+            if terms.get(logged, measure) is not measure or known is not measure:
                 raise ValueError(
                     f"terms: {name!r} logs {logged!r} beside itself; expected that name to be free, "
                     "got another term or measure of it"
                 )
-            measures[logged] = measure
-    return {name: measure for name, measure in measures.items() if name not in terms}
+            measures.setdefault(logged, (name, measure))
+    return {logged: measure for logged, measure in measures.items() if logged not in terms}

@@ -64,7 +64,7 @@ def total_correlation_critic(*, critic: str = "critic") -> Term:
       critic: the name of the head, z [B, d] -> logits [B].
 
     Returns:
-      A term, scalar, nats, that mixes examples; it logs "<critic>/accuracy", of a permutation of its own.
+      A term, scalar, nats, that mixes examples; it logs "<critic>/accuracy".
 
     Raises:
       TypeError: if the name is not a string.
@@ -137,7 +137,7 @@ def adversarial_critic(*, critic: str = "critic", at: str = "sample") -> Term:
       at: "sample", the drawn z, or "mean", the posterior's.
 
     Returns:
-      A term, [B] nats; it logs "<critic>/accuracy", of prior samples of its own.
+      A term, [B] nats; it logs "<critic>/accuracy".
 
     Raises:
       TypeError, ValueError: as `adversarial`.

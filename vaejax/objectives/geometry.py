@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
-from vaejax.checks import check_choice, check_positive_int
+from vaejax.checks import check_choice, check_positive, check_positive_int
 from vaejax.distributions import mean
 from vaejax.objectives.compose import Term
 from vaejax.objectives.linearised import Penalty, check_size, decoder_term, signs, spread
@@ -68,10 +66,7 @@ def jacobian_l1(
         raise ValueError(
             f'eps: only method="finite_difference" has a step; got eps={eps!r}, method={method!r}'
         )
-    if isinstance(eps, bool) or not isinstance(eps, numbers.Real):
-        raise TypeError(f"eps: expected a number, got {eps!r}")
-    if not (eps > 0 and math.isfinite(eps)):
-        raise ValueError(f"eps: expected a positive finite step, got {eps!r}")
+    check_positive(eps, "eps")
     options: dict[str, Any] = {"of": of, "at": at, "stop_gradient": stop_gradient, "chunk": chunk}
 
     def from_differences(decode: Callable, z: Array) -> Array:

@@ -9,14 +9,13 @@ the decoder runs on all at once up to `AT_ONCE` samples and in chunks beyond, or
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, check_real
 from vaejax.distributions import score
 from vaejax.keys import named_key
 from vaejax.objectives.compose import Term
@@ -104,8 +103,7 @@ def ciwae(K: int, beta: float, *, chunk: int | None = None) -> Term:
     Source: Rainforth et al. 2018, arXiv 1802.04537.
     """
     check_samples(chunk, K=K)
-    if isinstance(beta, bool) or not isinstance(beta, numbers.Real):
-        raise TypeError(f"beta: expected a number in [0, 1], got {type(beta).__name__} ({beta!r})")
+    check_real(beta, "beta")
     if not 0 <= beta <= 1:
         raise ValueError(f"beta: expected a number in [0, 1], got {beta!r}")
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import numbers
-from typing import Any
-
 import jax.numpy as jnp
 
-from vaejax.checks import check_choice, check_positive_int
+from vaejax.checks import check_choice, check_finite, check_positive_int
 from vaejax.distributions import diagonal_gaussian, has_closed_form
 from vaejax.objectives.compose import Term, logs, mixes_examples
 from vaejax.objectives.elbo import kl
@@ -53,7 +49,7 @@ def beta_tc(
     check_positive_int(dataset_size, "dataset_size")
     check_choice(method, aggregate.METHODS, "method")
     for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-        _check_finite(weight, name)
+        check_finite(weight, name)
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         del key, vae
@@ -89,7 +85,7 @@ def dip(*, lam_od: float, lam_d: float, form: str = "i") -> Term:
     """
     check_choice(form, aggregate.FORMS, "form")
     for name, weight in (("lam_od", lam_od), ("lam_d", lam_d)):
-        _check_finite(weight, name)
+        check_finite(weight, name)
 
     @mixes_examples
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
@@ -105,10 +101,3 @@ def _gaussian_posterior(draw: Draw) -> tuple[Array, Array]:
     if not has_closed_form(draw.q, diagonal_gaussian(jnp.zeros(1), jnp.ones(1))):
         raise TypeError(f"q: expected a diagonal Gaussian posterior, got {type(draw.q).__name__}")
     return draw.q.mean(), draw.q.stddev()
-
-
-def _check_finite(value: Any, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__} ({value!r})")
-    if not math.isfinite(value):
-        raise ValueError(f"{name}: expected a finite number, got {value!r}")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import numbers
-
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_choice
+from vaejax.checks import check_choice, check_positive
 from vaejax.distributions import (
     Bernoulli,
     ContinuousBernoulli,
@@ -69,10 +66,7 @@ def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = No
 
     Source: Kumar & Poole 2020, arXiv 2002.00041.
     """
-    if isinstance(beta, bool) or not isinstance(beta, numbers.Real):
-        raise TypeError(f"beta: expected a float, got {type(beta).__name__} ({beta!r})")
-    if not (beta > 0 and math.isfinite(beta)):
-        raise ValueError(f"beta: expected a positive finite number, got {beta!r}")
+    check_positive(beta, "beta")
     check_choice(covariance, ("full", "diagonal"), "covariance")
     check_chunk(chunk)
     log_det = log_det_full if covariance == "full" else log_det_diagonal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_choice
+from vaejax.checks import check_choice, check_finite, check_real
 from vaejax.distributions import kl_per_dimension
 from vaejax.objectives.compose import Term, logs, mixes_examples, sees_step
 from vaejax.objectives.elbo import kl
@@ -147,10 +146,7 @@ def geco(error: Term, bound: float, *, multiplier: str = "multiplier") -> Term:
 
     Source: Rezende & Viola 2018, arXiv 1810.00597, algorithm 1.
     """
-    if isinstance(bound, bool) or not isinstance(bound, numbers.Real):
-        raise TypeError(f"bound: expected a float, got {type(bound).__name__} ({bound!r})")
-    if not math.isfinite(bound):
-        raise ValueError(f"bound: expected a finite number, got {bound!r}")
+    check_finite(bound, "bound")
 
     def log_multiplier(vae: VAE, draw: Draw) -> Array:
         if multiplier not in vae.heads:
@@ -186,9 +182,8 @@ def _kl_per_latent(draw: Draw) -> Array:
 
 
 def _check_nats(value: float, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: expected a float, got {type(value).__name__} ({value!r})")
-    if not (value >= 0 and math.isfinite(value)):
+    check_real(value, name)
+    if not 0 <= value < math.inf:
         raise ValueError(f"{name}: expected a finite number of nats >= 0, got {value!r}")
 
 

@@ -6,13 +6,12 @@ The linear ramp is `optax.linear_schedule(b0, b1, T)`.
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_finite, check_positive_int
 from vaejax.types import Array
 
 __all__ = ["cosine_schedule", "cyclical_schedule", "sigmoid_schedule"]
@@ -99,7 +98,4 @@ def cyclical_schedule(end_value: float, total_steps: int, *, cycles: int = 4, ra
 def _check_finite(**values: float) -> None:
     """Raise unless every value is a finite number."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"{name}: expected a float, got {type(value).__name__} ({value!r})")
-        if not math.isfinite(value):
-            raise ValueError(f"{name}: expected a finite number, got {value!r}")
+        check_finite(value, name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
 
+from vaejax.checks import check_real
 from vaejax.types import Array
 
 __all__ = ["importance_bound", "log_mean_exp", "renyi_bound"]
@@ -82,7 +82,6 @@ def renyi_bound(log_w: Array, alpha: float, axis: int = 0) -> Array:
 
 def check_alpha(alpha: Any) -> None:
     """Raise unless `alpha` is an order of `renyi_bound`: a number, finite or -inf."""
-    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real):
-        raise TypeError(f"alpha: expected a number, got {type(alpha).__name__} ({alpha!r})")
+    check_real(alpha, "alpha")
     if math.isnan(alpha) or alpha == math.inf:
         raise ValueError(f"alpha: expected a finite number, or -inf for the largest weight; got {alpha!r}")

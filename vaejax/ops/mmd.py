@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from vaejax.checks import check_positive
 from vaejax.types import Array
 
 __all__ = ["imq", "median_length", "mmd", "rbf"]
@@ -130,7 +129,4 @@ def _check_positive(value: Any, name: str) -> None:
         if isinstance(value, Tracer):
             return
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__} ({value!r})")
-    if not 0 < float(value) < math.inf:
-        raise ValueError(f"{name}: expected a positive finite number, got {value!r}")
+    check_positive(value, name)

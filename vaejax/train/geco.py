@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from vaejax.checks import check_positive, check_real
 from vaejax.types import Array, Params, PyTree
 
 __all__ = ["geco_optimizer"]
@@ -47,14 +47,11 @@ def geco_optimizer(
 
     Source: Rezende & Viola 2018, arXiv 1810.00597, algorithm 1.
     """
-    for name, value in (("rate", rate), ("decay", decay)):
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"{name}: expected a number, got {value!r}")
+    check_positive(rate, "rate")
+    check_real(decay, "decay")
     if len(bounds) != 2:
         raise ValueError(f"bounds: expected two numbers (lo, hi), got {bounds!r}")
     lo, hi = bounds
-    if not (rate > 0 and math.isfinite(rate)):
-        raise ValueError(f"rate: expected a positive finite number, got {rate!r}")
     if not 0 <= decay < 1:
         raise ValueError(f"decay: expected a number in [0, 1), got {decay!r}")
     if not 0 < lo < hi < math.inf:
