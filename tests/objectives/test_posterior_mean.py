@@ -223,3 +223,10 @@ def test_what_does_not_fit_is_refused_when_called():
         objectives.contractive()(KEY, None, draw._replace(batch={"x": jnp.zeros((2, 4), jnp.int32)}))
     with pytest.raises(ValueError, match="chunk: expected at least 1, got 0"):
         objectives.contractive(chunk=0)
+
+
+def test_latents_may_be_numpys():
+    m = np.random.default_rng(6).normal(size=(2, 4)).astype(np.float32)
+    draw, term = gaussian_draw(jnp.asarray(m)), objectives.jacobian_l1()
+    ours = term(KEY, smooth_vae(SMOOTH), draw._replace(z=m))
+    np.testing.assert_array_equal(ours, term(KEY, smooth_vae(SMOOTH), draw))

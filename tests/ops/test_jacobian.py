@@ -215,3 +215,8 @@ def test_one_example_is_a_row_of_the_batch(x64):
         jacobian.orthogonality, jacobian.spectral_norm,
     ):  # fmt: skip
         np.testing.assert_allclose(norm(jac[1]), norm(jac)[1], rtol=1e-5)
+
+
+def test_orthogonal_columns_of_any_length_couple_by_nothing():
+    long = 5e9 * jnp.eye(3)[None]  # the squares of its squares overflow
+    np.testing.assert_array_equal(jacobian.orthogonality(long), [0.0])
