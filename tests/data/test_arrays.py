@@ -20,6 +20,12 @@ def transformed(split):
     return np.asarray(jax.jit(split.transform)(KEY, dict(split.arrays))["x"])
 
 
+def altered(x, value):
+    x = x.copy()
+    x[-1, -1] = value
+    return x
+
+
 def test_the_last_tenth_of_train_is_held_out_with_its_labels():
     data = from_arrays(UNIT, UNIT[:4], (LABELS, LABELS[:4]), support="unit_interval")
     np.testing.assert_array_equal(data.train.arrays["x"], UNIT[:18])
@@ -85,10 +91,84 @@ def test_a_transform_of_your_own_decides_the_support():
     assert set(np.unique(transformed(data.train))) == {0, 1}
 
 
-def altered(x, value):
-    x = x.copy()
-    x[-1, -1] = value
-    return x
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (UNIT.astype(">f4"), UNIT),
+        (UNIT.astype(">f8"), UNIT.astype(np.float64)),
+        (UNIT.astype(">f2"), UNIT.astype(np.float16)),
+        (np.asfortranarray(UNIT), UNIT),
+        (UNIT[::-1, ::2], UNIT[::-1, ::2]),
+        (np.broadcast_to(UNIT[:1], (20, 3)), np.repeat(UNIT[:1], 20, 0)),
+        (BINARY.astype(bool), BINARY),
+        (np.asmatrix(UNIT), UNIT),
+    ],
+    ids=["big f4", "big f8", "big f2", "by columns", "strides", "read-only", "booleans", "matrix"],
+)
+def test_what_holds_the_same_numbers_is_taken_and_jax_takes_it(x, expected):
+    data = from_arrays(x, x, (LABELS.astype(">i8"), LABELS.astype(">i8")), support="unit_interval")
+    stored = data.test.arrays["x"]
+    np.testing.assert_array_equal(stored, expected, strict=True)
+    assert type(stored) is np.ndarray
+    assert stored.dtype.isnative
+    np.testing.assert_array_equal(data.test.arrays["y"], LABELS, strict=True)
+    scale = 255 if stored.dtype == np.uint8 else 1
+    np.testing.assert_array_equal(transformed(data.test), (expected / np.float32(scale)).astype(np.float32))
+
+
+def test_a_mapped_file_is_shared(tmp_path):
+    np.save(tmp_path / "x.npy", UNIT)
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    data = from_arrays(x, x, support="unit_interval", validation=np.float32(0.1))
+    assert np.shares_memory(data.train.arrays["x"], x)
+    assert data.validation.size == 2
+
+
+def test_boolean_images_are_binary_and_boolean_labels_0_and_1():
+    data = from_arrays(BINARY > 0, BINARY > 0, (LABELS > 9, LABELS > 9), support="binary")
+    np.testing.assert_array_equal(transformed(data.test), BINARY)
+    np.testing.assert_array_equal(data.test.arrays["y"], LABELS > 9)
+
+
+MASKED = np.ma.masked_invalid(np.where(UNIT[3, 1] == UNIT, np.nan, UNIT))
+RECORDS = np.zeros((20, 3), [("a", "f4")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            {"train": MASKED},
+            TypeError,
+            r"train: expected an array without a mask, .*\.filled\(",
+        ),
+        ({"validation": MASKED}, TypeError, "validation: expected an array without a mask"),
+        ({"train": UNIT.astype(object)}, TypeError, "train: expected uint8 or float, got object"),
+        ({"test": UNIT + 0j}, TypeError, "test: expected uint8 or float, got complex64"),
+        ({"train": RECORDS}, TypeError, "train: expected uint8 or float, got .*'a'"),
+        ({"train": UNIT.astype("M8[s]")}, TypeError, "train: expected uint8 or float, got datetime64"),
+        (
+            {"train": UNIT.astype(np.longdouble)},
+            TypeError,
+            "train: expected .* at most 64 bits, got",
+        ),
+        ({"validation": [0.1]}, TypeError, "validation: expected a numpy array or a fraction, .*got list"),
+        ({"validation": "0.1"}, TypeError, "validation: expected a numpy array or a fraction, .*got str"),
+        ({"validation": 0.1j}, TypeError, "validation: expected a numpy array or a fraction, got complex"),
+        ({"labels": (MASKED, MASKED)}, TypeError, "labels of train: expected an array without a mask"),
+        ({"labels": (LABELS * 2**40,) * 2}, ValueError, "labels of train: expected integers of int32"),
+        (
+            {"labels": (UNIT, altered(UNIT, np.nan))},
+            ValueError,
+            "labels of test: expected finite .* nan",
+        ),
+        ({"labels": (LABELS.astype(object),) * 2}, TypeError, "labels of train: .*, got object; np.unique"),
+        ({"labels": (UNIT[:, :0],) * 2}, ValueError, r"labels of train: .* got \[20, 0\]"),
+    ],
+)
+def test_what_would_change_the_numbers_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        from_arrays(**{"train": UNIT, "test": UNIT, "support": "unit_interval"} | arguments)
 
 
 @pytest.mark.parametrize(
@@ -100,10 +180,14 @@ def altered(x, value):
             ValueError,
             "support: expected one of 'binary', .*'real'; got",
         ),
-        ({"train": UNIT.tolist()}, TypeError, "train: expected a numpy array, got list"),
-        ({"test": jnp.asarray(UNIT)}, TypeError, "test: expected a numpy array, got ArrayImpl"),
+        (
+            {"train": UNIT.tolist()},
+            TypeError,
+            "train: expected a numpy array, as np.asarray makes .* list",
+        ),
+        ({"test": jnp.asarray(UNIT)}, TypeError, "test: expected a numpy array, .* got ArrayImpl"),
         ({"train": LABELS[:, None]}, TypeError, "train: expected uint8 or float, got int64"),
-        ({"test": UNIT > 0}, TypeError, "test: expected uint8 or float, got bool"),
+        ({"test": UNIT > 0}, TypeError, "test: expected the dtype of train, float32; got uint8"),
         ({"train": UNIT[0]}, ValueError, r"train: expected \[N, ...\] of at least 2 dims .* got \[3\]"),
         ({"test": UNIT[:0]}, ValueError, r"test: expected .* at least 2 dims and 1 value, got \[0, 3\]"),
         ({"test": UNIT[:, :2]}, ValueError, r"test: expected the event shape of train, \[3\]; got \[2\]"),
@@ -134,7 +218,7 @@ def altered(x, value):
             ValueError,
             r"labels: expected a tuple of arrays \(train, test\), got 1 of them",
         ),
-        ({"labels": (LABELS, [1])}, TypeError, "labels of test: expected a numpy array, got list"),
+        ({"labels": (LABELS, [1])}, TypeError, "labels of test: expected a numpy array, .* got list"),
         (
             {"labels": (LABELS, LABELS[1:])},
             ValueError,
@@ -153,7 +237,7 @@ def altered(x, value):
         (
             {"labels": (LABELS.astype(str),) * 2},
             TypeError,
-            "labels of train: expected integers or floats, got <U",
+            r"labels of train: expected integers or floats, got <U.*; np.unique\(labels, return",
         ),
         (
             {"labels": (LABELS, LABELS), "validation": UNIT},

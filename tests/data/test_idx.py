@@ -46,5 +46,6 @@ def test_a_header_by_hand(tmp_path):
 def test_damage_is_named(tmp_path, data, message):
     path = tmp_path / "some-file"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=f"some-file: {message}"):
+    with pytest.raises(ValueError, match=f"some-file: {message}") as caught:
         read_idx(path)
+    assert ("delete it and fetch it again" in str(caught.value)) == ("IDX type" not in message)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import http.server
-import signal
-import subprocess
+import gzip
+import re
 import sys
-import threading
-import time
 import urllib.error
 
 import jax
 import numpy as np
 import pytest
-from tensorflow_datasets.core.download import checksums
 
 from tests.data.idx_files import NAMES, idx_bytes, write_set
-from vaejax.data import fashion_mnist, mnist, mnists, prepare
+from vaejax.data import fashion_mnist, mnist, mnists, records
 from vaejax.data.__main__ import main
 
 SIZES = {"train": 30, "test": 12}
@@ -33,7 +27,7 @@ def alone(monkeypatch, tmp_path):
 
     monkeypatch.setattr(mnists, "_SIZES", SIZES)
     monkeypatch.setattr(mnists, "_DEBIAN", {"fashion_mnist": tmp_path / "debian"})
-    monkeypatch.setattr(prepare.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(records.urllib.request, "urlopen", unreachable)
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +77,14 @@ def test_a_prepared_set_is_read_without_files_or_tfds(folder, written, tmp_path,
 
 def test_an_interrupted_cache_leaves_nothing_and_starts_clean(folder, written, tmp_path, monkeypatch):
     (tmp_path / "downloads").symlink_to(folder / "downloads")
-    read = prepare._read
+    read = records.read
 
     def interrupted(*given):
-        read(*given)
+        yield from read(*given)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "_read", interrupted)
+        patch.setattr(records, "read", interrupted)
         with pytest.raises(KeyboardInterrupt):
             mnist(folder=tmp_path, num_validation=1)
     assert list(tmp_path.rglob("*.npy")) == list(tmp_path.rglob(".preparing-*")) == []
@@ -123,99 +117,46 @@ def test_files_in_the_manual_folder_come_first_but_only_all_four(tmp_path):
     np.testing.assert_array_equal(data.test.arrays["x"][..., 0], debian["test"][0])
 
 
-@pytest.fixture
-def served(tmp_path, monkeypatch):
-    """The files of a set on a server of this machine; gives (set, requested paths)."""
-    monkeypatch.undo()
-    monkeypatch.setattr(mnists, "_SIZES", SIZES)
-    asked = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            asked.append(self.path)
-
-    made = write_set(tmp_path / "served", SIZES, zipped=True)
-    handler = functools.partial(Handler, directory=tmp_path / "served")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(mnists, "_URLS", {"mnist": f"http://127.0.0.1:{server.server_port}/"})
-        yield made, asked
-        server.shutdown()
-
-
-def test_else_they_are_downloaded(served, tmp_path):
-    made, asked = served
-    data = mnist(folder=tmp_path / "data", num_validation=1)
-    assert {path[1:] for path in asked} == {f"{name}.gz" for pair in NAMES.values() for name in pair}
-    np.testing.assert_array_equal(data.test.arrays["x"][..., 0], made["test"][0])
-    np.testing.assert_array_equal(data.validation.arrays["y"], made["train"][1][-1:])
-
-
-def test_an_interrupted_download_ends_at_once_and_leaves_nothing(tmp_path):
-    """A server that never ends its files; the program is another process, since it exits."""
-    asked = threading.Event()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", "1000000000")
-            self.end_headers()
-            with contextlib.suppress(OSError):  # who asked has gone
-                for _ in range(600):
-                    self.wfile.write(bytes(10_000))
-                    if len(list(tmp_path.rglob("*.tmp*"))) == 4:  # all files are on their way
-                        asked.set()
-                    time.sleep(0.1)
-
-        def log_message(self, *args):
-            del args
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        program = (
-            "import runpy, sys; from vaejax.data import mnists; "
-            f"mnists._URLS = {{'mnist': 'http://127.0.0.1:{server.server_port}/'}}; "
-            f"sys.argv = ['data', 'mnist', '--folder', {str(tmp_path)!r}]; "
-            "runpy.run_module('vaejax.data', run_name='__main__')"
-        )
-        process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-        assert asked.wait(120)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
-        server.shutdown()
-    assert process.returncode == 130
-    assert "nothing half-done is left" in said
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-def test_a_download_with_another_checksum_is_refused(served, tmp_path, monkeypatch):
-    url = f"{mnists._URLS['mnist']}{NAMES['train'][0]}.gz"
-    size = (tmp_path / "served" / f"{NAMES['train'][0]}.gz").stat().st_size
-    wrong = {url: checksums.UrlInfo(size=size, checksum="0" * 64, filename="some.gz")}
-    monkeypatch.setattr(checksums, "get_all_url_infos", lambda: wrong)
-    with pytest.raises(FileNotFoundError, match=r"(?s)mnist: expected train-images.*checksum"):
-        mnist(folder=tmp_path / "data")
-
-
-def test_tfds_has_a_checksum_for_every_url():
-    known = checksums.get_all_url_infos()
-    for url in mnists._URLS.values():
-        for name in (name for pair in NAMES.values() for name in pair):
-            assert len(known[f"{url}{name}.gz"].checksum) == 64
-
-
 def test_missing_files_say_what_to_do_and_leave_nothing(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         fashion_mnist(folder=tmp_path)
     message = str(caught.value)
     for part in (
         "fashion_mnist: expected train-images-idx3-ubyte, ",
-        f"(or .gz) in {tmp_path / 'downloads/manual/fashion_mnist'} or {tmp_path / 'debian'}, or a way",
+        "or a way to http://fashion-mnist.",
         "no way to http://fashion-mnist.",
+        f"{tmp_path / 'downloads/manual/fashion_mnist'}: no such folder. {tmp_path / 'debian'}: no such",
         "install Debian's dataset-fashion-mnist, or put the files into",
     ):
         assert part in message
     assert [p for p in tmp_path.rglob("*") if p.is_file() or p.name.startswith(".")] == []
+
+
+def test_the_names_of_unpacked_files_are_known_too(tmp_path):
+    manual = tmp_path / "downloads" / "manual" / "mnist"
+    made = write_set(manual, SIZES, zipped=False)
+    images, labels = NAMES["train"]
+    (manual / images).rename(manual / "train-images.idx3-ubyte")  # as 7-zip names what it unpacks
+    test_images = NAMES["test"][0]
+    for name, renamed in ((labels, "train-labels.idx1-ubyte.gz"), (test_images, f"{test_images}.gz")):
+        (manual / renamed).write_bytes(gzip.compress((manual / name).read_bytes()))
+        (manual / name).unlink()
+    data = mnist(folder=tmp_path, num_validation=1)
+    np.testing.assert_array_equal(data.train.arrays["x"][..., 0], made["train"][0][:-1])
+    np.testing.assert_array_equal(data.train.arrays["y"], made["train"][1][:-1])
+    np.testing.assert_array_equal(data.test.arrays["x"][..., 0], made["test"][0])
+
+
+def test_some_files_of_four_are_told_from_those_that_are_missing(tmp_path):
+    manual = tmp_path / "downloads" / "manual" / "mnist"
+    write_set(manual, SIZES, zipped=False)
+    (images, labels), (test_images, test_labels) = NAMES["train"], NAMES["test"]
+    (manual / images).rename(manual / "train-images.idx3-ubyte")
+    (manual / labels).rename(manual / "train-labels")
+    (manual / test_labels).unlink()
+    has = f"has train-images.idx3-ubyte, {test_images}, lacks {labels}, {test_labels}, also train-labels."
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{manual}: {has}")):
+        mnist(folder=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from vaejax.data import from_tfds, prepare
+from vaejax.data import from_tfds, records
 from vaejax.data.__main__ import main
-from vaejax.data.tfds_sets import array_fields, column_names
 
 N = 60
 
@@ -56,6 +58,14 @@ class VaejaxTinyBinary(VaejaxTiny):
         return {"train": self._generate_examples(0, N), "validation": self._generate_examples(N, N + 4)}
 
 
+class VaejaxTinyKinds(VaejaxTiny):
+    """The same in two configs, one of which no model of images can take."""
+
+    VERSION = tfds.core.Version("2.0.0")
+    SUPPORTED_VERSIONS: ClassVar = [tfds.core.Version("1.0.0")]
+    BUILDER_CONFIGS: ClassVar = [tfds.core.BuilderConfig(name=name) for name in ("plain", "other")]
+
+
 @pytest.fixture
 def tensorflow(monkeypatch):
     """Pretend that it is installed: these builders write without it."""
@@ -83,7 +93,7 @@ def test_x_y_and_the_splits_that_it_lacks(tensorflow, tmp_path, monkeypatch):
     assert list(data.train.arrays["y"][:, 1]) != sorted(data.train.arrays["y"][:, 1])  # shuffled by TFDS
 
     monkeypatch.undo()  # without TensorFlow what is prepared is still read, and from the cache
-    monkeypatch.setattr(prepare, "_read", None)
+    monkeypatch.setattr(records, "read", None)
     again = from_tfds("vaejax_tiny", held_out=0.16, folder=tmp_path)
     np.testing.assert_array_equal(again.validation.arrays["y"], data.validation.arrays["y"])
     assert len(list(tmp_path.glob("vaejax_tiny/1.2.3/*.npy"))) == 4
@@ -112,66 +122,45 @@ def test_the_command_prepares_it(tensorflow, tmp_path, capfd):
     assert "Generating train examples" in err
 
 
-FACTORS = {
-    "dsprites": ((64, 64, 1), ("orientation", "scale", "shape", "x_position", "y_position")),
-    "shapes3d": (
-        (64, 64, 3),
-        ("floor_hue", "object_hue", "orientation", "scale", "shape", "wall_hue"),
-    ),
-    "smallnorb": ((96, 96, 1), ("azimuth", "category", "elevation", "lighting")),
-}
+def test_a_config_or_version_that_is_not_there_names_those_that_are(tensorflow, tmp_path):
+    there = (
+        "'vaejax_tiny_kinds/other:1.0.0', 'vaejax_tiny_kinds/other:2.0.0', 'vaejax_tiny_kinds/plain:1.0.0',"
+    )
+    for name in ("vaejax_tiny_kinds/none", "vaejax_tiny_kinds:3.0.0", "vaejax_tiny_kinds/plain:3.0.0"):
+        with pytest.raises(ValueError, match=f"expected one of the sets of .*, {there} .*; got '{name}'"):
+            from_tfds(name, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
-def features_of(name, folder):
-    return tfds.builder(name, data_dir=folder, file_format="array_record").info.features
+def test_a_set_that_is_only_on_disk_is_read_and_named(tensorflow, tmp_path):
+    made = from_tfds("vaejax_tiny_kinds/plain", folder=tmp_path / "there")
+    here = tmp_path / "here" / "cases_tiny" / "small" / "2.0.0"
+    shutil.copytree(tmp_path / "there" / "vaejax_tiny_kinds" / "plain" / "2.0.0", here)
+    for path in [*here.glob("vaejax_tiny_kinds*"), here / "dataset_info.json"]:
+        path.write_bytes(path.read_bytes().replace(b"vaejax_tiny_kinds", b"cases_tiny"))
+        path.rename(here / path.name.replace("vaejax_tiny_kinds", "cases_tiny"))
+    read = from_tfds("cases_tiny/small", folder=tmp_path / "here")
+    np.testing.assert_array_equal(read.train.arrays["x"], made.train.arrays["x"])
+    for name in ("cases_tiny/none", "cases_tiny", "cases_tiny/small:1.0.0"):
+        message = f"name: expected one of the sets of cases_tiny, 'cases_tiny/small:2.0.0'; got '{name}'"
+        with pytest.raises(ValueError, match=message):
+            from_tfds(name, folder=tmp_path / "here")
+    os.truncate(here / "dataset_info.json", 0)
+    with pytest.raises(ValueError, match=f"{here.parents[1]}.*: expected a whole set.*Delete this folder"):
+        from_tfds("cases_tiny/small", folder=tmp_path / "here")
 
 
-@pytest.mark.parametrize("name", FACTORS)
-def test_factors_are_the_labels_in_the_order_of_their_names(name, tmp_path):
-    shape, names = FACTORS[name]
-    features = features_of(name, tmp_path)
-    fields = array_fields(name, features)
-    example = {feature: feature for feature in features}
-    assert (fields["x"].shape, fields["x"].pick(example)) == (shape, "image")
-    assert fields["y"].shape == (len(names),)
-    assert fields["y"].pick(example) == tuple(f"label_{factor}" for factor in names)
-    counts = [features[f"label_{factor}"].num_classes for factor in names]
-    documented = ", ".join(f"{factor} ({V})" for factor, V in zip(names, counts, strict=True))
-    assert f"{name}: {documented}\n" in from_tfds.__doc__
+def test_nothing_is_prepared_of_a_set_without_images(tensorflow, tmp_path, monkeypatch):
+    monkeypatch.setattr(VaejaxTiny, "_generate_examples", None)
+    with pytest.raises(ValueError, match="ag_news_subset: expected a feature 'image'"):
+        from_tfds("ag_news_subset", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "shape"), [("cifar10", (32, 32, 3)), ("omniglot", (105, 105, 3)), ("mnist", (28, 28, 1))]
-)
-def test_a_label_is_y(name, shape, tmp_path):
-    fields = array_fields(name, features_of(name, tmp_path))
-    assert (fields["x"].shape, fields["y"].shape) == (shape, ())
-    assert fields["y"].pick({"image": 0, "label": 7, "alphabet": 1}) == 7
-
-
-def test_attributes_and_no_labels(tmp_path):
-    features = features_of("celeb_a", tmp_path)
-    fields = array_fields("celeb_a", features)
-    assert (fields["x"].shape, fields["y"].shape) == ((218, 178, 3), (40,))
-    picked = fields["y"].pick({"attributes": {name: name for name in features["attributes"]}})
-    assert (picked[0], picked[-1]) == ("5_o_Clock_Shadow", "Young")
-    assert column_names(features)[0] == "5_o_Clock_Shadow"
-    assert set(array_fields("binarized_mnist", features_of("binarized_mnist", tmp_path))) == {"x"}
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (
-            "imagenette",
-            r"imagenette: expected an 'image' of uint8 and of one size, got uint8 \[None, None, 3\]",
-        ),
-        ("ag_news_subset", "ag_news_subset: expected a feature 'image', got label, title, description"),
-    ],
-)
-def test_sets_without_images_of_one_size_are_refused(name, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        array_fields(name, features_of(name, tmp_path))
+def test_a_killed_preparation_of_tfds_is_swept_too(tensorflow, tmp_path):
+    (tmp_path / "vaejax_tiny_binary" / ".preparing-dead" / "vaejax_tiny_binary").mkdir(parents=True)
+    assert from_tfds("vaejax_tiny_binary", pixels="binary", folder=tmp_path).validation.size == 4
+    assert [path.name for path in (tmp_path / "vaejax_tiny_binary").iterdir()] == ["1.2.3"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")

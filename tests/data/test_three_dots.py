@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
 import pytest
 
-from vaejax.data import prepare, three_dots
+from vaejax.data import records, three_dots
 
 SMALL = {"num_train": 200, "num_validation": 30, "num_test": 20}
 KEY = jax.random.key(0)
@@ -156,8 +154,8 @@ def test_arrays_are_read_only(dots):
 
 def test_a_second_touch_reads_the_cache_without_tfds(dots, folder, monkeypatch):
     expected = dots.train.arrays
-    monkeypatch.setattr(prepare, "_write", None)
-    monkeypatch.setattr(prepare, "_read", None)
+    monkeypatch.setattr(records, "write", None)
+    monkeypatch.setattr(records, "read", None)
     again = three_dots(16, folder=folder, **SMALL).train.arrays
     for name in ("x", "y"):
         np.testing.assert_array_equal(again[name], expected[name])
@@ -167,7 +165,7 @@ def test_a_lost_cache_is_read_again_from_the_records(dots, folder, monkeypatch):
     expected = dots.train.arrays["x"]
     (path,) = folder.glob("three_dots/*/*/train-x.npy")
     path.unlink()
-    monkeypatch.setattr(prepare, "_write", None)
+    monkeypatch.setattr(records, "write", None)
     np.testing.assert_array_equal(three_dots(16, folder=folder, **SMALL).train.arrays["x"], expected)
     assert path.is_file()
 
@@ -201,7 +199,7 @@ def test_an_interrupted_preparation_leaves_nothing_and_starts_clean(tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "_write", interrupted)
+        patch.setattr(records, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             _ = three_dots(16, folder=tmp_path, **SMALL).train
     assert [p for p in tmp_path.rglob("*") if p.is_file() or p.name.startswith(".")] == []
@@ -209,29 +207,16 @@ def test_an_interrupted_preparation_leaves_nothing_and_starts_clean(tmp_path, mo
     np.testing.assert_array_equal(again.arrays["x"], dots.train.arrays["x"])
 
 
-def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path, dots):
-    parent = tmp_path / "three_dots" / "side16-radius0.08-train200-validation30-test20-seed0"
-    old, fresh = parent / ".preparing-old", parent / ".preparing-fresh"
-    for left in (old, fresh):
-        (left / "three_dots").mkdir(parents=True)
-    yesterday = time.time() - 25 * 3600
-    os.utime(old, (yesterday, yesterday))
-    split = three_dots(16, folder=tmp_path, **SMALL).test
-    np.testing.assert_array_equal(split.arrays["y"], dots.test.arrays["y"])
-    assert not old.exists()
-    assert fresh.exists()  # perhaps another process is at work in it
-
-
 def test_a_process_that_comes_second_uses_what_the_first_made(tmp_path, monkeypatch, dots):
-    write = prepare._write
+    write = records.write
 
     def overtaken(recipe, folder):
-        monkeypatch.setattr(prepare, "_write", write)
+        monkeypatch.setattr(records, "write", write)
         first.append(three_dots(16, folder=tmp_path, **SMALL).train)
         write(recipe, folder)
 
     first = []
-    monkeypatch.setattr(prepare, "_write", overtaken)
+    monkeypatch.setattr(records, "write", overtaken)
     for split in (three_dots(16, folder=tmp_path, **SMALL).train, first[0]):
         np.testing.assert_array_equal(split.arrays["x"], dots.train.arrays["x"])
     assert list(tmp_path.rglob(".preparing-*")) == []

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from vaejax.data.folders import data_folder
 from vaejax.data.mini_sprites import mini_sprites
 from vaejax.data.mnists import idx_recipe
-from vaejax.data.prepare import Recipe, data_folder, load_arrays, prepare
+from vaejax.data.prepare import load_arrays, prepare
+from vaejax.data.records import Recipe
 from vaejax.data.tfds_sets import tfds_arrays
 from vaejax.data.three_dots import three_dots
 
@@ -40,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.name in _AT_ONCE:
         print(f"{given.name} needs no preparing: data.{given.name}() makes it from what is installed")
         return 0
-    folder = data_folder(given.folder)
     try:
+        folder = data_folder(given.folder)
         if given.name in _RECIPES:
             recipe = _RECIPES[given.name](folder)
             directory = prepare(recipe, folder, progress=True)
@@ -52,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\ninterrupted: nothing half-done is left, the same command starts again", file=sys.stderr)
         return _INTERRUPTED
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        print(error, file=sys.stderr)
+        ours = difflib.get_close_matches(given.name, (*_RECIPES, *_AT_ONCE), cutoff=0.8)
+        hint = f"; of vaejax's own, {ours[0]!r}" if ours and given.name not in ours else ""
+        print(f"{error}{hint}", file=sys.stderr)
         return 1
     for split, arrays in splits.items():
         print(f"{split}: " + ", ".join(f"{k} {a.dtype} {list(a.shape)}" for k, a in arrays.items()))

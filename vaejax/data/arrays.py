@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
-from vaejax.checks import check_choice
+from vaejax.checks import check_array, check_choice
 from vaejax.data.transforms import cast, unit_from_bytes
 from vaejax.types import DATA_SUPPORTS, Array, Batch, Split
 
@@ -39,17 +41,22 @@ def from_arrays(
     validation: np.ndarray | float = 0.1,
     transform: Transform | None = None,
 ) -> Dataset:
-    """Make a data set of arrays in memory; they are checked, not copied.
+    """Make a data set of arrays in memory; they are checked, and shared unless they must be converted.
+
+    Two things are converted, without loss: other byte orders (FITS, old HDF5 files), in a copy, and booleans,
+    which become uint8 0 and 1. Nothing else is; masked arrays are refused: their hidden values would be seen.
 
     The default transform casts x to float32; uint8 data of support "unit_interval" it also scales by
     1/255. Without a transform of your own the stored values must lie in the support; with one, what
     it makes of the first examples must.
 
     Args:
-        train: x of the training split, uint8 or float [N, ...], at least one event dimension.
+        train: x of the training split, uint8, booleans or floats of at most 64 bits [N, ...], at least one
+            event dimension.
         test: x of the test split, of the same dtype and event shape.
         labels: None, or numeric arrays (train, test), or (train, test, validation) where `validation`
-            is an array; each leads with its split's N and becomes "y".
+            is an array; each leads with its split's N and becomes "y". Finite, and integers that jax holds,
+            of 32 bits without x64.
         support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255) or "real".
         validation: an array like the others, or the fraction of `train` to hold out, in (0, 1): its
             last round(fraction N) examples, with no shuffling (shuffle sorted data beforehand).
@@ -59,27 +66,32 @@ def from_arrays(
         A `Dataset` of three `Split`s with arrays "x" and, with labels, "y".
 
     Raises:
-        TypeError: arguments of another type, or arrays of another dtype.
-        ValueError: shapes, lengths or fractions that do not fit, or values outside the support.
+        TypeError: arguments of another type, or arrays of another dtype or with a mask.
+        ValueError: shapes, lengths or fractions that do not fit, values outside the support, or labels that
+            jax would wrap around.
     """
     check_choice(support, DATA_SUPPORTS, "support")
     if transform is not None and not callable(transform):
         raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
-    given = isinstance(validation, np.ndarray)
+    given = not isinstance(validation, numbers.Number)
     x = {"train": train, "test": test} | ({"validation": validation} if given else {})
+    x = {
+        name: _plain(array, name, "" if name != "validation" else " or a fraction")
+        for name, array in x.items()
+    }
     for name, array in x.items():
-        _check_events(array, name, train)
+        _check_events(array, name, x["train"])
     y = _named_labels(labels, x)
 
     if not given:
-        cut = len(train) - _held_out(validation, len(train))
-        x |= {"train": train[:cut], "validation": train[cut:]}
+        cut = len(x["train"]) - _held_out(validation, len(x["train"]))
+        x |= {"train": x["train"][:cut], "validation": x["train"][cut:]}
         if y is not None:
             y |= {"train": y["train"][:cut], "validation": y["train"][cut:]}
     check = _check_transformed
     if transform is None:
         check = _check_stored
-        bytes_to_unit = support == "unit_interval" and train.dtype == np.uint8
+        bytes_to_unit = support == "unit_interval" and x["train"].dtype == np.uint8
         transform = unit_from_bytes if bytes_to_unit else cast
     splits = {
         name: Split({"x": x[name]} | ({} if y is None else {"y": y[name]}), support, transform) for name in x
@@ -89,12 +101,27 @@ def from_arrays(
     return Dataset(splits["train"], splits["validation"], splits["test"])
 
 
+def _plain(array: Any, name: str, other: str = "") -> np.ndarray:
+    """Return an array of numbers as a plain one in this machine's byte order, booleans as uint8."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{name}: expected a numpy array{other}, as np.asarray makes it; got {type(array).__name__}"
+        )
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: expected an array without a mask, as .filled(value) makes it; got a masked array"
+        )
+    array = np.asarray(array)  # np.matrix and np.memmap, sharing their memory
+    if array.dtype.kind == "b":
+        return array.view(np.uint8)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
 def _check_events(array: np.ndarray, name: str, train: np.ndarray) -> None:
     """Raise unless `array` is a non-empty uint8 or float array that agrees with `train`."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name}: expected a numpy array, got {type(array).__name__}")
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name}: expected uint8 or float, got {array.dtype}")
+    check_array(array, name)
     if array.ndim < 2 or array.size == 0:
         raise ValueError(f"{name}: expected [N, ...] of at least 2 dims and 1 value, got {list(array.shape)}")
     if array.dtype != train.dtype:
@@ -116,27 +143,32 @@ def _named_labels(
         raise TypeError(f"{expected}, got {type(labels).__name__}")
     if len(labels) != len(x):
         raise ValueError(f"{expected}, got {len(labels)} of them")
-    y = dict(zip(x, labels, strict=True))
+    y = {name: _plain(array, f"labels of {name}") for name, array in zip(x, labels, strict=True)}
     for name, array in y.items():
-        where = f"labels of {name}"
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{where}: expected a numpy array, got {type(array).__name__}")
-        if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
-            raise TypeError(f"{where}: expected integers or floats, got {array.dtype}")
-        if array.dtype != y["train"].dtype:
-            raise TypeError(f"{where}: expected the dtype of train's, {y['train'].dtype}; got {array.dtype}")
-        if array.ndim == 0 or len(array) != len(x[name]):
-            raise ValueError(f"{where}: expected {len(x[name])} of them, got shape {list(array.shape)}")
-        if array.shape[1:] != y["train"].shape[1:]:
-            raise ValueError(
-                f"{where}: expected [N, ...] like train's {list(y['train'].shape)}, got {list(array.shape)}"
-            )
+        _check_labels(array, f"labels of {name}", y["train"], len(x[name]))
     return y
+
+
+def _check_labels(array: np.ndarray, where: str, train: np.ndarray, size: int) -> None:
+    """Raise unless `array` is `size` finite labels like those of `train`."""
+    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        hint = "; np.unique(labels, return_inverse=True) numbers strings" if array.dtype.kind in "OSU" else ""
+        raise TypeError(f"{where}: expected integers or floats, got {array.dtype}{hint}")
+    if array.dtype != train.dtype:
+        raise TypeError(f"{where}: expected the dtype of train's, {train.dtype}; got {array.dtype}")
+    if array.ndim == 0 or len(array) != size:
+        raise ValueError(f"{where}: expected {size} of them, got shape {list(array.shape)}")
+    if array.shape[1:] != train.shape[1:] or array.size == 0:
+        raise ValueError(
+            f"{where}: expected [N, ...] like train's {list(train.shape)}, got {list(array.shape)}"
+        )
+    check_array(array, where)
+    _check_finite(array, where)
 
 
 def _held_out(validation: float, size: int) -> int:
     """Return how many of `size` training examples the fraction holds out."""
-    if isinstance(validation, bool) or not isinstance(validation, float):
+    if isinstance(validation, numbers.Integral) or not isinstance(validation, numbers.Real):
         raise TypeError(
             f"validation: expected a numpy array or a fraction, "
             f"got {type(validation).__name__} ({validation!r})"
@@ -177,13 +209,19 @@ def _check_transformed(split: Split, name: str) -> None:
 
 def _check_values(x: np.ndarray, support: str, name: str) -> None:
     """Raise unless the values are finite and lie in the support."""
-    low, high = x.min(), x.max()  # nan wherever a value is
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(np.float32(low)) and np.isfinite(np.float32(high))
-    if not finite:
-        raise ValueError(f"{name}: expected finite float32 values, got {low}..{high}")
+    low, high = _check_finite(x, name)
     top = {"binary": 1, "unit_interval": 1, "bytes": 255}.get(support)
     if top is not None and (low < 0 or high > top):
         raise ValueError(f"{name}: expected values in [0, {top}] for support {support!r}, got {low}..{high}")
     if support == "binary" and not np.all((x == 0) | (x == 1)):
         raise ValueError(f"{name}: expected the values 0 and 1 for support 'binary', got others between them")
+
+
+def _check_finite(array: np.ndarray, name: str) -> tuple[Any, Any]:
+    """Return the least and the largest value; raise unless they are finite in float32."""
+    low, high = array.min(), array.max()  # nan wherever a value is
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.float32(low)) and np.isfinite(np.float32(high))
+    if not finite:
+        raise ValueError(f"{name}: expected finite float32 values, got {low}..{high}")
+    return low, high

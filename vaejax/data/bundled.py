@@ -6,6 +6,7 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.data.arrays import Dataset
+from vaejax.data.factored import check_seed
 from vaejax.data.pixels import check_pixels, make_dataset
 
 COLOUR_PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")  # all in the wheel
@@ -71,10 +72,8 @@ def colour_patches(side: int = 16, *, seed: int = 0, pixels: str = "unit_interva
     check_positive_int(side, "side")
     if not 2 <= side <= _MAX_SIDE:
         raise ValueError(f"side: expected 2..{_MAX_SIDE}, got {side}")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed: expected an int, got {type(seed).__name__} ({seed!r})")
-    if seed < 0:
-        raise ValueError(f"seed: expected at least 0, got {seed}")
+    check_seed(seed)
+    side, seed = int(side), int(seed)
     try:
         import skimage.data
     except ImportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -33,15 +34,15 @@ class _Table(NamedTuple):
 
 def check_geometry(side: int, radius: float) -> None:
     """Raise unless discs of this radius can be rendered at this side."""
-    if isinstance(side, bool) or not isinstance(side, int):
+    if isinstance(side, bool) or not isinstance(side, numbers.Integral):
         raise TypeError(f"side: expected an int, got {type(side).__name__} ({side!r})")
     if side < 16 or side & (side - 1):
         raise ValueError(f"side: expected a power of two of at least 16, got {side}")
-    if isinstance(radius, bool) or not isinstance(radius, int | float):
+    if isinstance(radius, bool) or not isinstance(radius, numbers.Real):
         raise TypeError(f"radius: expected a float, got {type(radius).__name__} ({radius!r})")
     if not 0 < radius < 0.5:
         raise ValueError(f"radius: expected a fraction of the side in (0, 0.5), got {radius!r}")
-    size = NUM_VALUES**2 * _window(side, radius) ** 2 * 16
+    size = NUM_VALUES**2 * _window(int(side), float(radius)) ** 2 * 16
     if size > _TABLE_BYTES_LIMIT:
         raise ValueError(
             f"radius: expected discs whose masks fit in {_TABLE_BYTES_LIMIT >> 20} MiB; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -41,9 +42,14 @@ def check_sizes_and_seed(*, seed: int, **sizes: int) -> None:
     """Raise unless the sizes are ints of at least 1 and the seed one of at least 0."""
     for name, size in sizes.items():
         check_positive_int(size, name)
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    check_seed(seed)
+
+
+def check_seed(seed: int) -> None:
+    """Raise unless the seed is an int of at least 0."""
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
         raise TypeError(f"seed: expected an int, got {type(seed).__name__} ({seed!r})")
-    if seed < 0:
+    if int(seed) < 0:
         raise ValueError(f"seed: expected at least 0, got {seed}")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 _BYTES = 8  # the type code of unsigned bytes
 _GZIP = b"\x1f\x8b"
+_REMEDY = "; delete it and fetch it again"
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -27,18 +28,20 @@ def read_idx(path: Path) -> np.ndarray:
         try:
             data = gzip.decompress(data)
         except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{path}: expected a whole gzip file, got a damaged one ({error})") from error
+            raise ValueError(
+                f"{path}: expected a whole gzip file, got a damaged one ({error}){_REMEDY}"
+            ) from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[3] == 0:
-        raise ValueError(f"{path}: expected an IDX file, got one that starts with {data[:4]!r}")
+        raise ValueError(f"{path}: expected an IDX file, got one that starts with {data[:4]!r}{_REMEDY}")
     if data[2] != _BYTES:
         raise ValueError(f"{path}: expected IDX type {_BYTES:#04x}, unsigned bytes; got {data[2]:#04x}")
     start = 4 + 4 * data[3]
     if len(data) < start:
-        raise ValueError(f"{path}: expected a header of {start} bytes, got {len(data)} bytes in all")
+        raise ValueError(f"{path}: expected a header of {start} bytes, got {len(data)} bytes in all{_REMEDY}")
     shape = tuple(int.from_bytes(data[at : at + 4], "big") for at in range(4, start, 4))
     if len(data) - start != math.prod(shape):
         raise ValueError(
             f"{path}: expected {math.prod(shape)} bytes after the header of shape {list(shape)}, "
-            f"got {len(data) - start}"
+            f"got {len(data) - start}{_REMEDY}"
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

@@ -14,7 +14,9 @@ import numpy as np
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.data.factored import SPLITS, LazySplits, check_factors, check_sizes_and_seed, stream
-from vaejax.data.prepare import Recipe, data_folder, load_arrays
+from vaejax.data.folders import data_folder
+from vaejax.data.prepare import load_arrays
+from vaejax.data.records import Recipe
 from vaejax.data.transforms import SIXTEENTH, half_of_sixteenths, unit_from_sixteenths
 from vaejax.types import Split
 
@@ -157,6 +159,7 @@ def mini_sprites(
         raise ValueError(f"side: expected a multiple of 16, got {side}")
     check_choice(pixels, tuple(_TRANSFORMS), "pixels")
     check_sizes_and_seed(num_validation=num_validation, num_test=num_test, seed=seed)
+    side, num_validation, num_test, seed = (int(n) for n in (side, num_validation, num_test, seed))
     if num_validation + num_test >= NUM_IMAGES:
         raise ValueError(
             f"num_validation, num_test: expected fewer than {NUM_IMAGES} together, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.data.arrays import Dataset
+from vaejax.data.folders import data_folder, full_disk
 from vaejax.data.idx import read_idx
 from vaejax.data.pixels import check_pixels, make_dataset
-from vaejax.data.prepare import Recipe, data_folder, download, load_arrays
+from vaejax.data.prepare import load_arrays
+from vaejax.data.records import Recipe, download
 
 _VERSION = "1.0.0"
 _SIDE = 28
@@ -21,6 +23,7 @@ _FILES = {  # images, labels
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+_OTHERS_SHOWN = 6
 _SIZES = {"train": 60_000, "test": 10_000}
 _URLS = {  # those for which tensorflow-datasets has checksums
     "fashion_mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -50,8 +53,9 @@ def fashion_mnist(
     Likelihoods of the last three cannot be compared: they are three sets of data.
 
     The first call prepares the set on disk, with `python -m vaejax.data fashion_mnist` it shows a bar. The
-    four IDX files, gzipped or not, are taken from `downloads/manual/fashion_mnist` in the folder, else
-    from where Debian's package `dataset-fashion-mnist` puts them, else downloaded.
+    four IDX files, gzipped or not, also under the names that 7-zip gives them, are taken from
+    `downloads/manual/fashion_mnist` in the folder, else from where Debian's package `dataset-fashion-mnist`
+    puts them, else downloaded.
 
     Args:
         pixels: one of the above.
@@ -64,6 +68,7 @@ def fashion_mnist(
 
     Raises:
         FileNotFoundError: the files are not there and cannot be downloaded.
+        OSError: the disk is full; nothing half-made is left.
         TypeError, ValueError: arguments of another type or range, or damaged files.
 
     Source: Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747; MIT licence.
@@ -89,6 +94,7 @@ def mnist(
 
     Raises:
         FileNotFoundError: the files are not there and cannot be downloaded.
+        OSError: the disk is full; nothing half-made is left.
         TypeError, ValueError: arguments of another type or range, or damaged files.
 
     Source: LeCun, Bottou, Bengio & Haffner 1998, doi 10.1109/5.726791.
@@ -132,19 +138,47 @@ def _examples(name: str, folder: Path, split: str) -> Iterator[Mapping[str, np.n
 
 
 def _paths(name: str, folder: Path) -> dict[str, Path]:
-    """{file: path} of the four files, from the first place that has them all."""
+    """{file: path} of the four files, from the first place that has them all, else downloaded."""
     manual = folder / "downloads" / "manual" / name
     places = [manual] + ([_DEBIAN[name]] if name in _DEBIAN else [])
     files = [file for pair in _FILES.values() for file in pair]
     for place in places:
-        found = {f: p for f in files for p in (place / f, place / f"{f}.gz") if p.is_file()}
+        found = _found(place, files)
         if len(found) == len(files):
             return found
     try:
         return download({file: f"{_URLS[name]}{file}.gz" for file in files}, folder, name)
     except OSError as error:
+        if full_disk(error):
+            raise
         debian = "install Debian's dataset-fashion-mnist, or " if name in _DEBIAN else ""
         raise FileNotFoundError(
-            f"{name}: expected {', '.join(files)} (or .gz) in {' or '.join(map(str, places))}, or a way to "
-            f"{_URLS[name]} ({error}); {debian}put the files into {manual}"
+            f"{name}: expected {', '.join(files)} (or .idx for -idx, or with .gz) in one folder, or a way to "
+            f"{_URLS[name]} ({error}). {' '.join(_there(place, files) for place in places)} To mend it, "
+            f"{debian}put the files into {manual}"
         ) from error
+
+
+def _found(place: Path, files: Sequence[str]) -> dict[str, Path]:
+    """{file: path} of those there: named as given out, or as 7-zip names what it unpacks; gzipped or not."""
+    names = {file: (file, file.replace("-idx", ".idx")) for file in files}
+    paths = ((f, place / f"{name}{end}") for f in files for end in ("", ".gz") for name in names[f])
+    found: dict[str, Path] = {}
+    for file, path in paths:
+        if path.is_file():
+            found.setdefault(file, path)
+    return found
+
+
+def _there(place: Path, files: Sequence[str]) -> str:
+    """What a place has of the files, what it lacks and what else lies there."""
+    if not place.is_dir():
+        return f"{place}: no such folder."
+    found = _found(place, files)
+    missing = [file for file in files if file not in found]
+    has = [path.name for path in found.values()]
+    others = sorted({path.name for path in place.iterdir()} - set(has))
+    if len(others) > _OTHERS_SHOWN:
+        others = [*others[:_OTHERS_SHOWN], "..."]
+    also = f", also {', '.join(others)}" if others else ""
+    return f"{place}: has {', '.join(has) or 'none of them'}, lacks {', '.join(missing)}{also}."

@@ -92,7 +92,7 @@ def natural_patches(
     if not 2 <= side <= _MAX_SIDE:
         raise ValueError(f"side: expected 2..{_MAX_SIDE}, got {side}")
     _skimage_data()
-    return NaturalPatches(side, num_train, num_validation, num_test, seed)
+    return NaturalPatches(*(int(n) for n in (side, num_train, num_validation, num_test, seed)))
 
 
 def whiten(picture: np.ndarray, cutoff: float = CUTOFF) -> np.ndarray:

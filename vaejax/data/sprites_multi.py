@@ -109,7 +109,7 @@ def sprites_multi(
     check_sizes_and_seed(side=side, **sizes, seed=seed)
     if side < 16 or side % 2:
         raise ValueError(f"side: expected an even number of at least 16, got {side}")
-    return SpritesMulti(side, num_train, num_validation, num_test, seed)
+    return SpritesMulti(*(int(n) for n in (side, num_train, num_validation, num_test, seed)))
 
 
 def _render(factors: np.ndarray, side: int) -> np.ndarray:

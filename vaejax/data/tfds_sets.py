@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from dataclasses import replace
 from operator import itemgetter
@@ -11,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from vaejax.data.arrays import Dataset
+from vaejax.data.cache import Field
+from vaejax.data.folders import data_folder
 from vaejax.data.pixels import check_pixels, make_dataset
-from vaejax.data.prepare import Field, cached_arrays, data_folder, tfds_sources
+from vaejax.data.prepare import cached_arrays, prepare_tfds
+from vaejax.data.records import tfds_builder
 
 _SPLITS = ("train", "validation", "test")
 _LABEL = "label_"
@@ -27,9 +31,10 @@ def from_tfds(
 ) -> Dataset:
     """A set of tensorflow-datasets by its name: "cifar10", "shapes3d", "dsprites", "celeb_a", "omniglot", ...
 
-    x is its feature "image", uint8 [N, H, W, C]. y is int32: its "label", [N]; else all that are called
-    "label_...", [N, F] in the order of their names, as `factor_names` says without the "label_"; else its
-    "attributes", those of celeb_a, likewise; else there is none. So the factors, each 0..V-1, are
+    x is its feature "image", uint8 [N, H, W, C]. y is int32, or float32 where a label is a real number: its
+    "label", [N] or [N, ...]; else all that are called "label_...", [N, F] in the order of their names, as
+    `factor_names` says without the "label_"; else its "attributes", those of celeb_a, likewise; else there is
+    none. So the factors, each 0..V-1, are
 
         dsprites: orientation (40), scale (6), shape (3), x_position (32), y_position (32)
         shapes3d: floor_hue (10), object_hue (10), orientation (15), scale (8), shape (4), wall_hue (10)
@@ -57,20 +62,25 @@ def from_tfds(
         large set costs what it holds.
 
     Raises:
-        ValueError: a name that tensorflow-datasets does not know, a set without images of one size, or
-            other arguments out of range.
+        ValueError: a name, config or version that neither tensorflow-datasets nor the folder has; a set
+            without images of one size, or with labels that are no numbers; damaged files; or other arguments
+            out of range.
         ImportError: it must be prepared and TensorFlow is missing; says what to install or run.
-        RuntimeError: it could not be prepared or read; says why, and what to run elsewhere.
+        OSError: the disk is full; nothing half-made is left.
+        RuntimeError: it could not be prepared; says why, and what to run elsewhere.
     """
     check_pixels(pixels)
     if not isinstance(name, str):
         raise TypeError(f"name: expected a str, got {type(name).__name__} ({name!r})")
-    if isinstance(held_out, bool) or not isinstance(held_out, float):
+    if isinstance(held_out, numbers.Integral) or not isinstance(held_out, numbers.Real):
         raise TypeError(f"held_out: expected a float, got {type(held_out).__name__} ({held_out!r})")
     if not 0 < held_out < 0.5:
         raise ValueError(f"held_out: expected a share in (0, 1/2), got {held_out}")
     _, stored, names = tfds_arrays(name, data_folder(folder))
-    count = max(1, round(held_out * len(stored["train"]["x"])))
+    size, lacking = len(stored["train"]["x"]), len(_SPLITS) - len(stored)
+    count = max(1, round(held_out * size))
+    if lacking * count >= size:
+        raise ValueError(f"{name}: expected a 'train' to cut {lacking} splits from, got {size} examples")
     return replace(
         make_dataset(stored, pixels, num_validation=count, num_test=count), factor_names=names or None
     )
@@ -81,37 +91,43 @@ def tfds_arrays(
 ) -> tuple[Path, dict[str, dict[str, np.ndarray]], tuple[str, ...]]:
     """Return where the set lies, the arrays of its splits and the names of the columns of y.
 
-    It is prepared where it is missing.
+    It is prepared where it is missing, once its features are known to be images.
     """
-    directory, sources = tfds_sources(name, folder, progress=progress)
+    builder = tfds_builder(name, folder)
+    fields = array_fields(name, builder.info.features)
+    directory, sources = prepare_tfds(builder, name, folder, fields, _SPLITS, progress=progress)
     if "train" not in sources:
-        raise ValueError(f"{name}: expected a split 'train', got {', '.join(map(repr, sources))}")
-    features = sources["train"].dataset_info.features
-    fields = array_fields(name, features)
+        raise ValueError(f"{name}: expected a split 'train', got {', '.join(map(repr, sources)) or 'none'}")
     arrays = {
-        split: cached_arrays(directory, split, fields, lambda split=split: sources[split], progress=progress)
+        split: cached_arrays(directory, split, fields, sources[split], progress=progress)
         for split in _SPLITS
         if split in sources
     }
-    return directory, arrays, tuple(n.removeprefix(_LABEL) for n in column_names(features))
+    columns = column_names(builder.info.features)
+    return directory, arrays, tuple(n.removeprefix(_LABEL) for n in columns)
 
 
 def array_fields(name: str, features: Any) -> dict[str, Field]:
     """Which features of a tfds.features.FeaturesDict become x and y, and how."""
     if "image" not in features:
         raise ValueError(f"{name}: expected a feature 'image', got {', '.join(features)}")
-    image = features["image"]
-    if image.np_dtype != np.uint8 or None in image.shape:
-        got = f"{np.dtype(image.np_dtype)} {list(image.shape)}"
+    shape, dtype = _type(features["image"])
+    if dtype != np.uint8 or not shape or None in shape:
+        got = f"{dtype} {list(shape)}"
         raise ValueError(f"{name}: expected an 'image' of uint8 and of one size, got {got}")
-    fields = {"x": Field(tuple(image.shape), np.uint8, itemgetter("image"))}
+    fields = {"x": Field(shape, np.uint8, itemgetter("image"))}
     names = column_names(features)
     if "label" in features:
-        fields["y"] = Field((), np.int32, itemgetter("label"))
+        shape, dtype = _number(name, "label", features["label"])
+        fields["y"] = Field(shape, dtype, itemgetter("label"))
     elif names:
         own = names[0] in features  # else they are attributes
         row = (lambda e: e) if own else itemgetter("attributes")
-        fields["y"] = Field((len(names),), np.int32, lambda e: tuple(row(e)[n] for n in names))
+        types = [_number(name, n, (features if own else features["attributes"])[n]) for n in names]
+        if odd := [n for n, (shape, _) in zip(names, types, strict=True) if shape]:
+            raise ValueError(f"{name}: expected one number each as {', '.join(names)}; got more of {odd[0]}")
+        dtype = np.float32 if np.float32 in [dtype for _, dtype in types] else np.int32
+        fields["y"] = Field((len(names),), dtype, lambda e: tuple(row(e)[n] for n in names))
     return fields
 
 
@@ -119,5 +135,23 @@ def column_names(features: Any) -> list[str]:
     """The features that are the columns of y, in their order; none where y is a label or there is no y."""
     if "label" in features:
         return []
-    factors = sorted(feature for feature in features if feature.startswith(_LABEL))
-    return factors or sorted(features["attributes"] if "attributes" in features else ())  # noqa: SIM401 - no dict
+    if factors := sorted(feature for feature in features if feature.startswith(_LABEL)):
+        return factors
+    attributes = features["attributes"] if "attributes" in features else ()  # noqa: SIM401 - no dict
+    return sorted(attributes) if hasattr(attributes, "keys") else []
+
+
+def _type(feature: Any) -> tuple[tuple[int | None, ...], Any]:
+    """The shape and dtype of a feature that is one array; for one of several the name of its kind."""
+    shape, dtype = feature.shape, feature.np_dtype
+    if not isinstance(shape, tuple):
+        return (), type(feature).__name__
+    return shape, np.dtype(dtype)
+
+
+def _number(name: str, label: str, feature: Any) -> tuple[tuple[int, ...], Any]:
+    """The shape of a label and the type that it has in y; raise unless it is numbers of one shape."""
+    shape, dtype = _type(feature)
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf" or None in shape:
+        raise ValueError(f"{name}: expected {label!r} as numbers of one shape, got {dtype} {list(shape)}")
+    return shape, np.float32 if dtype.kind == "f" else np.int32

@@ -13,7 +13,9 @@ import numpy as np
 
 from vaejax.data.dots import NUM_DOTS, NUM_VALUES, check_geometry, render_counts
 from vaejax.data.factored import LazySplits, check_factors, check_sizes_and_seed, stream
-from vaejax.data.prepare import Recipe, data_folder, load_arrays
+from vaejax.data.folders import data_folder
+from vaejax.data.prepare import load_arrays
+from vaejax.data.records import Recipe
 from vaejax.data.transforms import PERCENT, unit_from_percent
 from vaejax.types import Split
 
@@ -120,7 +122,8 @@ def three_dots(
     """
     check_geometry(side, radius)
     check_sizes_and_seed(num_train=num_train, num_validation=num_validation, num_test=num_test, seed=seed)
-    return ThreeDots(side, float(radius), num_train, num_validation, num_test, seed, data_folder(folder))
+    sizes = (int(number) for number in (num_train, num_validation, num_test, seed))
+    return ThreeDots(int(side), float(radius), *sizes, data_folder(folder))
 
 
 def _examples(

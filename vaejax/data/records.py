@@ -1,0 +1,228 @@
+"""What tensorflow-datasets does for us: it writes sets as records, reads them, knows sets by name, downloads.
+
+The only file that imports it, inside the functions that need it: a cached set of our own loads without.
+Everything is written as array_record, the format that works without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import textwrap
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
+from io import StringIO
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+
+from vaejax.data.cache import Blocks, Field
+from vaejax.data.folders import room, sweep, work_folder
+
+_READ_CHUNK = 1000
+_ANSWER_SECONDS = 20
+_NAMES_SHOWN = 20
+_SHORT = 500  # characters of an error of another library
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a set.
+
+    `config` spells everything that the arrays depend on, and is part of the path; `version` moves
+    when the same configuration would give other arrays. `features` maps array names to the shape of
+    one example, all uint8. `splits` maps split names to a function that yields the examples in order.
+    """
+
+    name: str
+    config: str
+    version: str
+    features: Mapping[str, tuple[int, ...]]
+    splits: Mapping[str, Callable[[], Iterator[Mapping[str, np.ndarray]]]]
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """How the arrays are read from the records."""
+        return {name: Field(shape, np.uint8, itemgetter(name)) for name, shape in self.features.items()}
+
+
+def download(urls: Mapping[str, str], folder: Path, name: str) -> dict[str, Path]:
+    """Return files of the set `name`, {file name: path}, downloaded to `folder/downloads/name` where missing.
+
+    Checksums are those that tensorflow-datasets has for the URLs.
+
+    Raises:
+        OSError: they cannot be had, or are not those that the checksums are of.
+    """
+    import tensorflow_datasets as tfds
+
+    place = folder / "downloads" / name
+    sweep(place)
+    missing = {file: url for file, url in urls.items() if not (place / file).is_file()}
+    if missing:
+        with urllib.request.urlopen(next(iter(missing.values())), timeout=_ANSWER_SECONDS):
+            pass  # where nothing answers, TFDS would try for minutes
+        with work_folder(place) as work, room(place, f"the files of {name}"):
+            manager: Any = tfds.download.DownloadManager(download_dir=work, dataset_name=name)
+            try:
+                paths = manager.download(missing)
+            except Exception as error:  # TFDS's own have no common base
+                raise OSError(str(error)) from error
+            for file, path in paths.items():
+                os.replace(path, place / file)
+    return {file: place / file for file in urls}
+
+
+def tfds_builder(name: str, folder: Path) -> Any:
+    """The builder of a set of tensorflow-datasets by its name, or of one in `folder` that it wrote elsewhere.
+
+    Raises:
+        ValueError: a set, config or version that is neither known to it nor in `folder`, or damaged files.
+        RuntimeError: what it knows cannot be used here.
+    """
+    import tensorflow_datasets as tfds
+
+    base, builder = base_name(name), cast(Any, tfds.builder)  # its decorators hide the signature
+    try:
+        if not base.isidentifier():
+            raise tfds.core.DatasetNotFoundError
+        return builder(name, data_dir=folder, file_format="array_record")
+    except Exception as error:
+        known = _known(base, folder) if base.isidentifier() else set()
+        if name in known or name in {one.split(":")[0] for one in known}:
+            if (folder / base).is_dir():
+                raise _damaged(folder / base, error) from error
+            raise RuntimeError(failed(name, folder, error)) from error
+        if known:
+            shown = ", ".join(map(repr, sorted(known)[:_NAMES_SHOWN])) + ", ..." * (len(known) > _NAMES_SHOWN)
+            raise ValueError(f"name: expected one of the sets of {base}, {shown}; got {name!r}") from None
+        close = difflib.get_close_matches(base, tfds.list_builders(with_community_datasets=False))
+        hint = f"; perhaps {' or '.join(map(repr, close))}" if close else ""
+        raise ValueError(f"name: expected a set of tensorflow-datasets, got {name!r}{hint}") from None
+
+
+def _known(base: str, folder: Path) -> set[str]:
+    """All sets of this name, as 'name/config:version': those of tensorflow-datasets and those on disk."""
+    import tensorflow_datasets as tfds
+
+    names = {
+        path.parent.relative_to(folder).as_posix()
+        for depth in ("*", "*/*")
+        for path in (folder / base).glob(f"{depth}/dataset_info.json")
+    }
+    with suppress(ImportError, ValueError):
+        names |= set(tfds.core.load.single_full_names(base, current_version_only=False))
+    return {":".join(name.rsplit("/", 1)) for name in names}
+
+
+def failed(name: str, folder: Path, error: Exception) -> str:
+    """What to say where a set could not be prepared."""
+    said = textwrap.shorten(str(error), _SHORT)
+    return f"{name}: could not be prepared or read in {folder}: {said}\n{elsewhere(name, folder)}"
+
+
+def elsewhere(name: str, folder: Path) -> str:
+    """How to come by a set that cannot be prepared here."""
+    command = f"tfds build {name} --file_format=array_record --data_dir=DIR"
+    return f"On a machine that can prepare it: {command}; then copy DIR/{base_name(name)} to {folder}"
+
+
+def _damaged(directory: Path, error: Exception) -> ValueError:
+    said = textwrap.shorten(str(error), _SHORT)
+    return ValueError(
+        f"{directory}: expected a whole set, as tensorflow-datasets writes it; got a damaged one ({said}). "
+        "Delete this folder, and prepare or copy the set again"
+    )
+
+
+def base_name(name: str) -> str:
+    """The name without config and version."""
+    return re.split("[/:]", name)[0]
+
+
+def write(recipe: Recipe, folder: Path) -> None:
+    """Write the set through TFDS to `folder/name/config/version`."""
+    import tensorflow_datasets as tfds
+
+    config = tfds.core.BuilderConfig(name=recipe.config, version=recipe.version)
+
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        name = recipe.name
+        VERSION = tfds.core.Version(recipe.version)
+        BUILDER_CONFIGS: ClassVar = [config]
+
+        def _info(self):
+            features = {
+                name: tfds.features.Tensor(shape=shape, dtype=np.uint8)
+                for name, shape in recipe.features.items()
+            }
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict(features),
+                disable_shuffling=True,  # the examples stay in the order of their keys
+            )
+
+        def _split_generators(self, dl_manager):
+            return {split: self._generate_examples(make) for split, make in recipe.splits.items()}
+
+        def _generate_examples(self, make):
+            return enumerate(make())
+
+    Builder(data_dir=folder, config=config, file_format="array_record").download_and_prepare()
+
+
+@contextmanager
+def quiet(progress: bool) -> Iterator[None]:
+    """Silence TFDS: its two bold lines and, unless wanted, its bars would break the lines of a run."""
+    import tensorflow_datasets as tfds
+
+    if not progress:
+        tfds.disable_progress_bar()
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()  # TFDS's default
+
+
+def splits_of(directory: Path) -> list[str]:
+    """The names of the splits of a prepared set."""
+    import tensorflow_datasets as tfds
+
+    try:
+        return list(cast(Any, tfds.builder_from_directory)(directory).info.splits)
+    except Exception as error:
+        raise _damaged(directory, error) from error
+
+
+def source_of(directory: Path, split: str) -> Any:
+    """The examples of a split of a prepared set: has a length and `__getitems__(places)`."""
+    import tensorflow_datasets as tfds
+
+    try:
+        return cast(Any, tfds.builder_from_directory)(directory).as_data_source(split)
+    except Exception as error:
+        raise _damaged(directory, error) from error
+
+
+def read(source: Any, fields: Mapping[str, Field], split: str, directory: Path) -> Blocks:
+    """What `fields` pick of the split's examples, in order."""
+    from tensorflow_datasets.core.utils import tqdm_utils
+
+    with tqdm_utils.tqdm(total=len(source), desc=split, unit=" examples") as bar:
+        for first in range(0, len(source), _READ_CHUNK):
+            rows = list(range(first, min(first + _READ_CHUNK, len(source))))
+            try:
+                examples = source.__getitems__(rows)
+            except Exception as error:
+                raise _damaged(directory, error) from error
+            yield {
+                name: field.rows(examples, f"{directory}: {name} of {split!r}")
+                for name, field in fields.items()
+            }
+            bar.update(len(rows))
