@@ -25,7 +25,7 @@ def arrays(dataset, name):
 
 
 def seen(split, key=KEY):
-    return np.asarray(split.transform(key, dict(split.arrays))["x"])
+    return np.asarray(jax.jit(split.transform)(key, dict(split.arrays))["x"])
 
 
 def test_digits_are_those_of_scikit_learn_in_its_order():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import math
 
 import jax
@@ -47,9 +49,9 @@ def brute_force(factors, side: int) -> np.ndarray:
 @pytest.mark.parametrize("side", [16, 32, 48])
 def test_images_are_those_of_rotated_corners(side):
     sprites = mini_sprites(side, pixels="unit_interval")
-    factors = sprites.factors_of(np.random.default_rng(side).integers(0, N, 40))
+    factors = sprites.factors_of(np.random.default_rng(side).integers(0, N, 20))
     images = sprites.sample_images(factors)
-    assert (images.shape, images.dtype) == ((40, side, side, 1), np.float32)
+    assert (images.shape, images.dtype) == ((20, side, side, 1), np.float32)
     differ = np.abs(images[..., 0] - np.stack([brute_force(f, side) for f in factors]))
     assert differ.max() <= 4 / 16  # points on an edge: the angles are rounded
     assert differ.mean() < 1e-3
@@ -113,19 +115,23 @@ def test_renders_never_change(side, digest):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
+def prepared(tmp_path_factory):
+    """A folder where the command has prepared the set, what it printed and what it showed."""
+    folder, out, err = tmp_path_factory.mktemp("data"), io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main(["mini_sprites", "--folder", str(folder)]) == 0
+    return folder, out.getvalue(), err.getvalue()
 
 
-def test_splits_share_out_the_grid(folder):
-    binary = mini_sprites(16, num_validation=300, num_test=200, folder=folder)
-    grey = mini_sprites(16, pixels="unit_interval", num_validation=300, num_test=200, folder=folder)
+def test_splits_share_out_the_grid(prepared):
+    folder = prepared[0]
+    binary, grey = mini_sprites(folder=folder), mini_sprites(pixels="unit_interval", folder=folder)
     places = []
-    for name, size in (("train", N - 500), ("validation", 300), ("test", 200)):
+    for name, size in (("train", N - 4000), ("validation", 2000), ("test", 2000)):
         for sprites, support in ((binary, "binary"), (grey, "unit_interval")):
             split = getattr(sprites, name)
             x, y = split.arrays["x"], split.arrays["y"]
-            assert (split.size, split.support, x.shape[1:], x.dtype) == (size, support, (16, 16, 1), np.uint8)
+            assert (split.size, split.support, x.shape[1:], x.dtype) == (size, support, (32, 32, 1), np.uint8)
             assert (y.shape, y.dtype) == ((size, 5), np.uint8)
             for transform in (split.transform, jax.jit(split.transform)):  # to the bit, compiled or not
                 seen = np.asarray(transform(KEY, {"x": x[:500], "y": y[:500]})["x"])
@@ -133,23 +139,22 @@ def test_splits_share_out_the_grid(folder):
                 np.testing.assert_array_equal(seen, sprites.sample_images(y[:500]))
         places.append(binary.index_of(y))
     assert sorted(np.concatenate(places)) == list(range(N))
-    assert np.abs(np.corrcoef(np.arange(N - 500), places[0])[0, 1]) < 0.05  # mixed
+    assert np.abs(np.corrcoef(np.arange(N - 4000), places[0])[0, 1]) < 0.05  # mixed
     assert len(list(folder.glob("mini_sprites/*/1.0.0"))) == 1
-    other = mini_sprites(16, num_validation=300, num_test=200, seed=1)
+    other = mini_sprites(seed=1)
     mixed = [next(iter(s.recipe.splits["train"]()))["y"] for s in (binary, other)]
     np.testing.assert_array_equal(mixed[0], binary.train.arrays["y"][0])
     assert not np.array_equal(*mixed)
 
 
-def test_the_command_prepares_it(tmp_path, capfd):
-    assert main(["mini_sprites", "--folder", str(tmp_path)]) == 0
-    said = capfd.readouterr()
-    assert "train: 100%" in said.err
-    assert said.out.splitlines() == [
+def test_the_command_prepares_it(prepared):
+    folder, out, err = prepared
+    assert "train: 100%" in err
+    assert out.splitlines() == [
         "train: x uint8 [16736, 32, 32, 1], y uint8 [16736, 5]",
         "validation: x uint8 [2000, 32, 32, 1], y uint8 [2000, 5]",
         "test: x uint8 [2000, 32, 32, 1], y uint8 [2000, 5]",
-        f"mini_sprites lies in {tmp_path}/mini_sprites/side32-validation2000-test2000-seed0/1.0.0",
+        f"mini_sprites lies in {folder}/mini_sprites/side32-validation2000-test2000-seed0/1.0.0",
     ]
 
 

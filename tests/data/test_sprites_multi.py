@@ -45,7 +45,7 @@ def brute_force(factors: np.ndarray, side: int) -> np.ndarray:
     return image
 
 
-@pytest.mark.parametrize("side", [16, 34])
+@pytest.mark.parametrize("side", [16, 18])
 def test_images_equal_brute_force(side):
     factors = np.array([[0] * 8, [39] * 8, [0, 39] * 4, *np.random.default_rng(side).integers(0, 40, (3, 8))])
     images = 255 * sprites_multi(side).sample_images(factors)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import subprocess
 import sys
 
 import jax
@@ -44,7 +43,7 @@ def hard_factors(rng: np.random.Generator, count: int) -> np.ndarray:
     ("side", "radius"), [(16, 0.08), (32, 0.08), (64, 0.08), (128, 0.08), (64, 0.03), (16, 0.49), (32, 0.001)]
 )
 def test_images_equal_the_direct_mask(side, radius):
-    factors = hard_factors(np.random.default_rng(side), 6)
+    factors = hard_factors(np.random.default_rng(side), 6 if side < 64 else 2)
     images = three_dots(side, radius).sample_images(factors)
     assert images.shape == (len(factors), side, side, 1)
     assert images.dtype == np.float32
@@ -141,8 +140,9 @@ def test_splits_and_seeds_are_different_streams(dots, tmp_path):
             assert np.mean(a == b) < 0.1  # 1/64 where they are independent
 
 
-def test_factors_are_uniform(tmp_path):
-    y = three_dots(16, num_train=6400, num_validation=1, num_test=1, folder=tmp_path).train.arrays["y"]
+def test_factors_are_uniform():
+    examples = three_dots(16, num_train=6400).recipe.splits["train"]()  # what is written and read above
+    y = np.stack([example["y"] for example in examples])
     counts = np.stack([np.bincount(column, minlength=64) for column in y.T])
     assert np.sum((counts - 100) ** 2 / 100) == pytest.approx(6 * 63, abs=5 * math.sqrt(2 * 6 * 63))  # chi^2
 
@@ -154,8 +154,7 @@ def test_arrays_are_read_only(dots):
 
 def test_a_second_touch_reads_the_cache_without_tfds(dots, folder, monkeypatch):
     expected = dots.train.arrays
-    monkeypatch.setattr(records, "write", None)
-    monkeypatch.setattr(records, "read", None)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)  # importing it fails
     again = three_dots(16, folder=folder, **SMALL).train.arrays
     for name in ("x", "y"):
         np.testing.assert_array_equal(again[name], expected[name])
@@ -229,16 +228,6 @@ def test_one_line_says_what_is_prepared_and_nothing_is_printed(tmp_path, caplog,
     assert record.getMessage().startswith("preparing three_dots (side16-radius0.08-train200-")
     assert str(tmp_path) in record.getMessage()
     assert capfd.readouterr() == ("", "")
-
-
-def test_tensorflow_datasets_is_imported_only_to_prepare(folder, dots):
-    _ = dots.test
-    code = (
-        "import sys; from vaejax.data import three_dots; "
-        f"three_dots(16, folder={str(folder)!r}, num_train=200, num_validation=30, num_test=20).test; "
-        "assert 'tensorflow_datasets' not in sys.modules and 'tensorflow' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def prepare(recipe: Recipe, folder: Path, *, progress: bool = False) -> Path:
         return directory
     _log.info("preparing %s (%s) in %s", recipe.name, recipe.config, directory)
     with work_folder(directory.parent) as work, records.quiet(progress):
-        with room(work, f"the set {recipe.name}"):
+        with room(directory.parent, f"the set {recipe.name}"):
             records.write(recipe, work)
         made = work / recipe.name / recipe.config / recipe.version
         for split in recipe.splits:
@@ -122,7 +122,7 @@ def _build(name: str, folder: Path, work: Path) -> Path:
     """Let tensorflow-datasets prepare a set in `work`; what it downloads stays in `folder`."""
     builder = records.tfds_builder(name, work)
     try:
-        with room(work, f"the set {name}"):
+        with room(work.parent, f"the set {name}"):
             builder.download_and_prepare(download_dir=folder / "downloads")
     except Exception as error:
         if full_disk(error):
