@@ -101,9 +101,10 @@ def test_a_transform_of_your_own_decides_the_support():
         (UNIT[::-1, ::2], UNIT[::-1, ::2]),
         (np.broadcast_to(UNIT[:1], (20, 3)), np.repeat(UNIT[:1], 20, 0)),
         (BINARY.astype(bool), BINARY),
+        (UNIT.astype(jnp.bfloat16), UNIT.astype(jnp.bfloat16)),
         (np.asmatrix(UNIT), UNIT),
     ],
-    ids=["big f4", "big f8", "big f2", "by columns", "strides", "read-only", "booleans", "matrix"],
+    ids=["big f4", "big f8", "big f2", "by columns", "strides", "read-only", "booleans", "bfloat16", "matrix"],
 )
 def test_what_holds_the_same_numbers_is_taken_and_jax_takes_it(x, expected):
     data = from_arrays(x, x, (LABELS.astype(">i8"), LABELS.astype(">i8")), support="unit_interval")
@@ -113,7 +114,7 @@ def test_what_holds_the_same_numbers_is_taken_and_jax_takes_it(x, expected):
     assert stored.dtype.isnative
     np.testing.assert_array_equal(data.test.arrays["y"], LABELS, strict=True)
     scale = 255 if stored.dtype == np.uint8 else 1
-    np.testing.assert_array_equal(transformed(data.test), (expected / np.float32(scale)).astype(np.float32))
+    np.testing.assert_array_equal(transformed(data.test), expected.astype(np.float32) / scale)
 
 
 def test_a_mapped_file_is_shared(tmp_path):

@@ -119,7 +119,7 @@ def _plain(array: Any, name: str, other: str = "") -> np.ndarray:
 
 def _check_events(array: np.ndarray, name: str, train: np.ndarray) -> None:
     """Raise unless `array` is a non-empty uint8 or float array that agrees with `train`."""
-    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
+    if array.dtype != np.uint8 and not jax.numpy.issubdtype(array.dtype, np.floating):  # also bfloat16
         raise TypeError(f"{name}: expected uint8 or float, got {array.dtype}")
     check_array(array, name)
     if array.ndim < 2 or array.size == 0:
@@ -151,7 +151,7 @@ def _named_labels(
 
 def _check_labels(array: np.ndarray, where: str, train: np.ndarray, size: int) -> None:
     """Raise unless `array` is `size` finite labels like those of `train`."""
-    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+    if not any(jax.numpy.issubdtype(array.dtype, kind) for kind in (np.integer, np.floating)):
         hint = "; np.unique(labels, return_inverse=True) numbers strings" if array.dtype.kind in "OSU" else ""
         raise TypeError(f"{where}: expected integers or floats, got {array.dtype}{hint}")
     if array.dtype != train.dtype:
