@@ -104,7 +104,17 @@ def test_a_transform_of_your_own_decides_the_support():
         (UNIT.astype(jnp.bfloat16), UNIT.astype(jnp.bfloat16)),
         (np.asmatrix(UNIT), UNIT),
     ],
-    ids=["big f4", "big f8", "big f2", "by columns", "strides", "read-only", "booleans", "bfloat16", "matrix"],
+    ids=[
+        "big f4",
+        "big f8",
+        "big f2",
+        "by columns",
+        "strides",
+        "read-only",
+        "booleans",
+        "bfloat16",
+        "matrix",
+    ],
 )
 def test_what_holds_the_same_numbers_is_taken_and_jax_takes_it(x, expected):
     data = from_arrays(x, x, (LABELS.astype(">i8"), LABELS.astype(">i8")), support="unit_interval")

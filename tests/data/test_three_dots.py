@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from vaejax.data import records, three_dots
+from vaejax.data import mini_sprites, natural_patches, records, sprites_multi, three_dots
 
 SMALL = {"num_train": 200, "num_validation": 30, "num_test": 20}
 KEY = jax.random.key(0)
@@ -175,6 +175,17 @@ def test_every_configuration_has_its_own_folder(tmp_path):
     for change in changes:
         assert three_dots(folder=tmp_path, **base | change).test.size == 3
     assert len(list(tmp_path.glob("three_dots/*/1.0.0"))) == len(changes)
+
+
+def test_numbers_of_numpy_are_numbers():
+    side, large, sizes = np.uint8(16), np.uint8(200), ("num_train", "num_validation", "num_test")
+    for make in (three_dots, sprites_multi, natural_patches):
+        mine = make(side, seed=np.int64(3), **dict.fromkeys(sizes, large))
+        assert mine == make(16, seed=3, **dict.fromkeys(sizes, 200))
+        assert {type(getattr(mine, name)) for name in ("side", "seed", *sizes)} == {int}
+    mine = mini_sprites(side, seed=np.int64(3), **dict.fromkeys(sizes[1:], large))
+    assert mine == mini_sprites(16, seed=3, **dict.fromkeys(sizes[1:], 200))
+    assert mine.recipe.config == "side16-validation200-test200-seed3"
 
 
 def test_where_the_data_lie(tmp_path, monkeypatch):

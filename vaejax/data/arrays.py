@@ -166,7 +166,7 @@ def _check_labels(array: np.ndarray, where: str, train: np.ndarray, size: int) -
     _check_finite(array, where)
 
 
-def _held_out(validation: float, size: int) -> int:
+def _held_out(validation: Any, size: int) -> int:
     """Return how many of `size` training examples the fraction holds out."""
     if isinstance(validation, numbers.Integral) or not isinstance(validation, numbers.Real):
         raise TypeError(

@@ -32,7 +32,7 @@ def data_folder(folder: str | os.PathLike[str] | None) -> Path:
         raise ValueError(f"folder: expected '~' to be somebody's home, got {str(folder)!r}") from None
 
 
-class NoRoom(OSError):
+class NoRoomError(OSError):
     """A disk, a quota or a file was full."""
 
 
@@ -95,7 +95,7 @@ def room(folder: Path, what: str, size: int | None = None) -> Iterator[None]:
     free = shutil.disk_usage(folder).free
     try:
         yield
-    except NoRoom:  # of a block inside, which knows more
+    except NoRoomError:  # of a block inside, which knows more
         raise
     except Exception as error:
         number = full_disk(error)
@@ -104,7 +104,7 @@ def room(folder: Path, what: str, size: int | None = None) -> Iterator[None]:
         takes = "did not fit" if size is None else f"take {size / _MIB:.1f} MiB"
         if told := re.search("Needed: [^(]*", str(error)):  # tensorflow-datasets looks ahead
             takes = f"did not fit ({told[0].strip().lower()})"
-        raise NoRoom(
+        raise NoRoomError(
             number,
             f"{os.strerror(number)}: {what} {takes}, {free / _MIB:.1f} MiB were free; nothing half-made is "
             "left. Make room, or name another folder",

@@ -116,7 +116,7 @@ def _known(base: str, folder: Path) -> set[str]:
         for path in (folder / base).glob(f"{depth}/dataset_info.json")
     }
     with suppress(ImportError, ValueError):
-        names |= set(tfds.core.load.single_full_names(base, current_version_only=False))
+        names |= set(cast(Any, tfds.core).load.single_full_names(base, current_version_only=False))
     return {":".join(name.rsplit("/", 1)) for name in names}
 
 

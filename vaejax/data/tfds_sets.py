@@ -141,7 +141,7 @@ def column_names(features: Any) -> list[str]:
     return sorted(attributes) if hasattr(attributes, "keys") else []
 
 
-def _type(feature: Any) -> tuple[tuple[int | None, ...], Any]:
+def _type(feature: Any) -> tuple[tuple[Any, ...], Any]:
     """The shape and dtype of a feature that is one array; for one of several the name of its kind."""
     shape, dtype = feature.shape, feature.np_dtype
     if not isinstance(shape, tuple):
@@ -149,7 +149,7 @@ def _type(feature: Any) -> tuple[tuple[int | None, ...], Any]:
     return shape, np.dtype(dtype)
 
 
-def _number(name: str, label: str, feature: Any) -> tuple[tuple[int, ...], Any]:
+def _number(name: str, label: str, feature: Any) -> tuple[tuple[Any, ...], Any]:
     """The shape of a label and the type that it has in y; raise unless it is numbers of one shape."""
     shape, dtype = _type(feature)
     if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf" or None in shape:

@@ -122,8 +122,10 @@ def three_dots(
     """
     check_geometry(side, radius)
     check_sizes_and_seed(num_train=num_train, num_validation=num_validation, num_test=num_test, seed=seed)
-    sizes = (int(number) for number in (num_train, num_validation, num_test, seed))
-    return ThreeDots(int(side), float(radius), *sizes, data_folder(folder))
+    side, num_train, num_validation, num_test, seed = map(
+        int, (side, num_train, num_validation, num_test, seed)
+    )
+    return ThreeDots(side, float(radius), num_train, num_validation, num_test, seed, data_folder(folder))
 
 
 def _examples(
