@@ -108,7 +108,8 @@ def identity_transform(key: Array, batch: Batch) -> Batch:
 class Split:
     """Arrays of one split of a data set, on the host.
 
-    `arrays`: {"x": [N, ...], "c"?: [N, ...], "y"?: [N, ...]}, uint8, integer or float.
+    `arrays`: {"x": [N, ...], "c"?: [N, ...], "y"?: [N, ...]}, uint8, integer or float, N >= 1; what takes a
+    split checks them. The name "index" is taken, by the place of an example.
     `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real".
     `transform(key, batch) -> batch`: pure, runs first in the step and in evaluation.
     """

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from tests.train.toy import assert_same
+from tests.train.toy import assert_same, toy_fit, toy_model
 from vaejax.train import Checkpoints
-from vaejax.types import TrainState
+from vaejax.types import TrainState, Update
 
 OPTIMIZER = optax.chain(
     optax.clip_by_global_norm(1.0), optax.adamw(optax.linear_schedule(1e-3, 0.0, 10)), optax.ema(0.9)
@@ -111,3 +111,46 @@ def test_another_state_is_refused_by_name(saved):
         saved.restore(like._replace(variables=None))
     with pytest.raises(ValueError, match=r"params/prior: None there, float32\[1\] now"):
         saved.restore(like._replace(params={**like.params, "prior": jnp.zeros(1)}))
+
+
+A, B = np.arange(3.0, dtype=np.float32), np.arange(3.0, 6.0, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"a": {"b.c": A}, "a.b": {"c": B}}, r"joined by dots, got .*'a'\]\['b\.c'\] and .*'a\.b'\]\['c'\]"),
+        ({"a.": {"b": A}, "a": {".b": B}}, "stay apart when joined by dots"),
+        ({"a": [A, B], "a.1": B}, r"stay apart when joined by dots, got .*'a'\]\[1\] and .*'a\.1'\]"),
+        ({"a": {0: A, 1: B}}, r"expected names that are strings, got \['params'\]\['a'\]\[0\]"),
+        (
+            {"a": A, "b": np.zeros((0, 3))},
+            r"expected arrays with values, got \[0, 3\] at \['params'\]\['b'\]",
+        ),
+    ],
+)
+def test_a_state_that_would_not_come_back_is_refused_before_the_first_step(params, message, tmp_path):
+    with pytest.raises(ValueError, match=f"state: .*{message}"):
+        Checkpoints(tmp_path / "c").save(TrainState(params, None, {}, jnp.ones((), jnp.int32)), {})
+    assert Checkpoints(tmp_path / "c").latest() is None
+    model = toy_model()._replace(init=lambda key, batch: (jax.tree.map(jnp.asarray, params), None))
+
+    def apply(state, key, batch, take):
+        return state, {"loss": jnp.zeros(())}
+
+    update = Update(lambda params: (), apply)
+    with pytest.raises(ValueError, match=f"state: .*{message}"):
+        toy_fit(1, model=model, update=update, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert toy_fit(1, model=model, update=update).state.step == 1  # in memory nothing is lost
+
+
+def test_dots_in_names_that_stay_apart_come_back(tmp_path):
+    params = {"a": {"b.c": A}, "a.b": {"d": B}, "a.b.": A + 1, "a/b": {"": B + 1}, "e": [A, {"f": B}]}
+    state = TrainState(params, None, {}, np.asarray(1, np.int32))
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state, {})
+    checkpoints.wait()
+    assert_same(checkpoints.restore(jax.eval_shape(lambda: jax.tree.map(jnp.asarray, state))), state)
+    assert_same(checkpoints.restore_params()[0], params)
+    checkpoints.close()

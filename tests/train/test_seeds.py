@@ -9,6 +9,7 @@ import pytest
 from tests.train.toy import KEY, assert_same, assert_same_fit, toy_fit, toy_model, toy_objective, toy_update
 from vaejax.keys import named_key
 from vaejax.train import read_metrics
+from vaejax.train.runs import check_seeds
 
 SEEDS = (0, 3, 11)
 STEPS = 20
@@ -215,10 +216,10 @@ def test_the_run_stops_when_no_seed_is_left(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seeds": ()}, r"seeds: expected one or more different ints of at least 0, got \(\)"),
-        ({"seeds": (1, 1)}, "seeds: expected one or more different ints"),
+        ({"seeds": ()}, "seeds: expected one or more different ints of at least 0 and below 2.32; got none"),
+        ({"seeds": (1, 1)}, "seeds: expected one or more different ints .*; got 1, 1"),
         ({"seeds": (1, -1)}, "seeds: expected one or more different ints"),
-        ({"seeds": (1.0,)}, "seeds: expected one or more different ints"),
+        ({"seeds": np.array([2**32, 0])}, "seeds: expected one or more different ints .*; got 4294967296, 0"),
         ({"seeds": (0, 1, 2), "devices": 2 * jax.devices()}, "divides seeds=3, got 2"),
         ({"devices": 4 * jax.devices()}, "divides batch_size=6, got 4"),
         ({"devices": []}, "divides batch_size=6, got 0"),
@@ -227,3 +228,51 @@ def test_the_run_stops_when_no_seed_is_left(tmp_path):
 def test_bad_seeds_and_devices_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         toy_fit(STEPS, **options)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        (3, r"seeds: expected several ints, as range\(3\) or \(0, 1, 2\); got int \(3\)"),
+        (np.int64(3), r"seeds: expected several ints, .*; got int64"),
+        (np.array(3), r"seeds: expected several ints, .*; got ndarray"),
+        ("01", r"seeds: expected several ints, .*; got str"),
+        ((1.0,), r"seeds: expected ints, got float \(1\.0\)"),
+        (np.linspace(0, 1, 2), r"seeds: expected ints, got float"),
+        ((True, 2), r"seeds: expected ints, got bool \(True\)"),
+        (np.array([True, False]), "seeds: expected ints, got bool"),
+        (np.arange(4).reshape(2, 2), "seeds: expected ints, got ndarray"),
+        (("0", "1"), "seeds: expected ints, got str"),
+        (jnp.zeros((2,)), "seeds: expected ints, got float"),
+    ],
+)
+def test_seeds_of_another_kind_are_refused(seeds, message):
+    with pytest.raises(TypeError, match=message):
+        toy_fit(STEPS, seeds=seeds)
+
+
+def test_devices_are_several():
+    with pytest.raises(
+        TypeError, match=r"devices: expected a sequence of them, as jax\.devices\(\); got int"
+    ):
+        toy_fit(STEPS, devices=1)
+
+
+def test_ints_of_any_kind_are_seeds():
+    for seeds in (np.arange(3), [np.int64(0), np.uint8(1), 2], range(3), jnp.arange(3), iter((0, 1, 2)),
+                  np.arange(3, dtype=np.uint64), {0: "a", 1: "b", 2: "c"}):  # fmt: skip
+        assert check_seeds(seeds) == (0, 1, 2)
+        assert all(type(seed) is int for seed in check_seeds(np.arange(3)))
+
+
+def test_ints_of_numpy_are_what_pythons_are(tmp_path):
+    n, seeds = np.int64, np.array([3, 0])
+    options = {"batch_size": n(6), "chunk": np.uint8(2), "save_every": n(1), "log_every": np.uint8(1)}
+    update = toy_update(microbatch=n(2))
+    fits = toy_fit(n(4), seeds=seeds, update=update, folder=tmp_path, **options)
+    assert [(seed, type(seed)) for seed in fits] == [(3, int), (0, int)]
+    again = toy_fit(n(4), seeds=seeds, update=update, folder=tmp_path, resume=True, **options)
+    plain = toy_fit(4, seeds=(3, 0), update=toy_update(microbatch=2), chunk=2)
+    for seed in (3, 0):
+        assert_same_fit(fits[seed], plain[seed])
+        assert_same_fit(again[seed], plain[seed])

@@ -16,7 +16,7 @@ import numpy as np
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.evaluation.batches import Progress
 from vaejax.evaluation.elbo import representation
-from vaejax.keys import check_key, named_key
+from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.ops import interpolation
 from vaejax.ops.jacobian import decoder_jacobian
 from vaejax.types import VAE, AnyArray, Array
@@ -95,6 +95,8 @@ def decoder_samples(
 
 
 def _draws(key: Array, vae: VAE, z: Array, place: Array) -> Array:
+    key = threefry_key(key)
+
     def draw(z_i: Array, i: Array) -> Array:
         return vae.decode(z_i).sample(seed=jax.random.fold_in(key, i))
 

@@ -2,12 +2,13 @@
 
 from vaejax.train.aggressive import aggressive, end_aggressive
 from vaejax.train.checkpoint import Checkpoints
+from vaejax.train.combine import averaged, repeat, sequence
 from vaejax.train.geco import geco_optimizer
 from vaejax.train.log import read_metrics
 from vaejax.train.loop import fit
 from vaejax.train.measure import StepCost, measure_step
 from vaejax.train.store import Fit
-from vaejax.train.updates import averaged, gradient_update, repeat, sequence
+from vaejax.train.updates import gradient_update
 
 __all__ = [
     "Checkpoints",

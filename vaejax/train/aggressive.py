@@ -51,6 +51,7 @@ def aggressive(encoder: Update, decoder: Update, *, window: int = 10, most: int 
     """
     check_positive_int(window, "window")
     check_positive_int(most, "most")
+    window, most = int(window), int(most)
     groups = _check_groups(encoder=encoder, decoder=decoder)
 
     def init(params: Params) -> PyTree:

@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from vaejax.types import TrainState
 
-__all__ = ["Checkpoints", "wait_for_all"]
+__all__ = ["Checkpoints", "check_savable", "wait_for_all"]
 
 
 def wait_for_all(what: str) -> None:
@@ -40,7 +40,12 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
-        """Save a state and its JSON-able metadata under `state.step`; leaves one of that step as it is."""
+        """Save a state and its JSON-able metadata under `state.step`; leaves one of that step as it is.
+
+        Raises:
+          ValueError: for a state that would not come back whole, see `check_savable`.
+        """
+        check_savable(state)
         step = int(state.step)
         if self._manager.latest_step() == step:
             return
@@ -139,6 +144,28 @@ class Checkpoints:
         """Wait for saves under way and close."""
         self.wait()
         self._manager.close()
+
+
+def check_savable(state: TrainState) -> None:
+    """Raise ValueError if a checkpoint would not give the state back.
+
+    Files are named by the names on the path to an array, joined by dots; an array without values has none.
+    Parameters that are read back without knowing the optimiser have strings for names.
+    """
+    seen: dict[str, str] = {}
+    for path, array in jax.tree_util.tree_leaves_with_path(state._asdict()):
+        where = jax.tree_util.keystr(path)
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if name in seen:
+            raise ValueError(
+                f"state: expected names that stay apart when joined by dots, got {seen[name]} and {where}"
+            )
+        names = [p.key for p in path if isinstance(p, jax.tree_util.DictKey)]
+        if names[0] in ("params", "variables") and not all(isinstance(n, str) for n in names):
+            raise ValueError(f"state: expected names that are strings, got {where}")
+        if np.size(array) == 0:
+            raise ValueError(f"state: expected arrays with values, got {list(np.shape(array))} at {where}")
+        seen[name] = where
 
 
 def _checksums(tree: Any) -> list[int]:

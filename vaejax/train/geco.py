@@ -56,6 +56,7 @@ def geco_optimizer(
         raise ValueError(f"decay: expected a number in [0, 1), got {decay!r}")
     if not 0 < lo < hi < math.inf:
         raise ValueError(f"bounds: expected 0 < lo < hi, got {bounds!r}")
+    rate, decay = float(rate), float(decay)
 
     def within(updates: PyTree, params: PyTree) -> PyTree:
         def kept(update: Array, log_lam: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
-from vaejax.checks import check_positive_int, check_support
+from vaejax.checks import check_positive_int, check_split, check_support
 from vaejax.keys import check_key, named_key
-from vaejax.train.runs import Run, open_runs, place, train
+from vaejax.train.checkpoint import check_savable
+from vaejax.train.optimizer import is_key
+from vaejax.train.runs import Run, check_seeds, open_runs, place, train
 from vaejax.train.step import alone, make_chunk, over_runs
 from vaejax.train.store import Fit
 from vaejax.types import VAE, Array, Device, Model, Split, TrainState, Update
@@ -41,7 +43,7 @@ def fit(
     validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
     folder: str | Path | None = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
     tensorboard: bool = ..., progress: bool | Progress = ...,
-    seeds: Sequence[int], devices: Sequence[Device] | None = ...,
+    seeds: Iterable[int], devices: Sequence[Device] | None = ...,
 ) -> dict[int, Fit]: ...  # fmt: skip
 def fit(
     key: Array,
@@ -61,7 +63,7 @@ def fit(
     log_every: int = 1,
     tensorboard: bool = False,
     progress: bool | Progress = True,
-    seeds: Sequence[int] | None = None,
+    seeds: Iterable[int] | None = None,
     devices: Sequence[Device] | None = None,
 ) -> Fit | dict[int, Fit]:
     """Train a model.
@@ -70,7 +72,8 @@ def fit(
     cut into chunks or resumed.
 
     Args:
-      key: the root key of the run; step t uses fold_in(key, t), the data order is another child of it.
+      key: the root key of the run; step t uses fold_in(key, t), the data order is another child of it. One of
+        another generator than Threefry is turned into one of Threefry before anything is drawn.
       model: the recipe.
       update: how a step moves the state.
       data: the training split; it is held on the device.
@@ -94,9 +97,10 @@ def fit(
       tensorboard: also write TensorBoard events to `folder` (extra "tensorboard").
       progress: True for a bar, or `progress(n, record)`, called after each chunk with its number of steps
         and the record of the last; with seeds, for each of them, "seed" in the record.
-      seeds: train several runs as one program. Seed s is the run of the root key fold_in(key, s), with its
-        own initial weights, data order and folder, `folder/seed-s`, and has the result it would have alone.
-        One that stops being finite is frozen where it last was, with a RuntimeWarning; the others go on.
+      seeds: train several runs as one program: different ints, as range(3). Seed s is the run of the root
+        key fold_in(key, s), with its own initial weights, data order and folder, `folder/seed-s`, and has the
+        result it would have alone. One that stops being finite is frozen where it last was, with a
+        RuntimeWarning; the others go on.
       devices: where the work is done: seeds are shared among them, without seeds the examples of each
         batch, and their number must divide that. None: the default device. In a job of several processes
         (`jax.distributed`) every process makes the same call with `jax.devices()`, and shares the folder.
@@ -111,15 +115,25 @@ def fit(
         parameter groups, and the last checkpoint. With seeds, when no seed is left.
     """
     for name, reads in (("stop", stop), ("after_validation", after_validation)):
+        _check_function(reads, name)
         if reads is not None and validate is None:
             raise ValueError(f"{name}: expected with validate, whose records it reads; got validate=None")
     counts = {"steps": steps, "batch_size": batch_size, "chunk": chunk, "save_every": save_every}
     counts["log_every"] = log_every
+    _check_function(validate, "validate")
+    if not (isinstance(progress, bool) or callable(progress)):
+        got = f"{type(progress).__name__} ({progress!r})"
+        raise TypeError(f"progress: expected True, False or a function, got {got}")
     _check_arguments(key, model, update, data, counts, folder, resume, tensorboard)
+    steps, batch_size, chunk, save_every, log_every = map(int, counts.values())
+    chunk = min(chunk, steps)
+    seeds = None if seeds is None else check_seeds(seeds)
     placement = place(seeds, devices, batch_size)
     program = make_chunk(update, data.transform, batch_size, placement.batch)
     initial = jax.jit(initialiser(model, update, data))
     like = jax.eval_shape(initial, key)
+    if folder is not None:
+        check_savable(like)
     rows = jax.ShapeDtypeStruct((chunk, batch_size), jnp.int32)
     # what tracing can refuse comes first
     _, metrics = jax.eval_shape(program, like, key, dict(data.arrays), rows, 1)
@@ -188,9 +202,10 @@ def _check_arguments(
 ) -> None:
     """Raise for bad arguments of `fit`."""
     check_key(key)
-    for name, value, kind in (("model", model, Model), ("update", update, Update), ("data", data, Split)):
+    for name, value, kind in (("model", model, Model), ("update", update, Update)):
         if not isinstance(value, kind):
             raise TypeError(f"{name}: expected a vaejax.{kind.__name__}, got {type(value).__name__}")
+    check_split(data, "data")
     for name, value in counts.items():
         check_positive_int(value, name)
     check_support(model.support, data.support)
@@ -205,6 +220,12 @@ def _check_arguments(
             "tensorboard: expected the extra of that name, which has tensorboardX: "
             "pip install 'vaejax[tensorboard]'; got tensorboard=True without it"
         )
+
+
+def _check_function(value: Any, name: str) -> None:
+    """Raise TypeError unless `value` is a function or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}: expected a function or None, got {type(value).__name__} ({value!r})")
 
 
 def _check_metrics(metrics: dict[str, Any]) -> None:
@@ -228,6 +249,10 @@ def initialiser(model: Model, update: Update, data: Split) -> Callable[[Array], 
         )
         params, variables = model.init(named_key(key, "/init"), batch)
         state = TrainState(params, variables, update.init(params), jnp.zeros((), jnp.int32))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+            if is_key(leaf):
+                where = jax.tree_util.keystr(path)
+                raise TypeError(f"state: expected arrays, as jax.random.key_data(key); got a key at {where}")
         # no weak types: a step returns strong ones, and the second chunk would compile again
         return jax.tree.map(lambda a: jax.lax.convert_element_type(a, jnp.asarray(a).dtype), state)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from vaejax.checks import check_positive_int, check_support
+from vaejax.checks import check_positive_int, check_split, check_support
 from vaejax.keys import check_key
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk
@@ -53,6 +53,8 @@ def measure_step(
     check_key(key)
     for name, value in (("batch_size", batch_size), ("steps", steps), ("rounds", rounds)):
         check_positive_int(value, name)
+    batch_size, steps, rounds = int(batch_size), int(steps), int(rounds)
+    check_split(data, "data")
     check_support(model.support, data.support)
     if batch_size > data.size:
         raise ValueError(

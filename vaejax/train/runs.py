@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import numbers
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,16 +39,28 @@ class Run:
         return 0 if idle else min(chunk - self.done % chunk, steps - self.done)
 
 
+def check_seeds(seeds: Iterable[Any]) -> tuple[int, ...]:
+    """The seeds as Python's ints; raise unless they are different ones that a key can be folded with."""
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str | bytes) or getattr(seeds, "ndim", 1) == 0:
+        got = f"{type(seeds).__name__} ({seeds!r})"
+        raise TypeError(f"seeds: expected several ints, as range(3) or (0, 1, 2); got {got}")
+    found = tuple(seed.item() if getattr(seed, "ndim", None) == 0 else seed for seed in seeds)
+    for seed in found:
+        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+            raise TypeError(f"seeds: expected ints, got {type(seed).__name__} ({seed!r})")
+    if not found or len(set(found)) < len(found) or not all(0 <= seed < 2**32 for seed in found):
+        got = f"got {', '.join(map(str, found)) or 'none'}"
+        raise ValueError(f"seeds: expected one or more different ints of at least 0 and below 2^32; {got}")
+    return tuple(int(seed) for seed in found)
+
+
 def place(seeds: Sequence[int] | None, devices: Sequence[Device] | None, batch_size: int) -> Placement:
-    """Check `seeds` and `devices` of `fit`, and share the work out."""
-    if seeds is not None and (
-        len(set(seeds)) != len(seeds)
-        or not seeds
-        or not all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
-    ):
-        raise ValueError(f"seeds: expected one or more different ints of at least 0, got {seeds!r}")
+    """Check `devices` of `fit`, and share the work out."""
     if devices is None:
         return Placement()
+    if not isinstance(devices, Sequence):
+        got = type(devices).__name__
+        raise TypeError(f"devices: expected a sequence of them, as jax.devices(); got {got}")
     what, count = ("batch_size", batch_size) if seeds is None else ("seeds", len(seeds))
     if not devices or count % len(devices):
         raise ValueError(

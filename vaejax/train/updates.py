@@ -1,8 +1,8 @@
-"""Updates: pure ways to move a TrainState, and their combinators."""
+"""The update by a gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 
 from vaejax.checks import check_positive_int
-from vaejax.keys import named_key
+from vaejax.train.optimizer import told_the_loss
 from vaejax.types import Array, Batch, Model, Params, PyTree, TrainState, Update
 
-__all__ = ["averaged", "gradient_update", "repeat", "sequence"]
+__all__ = ["gradient_update", "select"]
 
 
 def gradient_update(
@@ -29,7 +29,8 @@ def gradient_update(
       objective: `objective(key, vae, batch, step) -> (loss, (metrics, variables))`, as `compose` makes it;
         one written by hand is a mean over examples, or says what mixes them in `mixes_examples`, a tuple.
       model: the recipe that binds parameters.
-      optimizer: an optax transformation; it sees the parameters of the groups it moves.
+      optimizer: an optax transformation; it sees the parameters of the groups it moves and, where it asks
+        for `value`, the loss: `optax.contrib.reduce_on_plateau` follows that of the batches.
       wrt: the parameter groups to differentiate and move; the others are constants. None: all.
       microbatch: examples per slice; the gradient is accumulated over the slices of a batch, with the
         draws and the result of the whole batch and the memory of a slice. A function says how many, from
@@ -41,16 +42,14 @@ def gradient_update(
 
     Raises:
       TypeError, ValueError: for a wrt without groups; for a microbatch that is not a positive int or meets a
-        term that mixes examples; when traced, for one that does not divide the batch, or a model with
-        variables, for groups that the parameters do not have, and for a metric "grad_norm".
+        term that mixes examples; for another kind of optimizer. When traced, for a microbatch that does not
+        divide the batch, or a model with variables; for groups that the parameters do not have; for an
+        optimizer that asks for more (`optax.lbfgs`); for an objective that returns anything else, or a metric
+        "grad_norm".
     """
+    start, advance = told_the_loss(optimizer)
     mixing = tuple(getattr(objective, "mixes_examples", ()))
-    if microbatch is not None and not callable(microbatch):
-        check_positive_int(microbatch, "microbatch")
-        if mixing:
-            raise ValueError(
-                f"microbatch: expected None, since these terms mix examples: {', '.join(mixing)}"
-            )
+    _check(objective, model, microbatch, mixing)
     if isinstance(wrt, str):
         raise TypeError(f"wrt: expected a tuple of group names, got the string {wrt!r}")
     groups = None if wrt is None else tuple(wrt)
@@ -58,37 +57,50 @@ def gradient_update(
         raise ValueError("wrt: expected at least one group, or None for all; got ()")
 
     def init(params: Params) -> PyTree:
-        return optimizer.init(_select(params, groups))
+        return start(select(params, groups))
 
     def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
         del take
-        moving = _select(state.params, groups)
+        moving = select(state.params, groups)
 
         def loss_fn(moving: Params, batch: Batch):
             vae = model.bind({**state.params, **moving}, state.variables, train=True)
-            return objective(key, vae, batch, state.step)
+            return _loss_of(objective(key, vae, batch, state.step))
 
         if not callable(microbatch):
-            size = microbatch
+            size = None if microbatch is None else int(microbatch)
         elif mixing or state.variables is not None:
             size = None
         else:
             size = _chosen(microbatch, loss_fn, moving, batch)
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        metrics, variables, grads = _gradient(gradient_fn, state.variables, moving, batch, size)
-        updates, opt_state = optimizer.update(grads, state.opt_state, moving)
+        loss, metrics, variables, grads = _gradient(gradient_fn, state.variables, moving, batch, size)
+        updates, opt_state = advance(grads, state.opt_state, moving, loss)
         norm = _norm(grads)
         moved: Any = _after(norm, optax.apply_updates(moving, updates), moving)
         params = {**state.params, **moved}
         if "grad_norm" in metrics:
             raise ValueError("metrics: expected names other than 'grad_norm', which the update adds")
-        metrics = {**metrics, "grad_norm": norm}
+        metrics = {"loss": loss, **metrics, "grad_norm": norm}
         return state._replace(params=params, variables=variables, opt_state=opt_state), metrics
 
     return Update(init, apply, groups, mixing)
 
 
-def _select(params: Params, groups: tuple[str, ...] | None) -> dict[str, PyTree]:
+def _check(objective: Any, model: Any, microbatch: Any, mixing: tuple[str, ...]) -> None:
+    """Raise for another kind of argument, or a microbatch where terms mix examples."""
+    if not callable(objective):
+        raise TypeError(f"objective: expected a function, as compose(...); got {type(objective).__name__}")
+    if not isinstance(model, Model):
+        raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
+    if microbatch is None or callable(microbatch):
+        return
+    check_positive_int(microbatch, "microbatch")
+    if mixing:
+        raise ValueError(f"microbatch: expected None, since these terms mix examples: {', '.join(mixing)}")
+
+
+def select(params: Params, groups: tuple[str, ...] | None) -> dict[str, PyTree]:
     """The groups of params that move."""
     if groups is None:
         return dict(params)
@@ -96,6 +108,21 @@ def _select(params: Params, groups: tuple[str, ...] | None) -> dict[str, PyTree]
     if unknown:
         raise ValueError(f"wrt: expected groups among {sorted(params)}; got {unknown}")
     return {g: params[g] for g in groups}
+
+
+def _loss_of(result: Any) -> tuple[Array, tuple[Mapping[str, Any], PyTree]]:
+    """What an objective returned, (loss, (metrics, variables)), checked."""
+    try:
+        loss, (metrics, variables) = result
+    except (TypeError, ValueError) as error:
+        got = f"got {type(result).__name__}"
+        raise TypeError(f"objective: expected to return (loss, (metrics, variables)); {got}") from error
+    if jnp.shape(loss) != () or not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
+        got = f"got {jnp.result_type(loss)} {list(jnp.shape(loss))}"
+        raise ValueError(f"objective: expected a loss that is one float, the mean over examples; {got}")
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"objective: expected metrics as a dict, got {type(metrics).__name__}")
+    return loss, (metrics, variables)
 
 
 def _chosen(choose: Callable[..., int], loss_fn: Callable, moving: Params, batch: Batch) -> int | None:
@@ -110,21 +137,21 @@ def _chosen(choose: Callable[..., int], loss_fn: Callable, moving: Params, batch
 
 def _gradient(
     gradient_fn: Callable, variables: PyTree, moving: Params, batch: Batch, microbatch: int | None
-) -> tuple[dict, PyTree, PyTree]:
-    """(metrics, new variables, gradients) of a batch, taken whole or in slices."""
+) -> tuple[Array, Mapping[str, Any], PyTree, PyTree]:
+    """(loss, metrics, new variables, gradients) of a batch, taken whole or in slices."""
     if microbatch is None:
         (loss, (metrics, new)), grads = gradient_fn(moving, batch)
-        return {"loss": loss, **metrics}, variables if new is None else new, grads
+        return loss, metrics, variables if new is None else new, grads
     if variables is not None:
         raise ValueError(
             "microbatch: expected None for a model with variables; its state needs the whole batch"
         )
-    metrics, grads = _accumulate(gradient_fn, moving, batch, microbatch)
-    return metrics, None, grads
+    loss, metrics, grads = _accumulate(gradient_fn, moving, batch, microbatch)
+    return loss, metrics, None, grads
 
 
-def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> tuple[dict, PyTree]:
-    """Mean metrics and gradients over the slices of m examples: those of the whole batch."""
+def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> tuple[Array, dict, PyTree]:
+    """Mean loss, metrics and gradients over the slices of m examples: those of the whole batch."""
     B = batch["x"].shape[0]
     if B % m:
         raise ValueError(f"microbatch: expected a divisor of the batch of {B} examples, got {m}")
@@ -134,7 +161,7 @@ def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> 
 
     def result(batch: Batch) -> PyTree:
         (loss, (metrics, _)), grads = gradient_fn(moving, batch)
-        return {"loss": loss, **metrics}, grads
+        return loss, dict(metrics), grads
 
     def body(total: PyTree, batch: Batch) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.add, total, result(batch)), None
@@ -167,116 +194,3 @@ def _after(norm: Array, new: PyTree, old: PyTree) -> PyTree:
     weights by then. Else it copies them, each step of the loop: 2 to 6 % of a small step on CPU.
     """
     return jax.tree.map(lambda n, o: jnp.where(norm < 0, o, n), new, old)
-
-
-def _check_update(update: Any, name: str) -> None:
-    """Raise TypeError unless `update` is an Update."""
-    if not isinstance(update, Update):
-        raise TypeError(f"{name}: expected a vaejax.Update, got {type(update).__name__}")
-
-
-def sequence(**updates: Update) -> Update:
-    """Apply named updates one after the other, each on the same batch with a key of its own.
-
-    Args:
-      **updates: name=update; each names the groups it moves, and no two the same one.
-
-    Returns:
-      An Update whose optimiser states are a dict by name and whose metrics are "<name>/<metric>".
-
-    Raises:
-      TypeError: if one is no Update.
-      ValueError: if there is none, one names no groups, or two move the same group.
-    """
-    if not updates:
-        raise ValueError("updates: expected at least one, as name=update; got none")
-    owner: dict[str, str] = {}
-    for name, update in updates.items():
-        _check_update(update, f"update {name!r}")
-        if update.groups is None:
-            raise ValueError(f"update {name!r}: expected named groups (wrt=...), got None, which means all")
-        for group in update.groups:
-            if group in owner:
-                raise ValueError(f"update {name!r}: group {group!r} is already moved by {owner[group]!r}")
-            owner[group] = name
-
-    def init(params: Params) -> PyTree:
-        return {name: update.init(params) for name, update in updates.items()}
-
-    def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
-        metrics, opt_states = {}, dict(state.opt_state)
-        for name, update in updates.items():
-            inner = state._replace(opt_state=opt_states[name])
-            state, result = update.apply(inner, named_key(key, name), batch, take)
-            opt_states[name] = state.opt_state
-            metrics.update({f"{name}/{metric}": value for metric, value in result.items()})
-        return state._replace(opt_state=opt_states), metrics
-
-    mixing = tuple(term for update in updates.values() for term in update.mixes_examples)
-    return Update(init, apply, tuple(owner), mixing)
-
-
-def repeat(update: Update, times: int) -> Update:
-    """Apply an update `times` times in a step: first on the step's batch, then on fresh ones.
-
-    Args:
-      update: the update to repeat.
-      times: how often, >= 1; each application has a key of its own.
-
-    Returns:
-      An Update with the metrics of the last application.
-
-    Raises:
-      TypeError, ValueError: if update is no Update, or times is not an int of at least 1.
-    """
-    _check_update(update, "update")
-    check_positive_int(times, "times")
-
-    def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
-        state, metrics = update.apply(state, named_key(key, "/first"), batch, take)
-
-        def body(carry: tuple, i: Array) -> tuple[tuple, None]:
-            key_i = jax.random.fold_in(named_key(key, "/again"), i)
-            fresh = take(named_key(key_i, "/take"))
-            return update.apply(carry[0], key_i, fresh, take), None
-
-        (state, metrics), _ = jax.lax.scan(body, (state, metrics), jnp.arange(times - 1))
-        return state, metrics
-
-    return update._replace(apply=apply)
-
-
-def averaged(update: Update, decay: float) -> Update:
-    """Keep an exponential moving average of the parameters beside an update.
-
-    ema_0 = params_0,  ema_t = decay ema_{t-1} + (1 - decay) params_t. Training does not see it; evaluate
-    with `model.bind({**state.params, **state.opt_state["ema"]})`.
-
-    Args:
-      update: the update that moves the parameters.
-      decay: in [0, 1); 0 keeps the last parameters.
-
-    Returns:
-      An Update whose optimiser state is {"update": the inner one's, "ema": the averaged groups}.
-
-    Raises:
-      TypeError: if update is no Update.
-      ValueError: if decay is out of range.
-
-    Source: Polyak & Juditsky 1992, doi 10.1137/0330046, with exponential weights.
-    """
-    _check_update(update, "update")
-    if not 0 <= decay < 1:
-        raise ValueError(f"decay: expected a number in [0, 1), got {decay!r}")
-
-    def init(params: Params) -> PyTree:
-        return {"update": update.init(params), "ema": _select(params, update.groups)}
-
-    def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
-        inner = state._replace(opt_state=state.opt_state["update"])
-        moved, metrics = update.apply(inner, key, batch, take)
-        params = _select(moved.params, update.groups)
-        ema = optax.incremental_update(params, state.opt_state["ema"], 1 - decay)
-        return moved._replace(opt_state={"update": moved.opt_state, "ema": ema}), metrics
-
-    return update._replace(init=init, apply=apply)
