@@ -6,7 +6,21 @@ import math
 import numbers
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from vaejax.types import DATA_SUPPORTS, SUPPORTS
+
+
+def plain(value: Any) -> Any:
+    """The Python number that a scalar of numpy is; all else, arrays without axes too, as it came.
+
+    What is kept of an argument goes into specs, which are JSON; and a scalar of numpy would carry its dtype
+    into what it multiplies.
+    """
+    if not isinstance(value, np.generic):
+        return value
+    return float(value) if jnp.issubdtype(value.dtype, jnp.floating) else value.item()
 
 
 def check_positive_int(value: Any, name: str) -> None:
@@ -19,12 +33,14 @@ def check_positive_int(value: Any, name: str) -> None:
 
 def check_real(value: Any, name: str) -> None:
     """Raise TypeError unless `value` is a real number (not a bool)."""
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__} ({value!r})")
 
 
 def check_finite(value: Any, name: str) -> None:
     """Raise unless `value` is a finite real number (not a bool)."""
+    value = plain(value)
     check_real(value, name)
     if not math.isfinite(value):
         raise ValueError(f"{name}: expected a finite number, got {value!r}")
@@ -32,6 +48,7 @@ def check_finite(value: Any, name: str) -> None:
 
 def check_positive(value: Any, name: str) -> None:
     """Raise unless `value` is a finite real number (not a bool) above 0."""
+    value = plain(value)
     check_real(value, name)
     if not 0 < value < math.inf:
         raise ValueError(f"{name}: expected a positive finite number, got {value!r}")
