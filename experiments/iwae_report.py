@@ -121,7 +121,7 @@ def draw(folder: Path, folders: Mapping[Row, Path], report: Mapping[str, Any]) -
     steps = len(next(iter(curves.values()))["step"])
     models = {label(m["bound"], m["K"]): m for m in report["models"] if label(m["bound"], m["K"]) in curves}
     at = {name: m["curve_samples"] for name, m in models.items()}
-    tightening = {"$-L_k$ of test images": {name: m["curve_nll"] for name, m in models.items()}}
+    tightening = {"-L_k of test images": {name: m["curve_nll"] for name, m in models.items()}}
     tightens = plots.band_curves(tightening, at, "samples k per image", xscale="log", units="nats")
     tightens.axes[0].xaxis.set_major_locator(LogLocator())
     figures = {

@@ -11,6 +11,7 @@ import pytest
 from matplotlib._pylab_helpers import Gcf
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from vaejax import plots
 from vaejax.plots.jacobian import CMAP
@@ -63,6 +64,48 @@ def test_every_public_figure_can_be_written_and_its_layout_is_settled(tmp_path):
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         # A second drawing changes nothing: the layout has settled.
         assert plots.save(figure, tmp_path / "again.png").read_bytes() == path.read_bytes()
+
+
+def money(*texts):
+    """Texts that matplotlib would set as a formula, lose a dollar of, or refuse."""
+    return [f"{text}: $5, $\\frac$ and \\$6" for text in texts]
+
+
+def test_a_dollar_in_a_text_of_the_user_is_a_dollar(tmp_path):
+    a, b, unit, metric, title = money("a", "b", "unit", "metric", "title")
+    entry = {"mean": 1.0, "ci95": (0.5, 1.5), "per_seed": [0.9, 1.1]}
+    figures = {  # a figure, and the texts that it was given
+        "band_curves": (plots.band_curves({metric: {a: [1.0, 2.0]}}, {a: [1, 2]}, b, units=unit), [a, b]),
+        "image_grid": (plots.image_grid(X[:2], columns=2, titles=[a, b]), [a, b]),
+        "interpolations": (plots.interpolations({a: X, b: X}), [a, b]),
+        "jacobian_columns": (plots.jacobian_columns({a: X[None] - 0.5}, images=X[:1]), [a]),
+        "reconstructions": (
+            plots.reconstructions(X, {a: X}, data_label=b, groups=[(title, 5)]), [a, b, title]
+        ),
+        "samples": (plots.samples({a: X, b: X}), [a, b]),
+        "score_comparison": (
+            plots.score_comparison({metric: {a: entry}}, references={metric: {a: 1.0}}, reference_label=b),
+            [a, b, metric],
+        ),
+        "sweep_curves": (
+            plots.sweep_curves({metric: {a: {b: entry, "c": entry}}}, title), [a, b, metric, title]
+        ),
+        "training_curves": (plots.training_curves({a: {metric: [1.0, 2.0]}}, units=unit), [a]),
+        "traversals": (plots.traversals(X[None], values=np.arange(5), label=a), [a]),
+    }  # fmt: skip
+    assert sorted([*figures, "model_colors", "save"]) == plots.__all__
+    for name, (figure, given) in figures.items():
+        plots.save(figure, tmp_path / f"{name}.png")  # a formula that is none would raise here
+        drawn = [text for text in figure.findobj(Text) if text.get_text()]
+        for text in given:
+            found = [t for t in drawn if t.get_text() == text]
+            assert found, (name, text)
+            assert not any(t._preprocess_math(t.get_text())[1] for t in found), (name, text)
+        of_user = [t for t in drawn if "$5" in t.get_text()]
+        assert not any(t.get_parse_math() for t in of_user), name
+    formula = [t for t in figures["traversals"][0].findobj(Text) if "z_j" in t.get_text()]
+    assert formula
+    assert all(t.get_parse_math() for t in formula)  # ours stay formulas
 
 
 def test_figures_leave_no_global_state():

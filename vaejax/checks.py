@@ -14,6 +14,17 @@ import numpy as np
 from vaejax.types import DATA_SUPPORTS, SUPPORTS, VAE, Split
 
 
+def plain(value: Any) -> Any:
+    """The Python number that a scalar of numpy is; all else, arrays without axes too, as it came.
+
+    What is kept of an argument goes into specs, which are JSON; and a scalar of numpy would carry its dtype
+    into what it multiplies.
+    """
+    if not isinstance(value, np.generic):
+        return value
+    return float(value) if jnp.issubdtype(value.dtype, jnp.floating) else value.item()
+
+
 def check_positive_int(value: Any, name: str) -> None:
     """Raise unless `value` is an int (not a bool) of at least 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
@@ -24,12 +35,14 @@ def check_positive_int(value: Any, name: str) -> None:
 
 def check_real(value: Any, name: str) -> None:
     """Raise TypeError unless `value` is a real number (not a bool)."""
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__} ({value!r})")
 
 
 def check_finite(value: Any, name: str) -> None:
     """Raise unless `value` is a finite real number (not a bool)."""
+    value = plain(value)
     check_real(value, name)
     if not math.isfinite(value):
         raise ValueError(f"{name}: expected a finite number, got {value!r}")
@@ -37,6 +50,7 @@ def check_finite(value: Any, name: str) -> None:
 
 def check_positive(value: Any, name: str) -> None:
     """Raise unless `value` is a finite real number (not a bool) above 0."""
+    value = plain(value)
     check_real(value, name)
     if not 0 < value < math.inf:
         raise ValueError(f"{name}: expected a positive finite number, got {value!r}")

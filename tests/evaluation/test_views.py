@@ -4,10 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
+import vaejax
 from tests import oracle
 from vaejax import evaluation
+from vaejax.distributions import Gaussian, diagonal_gaussian
 from vaejax.ops.interpolation import slerp
+from vaejax.types import Draw
 
 VAE = oracle.linear_vae().bind(oracle.exact_params())
 X = oracle.data(3).astype(np.float32)
@@ -39,6 +43,38 @@ def test_views_of_a_linear_model():
     columns = evaluation.jacobian_images(VAE, X)
     for n in range(3):
         close(columns[n], oracle.W.T)
+
+
+def identity_vae():
+    """The code of an image of any size is the image, and the mean of p(x|z) is z."""
+
+    def encode(key, batch):
+        x = batch["x"]
+        q, p = diagonal_gaussian(x, jnp.ones_like(x)), diagonal_gaussian(0 * x, jnp.ones_like(x))
+        return Draw(x, q.log_prob(x), p.log_prob(x), q, p, batch)
+
+    return vaejax.VAE(Partial(encode), Partial(lambda z, c=None: Gaussian(z, 1.0, 1)), None, {})
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ([-0.44], [0.64]),  # with one latent every two of unlike sign are opposite
+        ([0.3], [0.9]),
+        ([0.0], [0.5]),
+        ([1.0, -2.0], [-1.0, 2.0]),
+        ([1.0, -2.0], [-0.5, 1.0]),
+        ([1.0, -2.0], [-0.5, 1.001]),
+        ([0.0, 0.0], [1.0, -2.0]),
+        ([1.0, -2.0], [0.0, 0.0]),
+        ([0.0, 0.0], [0.0, 0.0]),
+        ([1.0, -2.0], [1.0, -2.0]),
+    ],
+)
+def test_a_path_between_codes_without_an_arc_is_straight(a, b):
+    a, b = np.float32(a), np.float32(b)
+    close(evaluation.interpolate(identity_vae(), a, b, 5), np.linspace(a, b, 5))
+    close(evaluation.interpolate(identity_vae(), a, b, 5, "lerp"), np.linspace(a, b, 5))
 
 
 def test_bad_arguments_are_named():

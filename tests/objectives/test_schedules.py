@@ -35,6 +35,17 @@ def test_values_at_the_knots(schedule, knots):
     np.testing.assert_allclose(_at(schedule, list(knots)), list(knots.values()), rtol=1e-6, atol=1e-7)
 
 
+def test_a_ramp_without_steps_is_refused_and_optax_s_never_starts():
+    """What docs/collapse.md and docs/training.md warn of."""
+    assert optax.linear_schedule(0.0, 1.0, 0)(10**6) == 0
+    for make in (lambda: cosine_schedule(0.0, 1.0, 0), lambda: cyclical_schedule(1.0, 0)):
+        with pytest.raises(ValueError, match=r"(transition|total)_steps: expected at least 1, got 0"):
+            make()
+    np.testing.assert_allclose(
+        [cosine_schedule(0.0, 1.0, 1)(step) for step in (0, 1, 2)], [0, 1, 1], atol=1e-7
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

@@ -48,6 +48,26 @@ def test_the_gaussian_forms_agree_with_the_textbook(x64):
     np.testing.assert_allclose(standard, expected, rtol=1e-12)
 
 
+def test_the_full_form_takes_leading_axes(x64):
+    """A batch is the single ones side by side, under vmap and jit too, also in the gradient."""
+    shift, scale = RNG.normal(size=(4, 5, 3)), np.exp(RNG.normal(size=(4, 5, 1, 1)))
+    arrays = LOC + shift, scale * TRIL, OTHER_LOC - 2 * shift, OTHER_TRIL / scale
+    batch = jax.jit(kl.full_gaussian)(*arrays)
+    assert batch.shape == (4, 5)
+    mapped = jax.jit(jax.vmap(jax.vmap(kl.full_gaussian)))(*arrays)
+    np.testing.assert_allclose(batch, mapped, rtol=1e-12)
+    one = kl.full_gaussian(*(a[2, 3] for a in arrays))
+    assert one.shape == ()
+    np.testing.assert_allclose(batch[2, 3], one, rtol=1e-12)
+
+    def gradient(fn):
+        return jax.jit(jax.grad(lambda arrays: jnp.sum(fn(*arrays))))(arrays)
+
+    several = zip(gradient(kl.full_gaussian), gradient(jax.vmap(jax.vmap(kl.full_gaussian))), strict=True)
+    for of_batch, of_mapped in several:
+        np.testing.assert_allclose(of_batch, of_mapped, rtol=1e-9, atol=1e-12)
+
+
 def test_the_full_form_is_the_mean_log_ratio():
     q = stats.multivariate_normal(LOC, TRIL @ TRIL.T)
     p = stats.multivariate_normal(OTHER_LOC, OTHER_TRIL @ OTHER_TRIL.T)
@@ -119,6 +139,10 @@ def test_small_divergences_keep_their_digits_in_float32(s):
         lambda: kl.diagonal_gaussian(jnp.zeros(3), jnp.ones(3), jnp.zeros(3), jnp.ones(1)),
         lambda: kl.categorical(jnp.zeros((2, 3)), jnp.zeros(3)),
         lambda: kl.bernoulli(jnp.zeros((2, 1)), jnp.zeros((2, 3))),
+        lambda: kl.full_gaussian(jnp.zeros((2, 3)), jnp.eye(3), jnp.zeros((2, 3)), jnp.eye(3)),
+        lambda: kl.full_gaussian(jnp.zeros(3), jnp.eye(3), jnp.zeros((1, 3)), jnp.eye(3)[None]),
+        lambda: kl.full_gaussian(jnp.zeros(3), jnp.ones((3, 2)), jnp.zeros(3), jnp.eye(3)),
+        lambda: kl.full_gaussian(jnp.zeros(3), jnp.eye(3), jnp.zeros(3), jnp.eye(2)),
     ],
 )
 def test_shapes_are_not_broadcast(call):

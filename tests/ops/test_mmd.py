@@ -92,6 +92,31 @@ def test_gradients_are_finite_where_points_coincide():
         assert (jax.grad(lambda x: mmd.mmd(x, jnp.ones((3, 2)), kernel))(x) == 0).all()  # noqa: B023
 
 
+def test_the_median_length_is_one_where_points_coincide():
+    """Traced as in training, where no check of a number sees it."""
+
+    @jax.jit
+    def measure(x, y):
+        length = mmd.median_length(x, y)
+        return length, jax.value_and_grad(lambda x: mmd.mmd(x, y, mmd.rbf(length)))(x)
+
+    same = jnp.ones((3, 2))
+    length, (value, gradient) = measure(same, same)
+    assert length == 1
+    np.testing.assert_allclose(value, 0, atol=1e-7)
+    np.testing.assert_array_equal(gradient, jnp.zeros((3, 2)))
+    # of 15 pairs 10 coincide and 5 are 5 apart, whatever the unit
+    apart = same.at[0].add(jnp.array([3.0, 4.0]))
+    for unit in (1.0, 1e-3):
+        length, (value, gradient) = measure(unit * apart, unit * same)
+        np.testing.assert_allclose(length, 5 * unit, rtol=1e-5)
+        assert np.isfinite(gradient).all()
+        far = np.exp(-0.5)
+        np.testing.assert_allclose(value, (2 * far + 1) / 3 + 1 - 2 * (far + 2) / 3, atol=1e-6)
+    with pytest.raises(ValueError, match="x, y: expected at least 2 points in all, got 1"):
+        mmd.median_length(jnp.ones((1, 2)), jnp.ones((0, 2)))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -133,6 +158,20 @@ def test_a_shift_counts_a_dth_of_its_square_and_order_counts_nothing(x64):
     np.testing.assert_allclose(sliced.sliced_wasserstein(x + t, x[::-1], u), t @ t / 2, rtol=1e-12)
     slope = jax.grad(lambda a: sliced.sliced_wasserstein(a, x[::-1], u))(jnp.asarray(x + t))
     np.testing.assert_allclose(slope, np.tile(2 * t / 2 / 6, (6, 1)), rtol=1e-9)
+
+
+def test_one_point_on_a_side_and_points_that_coincide(x64):
+    u = sliced.random_directions(KEY, 3, 2)
+    x, y = jnp.array([[1.0, 2.0]]), jnp.array([[1.5, 1.0]])
+    slope = jax.grad(sliced.sliced_wasserstein)(x, y, u)
+    gaps = u @ (x - y)[0]
+    np.testing.assert_allclose(sliced.sliced_wasserstein(x, y, u), np.mean(gaps**2), rtol=1e-12)
+    np.testing.assert_allclose(slope[0], 2 * np.mean(gaps[:, None] * u, axis=0), rtol=1e-12)
+    same = jnp.ones((4, 2))
+    value, slope = jax.value_and_grad(sliced.sliced_wasserstein)(same, same, u)
+    assert value == 0
+    np.testing.assert_array_equal(slope, jnp.zeros((4, 2)))
+    np.testing.assert_array_equal(np.abs(sliced.random_directions(KEY, 50, 1)), np.ones((50, 1)))
 
 
 def test_directions_are_uniform_unit_vectors():

@@ -16,6 +16,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from vaejax.checks import plain
 from vaejax.types import Array, Distribution
 
 __all__ = [
@@ -165,7 +166,13 @@ def bernoulli(cross_entropy: bool = False) -> Likelihood:
       cross_entropy: also score grey data in [0, 1]; what is then reported as log p(x|z) is minus a
         cross-entropy, as Rhodes & Lee 2021 (arXiv 2106.02923) train on three-dots; of binary data it is
         the likelihood.
+
+    Raises:
+      TypeError: if cross_entropy is not a bool.
     """
+    cross_entropy = plain(cross_entropy)
+    if not isinstance(cross_entropy, bool):
+        raise TypeError(f"cross_entropy: expected a bool, got {cross_entropy!r}")
     return Likelihood(
         name="bernoulli",
         support="binary_or_unit_interval" if cross_entropy else "binary",
@@ -177,14 +184,6 @@ def bernoulli(cross_entropy: bool = False) -> Likelihood:
 def continuous_bernoulli() -> Likelihood:
     """Continuous Bernoulli on the decoder's logits, for grey data in [0, 1]."""
     return Likelihood(name="continuous_bernoulli", support="unit_interval", build=ContinuousBernoulli)
-
-
-def check_finite(value: float, name: str) -> None:
-    """Raise unless `value` is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: expected a float, got {type(value).__name__} ({value!r})")
-    if not math.isfinite(value):
-        raise ValueError(f"{name}: expected a finite number, got {value!r}")
 
 
 def split_channels(parameters: Array, event_ndims: int, parts: int) -> list[Array]:

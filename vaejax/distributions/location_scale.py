@@ -8,7 +8,9 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from vaejax.distributions.likelihoods import Likelihood, check_finite, split_channels
+from vaejax.checks import check_finite, plain
+from vaejax.distributions.likelihoods import Likelihood, split_channels
+from vaejax.ops.slopes import absolute
 from vaejax.types import Array
 
 __all__ = ["Gaussian", "Laplace", "gaussian", "gaussian_learned_scale", "laplace"]
@@ -47,13 +49,20 @@ class _GaussianOfLog(Gaussian):
         distrax.Independent.__init__(self, _NormalOfLog(loc, log_scale), event_ndims)
 
 
+class _Laplace(distrax.Laplace):
+    """The base class's |x - mu| has the slope 1 at x = mu, where a black pixel meets an output of 0."""
+
+    def log_prob(self, value: Array) -> Array:
+        return -absolute((value - self.loc) / self.scale) - math.log(2) - jnp.log(self.scale)
+
+
 class Laplace(distrax.Independent):
-    """Independent Laplace densities over the event: -log p = sum log(2 b) + |x - mu| / b."""
+    """Independent Laplace densities over the event: -log p = sum log(2 b) + |x - mu| / b, slope 0 at mu."""
 
     support = "real"
 
     def __init__(self, loc: Array, scale: float, event_ndims: int):
-        super().__init__(distrax.Laplace(loc, jnp.full_like(loc, scale)), event_ndims)
+        super().__init__(_Laplace(loc, jnp.full_like(loc, scale)), event_ndims)
 
 
 def gaussian(scale: float = 1.0) -> Likelihood:
@@ -66,7 +75,7 @@ def gaussian(scale: float = 1.0) -> Likelihood:
       TypeError: if scale is not a number.
       ValueError: if scale is not positive and finite.
     """
-    _check_scale(scale)
+    scale = _positive_scale(scale)
     return Likelihood(
         name="gaussian",
         support="real",
@@ -92,6 +101,7 @@ def gaussian_learned_scale(min_log_scale: float = -6.0) -> Likelihood:
     Levine 2020, arXiv 2006.13202, and their public code (one scale, the soft floor).
     """
     check_finite(min_log_scale, "min_log_scale")
+    min_log_scale = plain(min_log_scale)
 
     def build(parameters: Array, event_ndims: int) -> Gaussian:
         loc, raw = split_channels(parameters, event_ndims, 2)
@@ -116,7 +126,7 @@ def laplace(scale: float = 1.0) -> Likelihood:
     Raises:
       TypeError, ValueError: as `gaussian`.
     """
-    _check_scale(scale)
+    scale = _positive_scale(scale)
     return Likelihood(
         name="laplace",
         support="real",
@@ -125,8 +135,10 @@ def laplace(scale: float = 1.0) -> Likelihood:
     )
 
 
-def _check_scale(scale: float) -> None:
+def _positive_scale(scale: float) -> float:
+    scale = plain(scale)
     if isinstance(scale, bool) or not isinstance(scale, int | float):
         raise TypeError(f"scale: expected a float, got {type(scale).__name__} ({scale!r})")
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"scale: expected a positive finite number, got {scale!r}")
+    return scale

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_finite, check_positive_int, plain
 from vaejax.distributions.categorical import ByteDistribution
-from vaejax.distributions.likelihoods import Likelihood, check_finite, split_channels
+from vaejax.distributions.likelihoods import Likelihood, split_channels
 from vaejax.types import Array
 
 __all__ = [
@@ -174,6 +174,7 @@ def discretised_logistic(min_log_scale: float = -7.0) -> Likelihood:
     arXiv 1701.05517, eq. 2, and there is no epsilon in the logarithm, so it sums to 1.
     """
     check_finite(min_log_scale, "min_log_scale")
+    min_log_scale = plain(min_log_scale)
 
     def build(parameters: Array, event_ndims: int) -> DiscretisedLogistic:
         loc, log_scale = split_channels(parameters, event_ndims, 2)
@@ -209,7 +210,9 @@ def discretised_logistic_mixture(components: int = 10, min_log_scale: float = -7
     is exact in both.
     """
     check_positive_int(components, "components")
+    components = plain(components)
     check_finite(min_log_scale, "min_log_scale")
+    min_log_scale = plain(min_log_scale)
     R = components
 
     def channels(c: int) -> int:

@@ -113,7 +113,9 @@ def interpolate(vae: VAE, a: AnyArray, b: AnyArray, steps: int, kind: str = "sle
       vae: a bound model.
       a, b: [*event].
       steps: images on the path, both ends included, >= 2.
-      kind: "lerp", the straight line, or "slerp", which stays in the shell of the prior.
+      kind: "lerp", the straight line, or "slerp", which stays in the shell of the prior; it is the straight
+        line between codes that are parallel or (nearly) opposite, as with one latent all are, and from or
+        to a code of exactly 0: `ops.interpolation.slerp` has the bounds.
 
     Returns:
       [steps, *event].

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.tree_util import Partial
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, plain
 from vaejax.distributions import Likelihood, diagonal_gaussian
 from vaejax.keys import check_key, example_keys, named_key, threefry_key
 from vaejax.models.apply import apply
@@ -44,6 +44,7 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
     Source: Kingma & Welling 2013, arXiv 1312.6114.
     """
     check_positive_int(latents, "latents")
+    latents = plain(latents)
     for name, value, kind in (
         ("encoder", encoder, nn.Module),
         ("decoder", decoder, nn.Module),
@@ -105,7 +106,8 @@ def _decode(
 def _sample_prior(latents: int, key: Array, n: int, c: Array | None = None) -> Array:
     check_key(key)
     _check_no_condition(c)
-    return jax.random.normal(threefry_key(key), (n, latents))
+    # float32 as the heads, also where float64 is enabled
+    return jax.random.normal(threefry_key(key), (n, latents), jnp.float32)
 
 
 def _check_no_condition(c: Array | None) -> None:

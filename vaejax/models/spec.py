@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import numpy as np
 from flax import linen as nn
 
 from vaejax import distributions, nets
+from vaejax.checks import plain
 from vaejax.distributions import Likelihood
 from vaejax.types import Model
 
@@ -28,8 +31,19 @@ def net_spec(net: nn.Module) -> dict[str, Any]:
     fields = {
         f.name: getattr(net, f.name) for f in dataclasses.fields(net) if f.name not in ("parent", "name")
     }
-    options = {n: net_spec(value) if isinstance(value, nn.Module) else value for n, value in fields.items()}
+    options = {
+        n: net_spec(value) if isinstance(value, nn.Module) else _data(value) for n, value in fields.items()
+    }
     return {"name": kind.__name__, "options": options}
+
+
+def _data(value: Any) -> Any:
+    """Numbers of numpy as Python's, also those in tuples, which JSON can hold."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(_data, value))
+    if isinstance(value, np.ndarray | jax.Array):
+        return _data(value.tolist())
+    return plain(value)
 
 
 def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class SharedScale(nn.Module):
     @nn.compact
     def __call__(self, z: Array, *others: Array) -> Array:
         loc = self.decoder(z, *others)
-        log_scale = self.param("log_scale", nn.initializers.constant(self.start), ())
+        log_scale = self.param("log_scale", nn.initializers.constant(self.start), (), jnp.float32)
         return jnp.concatenate([loc, jnp.full_like(loc, as_head(log_scale))], axis=-1)
 
 
@@ -76,5 +76,5 @@ class Constant(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
-        value = self.param("value", nn.initializers.constant(self.start), ())
+        value = self.param("value", nn.initializers.constant(self.start), (), jnp.float32)
         return jnp.broadcast_to(as_head(value), z.shape[:-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_positive
+from vaejax.checks import check_positive, plain
 from vaejax.distributions import Gaussian, Likelihood, score
 from vaejax.objectives.compose import Term, logs, mixes_examples
 from vaejax.types import VAE, Array, Draw
@@ -89,6 +89,7 @@ def auxiliary_regression(
     Source: Barber & Agakov 2003 (the bound).
     """
     check_positive(scale, "scale")
+    scale = plain(scale)
 
     def of_rows(vae: VAE, draw: Draw) -> tuple[Array, Array, Array]:
         """y where known, else the means; the means; which rows have labels."""

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from vaejax.checks import plain
 from vaejax.keys import check_key, named_key
 from vaejax.objectives.draw import sample
 from vaejax.types import VAE, Array, Batch
@@ -35,7 +36,8 @@ def scaled(weight: float | Callable[[Any], Any], term: Term) -> Scaled:
     """Weight a term inside `compose`.
 
     Args:
-      weight: a finite number, or an optax schedule (step -> weight).
+      weight: a finite number, or an optax schedule (step -> weight). A linear ramp needs steps to rise in:
+        `optax.linear_schedule(0.0, 1.0, 0)` is 0 for ever.
       term: `term(key, vae, draw) -> nats`.
 
     Raises:
@@ -45,6 +47,7 @@ def scaled(weight: float | Callable[[Any], Any], term: Term) -> Scaled:
     if not callable(term):
         raise TypeError(f"term: expected a function (key, vae, draw) -> nats, got {type(term).__name__}")
     if not callable(weight):
+        weight = plain(weight)
         is_scalar = isinstance(weight, numbers.Real | jax.Array) and jnp.shape(weight) == ()
         if isinstance(weight, bool) or not is_scalar:
             raise TypeError(f"weight: expected a float or a schedule step -> float, got {weight!r}")
@@ -110,7 +113,8 @@ def compose(**terms: Term | Scaled) -> Objective:
     def objective(key: Array, vae: VAE, batch: Batch, step: Array) -> tuple[Array, tuple[dict, Any]]:
         check_key(key)
         draw = sample(named_key(key, "/draw"), vae, batch)
-        loss, metrics = jnp.zeros(()), {}
+        loss: Any = 0.0
+        metrics = {}
         for name, (weight, term) in weighted.items():
             time = (step,) if getattr(term, "sees_step", False) else ()
             value = term(named_key(key, name), vae, draw, *time)
@@ -121,7 +125,7 @@ def compose(**terms: Term | Scaled) -> Objective:
                 )
             metrics[name] = jnp.mean(value)
             w = weight(step) if callable(weight) else weight
-            loss += w * metrics[name]
+            loss += jnp.asarray(w, metrics[name].dtype) * metrics[name]  # a schedule has a dtype of its own
             if isinstance(terms[name], Scaled):
                 metrics[f"weight/{name}"] = jnp.asarray(w, jnp.float32)
         for logged, (name, measure) in measures.items():

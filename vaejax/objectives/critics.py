@@ -155,7 +155,8 @@ def adversarial_critic(*, critic: str = "critic", at: str = "sample") -> Term:
 
     def accuracy(key: Array, vae: VAE, draw: Draw) -> Array:
         of_p, of_z = of_both(key, vae, draw)
-        return 0.5 * (of_p > 0) + 0.5 * (of_z <= 0)
+        right = jnp.stack([of_p > 0, of_z <= 0])
+        return jnp.mean(right, axis=0, dtype=of_p.dtype)
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         of_p, of_z = of_both(key, vae, draw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vaejax.checks import check_choice, check_positive, check_positive_int
+from vaejax.checks import check_choice, check_positive, check_positive_int, plain
 from vaejax.distributions import mean
 from vaejax.objectives.compose import Term
 from vaejax.objectives.linearised import Penalty, check_size, decoder_term, signs, spread
@@ -67,6 +67,7 @@ def jacobian_l1(
             f'eps: only method="finite_difference" has a step; got eps={eps!r}, method={method!r}'
         )
     check_positive(eps, "eps")
+    eps = plain(eps)
     options: dict[str, Any] = {"of": of, "at": at, "stop_gradient": stop_gradient, "chunk": chunk}
 
     def from_differences(decode: Callable, z: Array) -> Array:

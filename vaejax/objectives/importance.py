@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_positive_int, check_real
+from vaejax.checks import check_positive_int, check_real, plain
 from vaejax.distributions import score
 from vaejax.keys import named_key, threefry_key
 from vaejax.objectives.compose import Term
@@ -104,6 +104,7 @@ def ciwae(K: int, beta: float, *, chunk: int | None = None) -> Term:
     """
     check_samples(chunk, K=K)
     check_real(beta, "beta")
+    beta = plain(beta)
     if not 0 <= beta <= 1:
         raise ValueError(f"beta: expected a number in [0, 1], got {beta!r}")
 
@@ -136,6 +137,7 @@ def renyi(K: int, alpha: float, *, chunk: int | None = None) -> Term:
     """
     check_samples(chunk, K=K)
     check_alpha(alpha)
+    alpha = plain(alpha)
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         return -renyi_bound(log_weights(key, vae, draw, K, chunk=chunk, name="renyi"), alpha)

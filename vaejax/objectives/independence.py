@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from vaejax.checks import check_choice, check_finite, check_positive_int
+from vaejax.checks import check_choice, check_finite, check_positive_int, plain
 from vaejax.distributions import diagonal_gaussian, has_closed_form
 from vaejax.objectives.compose import Term, logs, mixes_examples
 from vaejax.objectives.elbo import kl
@@ -50,6 +50,7 @@ def beta_tc(
     check_choice(method, aggregate.METHODS, "method")
     for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
         check_finite(weight, name)
+    alpha, beta, gamma = map(plain, (alpha, beta, gamma))
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         del key, vae
@@ -86,6 +87,7 @@ def dip(*, lam_od: float, lam_d: float, form: str = "i") -> Term:
     check_choice(form, aggregate.FORMS, "form")
     for name, weight in (("lam_od", lam_od), ("lam_d", lam_d)):
         check_finite(weight, name)
+    lam_od, lam_d = plain(lam_od), plain(lam_d)
 
     @mixes_examples
     def term(key: Array, vae: VAE, draw: Draw) -> Array:

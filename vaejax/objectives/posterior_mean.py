@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_choice, check_positive
+from vaejax.checks import check_choice, check_positive, plain
 from vaejax.distributions import (
     Bernoulli,
     ContinuousBernoulli,
@@ -67,6 +67,7 @@ def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = No
     Source: Kumar & Poole 2020, arXiv 2002.00041.
     """
     check_positive(beta, "beta")
+    beta = plain(beta)
     check_choice(covariance, ("full", "diagonal"), "covariance")
     check_chunk(chunk)
     log_det = log_det_full if covariance == "full" else log_det_diagonal

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_choice, check_finite, check_real
+from vaejax.checks import check_choice, check_finite, check_real, plain
 from vaejax.distributions import kl_per_dimension
 from vaejax.objectives.compose import Term, logs, mixes_examples, sees_step
 from vaejax.objectives.elbo import kl
+from vaejax.ops.slopes import absolute
 from vaejax.types import VAE, Array, Draw
 
 __all__ = ["capacity", "free_bits", "geco", "target_rate"]
@@ -22,11 +23,14 @@ __all__ = ["capacity", "free_bits", "geco", "target_rate"]
 def capacity(target: float | Callable[[Any], Any], *, form: str = "batch") -> Term:
     """|KL - C|: the KL is drawn to C nats, from both sides; weight it with `scaled(gamma, ...)`.
 
+    At KL = C the slope is 0.
+
     On an exact model the KL is C from the gamma on at which gamma KL alone would push it to C; less
     leaves it above.
 
     Args:
-      target: C in nats, >= 0, or a schedule step -> C, as `optax.linear_schedule(0.0, 25.0, 100_000)`.
+      target: C in nats, >= 0, or a schedule step -> C, as `optax.linear_schedule(0.0, 25.0, 100_000)`; over
+        0 steps that one stays at 0 for ever.
       form: "batch", |mean_b KL_b - C|, the one of the paper's followers (disentanglement_lib); or
         "example", |KL_b - C| for every example. For KL = (3, 1.8) and C = 2.4 they are 0 and 0.6.
 
@@ -41,10 +45,11 @@ def capacity(target: float | Callable[[Any], Any], *, form: str = "batch") -> Te
     check_choice(form, ("batch", "example"), "form")
     if not callable(target):
         _check_nats(target, "target")
+        target = plain(target)
 
     def distance(C: Any, key: Array, vae: VAE, draw: Draw) -> Array:
         rate = kl(key, vae, draw)
-        return jnp.abs((jnp.mean(rate) if form == "batch" else rate) - C)
+        return absolute((jnp.mean(rate) if form == "batch" else rate) - C)
 
     def constant(key: Array, vae: VAE, draw: Draw) -> Array:
         return distance(target, key, vae, draw)
@@ -81,6 +86,7 @@ def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | None =
     Source: Kingma et al. 2016, arXiv 1606.04934, eq. 15 (batch; a group there is a channel of a level).
     """
     _check_nats(lam, "lam")
+    lam = plain(lam)
     check_choice(form, ("batch", "example"), "form")
     group_of = None if groups is None else _check_groups(groups)
 
@@ -116,6 +122,7 @@ def target_rate(lam: float) -> Term:
     Source: Li et al. 2019, arXiv 1909.00868, after Pelsmaeker & Aziz 2019, arXiv 1904.08194.
     """
     _check_nats(lam, "lam")
+    lam = plain(lam)
 
     @mixes_examples
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
@@ -147,6 +154,7 @@ def geco(error: Term, bound: float, *, multiplier: str = "multiplier") -> Term:
     Source: Rezende & Viola 2018, arXiv 1810.00597, algorithm 1.
     """
     check_finite(bound, "bound")
+    bound = plain(bound)
 
     def log_multiplier(vae: VAE, draw: Draw) -> Array:
         if multiplier not in vae.heads:

@@ -1,6 +1,7 @@
 """Weights over the steps of training, where optax has none: pure functions step -> float, as its own are.
 
-The linear ramp is `optax.linear_schedule(b0, b1, T)`.
+The linear ramp is `optax.linear_schedule(b0, b1, T)`, with T >= 1: without steps to rise in it stays at b0
+for ever, so that a weight which was to be there from the start never comes. The schedules here refuse T = 0.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_finite, check_positive_int
+from vaejax.checks import check_finite, check_positive_int, plain
 from vaejax.types import Array
 
 __all__ = ["cosine_schedule", "cyclical_schedule", "sigmoid_schedule"]
@@ -31,6 +32,7 @@ def cosine_schedule(init_value: float, end_value: float, transition_steps: int) 
     """
     _check_finite(init_value=init_value, end_value=end_value)
     check_positive_int(transition_steps, "transition_steps")
+    init_value, end_value, transition_steps = map(plain, (init_value, end_value, transition_steps))
 
     def schedule(step: Array | int) -> Array:
         done = jnp.minimum(1.0, jnp.asarray(step) / transition_steps)
@@ -55,6 +57,7 @@ def sigmoid_schedule(init_value: float, end_value: float, midpoint: float, steep
     Source: Bowman et al. 2015, arXiv 1511.06349.
     """
     _check_finite(init_value=init_value, end_value=end_value, midpoint=midpoint, steepness=steepness)
+    init_value, end_value, midpoint, steepness = map(plain, (init_value, end_value, midpoint, steepness))
 
     def schedule(step: Array | int) -> Array:
         return init_value + (end_value - init_value) * jax.nn.sigmoid(steepness * (step - midpoint))
@@ -85,6 +88,7 @@ def cyclical_schedule(end_value: float, total_steps: int, *, cycles: int = 4, ra
         raise ValueError(f"cycles: expected at most the {total_steps} steps, got {cycles}")
     if not 0 < ratio <= 1:
         raise ValueError(f"ratio: expected a number in (0, 1], got {ratio!r}")
+    end_value, total_steps, cycles, ratio = map(plain, (end_value, total_steps, cycles, ratio))
     period = math.ceil(total_steps / cycles)
 
     def schedule(step: Array | int) -> Array:

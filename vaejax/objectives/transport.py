@@ -83,7 +83,7 @@ def sliced_wasserstein(*, directions: int = 50, at: str = "sample") -> Term:
     @mixes_examples
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         z = codes(draw, at)
-        u = sliced.random_directions(named_key(key, "directions"), directions, z.shape[-1])
+        u = sliced.random_directions(named_key(key, "directions"), directions, z.shape[-1], z.dtype)
         return sliced.sliced_wasserstein(z, prior_codes(key, vae, draw.batch), u)
 
     return term

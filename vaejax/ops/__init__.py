@@ -1,6 +1,18 @@
 """Mathematics on arrays; jax and chex only."""
 
-from vaejax.ops import aggregate, bounds, chunks, interpolation, jacobian, kl, metric, mmd, probes, sliced
+from vaejax.ops import (
+    aggregate,
+    bounds,
+    chunks,
+    interpolation,
+    jacobian,
+    kl,
+    metric,
+    mmd,
+    probes,
+    sliced,
+    slopes,
+)
 
 __all__ = [
     "aggregate",
@@ -13,4 +25,5 @@ __all__ = [
     "mmd",
     "probes",
     "sliced",
+    "slopes",
 ]

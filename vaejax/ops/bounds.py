@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_real
+from vaejax.checks import check_real, plain
 from vaejax.types import Array
 
 __all__ = ["importance_bound", "log_mean_exp", "renyi_bound"]
@@ -66,6 +66,7 @@ def renyi_bound(log_w: Array, alpha: float, axis: int = 0) -> Array:
     Source: Li & Turner 2016, arXiv 1602.02311.
     """
     check_alpha(alpha)
+    alpha = plain(alpha)
     chex.assert_axis_dimension_gt(log_w, axis, 0)
     if alpha == 1:
         return jnp.mean(log_w, axis)

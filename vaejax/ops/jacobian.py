@@ -15,6 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from vaejax.ops.slopes import absolute, safe_norm
 from vaejax.types import Array
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "jacobian_l2",
     "orthogonality",
     "row_group_l1",
-    "safe_norm",
     "spectral_norm",
     "spread_columns",
 ]
@@ -156,11 +156,11 @@ def jacobian_l1(jac: Array) -> Array:
       jac: [B, D, d].
 
     Returns:
-      [B].
+      [B]; the gradient of an entry of 0 is 0.
 
     Source: Rhodes & Lee 2021, arXiv 2106.02923, eq. 2.
     """
-    return jnp.sum(jnp.abs(_entries(jac)), axis=-1)
+    return jnp.sum(absolute(_entries(jac)), axis=-1)
 
 
 def jacobian_l2(jac: Array) -> Array:
@@ -215,7 +215,7 @@ def orthogonality(jac: Array) -> Array:
     Source: Wei et al. 2021, arXiv 2108.07668.
     """
     chex.assert_rank(jac, {2, 3})
-    g = jnp.einsum("...ij,...ik->...jk", jac, jac)
+    g = jnp.einsum("...ij,...ik->...jk", jac, jac, precision="highest")
     return jnp.sum(jnp.square(jnp.where(jnp.eye(g.shape[-1], dtype=bool), 0.0, g)), axis=(-2, -1))
 
 
@@ -226,20 +226,14 @@ def spectral_norm(jac: Array) -> Array:
       jac: [B, D, d].
 
     Returns:
-      [B].
+      [B]; the gradient of J = 0 is 0.
     """
     chex.assert_rank(jac, {2, 3})
-    return jnp.linalg.svd(jac, compute_uv=False)[..., 0]
+    largest = jnp.linalg.svd(jac, compute_uv=False)[..., 0]
+    return jnp.where(largest == 0, 0.0, largest)  # at 0 the decomposition takes some direction for the first
 
 
 def _entries(jac: Array) -> Array:
     """[..., D, d] -> [..., D d]; an axis of d = 1 would be summed slowly, see `each`."""
     chex.assert_rank(jac, {2, 3})
     return jac.reshape(*jac.shape[:-2], -1)
-
-
-def safe_norm(array: Array, axis: int) -> Array:
-    """The Euclidean norm along an axis, with gradient 0 at 0 (that of sqrt is infinite there)."""
-    square = jnp.sum(jnp.square(array), axis=axis)
-    positive = square > 0  # double where: no nan from the unused branch
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)

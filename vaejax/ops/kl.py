@@ -50,17 +50,20 @@ def full_gaussian(loc_q: Array, tril_q: Array, loc_p: Array, tril_p: Array) -> A
     1/2 [ |L2^-1 L1|_F^2 + |L2^-1 (m2 - m1)|^2 - d ] + log det L2 - log det L1.
 
     Args:
-      loc_q, loc_p: m1 and m2, [d].
-      tril_q, tril_p: L1 and L2, [d, d] lower triangular with positive diagonals.
+      loc_q, loc_p: m1 and m2, [..., d].
+      tril_q, tril_p: L1 and L2, [..., d, d] lower triangular with positive diagonals.
 
     Returns:
-      Scalar, nats.
+      [...] nats.
     """
-    chex.assert_rank([loc_q, tril_q, loc_p, tril_p], [1, 2, 1, 2])
-    a = jax.scipy.linalg.solve_triangular(tril_p, tril_q, lower=True)
-    b = jax.scipy.linalg.solve_triangular(tril_p, loc_p - loc_q, lower=True)
-    log_det = jnp.sum(jnp.log(jnp.diagonal(tril_p))) - jnp.sum(jnp.log(jnp.diagonal(tril_q)))
-    return 0.5 * (jnp.sum(jnp.square(a)) + jnp.sum(jnp.square(b)) - loc_q.shape[0]) + log_det
+    chex.assert_equal_shape([loc_q, loc_p])
+    d = jnp.shape(loc_q)[-1]
+    chex.assert_shape([tril_q, tril_p], (*jnp.shape(loc_q), d))
+    columns = jnp.concatenate([tril_q, (loc_p - loc_q)[..., None]], axis=-1)
+    a = jax.scipy.linalg.solve_triangular(tril_p, columns, lower=True)  # L2^-1 [L1, m2 - m1]
+    log_diagonals = (jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)) for tril in (tril_p, tril_q))
+    log_det_p, log_det_q = (jnp.sum(log_diagonal, axis=-1) for log_diagonal in log_diagonals)
+    return 0.5 * (jnp.sum(jnp.square(a), axis=(-2, -1)) - d) + log_det_p - log_det_q
 
 
 def categorical(logits_q: Array, logits_p: Array) -> Array:

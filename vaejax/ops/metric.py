@@ -26,7 +26,7 @@ def singular_values(jac: Array) -> Array:
     chex.assert_rank(jac, 3)
     s = jnp.linalg.svd(jac, compute_uv=False)
     rounding = jnp.finfo(s.dtype).eps * max(jac.shape[1:]) * s[:, :1]
-    s = jnp.where(s > rounding, s, 0.0)
+    s = jnp.where(s <= rounding, 0.0, s)  # nan stays nan
     return jnp.pad(s, ((0, 0), (0, jac.shape[2] - s.shape[1])))
 
 
@@ -41,8 +41,8 @@ def condition_number(jac: Array) -> Array:
     """
     s = singular_values(jac)
     largest, smallest = s[:, 0], s[:, -1]
-    regular = smallest > 0
-    return jnp.where(regular, jnp.square(largest / jnp.where(regular, smallest, 1.0)), jnp.inf)
+    singular = smallest == 0
+    return jnp.where(singular, jnp.inf, jnp.square(largest / jnp.where(singular, 1.0, smallest)))
 
 
 def log_volume(jac: Array) -> Array:
@@ -54,7 +54,9 @@ def log_volume(jac: Array) -> Array:
     Returns:
       [B], the logarithm of the volume that a unit cube of latents takes in data space.
     """
-    return jnp.sum(jnp.log(singular_values(jac)), axis=-1)
+    s = singular_values(jac)
+    none = s == 0  # double where: the slope of the logarithm is infinite at 0
+    return jnp.sum(jnp.where(none, -jnp.inf, jnp.log(jnp.where(none, 1.0, s))), axis=-1)
 
 
 def log_det_full(jac: Array, h: Array, beta: float) -> Array:
@@ -92,4 +94,5 @@ def log_det_diagonal(jac: Array, h: Array, beta: float) -> Array:
       [B].
     """
     chex.assert_rank([jac, h], [3, 2])
-    return jnp.sum(jnp.log1p(jnp.einsum("bij,bi->bj", jnp.square(jac), h) / beta), axis=-1)
+    weighted = jnp.einsum("bij,bi->bj", jnp.square(jac), h, precision="highest")
+    return jnp.sum(jnp.log1p(weighted / beta), axis=-1)

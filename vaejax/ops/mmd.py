@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from vaejax.checks import check_positive
+from vaejax.checks import check_positive, plain
 from vaejax.types import Array
 
 __all__ = ["imq", "median_length", "mmd", "rbf"]
@@ -62,7 +62,7 @@ def rbf(length: float | Array) -> Kernel:
     Raises:
       TypeError, ValueError: for a length that is not a positive finite number (a traced one is not seen).
     """
-    _check_positive(length, "length")
+    length = _positive(length, "length")
     return lambda x, y: jnp.exp(-_squared_distances(x, y) / (2 * jnp.square(length)))
 
 
@@ -81,22 +81,24 @@ def imq(scale: float = 1.0, multiples: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 
 
     Source: Tolstikhin et al. 2018, arXiv 1711.01558, section 4 (the scales are those of the authors' code).
     """
-    _check_positive(scale, "scale")
-    if not multiples:
+    scale = _positive(scale, "scale")
+    if not len(multiples):
         raise ValueError("multiples: expected at least one, got none")
-    for n, s in enumerate(multiples):
-        _check_positive(s, f"multiples[{n}]")
+    shares = [_positive(s, f"multiples[{n}]") for n, s in enumerate(multiples)]
 
     def kernel(x: Array, y: Array) -> Array:
         r2 = _squared_distances(x, y)
         C = 2 * x.shape[-1] * scale**2
-        return jnp.sum(jnp.stack([C * s / (C * s + r2) for s in multiples]), axis=0)
+        return jnp.sum(jnp.stack([C * s / (C * s + r2) for s in shares]), axis=0)
 
     return kernel
 
 
 def median_length(x: Array, y: Array) -> Array:
     """The median distance between any two of the pooled points, a length for `rbf`; no gradient flows.
+
+    A kernel of length 0 is none: where more than half of the pairs coincide it is the mean distance of those
+    that do not, and 1 where all points are one (any length has an estimate of 0 then).
 
     Take it once from the two samples, `rbf(median_length(x, y))`: a kernel that computes it inside is called
     by `mmd` with (x, x), (y, y) and (x, y), has three lengths, and its estimate is biased, also where the
@@ -109,14 +111,21 @@ def median_length(x: Array, y: Array) -> Array:
       y: [m, d].
 
     Returns:
-      Scalar.
+      Scalar > 0.
+
+    Raises:
+      ValueError: for fewer than two points in all.
 
     Source: Gretton et al. 2012, JMLR 13, section 8.
     """
     chex.assert_rank([x, y], 2)
+    if len(x) + len(y) < 2:
+        raise ValueError(f"x, y: expected at least 2 points in all, got {len(x) + len(y)}")
     pooled = jax.lax.stop_gradient(jnp.concatenate([x, y]))
-    r2 = _squared_distances(pooled, pooled)[jnp.triu_indices(len(pooled), 1)]
-    return jnp.median(jnp.sqrt(r2))
+    r = jnp.sqrt(_squared_distances(pooled, pooled)[jnp.triu_indices(len(pooled), 1)])
+    median, apart = jnp.median(r), jnp.sum(r > 0)
+    otherwise = jnp.where(apart > 0, jnp.sum(r) / jnp.maximum(apart, 1), 1.0)
+    return jnp.where(median > 0, median, otherwise)
 
 
 def _squared_distances(x: Array, y: Array) -> Array:
@@ -124,9 +133,11 @@ def _squared_distances(x: Array, y: Array) -> Array:
     return jnp.sum(jnp.square(x[:, None, :] - y[None, :, :]), axis=-1)
 
 
-def _check_positive(value: Any, name: str) -> None:
+def _positive(value: Any, name: str) -> Any:
+    """The number, checked unless it is traced: it has no value yet then."""
     if isinstance(value, jax.Array) and value.shape == ():
         if isinstance(value, Tracer):
-            return
+            return value
         value = value.item()
     check_positive(value, name)
+    return plain(value)

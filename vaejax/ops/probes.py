@@ -14,7 +14,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from vaejax.ops.jacobian import Decode, each, over_directions, safe_norm
+from vaejax.ops.jacobian import Decode, each, over_directions
+from vaejax.ops.slopes import safe_norm
 from vaejax.types import Array
 
 __all__ = ["decoder_hessian", "encoder_jacobian", "off_diagonal", "quadratic_forms", "spectral_norm"]

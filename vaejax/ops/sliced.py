@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -32,7 +34,7 @@ def sliced_wasserstein(x: Array, y: Array, directions: Array) -> Array:
     return jnp.mean(jnp.square(a - b))
 
 
-def random_directions(key: Array, n: int, d: int) -> Array:
-    """n unit vectors, uniform on the sphere in d dimensions: [n, d]."""
-    v = jax.random.normal(key, (n, d))
+def random_directions(key: Array, n: int, d: int, dtype: Any = float) -> Array:
+    """n unit vectors, uniform on the sphere in d dimensions: [n, d] of a floating point dtype."""
+    v = jax.random.normal(key, (n, d), dtype)
     return v / jnp.linalg.norm(v, axis=-1, keepdims=True)

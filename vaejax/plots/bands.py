@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.plots.panels import legend, panels
-from vaejax.plots.style import INK, NORMAL, check_mapping, model_colors, with_unit
+from vaejax.plots.style import INK, NORMAL, PLAIN, check_mapping, model_colors, with_unit
 
 
 def band_curves(
@@ -76,8 +76,8 @@ def band_curves(
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.02)
-        axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK)
-        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK)
+        axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK, **PLAIN)
+        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK, **PLAIN)
     figure.align_ylabels(grid)
     handles: list[Any] = [
         Line2D([], [], color=palette[label], linewidth=1.5, label=label) for label in labels

@@ -15,7 +15,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from vaejax.plots.style import DPI, INK, LARGE, NORMAL, RULE
+from vaejax.plots.style import DPI, INK, LARGE, NORMAL, PLAIN, RULE
 
 GAP = 0.07  # between images, in widths of an image
 Limits = tuple[float, float] | None
@@ -116,4 +116,4 @@ def finish_panel(axes: Axes, right: float, bottom: float, *, title: str | None =
     axes.tick_params(length=0, pad=2, labelsize=NORMAL, labelcolor=INK)
     axes.spines[:].set_visible(False)
     if title is not None:
-        axes.set_title(title, fontsize=LARGE, color=INK, pad=5)
+        axes.set_title(title, fontsize=LARGE, color=INK, pad=5, **PLAIN)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from vaejax.checks import check_positive_int
 from vaejax.plots.panels import interval, legend, panels
-from vaejax.plots.style import INK, NORMAL, SMALL, check_mapping, model_colors, with_unit
+from vaejax.plots.style import INK, NORMAL, PLAIN, SMALL, check_mapping, model_colors, with_unit
 
 
 def _smooth(curve: np.ndarray, window: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def _dress(axes: Axes, ylabel: str, yscale: str) -> None:
         axes.yaxis.set_major_formatter(LogFormatter())
         axes.yaxis.set_minor_formatter(LogFormatter())
     axes.set_xlabel("step", fontsize=NORMAL, color=INK)
-    axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK)
+    axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK, **PLAIN)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.margins(x=0.02)
@@ -192,9 +192,9 @@ def score_comparison(
             if label in references.get(metric, {}):
                 value = references[metric][label]
                 axes.hlines(value, place - 0.4, place + 0.4, color=INK, linestyle=(0, (3, 2)), linewidth=1.0)
-        axes.set_xticks(range(len(labels)), labels, fontsize=SMALL, color=INK, **slant)
+        axes.set_xticks(range(len(labels)), labels, fontsize=SMALL, color=INK, **PLAIN, **slant)
         axes.set_xlim(-0.6, len(labels) - 0.4)
-        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK)
+        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK, **PLAIN)
     grey: dict[str, Any] = {"color": "0.4", "linestyle": ""}
     handles = [
         Line2D([], [], marker="o", markersize=4, alpha=0.5, label="seed", **grey),

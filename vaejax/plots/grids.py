@@ -22,7 +22,7 @@ from vaejax.plots.cells import (
     places,
     to_unit,
 )
-from vaejax.plots.style import INK, LARGE, NORMAL, SMALL, check_mapping, new_figure
+from vaejax.plots.style import INK, LARGE, NORMAL, PLAIN, SMALL, check_mapping, new_figure
 
 APART = 0.4  # between groups of columns, in widths of an image
 
@@ -104,7 +104,7 @@ def image_grid(
     _fill(axes, shown, rows, columns, lift=lift)
     for i, text in enumerate(titles or ()):
         left, top = (1 + GAP) * (i % columns), lift + (height + lift + GAP) * (i // columns)
-        axes.text(left + 0.5, top - 0.03, text, ha="center", va="bottom", fontsize=SMALL, color=INK)
+        axes.text(left + 0.5, top - 0.03, text, ha="center", va="bottom", fontsize=SMALL, color=INK, **PLAIN)
     return figure
 
 
@@ -142,10 +142,10 @@ def reconstructions(
     tops = places(len(rows), height)
     tops[1:] += 2 * GAP  # sets the data apart
     figure, axes = _table(np.stack(rows), tops, labels, lefts=lefts)
-    axes.set_yticks(tops + height / 2, labels)
+    axes.set_yticks(tops + height / 2, labels, **PLAIN)
     for (title, size), end in zip(groups, np.cumsum(sizes), strict=False):
         middle = float(lefts[end - size] + lefts[end - 1] + 1) / 2
-        axes.text(middle, -0.15, title, ha="center", va="bottom", fontsize=LARGE, color=INK)
+        axes.text(middle, -0.15, title, ha="center", va="bottom", fontsize=LARGE, color=INK, **PLAIN)
     return figure
 
 
@@ -221,7 +221,7 @@ def interpolations(
     tops = places(len(rows), height) + 2 * GAP * block_of_row
     figure, axes = _table(rows, tops, list(images), below=0.4)
     middles = [tops[block_of_row == b].mean() + height / 2 for b in range(len(sizes))]
-    axes.set_yticks(middles, list(images))
+    axes.set_yticks(middles, list(images), **PLAIN)
     _name_columns(axes, at, "$t$")
     return figure
 
@@ -272,7 +272,7 @@ def traversals(
     axes.set_yticks(tops + height / 2, [f"$z_{{{j}}}$" for j in order])
     _name_columns(axes, at, "value of $z_j$")
     if label is not None:
-        axes.set_title(label, fontsize=NORMAL + 1, color=INK, pad=5)
+        axes.set_title(label, fontsize=NORMAL + 1, color=INK, pad=5, **PLAIN)
     if nats is not None:
         right = places(rows.shape[1], 1)[-1] + 1 + 2 * GAP
         for place, j in zip(tops, order, strict=True):

@@ -23,7 +23,7 @@ from vaejax.plots.cells import (
     places,
     to_unit,
 )
-from vaejax.plots.style import INK, NORMAL, SMALL, check_mapping, new_figure
+from vaejax.plots.style import INK, NORMAL, PLAIN, SMALL, check_mapping, new_figure
 
 # Red raises a pixel, blue lowers it. RdBu's own centre is a light grey, and its even number of colours
 # has none for 0: with these stops and an odd number 0 is exactly white.
@@ -110,7 +110,7 @@ def _panel(
         for left, j in zip(lefts, order, strict=False):
             artist = draw_image(axes, row[j], left, top, cmap=CMAP, limits=(-scale, scale))
     finish_panel(axes, lefts[-1] + 1, tops[-1] + height)
-    axes.set_title(label, fontsize=NORMAL + 1, color=INK, loc="left", pad=5)
+    axes.set_title(label, fontsize=NORMAL + 1, color=INK, loc="left", pad=5, **PLAIN)
     names = [f"$z_{{{j}}}$" for j in order]
     centres = lefts[: len(order)] + 0.5
     if data is not None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vaejax.plots.style import INK, NORMAL, new_figure, plain_axes
+from vaejax.plots.style import INK, NORMAL, PLAIN, new_figure, plain_axes
 
 
 def panels(n: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -31,7 +31,7 @@ def legend(figure: Figure, handles: list[Line2D]) -> None:
     """One legend for all panels, above them, in as many columns as the figure's width takes."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     across = int(figure.get_figwidth() / (0.6 + 0.075 * longest))
-    figure.legend(
+    made = figure.legend(
         handles=handles,
         loc="outside upper center",
         ncols=max(1, min(across, len(handles))),
@@ -39,6 +39,8 @@ def legend(figure: Figure, handles: list[Line2D]) -> None:
         fontsize=NORMAL,
         labelcolor=INK,
     )
+    for text in made.get_texts():
+        text.update(PLAIN)
 
 
 def interval(

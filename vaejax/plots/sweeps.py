@@ -16,7 +16,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from vaejax.checks import check_positive_int
 from vaejax.plots.panels import interval, legend, panels
-from vaejax.plots.style import INK, NORMAL, PALETTE, SMALL, check_mapping, model_colors, with_unit
+from vaejax.plots.style import INK, NORMAL, PALETTE, PLAIN, SMALL, check_mapping, model_colors, with_unit
 
 _STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))  # line and marker, when colours come again
 _WIDTH = 3.3  # of a panel, inches
@@ -74,8 +74,8 @@ def sweep_curves(
             shift = gap * (labels.index(label) - (len(labels) - 1) / 2)
             bars |= _line(axes, points, places, styles[label], shift, f"scores[{metric!r}][{label!r}]")
         _dress(axes, places, numeric)
-        axes.set_xlabel(field, fontsize=NORMAL, color=INK)
-        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK)
+        axes.set_xlabel(field, fontsize=NORMAL, color=INK, **PLAIN)
+        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK, **PLAIN)
     figure.align_ylabels(grid)
     handles = [Line2D([], [], label=label, **style) for label, style in styles.items()]
     if bars:
@@ -148,5 +148,5 @@ def _dress(axes: Axes, places: Mapping[Any, float], numeric: bool) -> None:
     room = 0.7 * 72 * _WIDTH * np.diff(along).min(initial=np.inf) / max(np.ptp(along), 1e-12)
     slant: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
     crowded = room < 5 * max(map(len, texts))  # points
-    axes.set_xticks(at, texts, fontsize=SMALL, color=INK, **(slant if crowded else {}))
+    axes.set_xticks(at, texts, fontsize=SMALL, color=INK, **PLAIN, **(slant if crowded else {}))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vaejax.checks import check_positive, check_real
+from vaejax.checks import check_positive, check_real, plain
 from vaejax.types import Array, Params, PyTree
 
 __all__ = ["geco_optimizer"]
@@ -49,6 +49,7 @@ def geco_optimizer(
     """
     check_positive(rate, "rate")
     check_real(decay, "decay")
+    rate, decay = plain(rate), plain(decay)
     if len(bounds) != 2:
         raise ValueError(f"bounds: expected two numbers (lo, hi), got {bounds!r}")
     lo, hi = bounds

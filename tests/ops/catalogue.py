@@ -1,0 +1,99 @@
+"""Every public function of `vaejax.ops` as a function of float arrays, for the laws of test_modes.py."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaejax.ops import (
+    aggregate,
+    bounds,
+    chunks,
+    interpolation,
+    jacobian,
+    kl,
+    metric,
+    mmd,
+    probes,
+    sliced,
+    slopes,
+)
+
+RNG = np.random.default_rng(0)
+KEY = jax.random.key(0)
+TRIL = np.eye(3) + np.tril(RNG.normal(size=(2, 3, 3)), -1) / 2
+V, W = RNG.normal(size=(2, 2, 3))
+POSITIVE = np.exp(RNG.normal(size=(2, 3)))
+JACOBIANS = RNG.normal(size=(2, 4, 3))
+INNER, OUTER = RNG.normal(size=(5, 3)), RNG.normal(size=(4, 5))
+
+
+def decoder(inner, outer):
+    return lambda z: outer @ jnp.tanh(inner @ z)
+
+
+def of_decoder(fn, *rest):
+    """fn(decode, z, *rest) as a function of z and the decoder's weights."""
+    return lambda z, inner, outer: fn(decoder(inner, outer), z, *rest), (V, INNER, OUTER)
+
+
+def signs(z):
+    return jnp.ones((2, 2, 3), z.dtype).at[:, 1, 0].set(-1)
+
+
+OPS = {  # "file.function": (a function of arrays, the arrays)
+    "aggregate.dip_penalty": (lambda m, s: aggregate.dip_penalty(m, s, 2.0, 1.0, "ii"), (V, POSITIVE)),
+    "aggregate.log_density": (lambda *a: aggregate.log_density(*a, 9, "mss"), (W, V, POSITIVE)),
+    "aggregate.permute_columns": (lambda z: aggregate.permute_columns(KEY, z), (V,)),
+    "bounds.importance_bound": (bounds.importance_bound, (V,)),
+    "bounds.log_mean_exp": (bounds.log_mean_exp, (V,)),
+    "bounds.renyi_bound": (lambda a: [bounds.renyi_bound(a, b) for b in (0.5, 0.995, 1, -np.inf)], (V,)),
+    "chunks.map_examples": (lambda z: chunks.map_examples(lambda z: jnp.sum(z**2), z, chunk=1), (V,)),
+    "interpolation.lerp": (lambda a, b, t: interpolation.lerp(a[0], b[0], t[0]), (V, W, POSITIVE)),
+    "interpolation.slerp": (lambda a, b, t: interpolation.slerp(a[0], b[0], t[0]), (V, W, POSITIVE)),
+    "jacobian.column_group_l1": (jacobian.column_group_l1, (JACOBIANS,)),
+    "jacobian.decoder_columns": of_decoder(jacobian.decoder_columns, np.array([[0, 2], [1, 2]])),
+    "jacobian.decoder_jacobian": of_decoder(jacobian.decoder_jacobian),
+    "jacobian.decoder_products": (
+        lambda z, inner, outer: jacobian.decoder_products(decoder(inner, outer), z, signs(z)),
+        (V, INNER, OUTER),
+    ),
+    "jacobian.finite_difference_jacobian": of_decoder(jacobian.finite_difference_jacobian),
+    "jacobian.jacobian_l1": (jacobian.jacobian_l1, (JACOBIANS,)),
+    "jacobian.jacobian_l2": (jacobian.jacobian_l2, (JACOBIANS,)),
+    "jacobian.orthogonality": (jacobian.orthogonality, (JACOBIANS,)),
+    "jacobian.row_group_l1": (jacobian.row_group_l1, (JACOBIANS,)),
+    "jacobian.spectral_norm": (jacobian.spectral_norm, (JACOBIANS,)),
+    "kl.bernoulli": (kl.bernoulli, (V, W)),
+    "kl.categorical": (kl.categorical, (V, W)),
+    "kl.diagonal_gaussian": (kl.diagonal_gaussian, (V, POSITIVE, W, POSITIVE[::-1])),
+    "kl.full_gaussian": (kl.full_gaussian, (V, TRIL, W, TRIL[::-1])),
+    "kl.standard_gaussian": (kl.standard_gaussian, (V, W)),
+    "metric.condition_number": (metric.condition_number, (JACOBIANS,)),
+    "metric.log_det_diagonal": (lambda j, h: metric.log_det_diagonal(j, h[:, :1] + 0 * j[..., 0], 2.0),
+                                (JACOBIANS, POSITIVE)),
+    "metric.log_det_full": (lambda j, h: metric.log_det_full(j, h[:, :1] + 0 * j[..., 0], 2.0),
+                            (JACOBIANS, POSITIVE)),
+    "metric.log_volume": (metric.log_volume, (JACOBIANS,)),
+    "metric.singular_values": (metric.singular_values, (JACOBIANS,)),
+    "mmd.imq": (lambda x, y: mmd.imq(1.5)(x, y), (V, W)),
+    "mmd.median_length": (mmd.median_length, (V, W)),
+    "mmd.mmd": (lambda x, y: mmd.mmd(x, y, mmd.rbf(2.0)), (V, W)),
+    "mmd.rbf": (lambda x, y: mmd.rbf(mmd.median_length(x, y))(x, y), (V, W)),
+    "probes.decoder_hessian": of_decoder(probes.decoder_hessian),
+    "probes.encoder_jacobian": of_decoder(probes.encoder_jacobian),
+    "probes.off_diagonal": (probes.off_diagonal, (V,)),
+    "probes.quadratic_forms": (
+        lambda z, inner, outer: probes.quadratic_forms(decoder(inner, outer), z, signs(z)), (V, INNER, OUTER)
+    ),
+    "probes.spectral_norm": of_decoder(probes.spectral_norm, 3),
+    "sliced.random_directions": (lambda z: z @ sliced.random_directions(KEY, 2, 3, z.dtype).T, (V,)),
+    "sliced.sliced_wasserstein": (sliced.sliced_wasserstein, (V, W, np.eye(3))),
+    "slopes.absolute": (slopes.absolute, (V,)),
+    "slopes.safe_norm": (lambda v: slopes.safe_norm(v, 0), (V,)),
+}  # fmt: skip
+NOT_OF_FLOATS = {  # names, choices and integers
+    "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk", "chunks.largest_array",
+    "jacobian.spread_columns",
+}  # fmt: skip
