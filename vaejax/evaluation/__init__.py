@@ -3,14 +3,14 @@
 from vaejax.evaluation.aggregate import aggregate_log_density
 from vaejax.evaluation.ais import annealed_log_likelihood, sandwich
 from vaejax.evaluation.collapse import collapse
-from vaejax.evaluation.dci import DCI, dci, dci_from, dci_linear
-from vaejax.evaluation.disentanglement import Score, mig, mig_from, modularity, modularity_from, sap, sap_from
+from vaejax.disentanglement.dci import DCI, dci, dci_from, dci_linear
+from vaejax.disentanglement.matrices import Score, mig, mig_from, modularity, modularity_from, sap, sap_from
 from vaejax.evaluation.elbo import elbo_parts, representation
 from vaejax.evaluation.factor_codes import Codes, factor_codes
 from vaejax.evaluation.geometry import DecoderGeometry, decoder_geometry
 from vaejax.evaluation.images import mse, psnr, reconstruction_quality, ssim, ssim_window
-from vaejax.evaluation.information import discretise, entropy, mutual_information
-from vaejax.evaluation.interventions import (
+from vaejax.disentanglement.information import discretise, entropy, mutual_information
+from vaejax.disentanglement.interventions import (
     FactorSampler,
     beta_vae_score,
     factor_sampler,
@@ -18,15 +18,15 @@ from vaejax.evaluation.interventions import (
     image_sampler,
     irs,
 )
-from vaejax.evaluation.latents import latent_distances
-from vaejax.evaluation.likelihood import bits_per_dim, marginal_log_likelihood
-from vaejax.evaluation.local import LocalScores, local_clusters, local_scores, represent_factors, score_local
-from vaejax.evaluation.posterior import gaps
-from vaejax.evaluation.posterior_mig import mig_chen
-from vaejax.evaluation.predictors import explicitness, sap_svm
+from vaejax.evaluation.round_trip import latent_distances
+from vaejax.evaluation.evidence import bits_per_dim, marginal_log_likelihood
+from vaejax.disentanglement.local import LocalScores, local_clusters, local_scores, represent_factors, score_local
+from vaejax.evaluation.gaps import gaps
+from vaejax.disentanglement.posterior_mig import mig_chen
+from vaejax.disentanglement.predictors import explicitness, sap_svm
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
-from vaejax.evaluation.sparsity import hoyer, kurtosis, main_share
-from vaejax.evaluation.unsupervised import (
+from vaejax.disentanglement.sparsity import hoyer, kurtosis, main_share
+from vaejax.disentanglement.unsupervised import (
     gaussian_total_correlation,
     pairwise_information,
     wasserstein_correlation,

@@ -15,8 +15,8 @@ import numpy as np
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.batches import Progress, per_example, transformed
 from vaejax.evaluation.elbo import is_diagonal_gaussian, posterior_mean
-from vaejax.evaluation.local import represent_factors
-from vaejax.evaluation.predictors import generator
+from vaejax.disentanglement.local import represent_factors
+from vaejax.disentanglement.predictors import generator
 from vaejax.keys import check_key, named_key
 from vaejax.types import VAE, Array, Batch, Split
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.batches import Progress
-from vaejax.evaluation.dci import dci
-from vaejax.evaluation.disentanglement import Score, mig, modularity, sap
+from vaejax.disentanglement.dci import dci
+from vaejax.disentanglement.matrices import Score, mig, modularity, sap
 from vaejax.evaluation.elbo import ACTIVE_VARIANCE
 from vaejax.evaluation.factor_codes import LIMIT, Codes, FactorSet, factor_codes
-from vaejax.evaluation.interventions import (
+from vaejax.disentanglement.interventions import (
     FactorSampler,
     beta_vae_score,
     factor_sampler,
@@ -23,10 +23,10 @@ from vaejax.evaluation.interventions import (
     irs,
     lone_values,
 )
-from vaejax.evaluation.local import local_clusters, score_local
-from vaejax.evaluation.posterior_mig import mig_chen
-from vaejax.evaluation.predictors import TEST, TRAIN, explicitness, generator, sap_svm, sklearn_version
-from vaejax.evaluation.unsupervised import (
+from vaejax.disentanglement.local import local_clusters, score_local
+from vaejax.disentanglement.posterior_mig import mig_chen
+from vaejax.disentanglement.predictors import TEST, TRAIN, explicitness, generator, sap_svm, sklearn_version
+from vaejax.disentanglement.unsupervised import (
     gaussian_total_correlation,
     pairwise_information,
     wasserstein_correlation,

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.disentanglement import Score
-from vaejax.evaluation.information import check_codes_and_factors
-from vaejax.evaluation.local import check_num_values, represent_factors
-from vaejax.evaluation.predictors import TEST, TRAIN, generator, sklearn_version
+from vaejax.disentanglement.matrices import Score
+from vaejax.disentanglement.information import check_codes_and_factors
+from vaejax.disentanglement.local import check_num_values, represent_factors
+from vaejax.disentanglement.predictors import TEST, TRAIN, generator, sklearn_version
 from vaejax.keys import check_key
 from vaejax.types import Array
 

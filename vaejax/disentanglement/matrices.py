@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaejax.evaluation.information import (
+from vaejax.disentanglement.information import (
     check_codes_and_factors,
     discretise,
     entropy,

@@ -18,9 +18,9 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.disentanglement import Score, mig_from, modularity_from
+from vaejax.disentanglement.matrices import Score, mig_from, modularity_from
 from vaejax.evaluation.elbo import ACTIVE_VARIANCE
-from vaejax.evaluation.information import discretise, entropy, mutual_information
+from vaejax.disentanglement.information import discretise, entropy, mutual_information
 from vaejax.keys import check_key
 from vaejax.types import Array
 

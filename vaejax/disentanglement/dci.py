@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaejax.evaluation.disentanglement import Score
-from vaejax.evaluation.predictors import TEST, TRAIN, Rows, generator, sklearn_version, split_rows
+from vaejax.disentanglement.matrices import Score
+from vaejax.disentanglement.predictors import TEST, TRAIN, Rows, generator, sklearn_version, split_rows
 from vaejax.keys import named_key
 from vaejax.types import Array
 

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.disentanglement import SAP_VARIANCE, Score, sap_from
-from vaejax.evaluation.information import check_codes_and_factors
+from vaejax.disentanglement.matrices import SAP_VARIANCE, Score, sap_from
+from vaejax.disentanglement.information import check_codes_and_factors
 from vaejax.keys import check_key
 from vaejax.types import Array
 

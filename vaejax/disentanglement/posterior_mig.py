@@ -8,9 +8,9 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.aggregate import aggregate_log_density
-from vaejax.evaluation.disentanglement import Score, mig_from
-from vaejax.evaluation.information import check_codes_and_factors, entropy
-from vaejax.evaluation.predictors import generator
+from vaejax.disentanglement.matrices import Score, mig_from
+from vaejax.disentanglement.information import check_codes_and_factors, entropy
+from vaejax.disentanglement.predictors import generator
 from vaejax.keys import check_key, named_key
 from vaejax.types import AnyArray, Array
 

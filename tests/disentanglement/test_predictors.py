@@ -11,7 +11,7 @@ import sklearn
 from sklearn.svm import LinearSVC
 
 from vaejax.evaluation import DCI, dci, dci_from, dci_linear, explicitness, sap, sap_from, sap_svm
-from vaejax.evaluation.predictors import split_rows
+from vaejax.disentanglement.predictors import split_rows
 
 KEY = jax.random.key(0)
 N = 1500

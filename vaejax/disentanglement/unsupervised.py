@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from vaejax.evaluation.information import check_codes, discretise, mutual_information
+from vaejax.disentanglement.information import check_codes, discretise, mutual_information
 
 
 def gaussian_total_correlation(codes: np.ndarray) -> float:
