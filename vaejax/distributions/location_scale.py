@@ -8,7 +8,9 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from vaejax.distributions.likelihoods import Likelihood, check_finite, split_channels
+from vaejax.distributions.likelihoods import Likelihood, check_finite, split_channels, times
+from vaejax.fixed import Fixed
+from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
 __all__ = ["Gaussian", "Laplace", "gaussian", "gaussian_learned_scale", "laplace"]
@@ -23,6 +25,7 @@ class Gaussian(distrax.Independent):
     support = "real"
 
     def __init__(self, loc: Array, scale: float | Array, event_ndims: int):
+        loc = at_least_float32(loc)
         super().__init__(
             distrax.Normal(loc, jnp.broadcast_to(scale, loc.shape).astype(loc.dtype)), event_ndims
         )
@@ -44,7 +47,8 @@ class _GaussianOfLog(Gaussian):
     """A `Gaussian` given by log sigma, an array of the shape of mu."""
 
     def __init__(self, loc: Array, log_scale: Array, event_ndims: int):
-        distrax.Independent.__init__(self, _NormalOfLog(loc, log_scale), event_ndims)
+        base = _NormalOfLog(at_least_float32(loc), at_least_float32(log_scale))
+        distrax.Independent.__init__(self, base, event_ndims)
 
 
 class Laplace(distrax.Independent):
@@ -53,6 +57,7 @@ class Laplace(distrax.Independent):
     support = "real"
 
     def __init__(self, loc: Array, scale: float, event_ndims: int):
+        loc = at_least_float32(loc)
         super().__init__(distrax.Laplace(loc, jnp.full_like(loc, scale)), event_ndims)
 
 
@@ -70,9 +75,13 @@ def gaussian(scale: float = 1.0) -> Likelihood:
     return Likelihood(
         name="gaussian",
         support="real",
-        build=lambda parameters, n: Gaussian(parameters, scale, n),
+        build=Fixed(_gaussian, scale),
         options={"scale": scale},
     )
+
+
+def _gaussian(scale: float, parameters: Array, event_ndims: int) -> Gaussian:
+    return Gaussian(parameters, scale, event_ndims)
 
 
 def gaussian_learned_scale(min_log_scale: float = -6.0) -> Likelihood:
@@ -92,19 +101,19 @@ def gaussian_learned_scale(min_log_scale: float = -6.0) -> Likelihood:
     Levine 2020, arXiv 2006.13202, and their public code (one scale, the soft floor).
     """
     check_finite(min_log_scale, "min_log_scale")
-
-    def build(parameters: Array, event_ndims: int) -> Gaussian:
-        loc, raw = split_channels(parameters, event_ndims, 2)
-        log_scale = min_log_scale + jax.nn.softplus(raw - min_log_scale)
-        return _GaussianOfLog(loc, log_scale, event_ndims)
-
     return Likelihood(
         name="gaussian_learned_scale",
         support="real",
-        build=build,
+        build=Fixed(_gaussian_of_log, min_log_scale),
         options={"min_log_scale": min_log_scale},
-        channels=lambda c: 2 * c,
+        channels=Fixed(times, 2),
     )
+
+
+def _gaussian_of_log(min_log_scale: float, parameters: Array, event_ndims: int) -> Gaussian:
+    loc, raw = split_channels(at_least_float32(parameters), event_ndims, 2)
+    log_scale = min_log_scale + jax.nn.softplus(raw - min_log_scale)
+    return _GaussianOfLog(loc, log_scale, event_ndims)
 
 
 def laplace(scale: float = 1.0) -> Likelihood:
@@ -120,9 +129,13 @@ def laplace(scale: float = 1.0) -> Likelihood:
     return Likelihood(
         name="laplace",
         support="real",
-        build=lambda parameters, n: Laplace(parameters, scale, n),
+        build=Fixed(_laplace, scale),
         options={"scale": scale},
     )
+
+
+def _laplace(scale: float, parameters: Array, event_ndims: int) -> Laplace:
+    return Laplace(parameters, scale, event_ndims)
 
 
 def _check_scale(scale: float) -> None:
