@@ -73,7 +73,7 @@ IMPURE = {
     "dropped": 'asks for a key: Dropout_0 needs PRNG for "dropout"; .*leave nn.Dropout out or make it',
     "noisy": 'asks for a key: layer needs PRNG for "noise"; nets get no key',
     "constant": "has 'layer/scale' in 'constants'; nothing would keep it",
-    "loss": "has 'layer/norm' in 'losses'; nothing would keep it",
+    "loss": "has 'layer/norm/0' in 'losses'; nothing would keep it",
     "late": 'asks for state: Tried to access "scale" from collection "constants" in "/layer"',
     "written": 'asks for state: Cannot update variable "last" in "/layer" because collection "memory"',
 }

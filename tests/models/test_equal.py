@@ -65,7 +65,13 @@ MODELS = {
     "autoregressive": (pixels, {"features": 8}, (2, 3, 1)),
     "heads": (optimal, {"slope": 0.1}, (6,)),
     "scale": (optimal, {"scale": 2.0}, (6,)),
-    "started": (lambda **c: models.starting_from(plain(**c), {}), {"encoder": Own(2)}, (6,)),
+    "started": (lambda **c: models.starting_from(plain(**c), {}), {"latents": 1, "encoder": Own(1)}, (6,)),
+    "sequential": (
+        lambda width=3: models.with_heads(plain(), critic=nn.Sequential([nn.Dense(width), nn.relu])),
+        {"width": 4},
+        (6,),
+    ),
+    "dict": (lambda field=1: plain(encoder=Own(2, {"a": [field], "b": (1, {})})), {"field": 2}, (6,)),
     "own": (lambda field=1: plain(encoder=Own(2, field)), {"field": 2}, (6,)),
 }
 
@@ -83,11 +89,11 @@ def test_equal_parts_make_equal_functions_and_others_do_not(name):
     assert one == again
     assert hash(one) == hash(again)
     assert one != other
-    if name != "own":
+    if name not in ("sequential", "dict", "own"):
         assert structure(models.from_spec(json.loads(json.dumps(make().spec))), shape) == one
 
 
-@pytest.mark.parametrize("field", [{"a": 1}, [1, 2], np.ones(2)], ids=lambda f: type(f).__name__)
+@pytest.mark.parametrize("field", [np.ones(2), {"a": [np.ones(2)]}, {1}], ids=str)
 def test_a_net_without_a_hash_works_and_is_equal_to_itself_alone(field):
     model = plain(encoder=Own(2, field))
     one, same = (structure(model, (6,)) for _ in range(2))

@@ -38,13 +38,12 @@ def initialised(name: str, net: nn.Module, key: Array, *arrays: Any) -> tuple[An
     Raises:
       ValueError: if the net has variables beside its parameters, or asks for a random key.
     """
-    variables = net.init(key, *arrays)
-    for collection in sorted(set(variables) - {"params"}):
-        path, _ = jax.tree_util.tree_flatten_with_path(variables[collection])[0][0]
-        place = "/".join(str(entry.key) for entry in path)
+    variables = dict(net.init(key, *arrays))
+    params = variables.pop("params", {})
+    for path, _ in jax.tree_util.tree_leaves_with_path(variables):
+        collection, *place = (jax.tree_util.keystr((entry,), simple=True) for entry in path)
         advice = "batch_stats" if collection == "batch_stats" else "state"
-        raise _not_pure(name, net, f"has {place!r} in {collection!r}", advice)
-    params = variables.get("params", {})
+        raise _not_pure(name, net, f"has {'/'.join(place)!r} in {collection!r}", advice)
     return jax.eval_shape(partial(_applied, name, net), params, *arrays), params
 
 
