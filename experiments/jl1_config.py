@@ -10,6 +10,7 @@ from experiments import sweep, training
 from experiments.jobs import SHOWN_ONLY, Job
 from experiments.training import MODELS
 from vaejax.checks import check_positive_int
+from vaejax.data.dots import check_geometry
 
 PENALTY = ("gamma", "method", "columns")  # fields that a beta-VAE does not depend on
 
@@ -37,6 +38,7 @@ class Dots(training.Seeded):
         super().__post_init__()
         for name in ("clusters", "samples"):
             check_positive_int(getattr(self, name), name)
+        check_geometry(self.side, self.radius)
 
 
 @dataclass(frozen=True)

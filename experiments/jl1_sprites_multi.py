@@ -56,7 +56,7 @@ class Config(training.Settings):
     """beta-VAE and Jacobian-L1 VAE on sprites-multi."""
 
     side: int = 32
-    """Pixels on a side, a power of two of at least 16."""
+    """Pixels on a side, an even number of at least 16."""
     clusters: int = 20
     """Neighbourhoods of the local metrics."""
     samples: int = 10_000

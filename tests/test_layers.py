@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "vaejax"
-BASE = {"types", "keys", "checks"}
+BASE = {"types", "keys", "checks", "precision", "fixed"}
 MAY_IMPORT = {
     "types": set(),
     "keys": {"types"},
     "checks": {"types"},
+    "precision": set(),
+    "fixed": set(),
     "ops": BASE,
     "distributions": BASE | {"ops"},
     "nets": BASE,

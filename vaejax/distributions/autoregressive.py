@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.distributions.likelihoods import Likelihood
+from vaejax.precision import at_least_float32
 from vaejax.types import Array, Distribution
 
 __all__ = ["Autoregressive"]
@@ -61,7 +62,10 @@ class Autoregressive(distrax.Distribution):
 
     def conditionals(self, value: Array) -> Distribution:
         """p(x_i | x_<i) for every i of the given x, as one distribution with independent values."""
-        return self._build(self._network(value), self._event_ndims)
+        return self._build(self._parameters(value), self._event_ndims)
+
+    def _parameters(self, value: Array) -> Array:
+        return at_least_float32(self._network(value))
 
     def log_prob(self, value: Array) -> Array:
         return self.conditionals(value).log_prob(value)
@@ -76,7 +80,7 @@ class Autoregressive(distrax.Distribution):
 
         def draw(x: Array, i: Array) -> tuple[Array, None]:
             pixel, channel = i // channels, i % channels
-            parameters = self._network(x.reshape(shape)).reshape(*flat[:-1], -1)
+            parameters = self._parameters(x.reshape(shape)).reshape(*flat[:-1], -1)
             of_pixel = jax.lax.dynamic_index_in_dim(parameters, pixel, axis=-2, keepdims=False)
             values = self._build(of_pixel, 1).sample(seed=jax.random.fold_in(key, i))
             value = jax.lax.dynamic_index_in_dim(values, channel, axis=-1, keepdims=False)

@@ -8,7 +8,9 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from vaejax.distributions.likelihoods import Likelihood, split_channels
+from vaejax.distributions.likelihoods import Likelihood, split_channels, times
+from vaejax.fixed import Fixed
+from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
 __all__ = ["ByteDistribution", "Categorical", "categorical"]
@@ -39,7 +41,7 @@ class ByteDistribution(distrax.Distribution):
         return self._shape[: len(self._shape) - self._event_ndims]
 
     def log_prob(self, value: Array) -> Array:
-        x = jnp.asarray(value)
+        x = at_least_float32(jnp.asarray(value))  # x / 127.5 - 1 needs more digits than the byte x
         axes = tuple(range(-self._event_ndims, 0))
         is_byte = (x >= 0) & (x <= 255) & (x == jnp.round(x))
         log_prob = jnp.sum(self._log_mass(x), axis=axes)
@@ -58,7 +60,7 @@ class Categorical(ByteDistribution):
 
     def __init__(self, logits: Array, event_ndims: int):
         super().__init__(logits.shape[:-1], event_ndims)
-        self._log_p = jax.nn.log_softmax(logits)
+        self._log_p = jax.nn.log_softmax(at_least_float32(logits))
 
     def _log_mass(self, x: Array) -> Array:
         k = x.astype(jnp.int32)[..., None]
@@ -84,9 +86,9 @@ def categorical() -> Likelihood:
 
     Source: van den Oord, Kalchbrenner & Kavukcuoglu 2016, arXiv 1601.06759, section 2.3.
     """
+    return Likelihood(name="categorical", support="bytes", build=_categorical, channels=Fixed(times, 256))
 
-    def build(parameters: Array, event_ndims: int) -> Categorical:
-        split_channels(parameters, event_ndims, 256)
-        return Categorical(parameters.reshape(*parameters.shape[:-1], -1, 256), event_ndims)
 
-    return Likelihood(name="categorical", support="bytes", build=build, channels=lambda c: 256 * c)
+def _categorical(parameters: Array, event_ndims: int) -> Categorical:
+    split_channels(parameters, event_ndims, 256)
+    return Categorical(parameters.reshape(*parameters.shape[:-1], -1, 256), event_ndims)

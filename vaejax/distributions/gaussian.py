@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import distrax
 
+from vaejax.precision import at_least_float32
 from vaejax.types import Array, Distribution
 
 __all__ = ["diagonal_gaussian"]
@@ -13,7 +14,7 @@ def diagonal_gaussian(loc: Array, scale: Array) -> Distribution:
     """N(loc, diag(scale^2)); the one convention for diagonal Gaussians in vaejax.
 
     Args:
-      loc: [..., d].
+      loc: [..., d]; half precision becomes float32, in all distributions of vaejax.
       scale: [..., d], standard deviations > 0.
 
     Returns:
@@ -24,4 +25,4 @@ def diagonal_gaussian(loc: Array, scale: Array) -> Distribution:
     """
     if loc.shape != scale.shape:
         raise ValueError(f"scale: expected the shape of loc, {loc.shape}; got {scale.shape}")
-    return distrax.Independent(distrax.Normal(loc, scale), 1)
+    return distrax.Independent(distrax.Normal(at_least_float32(loc), at_least_float32(scale)), 1)

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.checks import plain
+from vaejax.fixed import Fixed
+from vaejax.precision import at_least_float32
 from vaejax.types import Array, Distribution
 
 __all__ = [
@@ -42,17 +44,24 @@ class Likelihood:
     last axis, the channels, which holds all parameters of a pixel.
     `support`: the values it scores, a key of `vaejax.types.SUPPORTS`.
     `channels(c)`: how many the decoder gives for data of c channels; ValueError for a c it cannot score.
+
+    The results of one factory with equal options are equal.
     """
 
     name: str
     support: str
     build: Callable[[Array, int], Distribution] = field(repr=False)
-    options: Mapping[str, float | bool] = field(default_factory=dict)
+    options: Mapping[str, float | bool] = field(default_factory=dict, hash=False)
     channels: Callable[[int], int] = field(default=_same, repr=False)
 
     def parameter_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         """What the decoder gives for one example of the shape `event`."""
         return (*event[:-1], *map(self.channels, event[-1:]))
+
+
+def times(factor: int, channels: int) -> int:
+    """Of a family with `factor` parameters a value: what the decoder gives for so many channels."""
+    return factor * channels
 
 
 def flat_event(array: Array, event_ndims: int) -> Array:
@@ -70,7 +79,7 @@ class Bernoulli(distrax.Independent):
     """
 
     def __init__(self, logits: Array, event_ndims: int, cross_entropy: bool = False):
-        super().__init__(distrax.Bernoulli(logits=logits), event_ndims)
+        super().__init__(distrax.Bernoulli(logits=at_least_float32(logits)), event_ndims)
         self._cross_entropy = cross_entropy
 
     def log_prob(self, value: Array) -> Array:
@@ -109,7 +118,7 @@ class ContinuousBernoulli(distrax.Distribution):
 
     def __init__(self, logits: Array, event_ndims: int):
         super().__init__()
-        self._logits = logits
+        self._logits = at_least_float32(logits)
         self._event_ndims = event_ndims
 
     @property
@@ -176,9 +185,13 @@ def bernoulli(cross_entropy: bool = False) -> Likelihood:
     return Likelihood(
         name="bernoulli",
         support="binary_or_unit_interval" if cross_entropy else "binary",
-        build=lambda parameters, n: Bernoulli(parameters, n, cross_entropy),
+        build=Fixed(_bernoulli, cross_entropy),
         options={"cross_entropy": cross_entropy},
     )
+
+
+def _bernoulli(cross_entropy: bool, parameters: Array, event_ndims: int) -> Bernoulli:
+    return Bernoulli(parameters, event_ndims, cross_entropy)
 
 
 def continuous_bernoulli() -> Likelihood:

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.checks import check_finite, plain
-from vaejax.distributions.likelihoods import Likelihood, split_channels
+from vaejax.distributions.likelihoods import Likelihood, split_channels, times
+from vaejax.fixed import Fixed
 from vaejax.ops.slopes import absolute
+from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
 __all__ = ["Gaussian", "Laplace", "gaussian", "gaussian_learned_scale", "laplace"]
@@ -25,6 +27,7 @@ class Gaussian(distrax.Independent):
     support = "real"
 
     def __init__(self, loc: Array, scale: float | Array, event_ndims: int):
+        loc = at_least_float32(loc)
         super().__init__(
             distrax.Normal(loc, jnp.broadcast_to(scale, loc.shape).astype(loc.dtype)), event_ndims
         )
@@ -46,7 +49,8 @@ class _GaussianOfLog(Gaussian):
     """A `Gaussian` given by log sigma, an array of the shape of mu."""
 
     def __init__(self, loc: Array, log_scale: Array, event_ndims: int):
-        distrax.Independent.__init__(self, _NormalOfLog(loc, log_scale), event_ndims)
+        base = _NormalOfLog(at_least_float32(loc), at_least_float32(log_scale))
+        distrax.Independent.__init__(self, base, event_ndims)
 
 
 class _Laplace(distrax.Laplace):
@@ -62,6 +66,7 @@ class Laplace(distrax.Independent):
     support = "real"
 
     def __init__(self, loc: Array, scale: float, event_ndims: int):
+        loc = at_least_float32(loc)
         super().__init__(_Laplace(loc, jnp.full_like(loc, scale)), event_ndims)
 
 
@@ -79,9 +84,13 @@ def gaussian(scale: float = 1.0) -> Likelihood:
     return Likelihood(
         name="gaussian",
         support="real",
-        build=lambda parameters, n: Gaussian(parameters, scale, n),
+        build=Fixed(_gaussian, scale),
         options={"scale": scale},
     )
+
+
+def _gaussian(scale: float, parameters: Array, event_ndims: int) -> Gaussian:
+    return Gaussian(parameters, scale, event_ndims)
 
 
 def gaussian_learned_scale(min_log_scale: float = -6.0) -> Likelihood:
@@ -103,18 +112,19 @@ def gaussian_learned_scale(min_log_scale: float = -6.0) -> Likelihood:
     check_finite(min_log_scale, "min_log_scale")
     min_log_scale = plain(min_log_scale)
 
-    def build(parameters: Array, event_ndims: int) -> Gaussian:
-        loc, raw = split_channels(parameters, event_ndims, 2)
-        log_scale = min_log_scale + jax.nn.softplus(raw - min_log_scale)
-        return _GaussianOfLog(loc, log_scale, event_ndims)
-
     return Likelihood(
         name="gaussian_learned_scale",
         support="real",
-        build=build,
+        build=Fixed(_gaussian_of_log, min_log_scale),
         options={"min_log_scale": min_log_scale},
-        channels=lambda c: 2 * c,
+        channels=Fixed(times, 2),
     )
+
+
+def _gaussian_of_log(min_log_scale: float, parameters: Array, event_ndims: int) -> Gaussian:
+    loc, raw = split_channels(at_least_float32(parameters), event_ndims, 2)
+    log_scale = min_log_scale + jax.nn.softplus(raw - min_log_scale)
+    return _GaussianOfLog(loc, log_scale, event_ndims)
 
 
 def laplace(scale: float = 1.0) -> Likelihood:
@@ -130,9 +140,13 @@ def laplace(scale: float = 1.0) -> Likelihood:
     return Likelihood(
         name="laplace",
         support="real",
-        build=lambda parameters, n: Laplace(parameters, scale, n),
+        build=Fixed(_laplace, scale),
         options={"scale": scale},
     )
+
+
+def _laplace(scale: float, parameters: Array, event_ndims: int) -> Laplace:
+    return Laplace(parameters, scale, event_ndims)
 
 
 def _positive_scale(scale: float) -> float:

@@ -14,7 +14,9 @@ from jax.nn import log_sigmoid, sigmoid
 
 from vaejax.checks import check_finite, check_positive_int, plain
 from vaejax.distributions.categorical import ByteDistribution
-from vaejax.distributions.likelihoods import Likelihood, split_channels
+from vaejax.distributions.likelihoods import Likelihood, split_channels, times
+from vaejax.fixed import Fixed
+from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
 __all__ = [
@@ -39,7 +41,7 @@ class DiscretisedLogistic(ByteDistribution):
 
     def __init__(self, loc: Array, log_scale: Array, event_ndims: int):
         super().__init__(loc.shape, event_ndims)
-        self._loc, self._log_scale = loc, log_scale
+        self._loc, self._log_scale = at_least_float32(loc), at_least_float32(log_scale)
 
     def _log_mass(self, x: Array) -> Array:
         return _log_mass(x, self._loc, self._log_scale)
@@ -69,8 +71,9 @@ class DiscretisedLogisticMixture(ByteDistribution):
 
     def __init__(self, logits: Array, loc: Array, log_scale: Array, coupling: Array | None, event_ndims: int):
         super().__init__(loc.shape[:-1], event_ndims)
-        self._log_weights = jax.nn.log_softmax(logits)
-        self._loc, self._log_scale, self._coupling = loc, log_scale, coupling
+        self._log_weights = jax.nn.log_softmax(at_least_float32(logits))
+        self._loc, self._log_scale = at_least_float32(loc), at_least_float32(log_scale)
+        self._coupling = at_least_float32(coupling)
 
     def _log_mass(self, x: Array) -> Array:
         v = [_to_unit(x[..., c, None]) for c in range(self._shape[-1])]
@@ -176,17 +179,18 @@ def discretised_logistic(min_log_scale: float = -7.0) -> Likelihood:
     check_finite(min_log_scale, "min_log_scale")
     min_log_scale = plain(min_log_scale)
 
-    def build(parameters: Array, event_ndims: int) -> DiscretisedLogistic:
-        loc, log_scale = split_channels(parameters, event_ndims, 2)
-        return DiscretisedLogistic(loc, jnp.maximum(log_scale, min_log_scale), event_ndims)
-
     return Likelihood(
         name="discretised_logistic",
         support="bytes",
-        build=build,
+        build=Fixed(_logistic, min_log_scale),
         options={"min_log_scale": min_log_scale},
-        channels=lambda c: 2 * c,
+        channels=Fixed(times, 2),
     )
+
+
+def _logistic(min_log_scale: float, parameters: Array, event_ndims: int) -> DiscretisedLogistic:
+    loc, log_scale = split_channels(at_least_float32(parameters), event_ndims, 2)
+    return DiscretisedLogistic(loc, jnp.maximum(log_scale, min_log_scale), event_ndims)
 
 
 def discretised_logistic_mixture(components: int = 10, min_log_scale: float = -7.0) -> Likelihood:
@@ -213,32 +217,32 @@ def discretised_logistic_mixture(components: int = 10, min_log_scale: float = -7
     components = plain(components)
     check_finite(min_log_scale, "min_log_scale")
     min_log_scale = plain(min_log_scale)
-    R = components
-
-    def channels(c: int) -> int:
-        if c not in (1, 3):
-            raise ValueError(f"x: expected images of 1 or 3 channels for a mixture of logistics, got {c}")
-        return 3 * R if c == 1 else 10 * R
-
-    def build(parameters: Array, event_ndims: int) -> DiscretisedLogisticMixture:
-        if event_ndims < 1 or parameters.shape[-1] not in (3 * R, 10 * R):
-            raise ValueError(
-                f"parameters: expected [..., {3 * R}] for grey images or [..., {10 * R}] for RGB; "
-                f"got {parameters.shape} with {event_ndims} event axes"
-            )
-        is_grey = parameters.shape[-1] == 3 * R
-        parts = (1, 2, R) if is_grey else (3, 3, R)
-        rest = parameters[..., R:].reshape(*parameters.shape[:-1], *parts)
-        coupling = None if is_grey else jnp.tanh(rest[..., 2, :])
-        log_scale = jnp.maximum(rest[..., 1, :], min_log_scale)
-        return DiscretisedLogisticMixture(
-            parameters[..., :R], rest[..., 0, :], log_scale, coupling, event_ndims
-        )
 
     return Likelihood(
         name="discretised_logistic_mixture",
         support="bytes",
-        build=build,
+        build=Fixed(_mixture, components, min_log_scale),
         options={"components": components, "min_log_scale": min_log_scale},
-        channels=channels,
+        channels=Fixed(_mixture_channels, components),
     )
+
+
+def _mixture_channels(components: int, channels: int) -> int:
+    if channels not in (1, 3):
+        raise ValueError(f"x: expected images of 1 or 3 channels for a mixture of logistics, got {channels}")
+    return (3 if channels == 1 else 10) * components
+
+
+def _mixture(R: int, min_log_scale: float, parameters: Array, event_ndims: int) -> DiscretisedLogisticMixture:
+    if event_ndims < 1 or parameters.shape[-1] not in (3 * R, 10 * R):
+        raise ValueError(
+            f"parameters: expected [..., {3 * R}] for grey images or [..., {10 * R}] for RGB; "
+            f"got {parameters.shape} with {event_ndims} event axes"
+        )
+    parameters = at_least_float32(parameters)  # tanh and the floor, too, are not taken in half precision
+    is_grey = parameters.shape[-1] == 3 * R
+    parts = (1, 2, R) if is_grey else (3, 3, R)
+    rest = parameters[..., R:].reshape(*parameters.shape[:-1], *parts)
+    coupling = None if is_grey else jnp.tanh(rest[..., 2, :])
+    log_scale = jnp.maximum(rest[..., 1, :], min_log_scale)
+    return DiscretisedLogisticMixture(parameters[..., :R], rest[..., 0, :], log_scale, coupling, event_ndims)

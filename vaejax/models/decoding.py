@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.tree_util import Partial
 
 from vaejax.distributions import Autoregressive, Likelihood
-from vaejax.models.apply import apply
+from vaejax.fixed import Fixed
+from vaejax.models.apply import apply, initialised
 from vaejax.types import Array, Distribution, PyTree
 
 
@@ -20,10 +21,10 @@ def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[[PyTree, Ar
     A decoder is a net z -> parameters, and the values of x are independent given z. Or it says that it is
     `autoregressive`, and has the `shape` of x: a net (z, x) -> parameters, those of x_i from x_<i alone.
     """
-    net = partial(apply, decoder)  # made once: a Partial knows its function by identity
+    net = Fixed(apply, decoder)
     if is_autoregressive(decoder):
-        return partial(_autoregressive, net, likelihood, tuple(decoder.shape))  # pyright: ignore
-    return partial(_independent, net, likelihood)
+        return Fixed(_autoregressive, net, likelihood, tuple(decoder.shape))  # pyright: ignore
+    return Fixed(_independent, net, likelihood)
 
 
 def _autoregressive(
@@ -41,17 +42,19 @@ def init_decoder(key: Array, decoder: nn.Module, likelihood: Likelihood, latents
     """The decoder's parameters from one example x [1, *event].
 
     Raises:
-      ValueError: if its output has not the shape that the likelihood needs for x.
+      ValueError: if its output has not the shape that the likelihood needs for x, or it is not a function
+        of its parameters and inputs alone.
     """
     inputs = (jnp.zeros((1, latents)), *((x,) if is_autoregressive(decoder) else ()))
-    output, variables = decoder.init_with_output(key, *inputs)
+    output, params = initialised("decoder", decoder, key, *inputs)
+    got = jax.tree.map(lambda a: a.shape, output)
     expected = (1, *likelihood.parameter_shape(x.shape[1:]))
-    if output.shape != expected:
+    if got != expected:
         raise ValueError(
             f"decoder: expected an output of shape {expected} for one example, which {likelihood.name} needs "
-            f"for x of shape {x.shape}; got {output.shape}"
+            f"for x of shape {x.shape}; got {got}"
         )
-    return variables.get("params", {})
+    return params
 
 
 def is_autoregressive(decoder: nn.Module) -> bool:

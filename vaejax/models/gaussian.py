@@ -12,8 +12,9 @@ from jax.tree_util import Partial
 
 from vaejax.checks import check_positive_int, plain
 from vaejax.distributions import Likelihood, diagonal_gaussian
+from vaejax.fixed import Fixed
 from vaejax.keys import check_key, example_keys, named_key, threefry_key
-from vaejax.models.apply import apply
+from vaejax.models.apply import apply, initialised
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.spec import likelihood_spec, net_spec
 from vaejax.types import VAE, Array, Batch, Distribution, Draw, Model, PyTree
@@ -26,6 +27,8 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
 
     z = loc + exp(logvar / 2) eps, eps ~ N(0, I) from the key and the example's place in the batch.
 
+    Nets may compute in half precision: what they give becomes float32 before any noise or density.
+
     Args:
       encoder: a Flax module, x [..., *event] -> (loc, logvar), each [..., d].
       decoder: a Flax module, z [..., d] -> the likelihood's parameters: [..., *event], but for as many
@@ -35,11 +38,13 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
       likelihood: a factory's result, such as `distributions.bernoulli()`.
 
     Returns:
-      A Model with parameter groups "encoder" and "decoder" and no variables.
+      A Model with parameter groups "encoder" and "decoder" and no variables. Models of equal parts have
+      equal functions: what was compiled for one serves the other.
 
     Raises:
       TypeError, ValueError: for arguments of another kind; when initialised, if the encoder's output is
-        not (loc, logvar) of d latents or the decoder's not of the shape that the likelihood needs.
+        not (loc, logvar) of d latents or the decoder's not of the shape that the likelihood needs, or if
+        a net has variables beside its parameters (BatchNorm) or asks for a random key (Dropout).
 
     Source: Kingma & Welling 2013, arXiv 1312.6114.
     """
@@ -53,11 +58,10 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
         if not isinstance(value, kind):
             raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
 
-    # made once: a jitted function of a bound model knows its functions by identity
     functions = (
-        partial(_encode, encoder, latents),
-        partial(_decode, decoding(decoder, likelihood), latents),
-        partial(_sample_prior, latents),
+        Fixed(_encode, encoder, latents),
+        Fixed(_decode, decoding(decoder, likelihood), latents),
+        Fixed(_sample_prior, latents),
     )
     return Model(
         init=partial(_init, encoder, decoder, likelihood, latents),
@@ -89,7 +93,8 @@ def _encode(encoder: nn.Module, latents: int, params: PyTree, key: Array, batch:
     scale = jnp.exp(logvar / 2)
     q = diagonal_gaussian(loc, scale)
     p = diagonal_gaussian(jnp.zeros_like(loc), jnp.ones_like(loc))
-    eps = jax.vmap(lambda k: jax.random.normal(k, (latents,), loc.dtype))(example_keys(key, batch))
+    dtype = jnp.result_type(loc, scale)
+    eps = jax.vmap(lambda k: jax.random.normal(k, (latents,), dtype))(example_keys(key, batch))
     z = loc + scale * eps
     return Draw(z=z, log_q=q.log_prob(z), log_p=p.log_prob(z), q=q, p=p, batch=batch)
 
@@ -123,11 +128,11 @@ def _init(
     """Parameters of both groups from one example of the batch; the second result: no variables."""
     check_key(key)
     x = batch["x"][:1]
-    output, encoder_variables = encoder.init_with_output(named_key(key, "encoder"), x)
-    shapes = jax.tree.map(jnp.shape, output)
+    output, of_encoder = initialised("encoder", encoder, named_key(key, "encoder"), x)
+    shapes = jax.tree.map(lambda a: a.shape, output)
     if shapes != ((1, latents), (1, latents)):
         raise ValueError(
             f"encoder: expected (loc, logvar) of {latents} latents for one example, got shapes {shapes}"
         )
     of_decoder = init_decoder(named_key(key, "decoder"), decoder, likelihood, latents, x)
-    return {"encoder": encoder_variables.get("params", {}), "decoder": of_decoder}, None
+    return {"encoder": of_encoder, "decoder": of_decoder}, None

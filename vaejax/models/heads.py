@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.tree_util import Partial
 
+from vaejax.fixed import Fixed
 from vaejax.keys import check_key, named_key
-from vaejax.models.apply import apply
+from vaejax.models.apply import apply, initialised
 from vaejax.models.spec import net_spec
 from vaejax.types import VAE, Array, Batch, Model, PyTree
 
@@ -34,7 +35,8 @@ def with_heads(model: Model, **heads: nn.Module) -> Model:
 
     Raises:
       TypeError, ValueError: for anything but a Model and Flax modules, no heads, or a name that a spec
-        means otherwise ("builder", "likelihood"); when initialised, for the name of a group of the model.
+        means otherwise ("builder", "likelihood"); when initialised, for the name of a group of the model or
+        a net with variables beside its parameters (BatchNorm) or a random key (Dropout).
     """
     if not isinstance(model, Model):
         raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
@@ -45,8 +47,7 @@ def with_heads(model: Model, **heads: nn.Module) -> Model:
             raise ValueError(f"heads: expected names other than 'builder' and 'likelihood', got {name!r}")
         if not isinstance(net, nn.Module):
             raise TypeError(f"{name}: expected a flax.linen.Module, got {net!r}")
-    # made once: a jitted function of a bound model knows its functions by identity
-    functions = {name: partial(apply, net) for name, net in heads.items()}
+    functions = {name: Fixed(apply, net) for name, net in heads.items()}
     return Model(
         init=partial(_init, model, heads),
         bind=partial(_bind, model, functions),
@@ -81,5 +82,5 @@ def _init(
         return model.bind(params, variables).encode(key, jax.tree.map(lambda a: a[:1], batch)).z
 
     z = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(latents))
-    of_heads = {name: net.init(named_key(key, name), z).get("params", {}) for name, net in heads.items()}
+    of_heads = {name: initialised(name, net, named_key(key, name), z)[1] for name, net in heads.items()}
     return {**params, **of_heads}, variables

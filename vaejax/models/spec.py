@@ -21,7 +21,7 @@ __all__ = ["from_spec"]
 def net_spec(net: nn.Module) -> dict[str, Any]:
     """{"name": class, "options": fields}; the full name and no options for nets that are not vaejax's own.
 
-    A field that is a net is a spec in turn.
+    A field that is a net is a spec in turn, also inside a tuple. `dtype` stands there where it is given.
     """
     kind = type(net)
     if (
@@ -31,19 +31,18 @@ def net_spec(net: nn.Module) -> dict[str, Any]:
     fields = {
         f.name: getattr(net, f.name) for f in dataclasses.fields(net) if f.name not in ("parent", "name")
     }
-    options = {
-        n: net_spec(value) if isinstance(value, nn.Module) else _data(value) for n, value in fields.items()
-    }
-    return {"name": kind.__name__, "options": options}
+    if fields.get("dtype", "") is None:  # the specs of runs from before there was one stay theirs
+        del fields["dtype"]
+    return {"name": kind.__name__, "options": {name: _option(value) for name, value in fields.items()}}
 
 
-def _data(value: Any) -> Any:
-    """Numbers of numpy as Python's, also those in tuples, which JSON can hold."""
+def _option(value: Any) -> Any:
+    """A net's field as plain data, numbers of numpy as Python's."""
+    if isinstance(value, nn.Module):
+        return net_spec(value)
     if isinstance(value, tuple | list):
-        return type(value)(map(_data, value))
-    if isinstance(value, np.ndarray | jax.Array):
-        return _data(value.tolist())
-    return plain(value)
+        return tuple(map(_option, value))
+    return _option(value.tolist()) if isinstance(value, jax.Array | np.ndarray) else plain(value)
 
 
 def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:
@@ -91,7 +90,8 @@ def _built(home: Any, part: Mapping[str, Any]) -> Any:
     def option(value: Any) -> Any:
         if isinstance(value, Mapping):
             return _built(nets, value)
-        return tuple(value) if isinstance(value, list) else value  # JSON has no tuples, and fields must hash
+        # JSON has no tuples, and fields must hash
+        return tuple(map(option, value)) if isinstance(value, list | tuple) else value
 
     make = _public(home, part["name"])
     return make(**{k: option(v) for k, v in (part["options"] or {}).items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaejax.nets.dense import as_head
+from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
 
@@ -32,7 +32,7 @@ class FromBytes(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *others: Array):
-        return self.net(x / 127.5 - 1, *others)
+        return self.net(at_least_float32(x) / 127.5 - 1, *others)
 
 
 class SharedScale(nn.Module):
@@ -60,9 +60,9 @@ class SharedScale(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, *others: Array) -> Array:
-        loc = self.decoder(z, *others)
+        loc = at_least_float32(self.decoder(z, *others))
         log_scale = self.param("log_scale", nn.initializers.constant(self.start), (), jnp.float32)
-        return jnp.concatenate([loc, jnp.full_like(loc, as_head(log_scale))], axis=-1)
+        return jnp.concatenate([loc, jnp.full_like(loc, log_scale)], axis=-1)
 
 
 class Constant(nn.Module):
@@ -77,4 +77,4 @@ class Constant(nn.Module):
     @nn.compact
     def __call__(self, z: Array) -> Array:
         value = self.param("value", nn.initializers.constant(self.start), (), jnp.float32)
-        return jnp.broadcast_to(as_head(value), z.shape[:-1])
+        return jnp.broadcast_to(at_least_float32(value), z.shape[:-1])

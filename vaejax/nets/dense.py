@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from vaejax.checks import check_choice, check_positive_int
+from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "softplus", "elu", "leaky_relu", "swish")
@@ -21,9 +23,21 @@ def activation_of(name: str) -> Callable[[Array], Array]:
     return getattr(jax.nn, name)
 
 
-def as_head(array: Array) -> Array:
-    """What leaves a network: float32 at least, since densities are not computed in less."""
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+def dtype_name(dtype: Any) -> str | None:
+    """The name of a floating point dtype, plain data for a net's field; None stays None.
+
+    Raises:
+      TypeError: for anything else.
+    """
+    if dtype is None:
+        return None
+    try:
+        kind = jnp.dtype(dtype)
+    except TypeError:
+        kind = None
+    if kind is None or not jnp.issubdtype(kind, jnp.floating):
+        raise TypeError(f"dtype: expected a floating point dtype or None, got {dtype!r}")
+    return kind.name
 
 
 def check_floating(array: Array, name: str) -> None:
@@ -54,6 +68,8 @@ class MLP(nn.Module):
       output_shape: the shape of one output, () for a scalar.
       activation: one of `ACTIVATIONS`.
       event_ndims: how many of the last axes of the input make up one example.
+      dtype: what the layers before the last compute in, such as "bfloat16"; None for what input and
+        parameters have. Parameters and output stay float32.
 
     Raises:
       ValueError, TypeError: a width or size below 1, an unknown activation, integer input.
@@ -63,8 +79,10 @@ class MLP(nn.Module):
     output_shape: tuple[int, ...]
     activation: str = "relu"
     event_ndims: int = 1
+    dtype: Any = None
 
     def __post_init__(self) -> None:
+        self.dtype = dtype_name(self.dtype)
         _check_features(self.features)
         for n, size in enumerate(self.output_shape):
             check_positive_int(size, f"output_shape[{n}]")
@@ -76,9 +94,9 @@ class MLP(nn.Module):
     def __call__(self, x: Array) -> Array:
         h = _flatten_event(x, self.event_ndims)
         for n, width in enumerate(self.features):
-            h = activation_of(self.activation)(nn.Dense(width, name=f"dense_{n}")(h))
-        h = nn.Dense(math.prod(self.output_shape), name="out")(h)
-        return as_head(h).reshape(*h.shape[:-1], *self.output_shape)
+            h = activation_of(self.activation)(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h))
+        h = nn.Dense(math.prod(self.output_shape), name="out")(at_least_float32(h))
+        return h.reshape(*h.shape[:-1], *self.output_shape)
 
 
 class Critic(nn.Module):
@@ -91,6 +109,8 @@ class Critic(nn.Module):
     Args:
       features: widths of the hidden layers, () for a linear classifier.
       slope: of the leaky ReLU below 0; 0 is the ReLU.
+      dtype: what the layers before the last compute in, such as "bfloat16"; None for what input and
+        parameters have. Parameters and output stay float32.
 
     Raises:
       ValueError, TypeError: a width below 1, a slope outside [0, 1), integer input.
@@ -101,8 +121,10 @@ class Critic(nn.Module):
 
     features: tuple[int, ...] = (1000,) * 6
     slope: float = 0.2
+    dtype: Any = None
 
     def __post_init__(self) -> None:
+        self.dtype = dtype_name(self.dtype)
         _check_features(self.features)
         if not 0 <= self.slope < 1:
             raise ValueError(f"slope: expected a number in [0, 1), got {self.slope!r}")
@@ -113,8 +135,8 @@ class Critic(nn.Module):
         check_floating(z, "z")
         h = z
         for n, width in enumerate(self.features):
-            h = jax.nn.leaky_relu(nn.Dense(width, name=f"dense_{n}")(h), self.slope)
-        return as_head(nn.Dense(1, name="out")(h))[..., 0]
+            h = jax.nn.leaky_relu(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h), self.slope)
+        return nn.Dense(1, name="out")(at_least_float32(h))[..., 0]
 
 
 class GaussianHead(nn.Module):
@@ -125,10 +147,9 @@ class GaussianHead(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array) -> tuple[Array, Array]:
-        start = nn.initializers.constant(self.logvar_bias)
+        h, start = at_least_float32(h), nn.initializers.constant(self.logvar_bias)
         loc = nn.Dense(self.latents, name="loc")(h)
-        logvar = nn.Dense(self.latents, bias_init=start, name="logvar")(h)
-        return as_head(loc), as_head(logvar)
+        return loc, nn.Dense(self.latents, bias_init=start, name="logvar")(h)
 
 
 class MLPEncoder(nn.Module):
@@ -140,6 +161,8 @@ class MLPEncoder(nn.Module):
       activation: one of `ACTIVATIONS`, after every hidden layer.
       event_ndims: how many of the last axes of the input make up one example.
       logvar_bias: where the bias of the log-variance starts.
+      dtype: what the layers before the last compute in, such as "bfloat16"; None for what input and
+        parameters have. Parameters and output stay float32.
 
     Raises:
       ValueError, TypeError: a size below 1, an unknown activation, integer input.
@@ -150,8 +173,10 @@ class MLPEncoder(nn.Module):
     activation: str = "relu"
     event_ndims: int = 1
     logvar_bias: float = 0.0
+    dtype: Any = None
 
     def __post_init__(self) -> None:
+        self.dtype = dtype_name(self.dtype)
         check_positive_int(self.latents, "latents")
         _check_features(self.features)
         check_choice(self.activation, ACTIVATIONS, "activation")
@@ -162,5 +187,5 @@ class MLPEncoder(nn.Module):
     def __call__(self, x: Array) -> tuple[Array, Array]:
         h = _flatten_event(x, self.event_ndims)
         for n, width in enumerate(self.features):
-            h = activation_of(self.activation)(nn.Dense(width, name=f"dense_{n}")(h))
+            h = activation_of(self.activation)(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h))
         return GaussianHead(self.latents, self.logvar_bias, name="head")(h)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -11,7 +12,8 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.nets.convolutional import Conv
-from vaejax.nets.dense import as_head, check_floating
+from vaejax.nets.dense import check_floating, dtype_name
+from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
 
@@ -43,6 +45,8 @@ class GatedPixelCNN(nn.Module):
         256 bytes, P = 256 logits each, for `distributions.categorical`. The net sees them in [-1, 1].
       context: a net z -> maps [..., H, W, F] that takes the place of z in every layer, for a z that means
         something else in every place; None for z itself, the same everywhere.
+      dtype: what the layers before the last compute in, such as "bfloat16"; None for what input and
+        parameters have. Parameters and output stay float32.
 
     Raises:
       TypeError, ValueError: for sizes below 1, features that C does not divide, no or even kernels, another
@@ -58,10 +62,12 @@ class GatedPixelCNN(nn.Module):
     kernels: tuple[int, ...]
     values: int = 2
     context: nn.Module | None = None
+    dtype: Any = None
 
     autoregressive: ClassVar[bool] = True  # what a builder asks a decoder
 
     def __post_init__(self) -> None:
+        self.dtype = dtype_name(self.dtype)
         if len(self.shape) != 3:
             raise ValueError(f"shape: expected (H, W, C), got {self.shape}")
         for n, size in enumerate(self.shape):
@@ -89,22 +95,24 @@ class GatedPixelCNN(nn.Module):
         if x.shape[-3:] != tuple(self.shape):
             raise ValueError(f"x: expected [..., {', '.join(map(str, self.shape))}], got {x.shape}")
         C, F = self.shape[2], self.features
+        dense = partial(nn.Dense, 2 * F, use_bias=False, dtype=self.dtype)
+        row = partial(_row_conv, dtype=self.dtype)
         s = self._maps(z)
-        h = x / ((self.values - 1) / 2) - 1  # divided first: bytes must not wrap around
+        h = at_least_float32(x) / ((self.values - 1) / 2) - 1  # divided first: bytes must not wrap around
         v = jnp.pad(h, ((0, 0),) * (h.ndim - 3) + ((1, 0), (0, 0), (0, 0)))[..., :-1, :, :]  # the row above
         for n, k in enumerate(self.kernels):
             r, first = k // 2, n == 0
-            a = Conv(2 * F, (r + 1, k), padding=((r, 0), (r, r)), name=f"vertical_{n}")(v)
-            a = a + nn.Dense(2 * F, use_bias=False, name=f"vertical_z_{n}")(s)
-            b = _row_conv(2 * F, C, r, inputs=h.shape[-1], strict=first, name=f"horizontal_{n}")(h)
-            b = b + nn.Dense(2 * F, use_bias=False, name=f"down_{n}")(a)
-            b = b + nn.Dense(2 * F, use_bias=False, name=f"horizontal_z_{n}")(s)
-            gated = _row_conv(F, C, inputs=F, name=f"out_{n}")(_gated(b, C))
+            a = Conv(2 * F, (r + 1, k), padding=((r, 0), (r, r)), dtype=self.dtype, name=f"vertical_{n}")(v)
+            a = a + dense(name=f"vertical_z_{n}")(s)
+            b = row(2 * F, C, r, inputs=h.shape[-1], strict=first, name=f"horizontal_{n}")(h)
+            b = b + dense(name=f"down_{n}")(a)
+            b = b + dense(name=f"horizontal_z_{n}")(s)
+            gated = row(F, C, inputs=F, name=f"out_{n}")(_gated(b, C))
             h = gated if first else h + gated  # x itself must not pass around the mask
             v = _gated(a, C)  # after the last layer nobody reads it
-        h = jax.nn.relu(_row_conv(F, C, inputs=F, name="hidden")(jax.nn.relu(h)))
+        h = jax.nn.relu(row(F, C, inputs=F, name="hidden")(jax.nn.relu(h)))
         numbers = C * (1 if self.values == 2 else self.values)
-        return as_head(_row_conv(numbers, C, inputs=F, name="head")(h))
+        return _row_conv(numbers, C, inputs=F, name="head")(at_least_float32(h))
 
     def _maps(self, z: Array) -> Array:
         """What conditions every place, [..., H or 1, W or 1, F]."""
@@ -118,7 +126,10 @@ class GatedPixelCNN(nn.Module):
         return maps
 
 
-def _row_conv(features: int, groups: int, reach: int = 0, *, inputs: int, strict: bool = False, name: str):
+def _row_conv(
+    features: int, groups: int, reach: int = 0,
+    *, inputs: int, strict: bool = False, dtype: Any = None, name: str,
+):  # fmt: skip
     """A convolution over a pixel and `reach` pixels left of it, [..., H, W, in] -> [..., H, W, features].
 
     The channels on either side are in `groups` equal groups. At the pixel itself group g sees the groups up
@@ -127,7 +138,8 @@ def _row_conv(features: int, groups: int, reach: int = 0, *, inputs: int, strict
     source, target = (np.arange(n) * groups // n for n in (inputs, features))  # the group of each channel
     mask = np.ones((1, reach + 1, inputs, features), np.float32)
     mask[0, -1] = source[:, None] < target if strict else source[:, None] <= target
-    return Conv(features, (1, reach + 1), padding=((0, 0), (reach, 0)), mask=jnp.asarray(mask), name=name)
+    padding = ((0, 0), (reach, 0))
+    return Conv(features, (1, reach + 1), padding=padding, mask=jnp.asarray(mask), dtype=dtype, name=name)
 
 
 def _gated(a: Array, groups: int) -> Array:

@@ -1,0 +1,19 @@
+"""Where half precision ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+
+def at_least_float32(array: Any) -> Any:
+    """Floating point arrays of fewer than 32 bits as float32; whatever else as it is.
+
+    Networks may run in half precision; noise, samples and densities may not: bfloat16 has 8 bits, so that
+    its normals end at 2.9 sigma and an event of probability .001 comes with .008.
+    """
+    dtype = getattr(array, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:
+        return array.astype(jnp.float32)
+    return array
