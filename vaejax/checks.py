@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
-from vaejax.types import DATA_SUPPORTS, SUPPORTS
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaejax.types import DATA_SUPPORTS, SUPPORTS, VAE, Split
 
 
 def check_positive_int(value: Any, name: str) -> None:
@@ -58,3 +63,86 @@ def check_support(likelihood: str, data: str) -> None:
         f"likelihood: scores data of support {' or '.join(map(repr, SUPPORTS[likelihood]))}; "
         f"the data have support {data!r}{hint}"
     )
+
+
+def check_array(array: Any, name: str) -> None:
+    """Raise unless `array` is [N, ...], of numbers, and jax takes it as it is; reads only 64-bit integers."""
+    if not isinstance(array, np.ndarray | jax.Array):
+        raise TypeError(f"{name}: expected a numpy array [N, ...], got {type(array).__name__}")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: expected an array without a mask, as masked.filled(value) makes it; got a masked array"
+        )
+    dtype = array.dtype
+    number = isinstance(dtype, np.dtype) and (dtype.kind in "biuf" or jnp.issubdtype(dtype, np.floating))
+    if not number or dtype.itemsize > 8:
+        raise TypeError(f"{name}: expected integers or floats of at most 64 bits, got {dtype}")
+    if not dtype.isnative:
+        raise TypeError(
+            f'{name}: expected native byte order, as .astype(dtype.newbyteorder("=")); got {dtype}'
+        )
+    if array.ndim == 0:
+        raise ValueError(f"{name}: expected an array [N, ...], got a number")
+    taken = jax.dtypes.canonicalize_dtype(dtype)
+    if taken.kind in "iu" and taken != dtype and array.size:  # would wrap around
+        low, high, fits = array.min(), array.max(), np.iinfo(taken)
+        if low < fits.min or high > fits.max:
+            raise ValueError(
+                f"{name}: expected integers of {taken}, which jax has without x64; got {low}..{high}"
+            )
+
+
+def check_split(value: Any, name: str = "split") -> None:
+    """Raise unless `value` is a Split of at least one example, whose arrays are as long as x.
+
+    Each array passes `check_array`, which reads no more than 64-bit integers: a memory map stays one.
+    """
+    if not isinstance(value, Split):
+        raise TypeError(f"{name}: expected a vaejax.Split{_instead(value)}; got {type(value).__name__}")
+    arrays = value.arrays
+    if not isinstance(arrays, Mapping):
+        expected = f'{name}: expected arrays as a dict, {{"x": [N, ...], "c"?, "y"?}}'
+        raise TypeError(f"{expected}; got {type(arrays).__name__}")
+    if "x" not in arrays or "index" in arrays:
+        expected = 'arrays with the name "x" and without "index", the place of an example'
+        raise ValueError(f"{name}: expected {expected}; got {list(arrays)}")
+    for key, array in arrays.items():
+        check_array(array, f"{name}: {key}")
+    lengths = {key: len(array) for key, array in arrays.items()}
+    if arrays["x"].size == 0:
+        raise ValueError(f"{name}: expected x of at least one example, got {list(arrays['x'].shape)}")
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{name}: expected as many of each array as examples x, got {lengths}")
+    check_choice(value.support, DATA_SUPPORTS, f"{name}: support of the data")
+    if not callable(value.transform):
+        expected = f"{name}: expected transform as a function (key, batch) -> batch"
+        raise TypeError(f"{expected}; got {type(value.transform).__name__}")
+
+
+def check_vae(value: Any, name: str = "vae") -> None:
+    """Raise TypeError unless `value` is a VAE: a model with its parameters bound."""
+    if not isinstance(value, VAE):
+        raise TypeError(
+            f"{name}: expected a vaejax.VAE, a model with its parameters, as model.bind(params) makes it; "
+            f"got {type(value).__name__}"
+        )
+
+
+def check_progress(value: Any, name: str = "progress") -> None:
+    """Raise TypeError unless `value` is callable, as a function that wraps an iterable is."""
+    if not callable(value):
+        raise TypeError(
+            f"{name}: expected a function that wraps the range of batches, as tqdm.tqdm, or none given; "
+            f"got {type(value).__name__} ({value!r})"
+        )
+
+
+def _instead(value: Any) -> str:
+    """What to give instead of what is no Split, where that can be guessed."""
+    if isinstance(getattr(value, "test", None), Split):
+        return ", one of the data set's: data.train, data.validation or data.test"
+    if isinstance(value, np.ndarray | jax.Array):
+        return f', as Split({{"x": x}}, support) with one of {", ".join(map(repr, DATA_SUPPORTS))}'
+    if isinstance(value, Mapping):
+        return f", as Split(arrays, support) with one of {', '.join(map(repr, DATA_SUPPORTS))}"
+    return ""
