@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int
-from vaejax.types import Array
+from vaejax.evaluation.entry import checked
+from vaejax.types import AnyArray, Array
 
 
-def aggregate_log_density(z: Array, loc: Array, scale: Array, *, block: int = 128) -> Array:
+def aggregate_log_density(z: AnyArray, loc: AnyArray, scale: AnyArray, *, block: int = 128) -> Array:
     """Evaluate log q(z) = lse_n log N(z; loc_n, diag scale_n^2) - log N, exactly, over all N rows.
 
     The logsumexp streams over blocks of rows for a block of z at a time, so memory does not grow with
@@ -26,10 +27,12 @@ def aggregate_log_density(z: Array, loc: Array, scale: Array, *, block: int = 12
       [n] nats.
 
     Raises:
-      TypeError, ValueError: block is not a positive int, or the shapes do not fit together.
+      TypeError, ValueError: an argument is of another kind, or the shapes do not fit together.
     """
     check_positive_int(block, "block")
-    if loc.ndim != 2 or scale.shape != loc.shape or z.ndim != 2 or z.shape[1] != loc.shape[1]:
+    given = checked(z, "z", "[n, d]"), checked(loc, "loc", "[N, d]"), checked(scale, "scale", "[N, d]")
+    z, loc, scale = (jnp.asarray(a, jnp.result_type(*given, jnp.float32)) for a in given)
+    if scale.shape != loc.shape or z.shape[1] != loc.shape[1]:
         raise ValueError(
             f"z, loc, scale: expected [n, d], [N, d] and [N, d], got {z.shape}, {loc.shape} and {scale.shape}"
         )

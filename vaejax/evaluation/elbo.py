@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_positive_int
 from vaejax.distributions import diagonal_gaussian, has_closed_form, kl_per_dimension
 from vaejax.evaluation.aggregate import aggregate_log_density
-from vaejax.evaluation.batches import (
-    Progress,
-    batch_at,
-    check_likelihood,
-    mean_and_error,
-    per_example,
-    transformed,
-)
-from vaejax.keys import check_key, named_key
+from vaejax.evaluation.batches import Progress, mean_and_error, per_example, transformed
+from vaejax.evaluation.entry import check_entry, check_model, checked, program, traced
+from vaejax.keys import named_key
 from vaejax.objectives import kl, reconstruction, sample
-from vaejax.types import VAE, Array, Batch, Draw, Split
+from vaejax.types import VAE, Array, Batch, Split
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2015 (1509.00519): a unit is active above this variance of its mean
 
@@ -68,21 +60,14 @@ def elbo_parts(
       is `kl` (meant for a prior that does not depend on c).
 
     Raises:
-      TypeError: the key is not a typed key, or the likelihood names no support.
+      TypeError: an argument is of another kind, or the likelihood names no support.
       ValueError: the split has fewer than two examples, or the likelihood cannot score its support.
     """
-    check_key(key)
-    check_positive_int(batch_size, "batch_size")
-    if split.size < 2:
-        raise ValueError(f"split: expected at least two examples, got {split.size}")
-    px = jax.eval_shape(  # traced, not compiled
-        lambda key, vae, batch: _draw(split.transform, key, vae, batch).px,
-        *(key, vae, batch_at(split, 0, batch_size)),
-    )
-    check_likelihood(px, split)
-
-    parts = per_example(partial(_jitted_parts, split.transform, key, vae), split, batch_size, progress)
-    return _summarise(parts, aggregate)
+    check_entry(key, vae, split, progress=progress, least=2, batch_size=batch_size)
+    batch_size = min(batch_size, split.size)
+    traced(key, vae, split, batch_size)
+    of_batch = program(_jitted_parts, split.transform, key, vae)
+    return _summarise(per_example(of_batch, split, batch_size, progress), aggregate)
 
 
 def representation(vae: VAE) -> Callable[[Any], Array]:
@@ -91,13 +76,15 @@ def representation(vae: VAE) -> Callable[[Any], Array]:
     Jit it to use it often: `jax.jit(representation(vae))`.
 
     Raises:
-      TypeError: when called, if the posterior has several levels.
+      TypeError: vae is not a bound model; when called, if the posterior has several levels.
+      ValueError: when called, for anything but one image or more.
     """
+    check_model(vae, "encode")
     return jax.tree_util.Partial(_posterior_mean, vae)
 
 
 def _posterior_mean(vae: VAE, x: Any) -> Array:
-    return posterior_mean(vae, {"x": jnp.asarray(x)})
+    return posterior_mean(vae, {"x": jnp.asarray(checked(x, "x", "[n, *event]"))})
 
 
 def posterior_mean(vae: VAE, batch: Batch) -> Array:
@@ -109,16 +96,11 @@ def posterior_mean(vae: VAE, batch: Batch) -> Array:
     return q.mean()
 
 
-def _draw(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> Draw:
-    """Transform, encode, decode and score one batch."""
-    return sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
-
-
 def _parts(
     transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch
 ) -> dict[str, Array]:
     """What is kept of every example, each [B, ...]; the names say what kind q and p are of."""
-    draw = _draw(transform, key, vae, batch)
+    draw = sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
     form = "kl" if _is_analytic(draw.q, draw.p) else "kl_sampled"
     parts = {"reconstruction": reconstruction(key, vae, draw), form: kl(key, vae, draw)}
     if isinstance(draw.q, tuple):

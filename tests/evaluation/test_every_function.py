@@ -1,0 +1,232 @@
+"""Laws of every public function of the evaluation, on one tiny linear model.
+
+A new function is a new line of a table: it is then run under float64 and `jax_debug_nans`, twice without a
+second compilation, with plain functions as the model's, in batches of every size, and on bad arguments.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+
+from vaejax import data, evaluation
+from vaejax.distributions import Gaussian, diagonal_gaussian
+from vaejax.keys import example_keys
+from vaejax.types import VAE, Draw, Model, Split
+
+KEY = jax.random.key(0, impl="rbg")  # a generator that draws all from the first key under vmap
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(5, 2, 2, 1)).astype(np.float32)
+W = RNG.normal(size=(4, 2)).astype(np.float32)
+ROWS = RNG.normal(size=(3, 2)).astype(np.float32)
+
+
+def encode(w, key, batch):
+    loc = batch["x"].reshape(-1, 4) @ w / 4
+    q = diagonal_gaussian(loc, jnp.full_like(loc, 0.6))
+    p = diagonal_gaussian(jnp.zeros_like(loc), jnp.ones_like(loc))
+    noise = jax.vmap(lambda k: jax.random.normal(k, (2,), loc.dtype))(example_keys(key, batch))
+    z = loc + 0.6 * noise
+    return Draw(z=z, log_q=q.log_prob(z), log_p=p.log_prob(z), q=q, p=p, batch=batch)
+
+
+def decode(w, z, c=None):
+    del c
+    return Gaussian((z @ w.T).reshape(*z.shape[:-1], 2, 2, 1), 0.5, 3)
+
+
+def sample_prior(w, key, n, c=None):
+    del c
+    return jax.random.normal(key, (n, 2), w.dtype)
+
+
+def bound(w):
+    w = jnp.asarray(w)
+    return VAE(*(Partial(function, w) for function in (encode, decode, sample_prior)), {})
+
+
+def plain(w):
+    """The same model, as one writes it in a notebook."""
+    return VAE(
+        lambda key, batch: encode(w, key, batch),
+        lambda z, c=None: decode(w, z, c),
+        lambda key, n, c=None: sample_prior(w, key, n, c),
+        {},
+    )
+
+
+def noisy(key, batch):
+    noise = jax.vmap(lambda k: jax.random.normal(k, (2, 2, 1), jnp.float32))(example_keys(key, batch))
+    return {"x": batch["x"] + 0.1 * noise}
+
+
+VAE_OF = bound(W)
+SPLIT = Split({"x": X}, "real", noisy)
+ANNEALED = {"num_temperatures": 3, "num_chains": 2, "leapfrog_steps": 1}
+OF_SPLITS = {  # (key, vae, split, *, batch_size, progress, ...)
+    "annealed_log_likelihood": ANNEALED,
+    "collapse": {},
+    "elbo_parts": {},
+    "gaps": {"steps": 2, "samples_per_step": 2, "num_samples": 3},
+    "latent_distances": {},
+    "marginal_log_likelihood": {"num_samples": 3, "curve": (1, 2)},
+    "reconstruction_quality": {"data_range": 4.0},
+}
+OF_KEYS = {  # (key, vae, what, ...)
+    "decoder_samples": lambda key, vae: evaluation.decoder_samples(key, vae, ROWS, batch_size=2),
+    "prior_samples": lambda key, vae: evaluation.prior_samples(key, vae, 3),
+    "sandwich": lambda key, vae: evaluation.sandwich(key, vae, 3, **ANNEALED),
+}
+OF_MODELS = {
+    "decoder_geometry": lambda vae: evaluation.decoder_geometry(vae, X, chunk=2),
+    "interpolate": lambda vae: evaluation.interpolate(vae, X[0], X[1], 3),
+    "jacobian_images": lambda vae: evaluation.jacobian_images(vae, X),
+    "reconstruct": lambda vae: evaluation.reconstruct(vae, X),
+    "representation": lambda vae: evaluation.representation(vae)(X),
+    "traverse": lambda vae: evaluation.traverse(vae, X[0], [-1.0, 2.0]),
+}
+OF_ARRAYS = {
+    "aggregate_log_density": lambda: evaluation.aggregate_log_density(ROWS, ROWS, ROWS**2 + 0.1, block=2),
+    "bits_per_dim": lambda: evaluation.bits_per_dim(ROWS, np.int64(2)),
+    "mse": lambda: evaluation.mse(X, X + 1),
+    "psnr": lambda: evaluation.psnr(X, X + 1, data_range=2),
+    "ssim": lambda: evaluation.ssim(X, X + 1, data_range=2),
+    "ssim_window": lambda: evaluation.ssim_window(np.int64(9), 30),
+}
+NAMES = [*OF_SPLITS, *OF_KEYS, *OF_MODELS, *OF_ARRAYS]
+
+COMPILED = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **more: event.endswith("backend_compile_duration") and COMPILED.append(seconds)
+)
+
+
+def call(name, vae=VAE_OF, split=SPLIT, **options):
+    if name in OF_SPLITS:
+        options = {"batch_size": 2} | OF_SPLITS[name] | options
+        return getattr(evaluation, name)(KEY, vae, split, **options)
+    if name in OF_KEYS:
+        return OF_KEYS[name](KEY, vae)
+    return OF_MODELS[name](vae) if name in OF_MODELS else OF_ARRAYS[name]()
+
+
+def assert_close(a, b, **tolerance):
+    """Two results of a function, leaf by leaf: numbers close, the rest equal."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for (path, one), other in zip(jax.tree.leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        if isinstance(one, str):
+            assert one == other
+        else:
+            np.testing.assert_allclose(one, other, err_msg=str(path), **tolerance)
+
+
+def test_the_tables_name_every_function():
+    functions = {name for name in evaluation.__all__ if inspect.isfunction(getattr(evaluation, name))}
+    assert sorted(NAMES) == sorted(functions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_compiles_once_and_is_the_same_in_float64(name):
+    with jax.debug_nans(True):
+        first = call(name)
+        seen = len(COMPILED)
+        again = call(name, vae=bound(W.copy()))
+    assert len(COMPILED) == seen
+    assert_close(again, first, rtol=0)
+    with jax.enable_x64(True):
+        assert_close(call(name), first, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OF_SPLITS)
+def test_the_batch_size_does_not_change_the_numbers(name):
+    of_two = call(name)
+    for size in (1, 3, 1000):
+        assert_close(call(name, batch_size=np.int64(size)), of_two, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*OF_SPLITS, *OF_KEYS, *OF_MODELS])
+def test_a_model_of_plain_functions_is_like_any_other(name):
+    seen = len(COMPILED)
+    assert_close(call(name, vae=plain(W)), call(name), rtol=1e-4, atol=1e-5)
+    assert len(COMPILED) > seen  # what the test above counts is there
+
+
+def test_plain_functions_are_read_anew_in_every_call():
+    w = jnp.asarray(W)
+    vae = VAE(lambda key, batch: encode(w, key, batch), lambda z, c=None: decode(w, z, c), None, {})
+    before = evaluation.reconstruct(vae, X)
+    w = 2 * w
+    assert_close(evaluation.reconstruct(vae, X), 4 * before, rtol=1e-5)
+
+
+MODEL = Model(lambda key, batch: ({}, None), lambda params: VAE_OF, "real", {})
+BAD = [
+    ({"vae": MODEL}, TypeError, "vae: expected a vaejax.VAE"),
+    ({"vae": {"encoder": W}}, TypeError, "vae: expected a vaejax.VAE"),
+    ({"vae": VAE_OF._replace(decode=None)}, TypeError, "vae: expected a function `decode`"),
+]
+BAD_OF_SPLITS = [
+    ({"split": data.from_arrays(X, X, support="real")}, TypeError, "split: expected a vaejax.Split"),
+    ({"split": X}, TypeError, "split: expected a vaejax.Split"),
+    ({"split": Split({"x": X[:0]}, "real")}, ValueError, "split: expected x of at least one example"),
+    ({"split": Split({"x": X, "y": np.arange(3)}, "real")}, ValueError, "split: expected as many of each"),
+    ({"split": Split({"x": X.astype(">f4")}, "real")}, TypeError, "split: x: expected native byte order"),
+    (
+        {"split": Split({"x": np.ma.masked_invalid(X)}, "real")},
+        TypeError,
+        "x: expected an array without",
+    ),
+    ({"split": Split({"x": X.astype(object)}, "real")}, TypeError, "split: x: expected integers or floats"),
+    ({"split": Split({"x": X}, "bytes")}, ValueError, "the data have support 'bytes'"),
+    (
+        {"split": Split({"x": X}, "real", lambda key, batch: None)},
+        TypeError,
+        "expected it to return",
+    ),
+    (
+        {"split": Split({"x": X}, "real", lambda key, batch: {"x": X})},
+        ValueError,
+        "expected x for 2",
+    ),
+    ({"progress": True}, TypeError, "progress: expected a function"),
+    ({"batch_size": 2.0}, TypeError, "batch_size: expected an int"),
+    ({"batch_size": 0}, ValueError, "batch_size: expected at least 1"),
+]
+
+
+@pytest.mark.parametrize("name", [*OF_SPLITS, *OF_KEYS, *OF_MODELS])
+def test_bad_arguments_are_named_before_anything_compiles(name, monkeypatch):
+    seen = len(COMPILED)
+    for options, error, message in BAD + BAD_OF_SPLITS * (name in OF_SPLITS):
+        if name == "representation" and options["vae"] is BAD[2][0]["vae"]:
+            continue  # it takes the encoder alone
+        with pytest.raises(error, match=message):
+            call(name, **options)
+    if name not in OF_MODELS:
+        monkeypatch.setitem(globals(), "KEY", np.zeros(2, np.uint32))
+        with pytest.raises(TypeError, match="key: expected a typed PRNG key"):
+            call(name)
+    assert len(COMPILED) == seen
+
+
+@pytest.mark.parametrize("name", ["collapse", "elbo_parts", "latent_distances"])
+def test_a_spread_over_examples_needs_two(name):
+    with pytest.raises(ValueError, match="split: expected at least 2 examples, got 1"):
+        call(name, split=Split({"x": X[:1]}, "real"))
+
+
+@pytest.mark.parametrize("name", sorted(set(OF_SPLITS) - {"collapse", "elbo_parts", "latent_distances"}))
+def test_one_example_has_its_values_and_no_standard_error(name):
+    one, all_of_them = call(name, split=Split({"x": X[:1]}, "real", noisy)), call(name)
+    measures = [measure for measure in one if f"{measure}_se" in one]
+    each = {"nll": -all_of_them["per_example"].get("log_likelihood", X)} | all_of_them["per_example"]
+    assert set(measures) & set(each)
+    for measure in measures:
+        assert np.isnan(one[f"{measure}_se"]).all()
+        if measure in each:
+            np.testing.assert_allclose(one[measure], each[measure][0], rtol=1e-4)

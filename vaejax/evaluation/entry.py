@@ -1,0 +1,88 @@
+"""The door of the evaluation: what every function checks before it computes, and its compiled programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.tree_util import Partial
+
+from vaejax.checks import check_array, check_positive_int, check_progress, check_split, check_vae
+from vaejax.evaluation.batches import batch_at, check_likelihood, transformed
+from vaejax.keys import check_key
+from vaejax.objectives import sample
+from vaejax.ops.chunks import largest_array
+from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Split
+
+
+def check_entry(key: Array, vae: VAE, split: Split, *, progress: Any, least: int = 1, **counts: Any) -> None:
+    """Raise unless these are a key, a bound model, a split of `least` examples or more, and positive ints."""
+    check_key(key)
+    check_model(vae)
+    check_split(split)
+    if split.size < least:
+        raise ValueError(f"split: expected at least {least} examples, got {split.size}")
+    for name, count in counts.items():
+        check_positive_int(count, name)
+    check_progress(progress)
+
+
+def check_model(vae: VAE, *parts: str) -> None:
+    """Raise TypeError unless `vae` is a bound model with the functions named; None: `encode` and `decode`."""
+    check_vae(vae)
+    for part in parts or ("encode", "decode"):
+        function = getattr(vae, part)
+        if not callable(function):
+            raise TypeError(f"vae: expected a function `{part}`, got {type(function).__name__}")
+
+
+def checked(value: Any, name: str, shape: str) -> AnyArray:
+    """`value` as an array; raise unless it holds numbers, one at least, in the axes that `shape` names.
+
+    Args:
+      value: an array, or lists of numbers.
+      name: of the argument.
+      shape: such as "[n, *event]"; the last axis stands for one or more where it has a star.
+    """
+    array = np.asarray(value) if isinstance(value, list | tuple) else value
+    check_array(array, name)
+    axes = shape.count(",") + 1
+    if array.ndim < axes or (array.ndim > axes and "*" not in shape) or array.size == 0:
+        raise ValueError(f"{name}: expected {shape} with one number at least, got {list(array.shape)}")
+    return array
+
+
+def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, int]:
+    """A scored draw in shapes only, traced and not compiled, and the elements of the largest array in it.
+
+    Raises:
+      TypeError, ValueError: p(x|z) cannot score the split.
+    """
+
+    def scored(key: Array, vae: VAE, batch: Batch) -> Draw:
+        return sample(key, vae, transformed(split.transform, key, batch))
+
+    batch = batch_at(split, 0, batch_size)
+    jaxpr, draw = jax.make_jaxpr(scored, return_shape=True)(key, as_pytree(vae), batch)
+    check_likelihood(draw.px, split)
+    return draw, largest_array(jaxpr.jaxpr)
+
+
+def program(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """A jitted function with its first arguments given, the bound model their last.
+
+    A model whose functions are pytrees finds the program of an equal one. One with plain functions is
+    compiled in each call of the evaluation: a program that was kept would not see that what such a function
+    reads, the parameters say, has changed since.
+    """
+    if any(map(callable, jax.tree.leaves(arguments[-1]))):
+        return jax.jit(partial(jitted.__wrapped__, *arguments))
+    return partial(jitted, *arguments)
+
+
+def as_pytree(vae: VAE) -> VAE:
+    """The bound model with its plain functions as `Partial`s, which are no leaves."""
+    return jax.tree.map(lambda leaf: Partial(leaf) if callable(leaf) else leaf, vae)
