@@ -46,7 +46,7 @@ TABLED = {
     "Gaussian total correlation": "gaussian_total_correlation",
     "Wasserstein correlation": "wasserstein_correlation",
     "information between codes": "pairwise_information",
-    "active codes": "n_active",
+    "active codes": "active_units",
     "seconds of training": "train_seconds",
 }
 FLAGS = {"degenerate": "nothing to measure", "infinite": "infinite"}

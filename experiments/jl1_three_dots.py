@@ -71,12 +71,11 @@ def train_one(job: Job) -> None:
 
 def score(config: Config, vae: Any, dots: data.ThreeDots) -> dict[str, Any]:
     """The paper's metrics at both localities, on the same images for all models, and the price."""
-    encode = jax.jit(evaluation.representation(vae))
     scores: dict[str, Any] = {}
     for suffix, locality in LOCALITIES.items():
         local = evaluation.local_scores(
-            jax.random.key(METRIC_KEY), encode, dots.num_values, dots.sample_images,
-            locality=locality, clusters=config.clusters, samples=config.samples,
+            jax.random.key(METRIC_KEY), vae, dots,
+            locality=locality, clusters=config.clusters, num_samples=config.samples,
         )  # fmt: skip
         scores["local_mig" + suffix] = local.mig
         for metric, error in (("mig", local.mig_se), ("modularity", local.modularity_se)):

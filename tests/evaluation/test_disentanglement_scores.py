@@ -12,7 +12,7 @@ import pytest
 import sklearn
 from jax.tree_util import Partial
 
-from vaejax import evaluation, runs
+from vaejax import disentanglement, evaluation, runs
 from vaejax.distributions import diagonal_gaussian
 from vaejax.evaluation import disentanglement_scores, factor_codes
 from vaejax.types import VAE, Draw, Split
@@ -20,7 +20,7 @@ from vaejax.types import VAE, Draw, Split
 KEY = jax.random.key(0)
 V = (2, 10, 11)
 GRID = np.stack(np.unravel_index(np.arange(220), V), axis=1)
-CHEAP = {"train": 140, "test": 80, "chen_samples": 500, "samples": 400}
+CHEAP = {"train": 140, "test": 80, "num_samples_chen": 500, "num_samples": 400}
 CENTRE = np.array([0.5, 4.5, 5.0])
 NAMES = [
     "mig", "active_mig", "mig_chen", "modularity", "active_modularity", "explicitness", "sap", "sap_svm",
@@ -76,7 +76,7 @@ def test_perfect_codes_score_high_everywhere(perfect):
     assert value["explicitness"] > 0.9  # 140 rows for 11 values
     assert value["mig_chen"] > 0.85  # the posteriors have a scale of their own
     assert value["gaussian_total_correlation"] == pytest.approx(0, abs=1e-9)
-    assert (made.n, made.n_active, value["degenerate"]) == (220, 3, [])
+    assert (made.n, made.active_units, value["degenerate"]) == (220, 3, [])
 
 
 def test_the_grid_is_encoded_once(perfect):
@@ -136,7 +136,7 @@ def test_a_set_above_the_limit_is_sampled():
     np.testing.assert_allclose(codes.loc, codes.factors - CENTRE, atol=1e-5)
     np.testing.assert_allclose(codes.of(GRID[None]), (GRID - CENTRE)[None], atol=1e-5)
     skip = [name for name in evaluation.scores.GROUPS if name not in ("local", "mig")]
-    made = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), limit=219, skip=skip, samples=400)
+    made = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), limit=219, skip=skip, num_samples=400)
     assert (made.n, list(made.scores)[:2]) == (219, ["mig", "active_mig"])
     assert made.values["local_modularity"] == pytest.approx(2 / 3, abs=0.01)
 
@@ -147,13 +147,13 @@ def test_local_clusters_have_all_their_points_above_the_limit_too(limit, monkeyp
 
     def spy(*args, **settings):
         asked.append(settings)
-        return evaluation.local_clusters(*args, **settings)
+        return disentanglement.local_clusters(*args, **settings)
 
     monkeypatch.setattr(evaluation.scores, "local_clusters", spy)
     skip = [name for name in evaluation.scores.GROUPS if name != "local"]
-    made = disentanglement_scores(KEY, _vae(MIXED), Pictures(), limit=limit, skip=skip, samples=400)
-    assert (made.n, asked) == (limit, [{"clusters": 20, "samples": 400}])
-    whole = disentanglement_scores(KEY, _vae(MIXED), Pictures(), skip=skip, samples=400)
+    made = disentanglement_scores(KEY, _vae(MIXED), Pictures(), limit=limit, skip=skip, num_samples=400)
+    assert (made.n, asked) == (limit, [{"clusters": 20, "num_samples": 400}])
+    whole = disentanglement_scores(KEY, _vae(MIXED), Pictures(), skip=skip, num_samples=400)
     for name in ("local_mig", "local_modularity"):
         assert made.values[name] == pytest.approx(whole.values[name], abs=1e-6), name
 
@@ -163,7 +163,7 @@ def test_one_factor_with_a_neighbourhood_has_no_local_modularity():
         num_values = (2, 9, 11)
 
     skip = [name for name in evaluation.scores.GROUPS if name != "local"]
-    made = disentanglement_scores(KEY, _vae(PERFECT), Narrow(), skip=skip, samples=200)
+    made = disentanglement_scores(KEY, _vae(PERFECT), Narrow(), skip=skip, num_samples=200)
     assert made.values["local_mig_over_ceiling"] > 0.9
     assert made.values["degenerate"] == ["local_modularity"]
 
@@ -174,10 +174,12 @@ def test_never_nan(A, frozen):
     y = GRID[GRID[:, 1] == 2] if frozen else GRID
     split = Split({"x": Pictures().sample_images(y), "y": y}, "real")
     skip = () if A is MIXED else ("mig_chen", "dci") if A.any() else ("dci",)
-    made = disentanglement_scores(KEY, _vae(A), split, skip=skip, **CHEAP | {"train": 25, "chen_samples": 50})
+    made = disentanglement_scores(
+        KEY, _vae(A), split, skip=skip, **CHEAP | {"train": 25, "num_samples_chen": 50}
+    )
     assert not any(np.isnan(score.value) for score in made.scores.values())
     if not A.any():
-        assert made.n_active == 0
+        assert made.active_units == 0
         assert "nothing to measure" in runs.table(made.rows)
         assert "local_mig" not in made.scores
         measured = {"gaussian_total_correlation", "wasserstein_correlation", "pairwise_information"}

@@ -27,7 +27,7 @@ ROWS = RNG.normal(size=(3, 2)).astype(np.float32)
 
 
 def encode(w, key, batch):
-    loc = batch["x"].reshape(-1, 4) @ w / 4
+    loc = batch["x"].reshape(-1, 4).astype(w.dtype) @ w / 4
     q = diagonal_gaussian(loc, jnp.full_like(loc, 0.6))
     p = diagonal_gaussian(jnp.zeros_like(loc), jnp.ones_like(loc))
     noise = jax.vmap(lambda k: jax.random.normal(k, (2,), loc.dtype))(example_keys(key, batch))
@@ -65,8 +65,19 @@ def noisy(key, batch):
     return {"x": batch["x"] + 0.1 * noise}
 
 
+class Factors:
+    """Images of two factors."""
+
+    num_values = (12, 2)
+
+    def sample_images(self, factors):
+        return np.tile(factors[:, None, None, :1] / 12 - factors[:, None, None, 1:], (1, 2, 2, 1)).astype("f")
+
+
 VAE_OF = bound(W)
+SLOW = ("dci", "explicitness", "sap_svm", "beta_vae", "factor_vae")
 SPLIT = Split({"x": X}, "real", noisy)
+DOUBLE = Split({"x": X.astype(np.float64)}, "real", noisy)
 ANNEALED = {"num_temperatures": 3, "num_chains": 2, "leapfrog_steps": 1}
 OF_SPLITS = {  # (key, vae, split, *, batch_size, progress, ...)
     "annealed_log_likelihood": ANNEALED,
@@ -78,20 +89,24 @@ OF_SPLITS = {  # (key, vae, split, *, batch_size, progress, ...)
     "reconstruction_quality": {"data_range": 4.0},
 }
 OF_KEYS = {  # (key, vae, what, ...)
+    "disentanglement_scores": lambda key, vae: evaluation.disentanglement_scores(
+        key, vae, Factors(), num_samples=20, num_samples_chen=20, skip=SLOW
+    ),
+    "factor_codes": lambda key, vae: evaluation.factor_codes(key, vae, Factors(), batch_size=5),
+    "local_scores": lambda key, vae: evaluation.local_scores(key, vae, Factors(), clusters=2, num_samples=9),
     "decoder_samples": lambda key, vae: evaluation.decoder_samples(key, vae, ROWS, batch_size=2),
     "prior_samples": lambda key, vae: evaluation.prior_samples(key, vae, 3),
     "sandwich": lambda key, vae: evaluation.sandwich(key, vae, 3, **ANNEALED),
 }
-OF_MODELS = {
-    "decoder_geometry": lambda vae: evaluation.decoder_geometry(vae, X, chunk=2),
-    "interpolate": lambda vae: evaluation.interpolate(vae, X[0], X[1], 3),
-    "jacobian_images": lambda vae: evaluation.jacobian_images(vae, X),
-    "reconstruct": lambda vae: evaluation.reconstruct(vae, X),
-    "representation": lambda vae: evaluation.representation(vae)(X),
-    "traverse": lambda vae: evaluation.traverse(vae, X[0], [-1.0, 2.0]),
+OF_MODELS = {  # (vae, x)
+    "decoder_geometry": lambda vae, x: evaluation.decoder_geometry(vae, x, chunk=2),
+    "interpolate": lambda vae, x: evaluation.interpolate(vae, x[0], x[1], 3),
+    "jacobian_images": lambda vae, x: evaluation.jacobian_images(vae, x),
+    "posterior_mean": lambda vae, x: evaluation.posterior_mean(vae, {"x": x}),
+    "reconstruct": lambda vae, x: evaluation.reconstruct(vae, x),
+    "traverse": lambda vae, x: evaluation.traverse(vae, x[0], [-1.0, 2.0]),
 }
 OF_ARRAYS = {
-    "aggregate_log_density": lambda: evaluation.aggregate_log_density(ROWS, ROWS, ROWS**2 + 0.1, block=2),
     "bits_per_dim": lambda: evaluation.bits_per_dim(ROWS, np.int64(2)),
     "mse": lambda: evaluation.mse(X, X + 1),
     "psnr": lambda: evaluation.psnr(X, X + 1, data_range=2),
@@ -106,21 +121,21 @@ jax.monitoring.register_event_duration_secs_listener(
 )
 
 
-def call(name, vae=VAE_OF, split=SPLIT, **options):
+def call(name, vae=VAE_OF, split=SPLIT, x=X, **options):
     if name in OF_SPLITS:
         options = {"batch_size": 2} | OF_SPLITS[name] | options
         return getattr(evaluation, name)(KEY, vae, split, **options)
     if name in OF_KEYS:
         return OF_KEYS[name](KEY, vae)
-    return OF_MODELS[name](vae) if name in OF_MODELS else OF_ARRAYS[name]()
+    return OF_MODELS[name](vae, x) if name in OF_MODELS else OF_ARRAYS[name]()
 
 
 def assert_close(a, b, **tolerance):
     """Two results of a function, leaf by leaf: numbers close, the rest equal."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for (path, one), other in zip(jax.tree.leaves_with_path(a), jax.tree.leaves(b), strict=True):
-        if isinstance(one, str):
-            assert one == other
+        if isinstance(one, str) or callable(one):
+            assert callable(one) or one == other
         else:
             np.testing.assert_allclose(one, other, err_msg=str(path), **tolerance)
 
@@ -138,8 +153,8 @@ def test_it_compiles_once_and_is_the_same_in_float64(name):
         again = call(name, vae=bound(W.copy()))
     assert len(COMPILED) == seen
     assert_close(again, first, rtol=0)
-    with jax.enable_x64(True):
-        assert_close(call(name), first, rtol=1e-4, atol=1e-5)
+    with jax.enable_x64(True):  # and data in float64 beside parameters in float32
+        assert_close(call(name, split=DOUBLE), first, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", OF_SPLITS)
@@ -164,6 +179,7 @@ def test_plain_functions_are_read_anew_in_every_call():
     assert_close(evaluation.reconstruct(vae, X), 4 * before, rtol=1e-5)
 
 
+ENCODED = ("posterior_mean", "factor_codes", "local_scores", "disentanglement_scores")  # they do not decode
 MODEL = Model(lambda key, batch: ({}, None), lambda params: VAE_OF, "real", {})
 BAD = [
     ({"vae": MODEL}, TypeError, "vae: expected a vaejax.VAE"),
@@ -203,8 +219,8 @@ BAD_OF_SPLITS = [
 def test_bad_arguments_are_named_before_anything_compiles(name, monkeypatch):
     seen = len(COMPILED)
     for options, error, message in BAD + BAD_OF_SPLITS * (name in OF_SPLITS):
-        if name == "representation" and options["vae"] is BAD[2][0]["vae"]:
-            continue  # it takes the encoder alone
+        if name in ENCODED and options["vae"] is BAD[2][0]["vae"]:
+            continue
         with pytest.raises(error, match=message):
             call(name, **options)
     if name not in OF_MODELS:
@@ -212,6 +228,18 @@ def test_bad_arguments_are_named_before_anything_compiles(name, monkeypatch):
         with pytest.raises(TypeError, match="key: expected a typed PRNG key"):
             call(name)
     assert len(COMPILED) == seen
+
+
+@pytest.mark.parametrize("name", OF_MODELS)
+def test_bad_images_are_named(name):
+    for x, message in (
+        (X.astype(">f4"), "expected native byte order"),
+        (np.ma.masked_invalid(X), "expected an array without a mask"),
+        (X.astype(object), "expected integers or floats"),
+        (X[:, :0], "with one number at least"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            call(name, x=x)
 
 
 @pytest.mark.parametrize("name", ["collapse", "elbo_parts", "latent_distances"])

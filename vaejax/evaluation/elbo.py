@@ -1,4 +1,4 @@
-"""The ELBO of a split and its parts; what the latents carry; the posterior means."""
+"""The ELBO of a split and its parts; what the latents carry."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vaejax.distributions import diagonal_gaussian, has_closed_form, kl_per_dimension
-from vaejax.evaluation.aggregate import aggregate_log_density
-from vaejax.evaluation.batches import Progress, mean_and_error, per_example, transformed
-from vaejax.evaluation.entry import check_entry, check_model, checked, program, traced
+from vaejax.distributions import has_closed_form, is_diagonal_gaussian, kl_per_dimension
+from vaejax.evaluation.batches import mean_and_error, per_example, transformed
+from vaejax.evaluation.entry import check_entry, program, traced
 from vaejax.keys import named_key
 from vaejax.objectives import kl, reconstruction, sample
-from vaejax.types import VAE, Array, Batch, Split
-
-ACTIVE_VARIANCE = 0.01  # Burda et al. 2015 (1509.00519): a unit is active above this variance of its mean
+from vaejax.ops.aggregate import ACTIVE_VARIANCE, streamed_log_density
+from vaejax.types import VAE, Array, Batch, Progress, Split
 
 
 def elbo_parts(
@@ -70,32 +67,6 @@ def elbo_parts(
     return _summarise(per_example(of_batch, split, batch_size, progress), aggregate)
 
 
-def representation(vae: VAE) -> Callable[[Any], Array]:
-    """Return the function from images to posterior means, x: [n, ...] -> E_q[z|x]: [n, d].
-
-    Jit it to use it often: `jax.jit(representation(vae))`.
-
-    Raises:
-      TypeError: vae is not a bound model; when called, if the posterior has several levels.
-      ValueError: when called, for anything but one image or more.
-    """
-    check_model(vae, "encode")
-    return jax.tree_util.Partial(_posterior_mean, vae)
-
-
-def _posterior_mean(vae: VAE, x: Any) -> Array:
-    return posterior_mean(vae, {"x": jnp.asarray(checked(x, "x", "[n, *event]"))})
-
-
-def posterior_mean(vae: VAE, batch: Batch) -> Array:
-    """E_q[z|x] of a batch as the model eats it, [B, d]; TypeError if the posterior has several levels."""
-    # encode wants a key for its draw of z; the mean of q(z|x) does not depend on it
-    q = vae.encode(jax.random.key(0), batch).q
-    if isinstance(q, tuple):
-        raise TypeError(f"vae: expected one posterior distribution, got {len(q)} levels")
-    return q.mean()
-
-
 def _parts(
     transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch
 ) -> dict[str, Array]:
@@ -115,7 +86,7 @@ def _parts(
 # The boundary of the evaluation. One object for the life of the process: a validation in every epoch
 # finds the program of the first one.
 _jitted_parts = jax.jit(_parts, static_argnums=0)
-_jitted_aggregate = jax.jit(aggregate_log_density)
+_jitted_aggregate = jax.jit(streamed_log_density)
 
 
 def _summarise(parts: dict[str, np.ndarray], aggregate: bool) -> dict[str, Any]:
@@ -142,9 +113,3 @@ def _summarise(parts: dict[str, np.ndarray], aggregate: bool) -> dict[str, Any]:
 def _is_analytic(q: Any, p: Any) -> bool:
     """Whether every level has a closed-form KL."""
     return all(map(has_closed_form, q, p)) if isinstance(q, tuple) else has_closed_form(q, p)
-
-
-def is_diagonal_gaussian(q: Any) -> bool:
-    """Whether q stands in the KL table beside a diagonal Gaussian: only another one does."""
-    unit = diagonal_gaussian(jnp.zeros(1), jnp.ones(1))
-    return has_closed_form(q, unit)

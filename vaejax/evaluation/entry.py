@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,15 @@ def check_model(vae: VAE, *parts: str) -> None:
         function = getattr(vae, part)
         if not callable(function):
             raise TypeError(f"vae: expected a function `{part}`, got {type(function).__name__}")
+
+
+def check_batch(batch: Any) -> None:
+    """Raise unless `batch` maps names to arrays, and x to one example or more."""
+    if not isinstance(batch, Mapping) or "x" not in batch:
+        raise TypeError(f'batch: expected {{"x": [B, ...], "c"?: [B, ...]}}, got {type(batch).__name__}')
+    for name, array in batch.items():
+        check_array(array, f"batch: {name}")
+    checked(batch["x"], "batch: x", "[B, *event]")
 
 
 def checked(value: Any, name: str, shape: str) -> AnyArray:

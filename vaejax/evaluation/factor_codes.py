@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_positive_int
-from vaejax.evaluation.batches import Progress, per_example, transformed
-from vaejax.evaluation.elbo import is_diagonal_gaussian, posterior_mean
-from vaejax.evaluation.local import represent_factors
-from vaejax.evaluation.predictors import generator
-from vaejax.keys import check_key, named_key
-from vaejax.types import VAE, Array, Batch, Split
+from vaejax.checks import check_positive_int, check_progress, check_split
+from vaejax.disentanglement.local import represent_factors
+from vaejax.distributions import is_diagonal_gaussian
+from vaejax.evaluation.batches import per_example, transformed
+from vaejax.evaluation.entry import as_pytree, check_model, program
+from vaejax.keys import check_key, named_key, numpy_generator
+from vaejax.objectives import linearised
+from vaejax.types import VAE, Array, Batch, Progress, Split
 
 LIMIT = 25_000
 
@@ -69,16 +69,23 @@ def factor_codes(
       TypeError, ValueError: an argument is of another kind, or the posterior has several levels.
     """
     check_key(key)
+    check_model(vae, "encode")
     check_positive_int(limit, "limit")
     check_positive_int(batch_size, "batch_size")
+    check_progress(progress)
     if isinstance(data, Split):
+        check_split(data, "data")
         return _codes_of_split(key, vae, data, limit, batch_size, progress)
+    check_factor_set(data, "a Split or a set")
+    return _codes_of_set(key, vae, data, limit, batch_size, progress)
+
+
+def check_factor_set(data: Any, expected: str = "a set") -> None:
+    """Raise TypeError unless the data render their factors."""
     if not (hasattr(data, "num_values") and hasattr(data, "sample_images")):
         raise TypeError(
-            "data: expected a Split or a set with `num_values` and `sample_images`, "
-            f"got {type(data).__name__}"
+            f"data: expected {expected} with `num_values` and `sample_images`, got {type(data).__name__}"
         )
-    return _codes_of_set(key, vae, data, limit, batch_size, progress)
 
 
 def _codes_of_set(
@@ -89,12 +96,14 @@ def _codes_of_set(
     if whole:
         drawn = np.stack(np.unravel_index(np.arange(math.prod(V)), V), axis=1)
     else:
-        drawn = generator(named_key(key, "draw")).integers(0, V, size=(limit, len(V)))
+        drawn = numpy_generator(named_key(key, "draw")).integers(0, V, size=(limit, len(V)))
     first = {"x": jnp.asarray(data.sample_images(drawn[:1]))}
-    d = jax.eval_shape(_posterior, vae, first)[0].shape[1]  # traced, not compiled
+    d = jax.eval_shape(_posterior, as_pytree(vae), first)[0].shape[1]  # traced, not compiled
+
+    posterior = program(_jitted_posterior, vae)
 
     def represent(x: Any) -> np.ndarray:  # [n, d], or [n, 2d] with the scale
-        return np.concatenate(_jitted_posterior(vae, {"x": jnp.asarray(x)}), axis=1)
+        return np.concatenate(posterior({"x": jnp.asarray(x)}), axis=1)
 
     def encode(factors: np.ndarray) -> np.ndarray:
         return represent_factors(
@@ -119,18 +128,18 @@ def _codes_of_split(
         got = "none" if factors is None else f"{factors.dtype} {list(factors.shape)}"
         raise ValueError(f"data: expected a split with factors y, integers [N, F]; got {got}")
     if split.size > limit:
-        rows = np.sort(generator(named_key(key, "draw")).permutation(split.size)[:limit])
+        rows = np.sort(numpy_generator(named_key(key, "draw")).permutation(split.size)[:limit])
         split = replace(split, arrays={name: array[rows] for name, array in split.arrays.items()})
-    encode = partial(_jitted_posterior_of_split, split.transform, key, vae)
+    encode = program(_jitted_posterior_of_split, split.transform, key, vae)
     parts = per_example(encode, split, min(batch_size, split.size), progress)
     return Codes(parts[0], parts[1] if len(parts) > 1 else None, np.asarray(split.arrays["y"]))
 
 
 def _posterior(vae: VAE, batch: Batch) -> tuple[Array, ...]:
     """(E_q[z|x],), and the scale of q(z|x) where it is a diagonal Gaussian; each [B, d]."""
-    loc = posterior_mean(vae, batch)
-    q = vae.encode(jax.random.key(0), batch).q  # the key is of the draw, which is not used
-    return (loc, q.stddev()) if is_diagonal_gaussian(q) else (loc,)
+    draw = vae.encode(jax.random.key(0), batch)  # the key is of the draw, which is not used
+    loc = linearised.posterior_mean(draw)
+    return (loc, draw.q.stddev()) if is_diagonal_gaussian(draw.q) else (loc,)
 
 
 def _posterior_of_split(

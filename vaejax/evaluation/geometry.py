@@ -9,7 +9,7 @@ import jax
 
 from vaejax.checks import check_positive_int
 from vaejax.distributions import mean
-from vaejax.evaluation.elbo import posterior_mean
+from vaejax.evaluation.codes import posterior_mean
 from vaejax.evaluation.entry import check_model, checked, program
 from vaejax.ops import metric
 from vaejax.ops.chunks import map_examples

@@ -10,12 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.batches import Progress
-from vaejax.evaluation.dci import dci
-from vaejax.evaluation.disentanglement import Score, mig, modularity, sap
-from vaejax.evaluation.elbo import ACTIVE_VARIANCE
-from vaejax.evaluation.factor_codes import LIMIT, Codes, FactorSet, factor_codes
-from vaejax.evaluation.interventions import (
+from vaejax.disentanglement.dci import dci
+from vaejax.disentanglement.interventions import (
     FactorSampler,
     beta_vae_score,
     factor_sampler,
@@ -23,16 +19,20 @@ from vaejax.evaluation.interventions import (
     irs,
     lone_values,
 )
-from vaejax.evaluation.local import local_clusters, score_local
-from vaejax.evaluation.posterior_mig import mig_chen
-from vaejax.evaluation.predictors import TEST, TRAIN, explicitness, generator, sap_svm, sklearn_version
-from vaejax.evaluation.unsupervised import (
+from vaejax.disentanglement.local import local_clusters, score_local
+from vaejax.disentanglement.matrices import mig, modularity, sap
+from vaejax.disentanglement.posterior_mig import mig_chen
+from vaejax.disentanglement.predictors import TEST, TRAIN, explicitness, sap_svm, sklearn_version
+from vaejax.disentanglement.score import Score
+from vaejax.disentanglement.unsupervised import (
     gaussian_total_correlation,
     pairwise_information,
     wasserstein_correlation,
 )
-from vaejax.keys import check_key, named_key
-from vaejax.types import VAE, Array, Split
+from vaejax.evaluation.factor_codes import LIMIT, Codes, FactorSet, factor_codes
+from vaejax.keys import check_key, named_key, numpy_generator
+from vaejax.ops.aggregate import ACTIVE_VARIANCE
+from vaejax.types import VAE, Array, Progress, Split
 
 SAMPLES = 10_000
 CLUSTERS = 20
@@ -54,7 +54,7 @@ class DisentanglementScores(NamedTuple):
 
     scores: dict[str, Score]
     n: int  # images that were encoded
-    n_active: int  # codes whose mean has variance > 0.01
+    active_units: int  # codes whose mean has variance > 0.01
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ class DisentanglementScores(NamedTuple):
             {
                 "score": name,
                 "value": score.value,
-                "codes": "" if score.n_active is None else score.n_active,
+                "codes": "" if score.active_units is None else score.active_units,
                 "note": "; ".join(filter(None, [_NOTHING if score.degenerate else "", score.library])),
             }
             for name, score in self.scores.items()
@@ -73,14 +73,14 @@ class DisentanglementScores(NamedTuple):
     def values(self) -> dict[str, Any]:
         """Every value by name, as JSON has it: None where it is infinite.
 
-        Beside them `n`, `n_active`, the names of the `degenerate` and of the `infinite` ones, and the
+        Beside them `n`, `active_units`, the names of the `degenerate` and of the `infinite` ones, and the
         `library` of the classifiers.
         """
         libraries = {score.library for score in self.scores.values()} - {""}
         return {
             **{name: s.value if math.isfinite(s.value) else None for name, s in self.scores.items()},
             "n": self.n,
-            "n_active": self.n_active,
+            "active_units": self.active_units,
             "degenerate": [name for name, score in self.scores.items() if score.degenerate],
             "infinite": [name for name, score in self.scores.items() if not math.isfinite(score.value)],
             "library": ", ".join(sorted(libraries)),
@@ -93,10 +93,10 @@ def disentanglement_scores(
     data: FactorSet | Split,
     *,
     limit: int = LIMIT,
-    samples: int = SAMPLES,
+    num_samples: int = SAMPLES,
     train: int = TRAIN,
     test: int = TEST,
-    chen_samples: int = SAMPLES,
+    num_samples_chen: int = SAMPLES,
     skip: Sequence[str] = (),
     batch_size: int = 500,
     progress: Progress = iter,
@@ -105,7 +105,7 @@ def disentanglement_scores(
 
     A set with at most `limit` combinations of factors is encoded whole, once, and every score draws from
     those codes; of a larger one, or a larger split, so many random images, and for the local scores of such
-    a set 20 * `samples` images more, 200 000. The defaults are the published
+    a set 20 * `num_samples` images more, 200 000. The defaults are the published
     numbers (Locatello et al. 2019, 1811.12359; of mig_chen, Chen et al. 2018, 1802.04942). `dci` takes
     most of the time, minutes for factors of many values: lower `train` or skip it. Each score has its own
     key: skipping one leaves the others as they are.
@@ -117,10 +117,11 @@ def disentanglement_scores(
         factors y, integers [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
         without local scores).
       limit: the most images that are encoded, but for the local scores of a set that is larger.
-      samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20 local
-        clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is lower.
+      num_samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20
+        local clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is
+        lower.
       train, test: rows, votes and features of explicitness, sap_svm, dci, factor_vae and beta_vae.
-      chen_samples: of `mig_chen`, which needs a diagonal Gaussian posterior.
+      num_samples_chen: draws of each entropy of `mig_chen`, which needs a diagonal Gaussian posterior.
       skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
         factor_vae, beta_vae, irs, unsupervised, local.
       batch_size: images at a time.
@@ -136,10 +137,10 @@ def disentanglement_scores(
     """
     check_key(key)
     for name, count in (
-        ("samples", samples),
+        ("num_samples", num_samples),
         ("train", train),
         ("test", test),
-        ("chen_samples", chen_samples),
+        ("num_samples_chen", num_samples_chen),
     ):
         check_positive_int(count, name)
     if isinstance(skip, str) or not set(skip) <= set(GROUPS):
@@ -150,13 +151,15 @@ def disentanglement_scores(
     codes = factor_codes(
         named_key(key, "codes"), vae, data, limit=limit, batch_size=batch_size, progress=progress
     )
-    rows = generator(named_key(key, "rows")).permutation(len(codes.loc))[:samples]
+    if len(codes.loc) < 2:
+        raise ValueError(f"data: expected at least 2 images, got {len(codes.loc)}")
+    rows = numpy_generator(named_key(key, "rows")).permutation(len(codes.loc))[:num_samples]
     active = codes.loc.var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
     groups = {
         **_of_rows(codes.loc[rows], codes.factors[rows], active),
         **_by_fitting(codes, train, test),
-        "mig_chen": partial(_chen, codes, chen_samples),
-        "local": partial(_local, codes, samples),
+        "mig_chen": partial(_chen, codes, num_samples_chen),
+        "local": partial(_local, codes, num_samples),
     }
     scores: dict[str, Score] = {}
     for name in wanted:
@@ -173,8 +176,8 @@ def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Grou
 
     def with_active(name: str, metric: Callable[[np.ndarray, np.ndarray], Score]) -> dict[str, Score]:
         return {
-            name: metric(z, v)._replace(n_active=len(active)),
-            f"active_{name}": metric(z[:, active], v)._replace(n_active=n)
+            name: metric(z, v)._replace(active_units=len(active)),
+            f"active_{name}": metric(z[:, active], v)._replace(active_units=n)
             if n
             else Score(0.0, _NONE, True, 0),
         }
@@ -212,21 +215,21 @@ def _by_fitting(codes: Codes, train: int, test: int) -> dict[str, Group]:
         "explicitness": lambda key: {"explicitness": explicitness(key, z, v, train=train, test=test)},
         "sap_svm": lambda key: {"sap_svm": sap_svm(key, z, v, train=train, test=test)},
         "dci": of_dci,
-        "factor_vae": intervening("factor_vae", partial(factor_vae_score, votes=train, test_votes=test)),
+        "factor_vae": intervening("factor_vae", partial(factor_vae_score, train=train, test=test)),
         "beta_vae": intervening("beta_vae", partial(beta_vae_score, train=train, test=test)),
     }
 
 
-def _chen(codes: Codes, samples: int, key: Array) -> dict[str, Score]:
+def _chen(codes: Codes, num_samples: int, key: Array) -> dict[str, Score]:
     if codes.scale is None:
         return {}
-    return {"mig_chen": mig_chen(key, codes.loc, codes.scale, codes.factors, samples=samples)}
+    return {"mig_chen": mig_chen(key, codes.loc, codes.scale, codes.factors, num_samples=num_samples)}
 
 
-def _local(codes: Codes, samples: int, key: Array) -> dict[str, Score]:
+def _local(codes: Codes, num_samples: int, key: Array) -> dict[str, Score]:
     if codes.of is None or codes.num_values is None:
         return {}
-    factors = local_clusters(key, codes.num_values, clusters=CLUSTERS, samples=samples)
+    factors = local_clusters(key, codes.num_values, clusters=CLUSTERS, num_samples=num_samples)
     local = score_local(codes.of(factors), factors)
     moving = np.ptp(factors, axis=1).any(axis=0).sum()  # factors that local clusters do not freeze
     return {

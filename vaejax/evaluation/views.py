@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_choice, check_positive_int, check_progress
-from vaejax.evaluation.batches import Progress
-from vaejax.evaluation.elbo import posterior_mean, representation
+from vaejax.evaluation.codes import posterior_mean
 from vaejax.evaluation.entry import check_model, checked, program
 from vaejax.keys import check_key, example_keys, named_key
 from vaejax.ops import interpolation
 from vaejax.ops.jacobian import decoder_jacobian
-from vaejax.types import VAE, AnyArray, Array
+from vaejax.types import VAE, AnyArray, Array, Progress
 
 __all__ = ["decoder_samples", "interpolate", "jacobian_images", "prior_samples", "reconstruct", "traverse"]
 
@@ -91,7 +90,7 @@ def decoder_samples(
 
     An autoregressive p(x|z) takes a pass of its network for every value of an image: minutes for a figure of
     large ones, so this is what a progress bar goes around. At the posterior means, z =
-    `representation(vae)(x)`, the draws are what z alone tells of x.
+    `posterior_mean(vae, {"x": x})`, the draws are what z alone tells of x.
 
     Args:
       key: typed PRNG key; the noise of a draw is of its place, whatever the batch size.
@@ -152,7 +151,7 @@ def interpolate(vae: VAE, a: AnyArray, b: AnyArray, steps: int, kind: str = "sle
         raise ValueError(f"steps: expected at least 2, got {steps}")
     if np.shape(a) != np.shape(b):
         raise ValueError(f"a, b: expected two images of one shape, got {np.shape(a)} and {np.shape(b)}")
-    z = representation(vae)(jnp.stack(ends))
+    z = posterior_mean(vae, {"x": jnp.stack(ends)})
     path = getattr(interpolation, kind)(z[0], z[1], jnp.linspace(0.0, 1.0, steps))
     return vae.decode(path).mean()
 

@@ -10,8 +10,8 @@ import pytest
 import sklearn
 from sklearn.svm import LinearSVC
 
-from vaejax.evaluation import DCI, dci, dci_from, dci_linear, explicitness, sap, sap_from, sap_svm
-from vaejax.evaluation.predictors import split_rows
+from vaejax.disentanglement import DCI, dci, dci_from, dci_linear, explicitness, sap, sap_from, sap_svm
+from vaejax.disentanglement.predictors import split_rows
 
 KEY = jax.random.key(0)
 N = 1500
@@ -99,10 +99,10 @@ def test_explicitness_of_hand_made_codes():
     factors = _factors(2, 4)
     whole = explicitness(KEY, 1.0 * factors, factors)
     assert whole.value > 0.9
-    assert (whole.parts[0], whole.n_active, whole.library) == (1.0, 2, VERSION)
+    assert (whole.parts[0], whole.active_units, whole.library) == (1.0, 2, VERSION)
     half = explicitness(KEY, np.hstack([factors[:, :1], 0 * factors[:, 1:]]), factors)
     assert half.parts == pytest.approx([1.0, 0.5], abs=0.04)
-    assert (half.n_active, half.degenerate) == (1, False)
+    assert (half.active_units, half.degenerate) == (1, False)
     mixed = _rotated(factors)
     scaled = explicitness(KEY, mixed * [1000.0, 1e-3] + 5, factors)  # codes are standardised
     assert scaled.value == pytest.approx(explicitness(KEY, mixed, factors).value, abs=1e-9)
@@ -144,7 +144,7 @@ def test_dci_by_trees():
     assert frozen.disentanglement.value == pytest.approx(one.disentanglement.value, abs=1e-6)
     assert np.isnan(frozen.informativeness.parts).tolist() == [False, True, False]
     assert np.isnan(frozen.completeness.parts).tolist() == [False, True, False]
-    assert frozen.completeness.n_active == 2
+    assert frozen.completeness.active_units == 2
     noise = dci(KEY, _noise(3), _factors(4, 4), trees=8, train=300, test=1000)
     assert noise.informativeness.value == pytest.approx(0.25, abs=0.05)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.disentanglement import SAP_VARIANCE, Score, sap_from
-from vaejax.evaluation.information import check_codes_and_factors
-from vaejax.keys import check_key
+from vaejax.disentanglement.information import check_codes_and_factors
+from vaejax.disentanglement.matrices import SAP_VARIANCE, sap_from
+from vaejax.disentanglement.score import Score
+from vaejax.keys import check_key, numpy_generator
 from vaejax.types import Array
 
 Rows = tuple[np.ndarray, np.ndarray]  # codes [n, d] and factors [n, F]
@@ -108,7 +108,7 @@ def sklearn_version() -> str:
         import sklearn
     except ImportError as error:
         raise ImportError(
-            "evaluation: expected scikit-learn, which fits the classifiers of this score; "
+            "disentanglement: expected scikit-learn, which fits the classifiers of this score; "
             "pip install vaejax[eval]"
         ) from error
     return f"scikit-learn {sklearn.__version__}"
@@ -125,11 +125,6 @@ def split_rows(key: Array, codes: Any, factors: Any, train: int, test: int) -> t
     if train + test > len(codes):
         test = len(codes) // 3
         train = len(codes) - test
-    mixed = generator(key).permutation(len(codes))
+    mixed = numpy_generator(key).permutation(len(codes))
     rows = mixed[:train], mixed[train : train + test]
     return (codes[rows[0]], factors[rows[0]]), (codes[rows[1]], factors[rows[1]])
-
-
-def generator(key: Array) -> np.random.Generator:
-    """NumPy's generator, seeded with the words of the key."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)))

@@ -1,30 +1,28 @@
 """Local disentanglement: scores inside small neighbourhoods of factor space.
 
 Rhodes & Lee 2021 (2106.02923): a representation may be aligned with the factors everywhere, but with
-other factors in other places. Sample factors, render, encode, score; the halves are separate functions,
-so that several models can be scored on the same images:
+other factors in other places. Sample factors, render, encode, score: `evaluation.local_scores` does all of it
+for a model, and for codes from elsewhere the steps are
 
-    factors = local_clusters(key, num_values)                             # [clusters, samples, F]
-    codes = represent_factors(jax.jit(representation(vae)), render, factors)  # [clusters, samples, d]
+    factors = local_clusters(key, num_values)                   # [clusters, num_samples, F]
+    codes = represent_factors(represent, render, factors)       # [clusters, num_samples, d]
     scores = score_local(codes, factors)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.disentanglement import Score, mig_from, modularity_from
-from vaejax.evaluation.elbo import ACTIVE_VARIANCE
-from vaejax.evaluation.information import discretise, entropy, mutual_information
-from vaejax.keys import check_key
-from vaejax.types import Array
-
-Progress = Callable[[Iterable[int]], Iterable[int]]
+from vaejax.disentanglement.information import discrete_entropy, discrete_mutual_information, discretise
+from vaejax.disentanglement.matrices import mig_from, modularity_from
+from vaejax.disentanglement.score import Score
+from vaejax.keys import check_key, numpy_generator
+from vaejax.ops.aggregate import ACTIVE_VARIANCE
+from vaejax.types import Array, Progress
 
 MIN_VALUES = 10  # Rhodes & Lee: a factor with fewer values has no neighbourhood
 
@@ -43,9 +41,15 @@ class LocalScores(NamedTuple):
     mig_over_ceiling: float
     active_mig: float  # active codes only
     active_modularity: float
-    n_active: int
+    active_units: int
     degenerate: bool  # in every cluster nothing was informative: the scores are 0 by convention
     clusters: dict[str, np.ndarray]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every number by name, but those of the single clusters, as JSON has it: None where it is nan."""
+        numbers = {name: value for name, value in self._asdict().items() if name != "clusters"}
+        return {name: None if value != value else value for name, value in numbers.items()}
 
 
 def local_clusters(
@@ -54,7 +58,7 @@ def local_clusters(
     *,
     locality: float = 0.1,
     clusters: int = 20,
-    samples: int = 10_000,
+    num_samples: int = 10_000,
     frozen: Sequence[int] = (),
 ) -> np.ndarray:
     """Sample factors around random centres.
@@ -70,11 +74,11 @@ def local_clusters(
       num_values: V of each of the F factors.
       locality: rho in (0, 1].
       clusters: number of centres.
-      samples: points per cluster.
+      num_samples: points per cluster.
       frozen: places of the factors to keep at the centre.
 
     Returns:
-      [clusters, samples, F] integers.
+      [clusters, num_samples, F] integers.
 
     Raises:
       TypeError: the key is not a typed key, or a count is not an integer.
@@ -82,17 +86,17 @@ def local_clusters(
     """
     check_key(key)
     check_positive_int(clusters, "clusters")
-    check_positive_int(samples, "samples")
+    check_positive_int(num_samples, "num_samples")
     V = check_num_values(num_values)
     if not 0 < locality <= 1:
         raise ValueError(f"locality: expected a number in (0, 1], got {locality}")
     held = _frozen_mask(frozen, V)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rng = numpy_generator(key)
     centre = rng.integers(0, V, size=(clusters, 1, len(V)))
     # rounded first: 0.29 * 100 is a little less than 29 in floating point
     r = np.where(held, 0, np.floor(np.round(locality * V, 9)).astype(int))
     low, high = np.maximum(centre - r, 0), np.minimum(centre + r, V - 1)
-    return rng.integers(low, high + 1, size=(clusters, samples, len(V)))
+    return rng.integers(low, high + 1, size=(clusters, num_samples, len(V)))
 
 
 def represent_factors(
@@ -146,8 +150,8 @@ def score_local(
     function of x, and its bins are scaled to its range, so it can carry information.
 
     Args:
-      codes: [clusters, samples, d].
-      factors: [clusters, samples, F] integers.
+      codes: [clusters, num_samples, d].
+      factors: [clusters, num_samples, F] integers.
       bins: equal-width bins per code and cluster; 5 in the paper.
       active: [d] booleans, the active codes. By default those whose variance over the samples of all
         clusters together exceeds 0.01 (ddof 1).
@@ -165,7 +169,7 @@ def score_local(
     rows: list[dict[str, float]] = []
     degenerate = True
     for z, v in zip(codes, factors, strict=True):
-        information, H = mutual_information(discretise(z, bins), v), entropy(v)
+        information, H = discrete_mutual_information(discretise(z, bins), v), discrete_entropy(v)
         gap, modular = _pair(information, H)
         active_gap, active_modular = _pair(information[kept], H)
         rows.append(
@@ -180,48 +184,6 @@ def score_local(
         degenerate = degenerate and gap.degenerate
     per_cluster = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return _summarise(per_cluster, int(kept.sum()), degenerate)
-
-
-def local_scores(
-    key: Array,
-    represent: Callable[[Any], Any],
-    num_values: Sequence[int],
-    sample_images: Callable[[np.ndarray], Any],
-    *,
-    locality: float = 0.1,
-    clusters: int = 20,
-    samples: int = 10_000,
-    bins: int = 5,
-    frozen: Sequence[int] = (),
-    batch_size: int = 500,
-    progress: Progress = iter,
-) -> LocalScores:
-    """Local MIG and local modularity of a representation (Rhodes & Lee 2021, 2106.02923).
-
-    `local_clusters`, then `represent_factors`, then `score_local`: their docstrings say what the
-    arguments mean. The defaults are the paper's; locality is one of 0.1, 0.2, 0.3, 0.6 and 1 there.
-
-    Args:
-      key: typed PRNG key.
-      represent: images [n, ...] -> codes [n, d], such as `jax.jit(representation(vae))`.
-      num_values: number of values of each of the F factors.
-      sample_images: factors [n, F] -> images [n, ...], as the model eats them.
-      locality, clusters, samples, frozen: of `local_clusters`.
-      bins: of `score_local`.
-      batch_size, progress: of `represent_factors`.
-
-    Returns:
-      LocalScores.
-
-    Raises:
-      TypeError, ValueError: as the three functions do.
-    """
-    check_positive_int(bins, "bins")
-    factors = local_clusters(
-        key, num_values, locality=locality, clusters=clusters, samples=samples, frozen=frozen
-    )
-    codes = represent_factors(represent, sample_images, factors, batch_size=batch_size, progress=progress)
-    return score_local(codes, factors, bins=bins)
 
 
 def _active_codes(codes: np.ndarray) -> np.ndarray:
@@ -239,7 +201,7 @@ def _ceiling(H: np.ndarray, bins: int) -> float:
     return float(np.mean(np.minimum(np.log(bins), H) / H)) if len(H) else 0.0
 
 
-def _summarise(per_cluster: dict[str, np.ndarray], n_active: int, degenerate: bool) -> LocalScores:
+def _summarise(per_cluster: dict[str, np.ndarray], active_units: int, degenerate: bool) -> LocalScores:
     mean = {name: float(values.mean()) for name, values in per_cluster.items()}
     n = len(per_cluster["mig"])
     se = {
@@ -254,7 +216,7 @@ def _summarise(per_cluster: dict[str, np.ndarray], n_active: int, degenerate: bo
         mig_over_ceiling=mean["mig"] / mean["ceiling"] if mean["ceiling"] > 0 else 0.0,
         active_mig=mean["active_mig"],
         active_modularity=mean["active_modularity"],
-        n_active=n_active,
+        active_units=active_units,
         degenerate=degenerate,
         clusters=per_cluster,
     )
@@ -281,7 +243,7 @@ def _check_clustered(codes: Any, factors: np.ndarray) -> np.ndarray:
     codes = np.asarray(codes)
     if codes.ndim != 3 or np.ndim(factors) != 3 or codes.shape[:2] != np.shape(factors)[:2]:
         raise ValueError(
-            "codes: expected [clusters, samples, d] beside factors of [clusters, samples, F], "
+            "codes: expected [clusters, num_samples, d] beside factors of [clusters, num_samples, F], "
             f"got {codes.shape} beside {np.shape(factors)}"
         )
     return codes

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.batches import Progress, even_size, mean_and_error, per_example, transformed
+from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
 from vaejax.evaluation.entry import check_entry, program, traced
 from vaejax.evaluation.weights import CURVE, Weights, samples_at_once, weigh
 from vaejax.keys import named_key
 from vaejax.objectives import log_weight, sample
-from vaejax.types import VAE, AnyArray, Array, Batch, Split
+from vaejax.types import VAE, AnyArray, Array, Batch, Progress, Split
 
 
 def marginal_log_likelihood(

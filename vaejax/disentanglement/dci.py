@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaejax.evaluation.disentanglement import Score
-from vaejax.evaluation.predictors import TEST, TRAIN, Rows, generator, sklearn_version, split_rows
-from vaejax.keys import named_key
+from vaejax.disentanglement.predictors import TEST, TRAIN, Rows, sklearn_version, split_rows
+from vaejax.disentanglement.score import Score
+from vaejax.keys import named_key, numpy_generator
 from vaejax.types import Array
 
 _LEAST = 1e-11  # added to importances before they are normalised: all zero becomes uniform
@@ -61,7 +61,7 @@ def dci(
     library = sklearn_version()
     from sklearn.ensemble import GradientBoostingClassifier
 
-    seed = int(generator(named_key(key, "trees")).integers(2**31))
+    seed = int(numpy_generator(named_key(key, "trees")).integers(2**31))
 
     def fit(z: np.ndarray, v: np.ndarray, z_held: np.ndarray, v_held: np.ndarray) -> tuple[np.ndarray, float]:
         model = GradientBoostingClassifier(n_estimators=trees, random_state=seed).fit(z, v)
@@ -149,6 +149,6 @@ def _scores(fit: Callable[..., tuple[np.ndarray, float]], rows: Rows, held: Rows
     D, C = dci_from(P[:, varies])
     whole = np.full(len(varies), np.nan)
     whole[varies] = C.parts
-    n = {"n_active": int(active.sum()), "library": library}
+    n = {"active_units": int(active.sum()), "library": library}
     value = 0.0 if nothing else float(told[varies].mean())
     return DCI(D._replace(**n), C._replace(parts=whole, **n), Score(value, told, nothing, **n), P)

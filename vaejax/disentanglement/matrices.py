@@ -1,4 +1,4 @@
-"""Disentanglement scores of codes against ground-truth factors: pure functions of arrays.
+"""MIG, modularity and SAP: scores of a matrix that says how much each code knows of each factor.
 
 Degenerate inputs: a factor with one value in the sample is left out of the averages (its score would be
 0/0), a constant code has no information, and where nothing is informative the score is 0 and flagged.
@@ -6,28 +6,17 @@ Degenerate inputs: a factor with one value in the sample is left out of the aver
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from vaejax.evaluation.information import (
+from vaejax.disentanglement.information import (
     check_codes_and_factors,
+    discrete_entropy,
+    discrete_mutual_information,
     discretise,
-    entropy,
-    mutual_information,
 )
+from vaejax.disentanglement.score import Score
 
 SAP_VARIANCE = 1e-12
-
-
-class Score(NamedTuple):
-    """A score with the parts that it averages; its value is never nan."""
-
-    value: float
-    parts: np.ndarray  # one per factor (MIG) or per code (modularity); nan where left out of the average
-    degenerate: bool  # nothing to measure, and the value is 0 by convention
-    n_active: int | None = None  # codes that took part, for scores that leave out constant ones
-    library: str = ""  # what fitted a classifier, with its version
 
 
 def mig(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> Score:
@@ -45,10 +34,10 @@ def mig(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> Score:
       Score in [0, 1]; `parts` per factor [F].
 
     Raises:
-      TypeError, ValueError: see `discretise` and `mutual_information`.
+      TypeError, ValueError: see `discretise` and `discrete_mutual_information`.
     """
-    information = mutual_information(discretise(codes, bins), factors)
-    return mig_from(information, entropy(factors))
+    information = discrete_mutual_information(discretise(codes, bins), factors)
+    return mig_from(information, discrete_entropy(factors))
 
 
 def modularity(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> Score:
@@ -63,10 +52,10 @@ def modularity(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> Sco
       Score in [0, 1]; `parts` per code [d].
 
     Raises:
-      TypeError, ValueError: see `discretise` and `mutual_information`.
+      TypeError, ValueError: see `discretise` and `discrete_mutual_information`.
     """
-    information = mutual_information(discretise(codes, bins), factors)
-    return modularity_from(information[:, entropy(factors) > 0])
+    information = discrete_mutual_information(discretise(codes, bins), factors)
+    return modularity_from(information[:, discrete_entropy(factors) > 0])
 
 
 def sap(codes: np.ndarray, factors: np.ndarray) -> Score:
@@ -80,7 +69,7 @@ def sap(codes: np.ndarray, factors: np.ndarray) -> Score:
       factors: [n, F] integers.
 
     Returns:
-      Score in [0, 1]; `parts` per factor [F]; `n_active`, the codes above that variance.
+      Score in [0, 1]; `parts` per factor [F]; `active_units`, the codes above that variance.
 
     Raises:
       TypeError, ValueError: codes or factors of another kind, or of different lengths.
@@ -88,7 +77,7 @@ def sap(codes: np.ndarray, factors: np.ndarray) -> Score:
     z, v = check_codes_and_factors(codes, factors)
     z, v = z - z.mean(axis=0), v - v.mean(axis=0)
     var_z, var_v = np.mean(z**2, axis=0), np.mean(v**2, axis=0)
-    active, varies = var_z > SAP_VARIANCE, entropy(factors) > 0
+    active, varies = var_z > SAP_VARIANCE, discrete_entropy(factors) > 0
     spread = np.where(active[:, None] & varies, np.outer(var_z, var_v), 1.0)
     squared = np.where(active[:, None] & varies, (z.T @ v / len(z)) ** 2 / spread, 0.0)
     return sap_from(squared, varies, active)

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.disentanglement import Score
-from vaejax.evaluation.information import check_codes_and_factors
-from vaejax.evaluation.local import check_num_values, represent_factors
-from vaejax.evaluation.predictors import TEST, TRAIN, generator, sklearn_version
-from vaejax.keys import check_key
+from vaejax.disentanglement.information import check_codes_and_factors
+from vaejax.disentanglement.local import check_num_values, represent_factors
+from vaejax.disentanglement.predictors import TEST, TRAIN, sklearn_version
+from vaejax.disentanglement.score import Score
+from vaejax.keys import check_key, numpy_generator
 from vaejax.types import Array
 
 BATCH = 64  # codes of a vote, pairs of a feature
@@ -89,7 +89,7 @@ def image_sampler(
     """Sample factors, render and encode anew: for sets whose grid is too large to encode.
 
     Args:
-      represent: images [n, ...] -> codes [n, d], such as `jax.jit(representation(vae))`.
+      represent: images [n, ...] -> codes [n, d], jitted.
       sample_images: factors [n, F] -> images [n, ...].
       num_values: number of values of each of the F factors.
       batch_size: images at a time.
@@ -109,37 +109,37 @@ def image_sampler(
 
 
 def factor_vae_score(
-    key: Array, sampler: FactorSampler, *, votes: int = TRAIN, test_votes: int = TEST, points: int = 10_000
+    key: Array, sampler: FactorSampler, *, train: int = TRAIN, test: int = TEST, num_samples: int = 10_000
 ) -> Score:
     """The FactorVAE score (Kim & Mnih 2018, 1802.05983): does the stillest code tell which factor is fixed?
 
     A vote: pick a factor k, draw 64 codes that share its value, and take the code argmin_j var(z_j) / s_j^2,
-    with s_j^2 its variance over `points` codes; codes with s_j < 0.05 are left out. Each code stands for
+    with s_j^2 its variance over `num_samples` codes; codes with s_j < 0.05 are left out. Each code stands for
     the factor that most of its votes had; the score is the accuracy of that on new votes.
 
     Args:
       key: typed PRNG key.
       sampler: see `factor_sampler` and `image_sampler`.
-      votes, test_votes: to learn which factor a code stands for, and to score.
-      points: codes for the variances.
+      train, test: votes to learn which factor a code stands for, and to score on.
+      num_samples: codes for the variances.
 
     Returns:
-      Score in [0, 1]; `parts` per factor [F], the accuracy where it was fixed; `n_active`, the codes kept.
-      Flagged, and 0, where no code is kept or fewer than two factors vary.
+      Score in [0, 1]; `parts` per factor [F], the accuracy where it was fixed; `active_units`, the codes
+      kept. Flagged, and 0, where no code is kept or fewer than two factors vary.
 
     Raises:
       TypeError, ValueError: an argument is of another kind.
     """
     check_key(key)
-    for name, count in (("votes", votes), ("test_votes", test_votes), ("points", points)):
+    for name, count in (("train", train), ("test", test), ("num_samples", num_samples)):
         check_positive_int(count, name)
-    rng = generator(key)
-    variance = sampler.draw(rng, np.array([-1]), points)[0].var(axis=0, ddof=1, dtype=np.float64)
+    rng = numpy_generator(key)
+    variance = sampler.draw(rng, np.array([-1]), num_samples)[0].var(axis=0, ddof=1, dtype=np.float64)
     active = np.sqrt(variance) >= ACTIVE_DEVIATION
     parts = np.where(sampler.varies, 0.0, np.nan)
     if not active.any() or sampler.varies.sum() < 2:
         return Score(0.0, parts, True, int(active.sum()))
-    k = rng.choice(np.flatnonzero(sampler.varies), votes + test_votes)
+    k = rng.choice(np.flatnonzero(sampler.varies), train + test)
 
     def stillest(z: np.ndarray) -> np.ndarray:
         within = z[..., active].var(axis=1, ddof=1, dtype=np.float64)
@@ -147,9 +147,9 @@ def factor_vae_score(
 
     j = _of_groups(sampler, rng, k, BATCH, len(active), stillest)
     table = np.zeros((int(active.sum()), len(parts)), int)
-    np.add.at(table, (j[:votes], k[:votes]), 1)
-    right = table.argmax(axis=1)[j[votes:]] == k[votes:]
-    return _accuracy(right, k[votes:], parts, int(active.sum()))
+    np.add.at(table, (j[:train], k[:train]), 1)
+    right = table.argmax(axis=1)[j[train:]] == k[train:]
+    return _accuracy(right, k[train:], parts, int(active.sum()))
 
 
 def beta_vae_score(
@@ -180,7 +180,7 @@ def beta_vae_score(
     library = sklearn_version()
     from sklearn.linear_model import LogisticRegression
 
-    rng = generator(key)
+    rng = numpy_generator(key)
     sample = sampler.draw(rng, np.array([-1]), 1000)[0]
     active = np.ptp(sample, axis=0) > 0
     parts = np.where(sampler.varies, 0.0, np.nan)
@@ -209,8 +209,8 @@ def irs(codes: np.ndarray, factors: np.ndarray) -> Score:
       factors: [n, F] integers.
 
     Returns:
-      Score, at most 1; `parts` per code [d], nan for constant ones; `n_active`, the others. Flagged, and 0,
-      where no code or no factor varies.
+      Score, at most 1; `parts` per code [d], nan for constant ones; `active_units`, the others. Flagged, and
+      0, where no code or no factor varies.
 
     Raises:
       TypeError, ValueError: codes or factors of another kind, or of different lengths.
@@ -218,15 +218,15 @@ def irs(codes: np.ndarray, factors: np.ndarray) -> Score:
     z, v = check_codes_and_factors(codes, factors)
     active, varies = np.ptp(z, axis=0) > 0, np.ptp(v, axis=0) > 0
     parts = np.where(active, 0.0, np.nan)
-    n_active = int(active.sum())
-    if not (n_active and varies.any()):
-        return Score(0.0, parts, True, n_active)
+    active_units = int(active.sum())
+    if not (active_units and varies.any()):
+        return Score(0.0, parts, True, active_units)
     z = z[:, active]
     D = np.abs(z - z.mean(axis=0)).max(axis=0)
     moved = np.stack([_deviation(z, v[:, k]) for k in np.flatnonzero(varies)])  # [F, d]
     robust = (1 - moved / D).max(axis=0)
     parts[active] = robust
-    return Score(float(np.average(robust, weights=D)), parts, False, n_active)
+    return Score(float(np.average(robust, weights=D)), parts, False, active_units)
 
 
 def _deviation(z: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -250,7 +250,7 @@ def _of_groups(
     return np.concatenate([function(sampler.draw(rng, np.repeat(part, repeat), size)) for part in parts])
 
 
-def _accuracy(right: np.ndarray, k: np.ndarray, parts: np.ndarray, n_active: int) -> Score:
+def _accuracy(right: np.ndarray, k: np.ndarray, parts: np.ndarray, active_units: int) -> Score:
     for factor in np.unique(k):
         parts[factor] = right[k == factor].mean()
-    return Score(float(right.mean()), parts, False, n_active)
+    return Score(float(right.mean()), parts, False, active_units)

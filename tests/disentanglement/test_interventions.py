@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from vaejax.evaluation import beta_vae_score, factor_sampler, factor_vae_score, image_sampler, irs
+from vaejax.disentanglement import beta_vae_score, factor_sampler, factor_vae_score, image_sampler, irs
 
 KEY = jax.random.key(0)
-FEW = {"votes": 1500, "test_votes": 1000}
+FEW = {"train": 1500, "test": 1000}
 SOME = {"train": 600, "test": 400, "pairs": 32}
 V = (5, 6, 7)
 GRID = np.stack(np.unravel_index(np.arange(210), V), axis=1)
@@ -47,17 +47,17 @@ def test_codes_of_noise_are_at_chance_on_new_votes():
     rng = np.random.default_rng(3)
     factors = rng.integers(0, 3, size=(30_000, 3))
     sampler = factor_sampler(rng.normal(size=(30_000, 20)), factors)
-    assert factor_vae_score(KEY, sampler, votes=60, test_votes=2000).value == pytest.approx(1 / 3, abs=0.05)
+    assert factor_vae_score(KEY, sampler, train=60, test=2000).value == pytest.approx(1 / 3, abs=0.05)
     assert beta_vae_score(KEY, sampler, train=60, test=1000).value == pytest.approx(1 / 3, abs=0.06)
 
 
 def test_only_codes_that_vary_count():
     flat = np.column_stack([np.full(210, 0.3), GRID, 0.01 * _noise(1)])  # one constant, one below 0.05
     score = factor_vae_score(KEY, factor_sampler(flat, GRID), **FEW)
-    assert (score.n_active, score.value, score.degenerate) == (3, 1.0, False)
+    assert (score.active_units, score.value, score.degenerate) == (3, 1.0, False)
     beta = beta_vae_score(KEY, factor_sampler(flat, GRID), **SOME)
-    assert (beta.n_active, beta.library.split()[0]) == (4, "scikit-learn")
-    assert irs(flat, GRID).n_active == 4
+    assert (beta.active_units, beta.library.split()[0]) == (4, "scikit-learn")
+    assert irs(flat, GRID).active_units == 4
     # variances are relative: a scale does not matter, as long as it stays above 0.05
     z = GRID + 2 * _noise()
     scores = [factor_vae_score(KEY, factor_sampler(z * s, GRID), **FEW).value for s in (1, [1, 64, 0.25])]
@@ -88,7 +88,7 @@ def test_nothing_to_measure_is_flagged_and_never_nan(case):
     for score in scores:
         assert score[:3:2] == (0.0, True)
     if case == "constant codes":
-        assert [score.n_active for score in scores] == [0, 0, 0]
+        assert [score.active_units for score in scores] == [0, 0, 0]
 
 
 def test_a_group_shares_one_value_and_leaves_the_others_free():

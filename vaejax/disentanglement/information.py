@@ -35,7 +35,7 @@ def discretise(codes: np.ndarray, bins: int) -> np.ndarray:
     return binned
 
 
-def entropy(factors: np.ndarray) -> np.ndarray:
+def discrete_entropy(factors: np.ndarray) -> np.ndarray:
     """Plug-in entropy of every column, H(v) = -sum_v (n_v/n) log(n_v/n); exactly 0 for a constant.
 
     Args:
@@ -51,7 +51,7 @@ def entropy(factors: np.ndarray) -> np.ndarray:
     return np.array([_entropy_of(np.bincount(_labels(v))) for v in factors.T])
 
 
-def mutual_information(codes_binned: np.ndarray, factors: np.ndarray) -> np.ndarray:
+def discrete_mutual_information(codes_binned: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Plug-in mutual information of every code with every factor, from the joint table of counts.
 
     I(c; v) = sum_cv (n_cv/n) log(n n_cv / (n_c n_v)). For independent variables with b and V values its
