@@ -54,8 +54,8 @@ def plain(w):
     """The same model, as one writes it in a notebook."""
     return VAE(
         lambda key, batch: encode(w, key, batch),
-        lambda z, c=None: decode(w, z, c),
-        lambda key, n, c=None: sample_prior(w, key, n, c),
+        Partial(decode, jnp.asarray(w)),
+        Partial(lambda d, key, n, c=None: jax.random.normal(key, (n, d), jnp.float32), 2),  # 2 is a size
         {},
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from vaejax.distributions import is_diagonal_gaussian, score
 from vaejax.evaluation.batches import batch_at, mean_and_error, per_example, transformed
 from vaejax.evaluation.elbo import elbo_parts
-from vaejax.evaluation.entry import as_pytree, check_entry, check_model, program
+from vaejax.evaluation.entry import check_entry, check_model, of_arrays, program
 from vaejax.keys import example_keys, named_key
 from vaejax.objectives import sample
 from vaejax.types import VAE, Array, Batch, Progress, Split
@@ -65,7 +65,7 @@ def collapse(
     check_model(vae, "sample_prior")
     batch_size = min(batch_size, split.size)
     batch = batch_at(split, 0, batch_size)
-    z = jax.eval_shape(partial(_latents, split.transform), key, as_pytree(vae), batch)
+    z = jax.eval_shape(*of_arrays(partial(_latents, split.transform), vae), key, batch)
     parts = elbo_parts(named_key(key, "parts"), vae, split, batch_size=batch_size, progress=progress)
     of_batch = program(_jitted_moved, split.transform, named_key(key, "decoder"), vae)
     moved = per_example(of_batch, split, batch_size, progress)
@@ -77,7 +77,7 @@ def collapse(
     return {**result, "summary": f"{_verdict(result)} {_figures(result)}"}
 
 
-def _latents(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> Array:
+def _latents(transform: Callable[[Array, Batch], Batch], vae: VAE, key: Array, batch: Batch) -> Array:
     """The drawn z [B, d], if its posterior is one diagonal Gaussian."""
     draw = vae.encode(key, transformed(transform, key, batch))
     if not is_diagonal_gaussian(draw.q):

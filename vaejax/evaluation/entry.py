@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.tree_util import Partial
 
 from vaejax.checks import check_array, check_positive_int, check_progress, check_split, check_vae
 from vaejax.evaluation.batches import batch_at, check_likelihood, transformed
@@ -71,11 +70,12 @@ def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, i
       TypeError, ValueError: p(x|z) cannot score the split.
     """
 
-    def scored(key: Array, vae: VAE, batch: Batch) -> Draw:
+    def scored(vae: VAE, key: Array, batch: Batch) -> Draw:
         return sample(key, vae, transformed(split.transform, key, batch))
 
+    function, arrays = of_arrays(scored, vae)
     batch = batch_at(split, 0, batch_size)
-    jaxpr, draw = jax.make_jaxpr(scored, return_shape=True)(key, as_pytree(vae), batch)
+    jaxpr, draw = jax.make_jaxpr(function, return_shape=True)(arrays, key, batch)
     check_likelihood(draw.px, split)
     return draw, largest_array(jaxpr.jaxpr)
 
@@ -83,15 +83,30 @@ def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, i
 def program(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     """A jitted function with its first arguments given, the bound model their last.
 
-    A model whose functions are pytrees finds the program of an equal one. One with plain functions is
-    compiled in each call of the evaluation: a program that was kept would not see that what such a function
-    reads, the parameters say, has changed since.
+    A model that is a pytree of arrays finds the program of an equal one. One with plain functions is compiled
+    in each call of the evaluation: a program that was kept would not see that what such a function reads, its
+    parameters say, is another by now.
     """
-    if any(map(callable, jax.tree.leaves(arguments[-1]))):
-        return jax.jit(partial(jitted.__wrapped__, *arguments))
-    return partial(jitted, *arguments)
+    *given, vae = arguments
+    if all(map(_is_array, jax.tree.leaves(vae))):
+        return partial(jitted, *arguments)
+    function, arrays = of_arrays(lambda vae, *rest: jitted.__wrapped__(*given, vae, *rest), vae)
+    return partial(jax.jit(function), arrays)
 
 
-def as_pytree(vae: VAE) -> VAE:
-    """The bound model with its plain functions as `Partial`s, which are no leaves."""
-    return jax.tree.map(lambda leaf: Partial(leaf) if callable(leaf) else leaf, vae)
+def of_arrays(function: Callable[..., Any], vae: VAE) -> tuple[Callable[..., Any], list[Any]]:
+    """`function(vae, *rest)` as a function of the model's arrays, and these.
+
+    It closes over what else a model may hold: plain functions, and ints, which may be sizes.
+    """
+    leaves, tree = jax.tree.flatten(vae)
+
+    def of(arrays: list[Any], *rest: Any) -> Any:
+        both = zip(arrays, leaves, strict=True)
+        return function(tree.unflatten([leaf if a is None else a for a, leaf in both]), *rest)
+
+    return of, [leaf if _is_array(leaf) else None for leaf in leaves]
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.floating | float)

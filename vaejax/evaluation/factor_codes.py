@@ -15,7 +15,7 @@ from vaejax.checks import check_positive_int, check_progress, check_split
 from vaejax.disentanglement.local import represent_factors
 from vaejax.distributions import is_diagonal_gaussian
 from vaejax.evaluation.batches import per_example, transformed
-from vaejax.evaluation.entry import as_pytree, check_model, program
+from vaejax.evaluation.entry import check_model, of_arrays, program
 from vaejax.keys import check_key, named_key, numpy_generator
 from vaejax.objectives import linearised
 from vaejax.types import VAE, Array, Batch, Progress, Split
@@ -98,7 +98,7 @@ def _codes_of_set(
     else:
         drawn = numpy_generator(named_key(key, "draw")).integers(0, V, size=(limit, len(V)))
     first = {"x": jnp.asarray(data.sample_images(drawn[:1]))}
-    d = jax.eval_shape(_posterior, as_pytree(vae), first)[0].shape[1]  # traced, not compiled
+    d = jax.eval_shape(*of_arrays(_posterior, vae), first)[0].shape[1]  # traced, not compiled
 
     posterior = program(_jitted_posterior, vae)
 
