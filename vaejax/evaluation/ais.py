@@ -17,8 +17,8 @@ import numpy as np
 from vaejax.checks import check_positive_int
 from vaejax.distributions import score
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.entry import check_entry, check_model, program, traced
-from vaejax.keys import check_key, example_keys, named_key
+from vaejax.evaluation.entry import check_model, enter, program, traced
+from vaejax.keys import check_key, example_keys, named_key, threefry_key
 from vaejax.ops.bounds import log_mean_exp
 from vaejax.types import VAE, Array, Batch, Progress, Split
 
@@ -71,7 +71,7 @@ def annealed_log_likelihood(
 
     Source: Neal 2001, physics/9803008; Wu, Burda, Salakhutdinov & Grosse 2017, arXiv 1611.04273.
     """
-    check_entry(key, vae, split, progress=progress, batch_size=batch_size)
+    key = enter(key, vae, split, progress=progress, batch_size=batch_size)
     _check_path(num_temperatures, num_chains, leapfrog_steps)
     size = even_size(split, batch_size)
     draw, _ = traced(key, vae, split, size)
@@ -126,6 +126,7 @@ def sandwich(
     check_model(vae, "encode", "decode", "sample_prior")
     check_positive_int(n, "n")
     _check_path(num_temperatures, num_chains, leapfrog_steps)
+    key = threefry_key(key)
     x, z = program(_jitted_simulated, int(n), key, vae)()
     batch = {"x": x, "index": np.arange(n, dtype=np.int32)}
     draw = jax.eval_shape(vae.encode, key, batch)

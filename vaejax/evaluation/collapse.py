@@ -14,7 +14,7 @@ import numpy as np
 from vaejax.distributions import is_diagonal_gaussian, score
 from vaejax.evaluation.batches import batch_at, mean_and_error, per_example, transformed
 from vaejax.evaluation.elbo import elbo_parts
-from vaejax.evaluation.entry import check_entry, check_model, of_arrays, program
+from vaejax.evaluation.entry import check_model, enter, of_arrays, program
 from vaejax.keys import example_keys, named_key
 from vaejax.objectives import sample
 from vaejax.types import VAE, Array, Batch, Progress, Split
@@ -61,7 +61,7 @@ def collapse(
 
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519 (active units); Hoffman & Johnson 2016 (I_q).
     """
-    check_entry(key, vae, split, progress=progress, least=2, batch_size=batch_size)
+    key = enter(key, vae, split, progress=progress, least=2, batch_size=batch_size)
     check_model(vae, "sample_prior")
     batch_size = min(batch_size, split.size)
     batch = batch_at(split, 0, batch_size)

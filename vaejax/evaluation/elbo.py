@@ -10,7 +10,7 @@ import numpy as np
 
 from vaejax.distributions import has_closed_form, is_diagonal_gaussian, kl_per_dimension
 from vaejax.evaluation.batches import mean_and_error, per_example, transformed
-from vaejax.evaluation.entry import check_entry, program, traced
+from vaejax.evaluation.entry import enter, program, traced
 from vaejax.keys import named_key
 from vaejax.objectives import kl, reconstruction, sample
 from vaejax.ops.aggregate import ACTIVE_VARIANCE, streamed_log_density
@@ -60,7 +60,7 @@ def elbo_parts(
       TypeError: an argument is of another kind, or the likelihood names no support.
       ValueError: the split has fewer than two examples, or the likelihood cannot score its support.
     """
-    check_entry(key, vae, split, progress=progress, least=2, batch_size=batch_size)
+    key = enter(key, vae, split, progress=progress, least=2, batch_size=batch_size)
     batch_size = min(batch_size, split.size)
     traced(key, vae, split, batch_size)
     of_batch = program(_jitted_parts, split.transform, key, vae)

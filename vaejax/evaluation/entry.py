@@ -11,14 +11,19 @@ import numpy as np
 
 from vaejax.checks import check_array, check_positive_int, check_progress, check_split, check_vae
 from vaejax.evaluation.batches import batch_at, check_likelihood, transformed
-from vaejax.keys import check_key
+from vaejax.keys import check_key, threefry_key
 from vaejax.objectives import sample
 from vaejax.ops.chunks import largest_array
 from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Split
 
 
-def check_entry(key: Array, vae: VAE, split: Split, *, progress: Any, least: int = 1, **counts: Any) -> None:
-    """Raise unless these are a key, a bound model, a split of `least` examples or more, and positive ints."""
+def enter(key: Array, vae: VAE, split: Split, *, progress: Any, least: int = 1, **counts: Any) -> Array:
+    """The key, as one program takes it for all generators.
+
+    Raises:
+      TypeError, ValueError: unless these are a key, a bound model, a split of `least` examples or more, and
+        positive ints.
+    """
     check_key(key)
     check_model(vae)
     check_split(split)
@@ -27,6 +32,7 @@ def check_entry(key: Array, vae: VAE, split: Split, *, progress: Any, least: int
     for name, count in counts.items():
         check_positive_int(count, name)
     check_progress(progress)
+    return threefry_key(key)
 
 
 def check_model(vae: VAE, *parts: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.entry import check_entry, program, traced
+from vaejax.evaluation.entry import enter, program, traced
 from vaejax.evaluation.weights import CURVE, Weights, samples_at_once, weigh
 from vaejax.keys import named_key
 from vaejax.objectives import log_weight, sample
@@ -70,7 +70,7 @@ def marginal_log_likelihood(
 
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519, eq. 8 and section 5.
     """
-    check_entry(key, vae, split, progress=progress, num_samples=num_samples, batch_size=batch_size)
+    key = enter(key, vae, split, progress=progress, num_samples=num_samples, batch_size=batch_size)
     _check_chunk_and_curve(chunk, curve)
     num_samples = int(num_samples)
     curve = tuple(sorted({int(k) for k in curve if k < num_samples}))

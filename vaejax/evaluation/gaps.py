@@ -16,7 +16,7 @@ import optax
 from vaejax.checks import check_positive, check_positive_int
 from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian, score
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.entry import check_entry, checked, program, traced
+from vaejax.evaluation.entry import checked, enter, program, traced
 from vaejax.evaluation.weights import samples_at_once, weigh
 from vaejax.keys import example_keys, named_key
 from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Progress, Split
@@ -88,7 +88,7 @@ def gaps(
     Source: Cremer, Li & Duvenaud 2018, arXiv 1801.03558.
     """
     counts = {"num_samples": num_samples, "steps": steps, "samples_per_step": samples_per_step}
-    check_entry(key, vae, split, progress=progress, batch_size=batch_size, **counts)
+    key = enter(key, vae, split, progress=progress, batch_size=batch_size, **counts)
     if chunk is not None:
         check_positive_int(chunk, "chunk")
     check_positive(learning_rate, "learning_rate")

@@ -14,7 +14,7 @@ import numpy as np
 from vaejax.checks import check_array, check_positive, check_positive_int
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
 from vaejax.evaluation.codes import posterior_mean
-from vaejax.evaluation.entry import check_entry, program, traced
+from vaejax.evaluation.entry import enter, program, traced
 from vaejax.types import VAE, AnyArray, Array, Batch, Progress, Split
 
 WINDOW, SIGMA = 11, 1.5  # Wang et al. 2004
@@ -133,7 +133,7 @@ def reconstruction_quality(
       TypeError, ValueError: an argument is of another kind, the posterior has several levels, the likelihood
         cannot score the split, or data of support "real" come without a range.
     """
-    check_entry(key, vae, split, progress=progress, batch_size=batch_size)
+    key = enter(key, vae, split, progress=progress, batch_size=batch_size)
     if data_range is None:
         if split.support not in RANGES:
             raise ValueError(f"data_range: expected a number for data of support {split.support!r}, got None")

@@ -10,7 +10,7 @@ import numpy as np
 
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
 from vaejax.evaluation.codes import posterior_mean
-from vaejax.evaluation.entry import check_entry, check_model, program, traced
+from vaejax.evaluation.entry import check_model, enter, program, traced
 from vaejax.keys import example_keys, named_key
 from vaejax.ops.aggregate import ACTIVE_VARIANCE
 from vaejax.types import VAE, Array, Batch, Progress, Split
@@ -53,7 +53,7 @@ def latent_distances(
       TypeError, ValueError: an argument is of another kind, the split has fewer than two examples, the
         posterior has several levels, or the likelihood cannot score the split.
     """
-    check_entry(key, vae, split, progress=progress, least=2, batch_size=batch_size)
+    key = enter(key, vae, split, progress=progress, least=2, batch_size=batch_size)
     check_model(vae, "sample_prior")
     size = even_size(split, batch_size)
     traced(key, vae, split, size)

@@ -16,7 +16,7 @@ import numpy as np
 from vaejax.checks import check_choice, check_positive_int, check_progress
 from vaejax.evaluation.codes import posterior_mean
 from vaejax.evaluation.entry import check_model, checked, program
-from vaejax.keys import check_key, example_keys, named_key
+from vaejax.keys import check_key, example_keys, named_key, threefry_key
 from vaejax.ops import interpolation
 from vaejax.ops.jacobian import decoder_jacobian
 from vaejax.types import VAE, AnyArray, Array, Progress
@@ -112,7 +112,7 @@ def decoder_samples(
     check_progress(progress)
     n = len(z)
     size = math.ceil(n / math.ceil(n / batch_size))
-    draws = program(_jitted_draws, key, vae)
+    draws = program(_jitted_draws, threefry_key(key), vae)
     parts = []
     for i in progress(range(math.ceil(n / size))):
         place = np.minimum(np.arange(i * size, (i + 1) * size), n - 1)  # past the end the last one again
