@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 
 from vaejax.checks import check_positive_int
 from vaejax.distributions import Likelihood, diagonal_gaussian
-from vaejax.keys import check_key, example_keys, named_key
+from vaejax.keys import check_key, example_keys, named_key, threefry_key
 from vaejax.models.apply import apply
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.spec import likelihood_spec, net_spec
@@ -105,7 +105,7 @@ def _decode(
 def _sample_prior(latents: int, key: Array, n: int, c: Array | None = None) -> Array:
     check_key(key)
     _check_no_condition(c)
-    return jax.random.normal(key, (n, latents))
+    return jax.random.normal(threefry_key(key), (n, latents))
 
 
 def _check_no_condition(c: Array | None) -> None:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int, check_real
 from vaejax.distributions import score
-from vaejax.keys import named_key
+from vaejax.keys import named_key, threefry_key
 from vaejax.objectives.compose import Term
 from vaejax.objectives.draw import over_levels
 from vaejax.ops.bounds import check_alpha, importance_bound, renyi_bound
@@ -171,7 +171,8 @@ def of_samples(of: Callable[[Draw], Any], key: Array, vae: VAE, draw: Draw, K: i
     """
     if getattr(draw.px, "is_bound", False):
         raise TypeError(f"{name}: expected an exact log p(x|z), got a bound ({draw.px.name})")
-    return jax.vmap(lambda k: of(vae.encode(named_key(k, "encode"), draw.batch)))(jax.random.split(key, K))
+    keys = jax.random.split(threefry_key(key), K)
+    return jax.vmap(lambda k: of(vae.encode(named_key(k, "encode"), draw.batch)))(keys)
 
 
 def log_likelihoods(key: Array, vae: VAE, batch: Batch, z: PyTree, *, chunk: int | None) -> Array:

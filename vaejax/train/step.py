@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from vaejax.keys import named_key
+from vaejax.keys import named_key, threefry_key
 from vaejax.types import Array, Batch, Device, PyTree, TrainState, Update
 
 __all__ = ["Placement", "alone", "chunk_indices", "make_chunk", "over_runs"]
@@ -54,7 +54,7 @@ def make_chunk(
         return batch if batch_sharding is None else jax.lax.with_sharding_constraint(batch, batch_sharding)
 
     def step(state: TrainState, key: Array, arrays: PyTree, rows: Array) -> tuple[TrainState, dict]:
-        key = jax.random.fold_in(key, state.step)
+        key = jax.random.fold_in(threefry_key(key), state.step)
         size = jax.tree.leaves(arrays)[0].shape[0]
 
         def take(key: Array) -> Batch:
