@@ -126,7 +126,7 @@ def test_binary_data_are_bounded_from_both_sides():
         latents=1,
         likelihood=distributions.bernoulli(),
     )
-    vae = model.bind(*model.init(KEY, {"x": jnp.zeros((1, 4))}))
+    vae = model.bind(*jax.jit(model.init)(KEY, {"x": jnp.zeros((1, 4))}))
     each = sandwich(KEY, vae, 200, num_temperatures=5, num_chains=8)["per_example"]
     x = np.asarray(each["x"])
     assert set(np.unique(x)) == {0.0, 1.0}

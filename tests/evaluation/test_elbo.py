@@ -180,11 +180,10 @@ def _noisy(key, batch):
 
 def test_the_batch_size_does_not_change_the_numbers():
     split = _split(n=130, transform=_noisy)
-    a, b, c = (elbo_parts(KEY, _vae(), split, batch_size=size) for size in (7, 64, 130))
+    a, b = (elbo_parts(KEY, _vae(), split, batch_size=size) for size in (7, 64))
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_allclose(a[name], b[name], rtol=2e-6, atol=2e-6, err_msg=name)
-        np.testing.assert_allclose(a[name], c[name], rtol=2e-6, atol=2e-6, err_msg=name)
     other = elbo_parts(jax.random.key(1), _vae(), split, batch_size=64)
     assert abs(other["reconstruction"] - b["reconstruction"]) > 1e-4
     plain = elbo_parts(KEY, _vae(), _split(n=130), batch_size=64)

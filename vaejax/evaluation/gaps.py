@@ -79,7 +79,7 @@ def gaps(
       `log_likelihood`, `elbo`, `elbo_optimal`, `inference_gap`, `approximation_gap`, `amortisation_gap`, each
       with `_se` (nan for one example); `ess`, `ess_se`, of the importance weights under q*; `is_bound`,
       whether log p(x|z) is itself a lower bound; `per_example`: the same names, [N] each, and `loc` and
-      `scale` of q*, [N, d].
+      `scale` of q*, [N, d]. An example that no sample explains has a log-likelihood of -inf and gaps of nan.
 
     Raises:
       TypeError, ValueError: an argument is of another kind, q(z|x) is not one diagonal Gaussian, or the
@@ -117,11 +117,12 @@ def _summarise(
     if given is not None:
         values["log_likelihood"] = given
     log_px, elbo, best = (values[name] for name in ("log_likelihood", "elbo", "elbo_optimal"))
-    values |= {
-        "inference_gap": log_px - elbo,
-        "approximation_gap": log_px - best,
-        "amortisation_gap": best - elbo,
-    }
+    with np.errstate(invalid="ignore"):  # where all are -inf the gaps are nan
+        values |= {
+            "inference_gap": log_px - elbo,
+            "approximation_gap": log_px - best,
+            "amortisation_gap": best - elbo,
+        }
     result: dict[str, Any] = {"n": len(elbo), "num_samples": num_samples, "is_bound": is_bound}
     for name, array in values.items():
         if array.ndim == 1:
