@@ -122,7 +122,7 @@ def test_every_sign_alone_has_its_sentence(model, verdict):
 
 @pytest.mark.parametrize("model", [{"a": np.nan}, {"a": 0.9, "w": np.nan}])
 def test_numbers_that_are_not_finite_have_no_verdict(model):
-    of = signs(n=40, **model)
+    of = signs(n=400, **model)
     assert of["summary"].startswith("Nothing can be said: not finite are ")
     assert "decoder_sensitivity" in of["summary"]
     assert "nan nats" in of["summary"]

@@ -166,7 +166,7 @@ def _two_levels(params, key, batch):
 
 
 def test_levels_are_summed():
-    split = _split(n=50)
+    split = _split(n=200)
     result = elbo_parts(KEY, _vae(encode=_two_levels), split)
     assert result["kl"] == pytest.approx(2 * elbo_parts(KEY, _vae(), split)["kl"], rel=1e-6)
     assert result["kl_is_analytic"] is True
