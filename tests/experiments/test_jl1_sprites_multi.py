@@ -19,7 +19,7 @@ FIGURES = {"scores", "training_curves", "traversals_JL1-VAE", "traversals_beta-V
 TINY = dataclasses.replace(
     experiment.PRESETS["fast"],
     seeds=1, images=64, side=16, latents=3, width=0.05, steps=2, batch_size=8, microbatch=None, workers=1,
-    clusters=2, num_samples=300,
+    clusters=2, samples=300,
 )  # fmt: skip
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_positive_int, check_progress, check_split
-from vaejax.disentanglement.local import represent_factors
+from vaejax.disentanglement.information import binned_factors
+from vaejax.disentanglement.local import check_num_values, represent_factors
 from vaejax.distributions import is_diagonal_gaussian
 from vaejax.evaluation.batches import per_example, transformed
 from vaejax.evaluation.entry import check_model, of_arrays, program
@@ -21,19 +22,9 @@ from vaejax.objectives import linearised
 from vaejax.types import VAE, Array, Batch, Progress, Split
 
 LIMIT = 25_000
-
-
-class FactorSet(Protocol):
-    """A set that renders its factors, as `data.mini_sprites` and `data.three_dots` make them."""
-
-    @property
-    def num_values(self) -> tuple[int, ...]:
-        """V of each factor."""
-        ...
-
-    def sample_images(self, factors: np.ndarray) -> np.ndarray:
-        """Images [n, ...] as the model eats them, of factors [n, F]."""
-        ...
+# A set that renders its factors, as `data.mini_sprites` and `data.three_dots` make them: it has `num_values`,
+# V of each factor, and `sample_images(factors [n, F])`, images [n, ...] as the model eats them.
+FactorSet = Any
 
 
 class Codes(NamedTuple):
@@ -53,6 +44,7 @@ def factor_codes(
     data: FactorSet | Split,
     *,
     limit: int = LIMIT,
+    factor_bins: int | None = None,
     batch_size: int = 500,
     progress: Progress = iter,
 ) -> Codes:
@@ -60,13 +52,14 @@ def factor_codes(
 
     Args:
       key: typed PRNG key, for what is drawn.
-      vae, data, limit, batch_size, progress: as `disentanglement_scores`.
+      vae, data, limit, factor_bins, batch_size, progress: as `disentanglement_scores`.
 
     Returns:
       Codes.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, or the posterior has several levels.
+      TypeError, ValueError: an argument is of another kind, the posterior has several levels, or a posterior
+        mean is not finite.
     """
     check_key(key)
     check_model(vae, "encode")
@@ -75,9 +68,12 @@ def factor_codes(
     check_progress(progress)
     if isinstance(data, Split):
         check_split(data, "data")
-        return _codes_of_split(key, vae, data, limit, batch_size, progress)
+        split = _with_integers(data, factor_bins)
+        return _finite(_codes_of_split(key, vae, split, limit, batch_size, progress))
     check_factor_set(data, "a Split or a set")
-    return _codes_of_set(key, vae, data, limit, batch_size, progress)
+    if factor_bins is not None:
+        raise ValueError("factor_bins: expected None for a set, whose factors are whole numbers")
+    return _finite(_codes_of_set(key, vae, data, limit, batch_size, progress))
 
 
 def check_factor_set(data: Any, expected: str = "a set") -> None:
@@ -91,7 +87,7 @@ def check_factor_set(data: Any, expected: str = "a set") -> None:
 def _codes_of_set(
     key: Array, vae: VAE, data: FactorSet, limit: int, batch_size: int, progress: Progress
 ) -> Codes:
-    V = tuple(data.num_values)
+    V = tuple(check_num_values(data.num_values).tolist())
     whole = math.prod(V) <= limit
     if whole:
         drawn = np.stack(np.unravel_index(np.arange(math.prod(V)), V), axis=1)
@@ -123,16 +119,31 @@ def _codes_of_set(
 def _codes_of_split(
     key: Array, vae: VAE, split: Split, limit: int, batch_size: int, progress: Progress
 ) -> Codes:
-    factors = split.arrays.get("y")
-    if factors is None or factors.ndim != 2 or factors.dtype.kind not in "iu":
-        got = "none" if factors is None else f"{factors.dtype} {list(factors.shape)}"
-        raise ValueError(f"data: expected a split with factors y, integers [N, F]; got {got}")
     if split.size > limit:
         rows = np.sort(numpy_generator(named_key(key, "draw")).permutation(split.size)[:limit])
         split = replace(split, arrays={name: array[rows] for name, array in split.arrays.items()})
     encode = program(_jitted_posterior_of_split, split.transform, key, vae)
     parts = per_example(encode, split, min(batch_size, split.size), progress)
     return Codes(parts[0], parts[1] if len(parts) > 1 else None, np.asarray(split.arrays["y"]))
+
+
+def _with_integers(split: Split, factor_bins: int | None) -> Split:
+    """The split with factors y of whole numbers, [N, F]; binned over the whole split where they are real."""
+    factors = split.arrays.get("y")
+    real = factors is not None and factors.dtype.kind not in "iub"
+    if factors is None or factors.ndim != 2 or (real and factor_bins is None):
+        got = "none" if factors is None else f"{factors.dtype} {list(factors.shape)}"
+        raise ValueError(
+            f"data: expected a split with factors y, integers [N, F] (real ones need factor_bins); got {got}"
+        )
+    return replace(split, arrays={**split.arrays, "y": binned_factors(factors, factor_bins)})
+
+
+def _finite(codes: Codes) -> Codes:
+    bad = np.sum(~np.isfinite(codes.loc))
+    if bad:
+        raise ValueError(f"vae: expected finite posterior means, got {bad} of {codes.loc.size} that are not")
+    return codes
 
 
 def _posterior(vae: VAE, batch: Batch) -> tuple[Array, ...]:
