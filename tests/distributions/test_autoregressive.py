@@ -292,5 +292,5 @@ def test_what_it_has_not_is_said(params):
         jax.eval_shape(MODEL.init, KEY, {"x": jnp.zeros((1, 3, 2, 1))})
     with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
         evaluation.decoder_samples(KEY, vae, np.ones((2, 1)), batch_size=0)
-    with pytest.raises(ValueError, match=r"len\(z\): expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"z: expected .* one number at least, got \[0, 1\]"):
         evaluation.decoder_samples(KEY, vae, np.ones((0, 1)))

@@ -18,7 +18,7 @@ from vaejax.types import Split
 
 KEY = jax.random.key(0)
 MODEL = oracle.linear_vae()
-TEMPERATURES = 400
+TEMPERATURES, CHAINS = 400, 32  # of one program
 X = oracle.data(32).astype(np.float32)
 PRIOR = Partial(lambda key, n, c=None: jax.random.normal(key, (n, 2)))
 CORRELATED = oracle.W + np.array([[0, 0.8], [0, 0.3], [0.5, 0], [0.2, 0]])
@@ -34,15 +34,15 @@ def _vae(shift=0.0, widen=0.0, w=oracle.W):
 
 def test_an_exact_posterior_needs_no_path():
     split = Split({"x": X}, "real")
-    result = annealed_log_likelihood(KEY, _vae(), split, num_temperatures=TEMPERATURES, num_chains=8)
+    result = annealed_log_likelihood(KEY, _vae(), split, num_temperatures=TEMPERATURES, num_chains=CHAINS)
     np.testing.assert_allclose(result["per_example"]["log_likelihood"], oracle.log_evidence(X), atol=1e-4)
-    np.testing.assert_allclose(result["per_example"]["ess"], 8, rtol=1e-4)
+    np.testing.assert_allclose(result["per_example"]["ess"], CHAINS, rtol=1e-4)
 
 
 def test_it_finds_log_p_where_importance_sampling_does_not():
     vae, split = _vae(1.5, 0.3, CORRELATED), Split({"x": X}, "real")
     exact = oracle.log_evidence(X, w=CORRELATED)
-    result = annealed_log_likelihood(KEY, vae, split, num_temperatures=TEMPERATURES, num_chains=32)
+    result = annealed_log_likelihood(KEY, vae, split, num_temperatures=TEMPERATURES, num_chains=CHAINS)
     each = result["per_example"]
     error = each["log_likelihood"] - exact
     assert np.abs(error).max() < 0.5  # of 32 chains; a chain's rounding, and so its path, is the machine's
@@ -109,7 +109,7 @@ def test_the_noise_of_an_example_is_that_of_its_place():
             _vae(0.3),
             Split({"x": x}, "real"),
             num_temperatures=TEMPERATURES,
-            num_chains=8,
+            num_chains=CHAINS,
             batch_size=32,
         )
         return result["per_example"]["log_likelihood"]
@@ -126,7 +126,7 @@ def test_binary_data_are_bounded_from_both_sides():
         latents=1,
         likelihood=distributions.bernoulli(),
     )
-    vae = model.bind(*model.init(KEY, {"x": jnp.zeros((1, 4))}))
+    vae = model.bind(*jax.jit(model.init)(KEY, {"x": jnp.zeros((1, 4))}))
     each = sandwich(KEY, vae, 200, num_temperatures=5, num_chains=8)["per_example"]
     x = np.asarray(each["x"])
     assert set(np.unique(x)) == {0.0, 1.0}

@@ -122,7 +122,7 @@ def test_every_sign_alone_has_its_sentence(model, verdict):
 
 @pytest.mark.parametrize("model", [{"a": np.nan}, {"a": 0.9, "w": np.nan}])
 def test_numbers_that_are_not_finite_have_no_verdict(model):
-    of = signs(n=40, **model)
+    of = signs(n=400, **model)
     assert of["summary"].startswith("Nothing can be said: not finite are ")
     assert "decoder_sensitivity" in of["summary"]
     assert "nan nats" in of["summary"]
@@ -144,13 +144,6 @@ def test_a_prior_of_another_kind_has_no_kl_per_dimension():
     assert 0.4 < of["mutual_information"] < 0.6  # -log .6 = .51
 
 
-def test_the_batch_size_does_not_change_the_numbers():
-    model = {"a": (0.8, 0.0), "scale": (0.6, 1.0), "w": (0.9, 0.3), "n": 50}
-    one, two = signs(**model), signs(**model, batch_size=17)
-    assert two["decoder_sensitivity"] == pytest.approx(one["decoder_sensitivity"], rel=1e-6)
-    assert two["mutual_information"] == pytest.approx(one["mutual_information"], rel=1e-5)
-
-
 def test_a_posterior_that_is_not_one_gaussian_is_refused():
     def levels(params, key, batch):
         draw = _encode(params, key, batch)
@@ -159,4 +152,4 @@ def test_a_posterior_that_is_not_one_gaussian_is_refused():
     encode, *others = _vae_of(0.8, 0.6)
     vae = VAE(Partial(levels, *encode.args), *others)
     with pytest.raises(TypeError, match="vae: expected a posterior that is one diagonal Gaussian"):
-        collapse(KEY, vae, Split({"x": X[:8]}, "real"), progress=None)  # before any batch
+        collapse(KEY, vae, Split({"x": X[:8]}, "real"), progress=pytest.fail)  # before any batch

@@ -130,5 +130,5 @@ def test_real_data_need_a_range():
     with pytest.raises(ValueError, match="data_range: expected a positive"):
         reconstruction_quality(KEY, vae, Split({"x": x}, "real"), data_range=-1.0)
     wide = vae._replace(decode=Partial(lambda z, c=None: Gaussian(jnp.zeros((len(z), 5)), 1.0, 1)))
-    with pytest.raises(ValueError, match="x: expected the shape of the decoder's mean"):
+    with pytest.raises(ValueError, match="x: expected the shape of p"):
         reconstruction_quality(KEY, wide, Split({"x": x}, "real"), data_range=1.0)

@@ -88,7 +88,7 @@ def test_the_batch_size_does_not_change_the_numbers_and_conditions_pass():
 
 
 def test_what_has_no_distances_is_refused():
-    with pytest.raises(ValueError, match="split: expected at least two examples"):
+    with pytest.raises(ValueError, match="split: expected at least 2 examples"):
         latent_distances(KEY, _vae(), Split({"x": X[:1]}, "real"))
 
     def levels(key, batch):

@@ -1,4 +1,8 @@
-"""Evaluation: from keys, models and data to numbers and arrays; nothing here plots or prints."""
+"""Evaluation: from keys, models and data to numbers and arrays; nothing here plots or prints.
+
+A model whose functions are `jax.tree_util.Partial`s over its parameters is compiled once, whatever these
+are; a model of plain functions works too, and is compiled in each call.
+"""
 
 from vaejax.evaluation.ais import annealed_log_likelihood, sandwich
 from vaejax.evaluation.codes import posterior_mean

@@ -8,7 +8,6 @@ Hamiltonian Monte Carlo moves z along the path. Chains are mapped; z: [C, B, d] 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,10 +17,10 @@ import numpy as np
 from vaejax.checks import check_positive_int
 from vaejax.distributions import score
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.evidence import shapes
-from vaejax.keys import check_key, example_keys, named_key
+from vaejax.evaluation.entry import check_model, enter, program, traced
+from vaejax.keys import check_key, example_keys, named_key, threefry_key
 from vaejax.ops.bounds import log_mean_exp
-from vaejax.types import VAE, Array, Batch, Draw, Progress, Split
+from vaejax.types import VAE, Array, Batch, Progress, Split
 
 ACCEPTANCE = 0.65  # what the step size is adapted to: Neal 2011, 1206.1901
 RATE = 0.2  # of log(step size) per transition and unit of acceptance
@@ -62,9 +61,9 @@ def annealed_log_likelihood(
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:
-      `n`, `num_temperatures`, `num_chains`; means over the split and their standard errors over examples:
-      `nll`, `nll_se` in nats, `ess`, `ess_se` (chains), `acceptance`, `acceptance_se`; `per_example`:
-      `log_likelihood`, `ess` and `acceptance`, [N] each.
+      `n`, `num_temperatures`, `num_chains`; means over the split and their standard errors over examples (nan
+      for one example): `nll`, `nll_se` in nats, `ess`, `ess_se` (chains), `acceptance`, `acceptance_se`;
+      `per_example`: `log_likelihood`, `ess` and `acceptance`, [N] each.
 
     Raises:
       TypeError, ValueError: an argument is of another kind, the latents are not one array [B, d], p(x|z) is
@@ -72,17 +71,18 @@ def annealed_log_likelihood(
 
     Source: Neal 2001, physics/9803008; Wu, Burda, Salakhutdinov & Grosse 2017, arXiv 1611.04273.
     """
-    _check(key, num_temperatures, num_chains, leapfrog_steps)
-    check_positive_int(batch_size, "batch_size")
+    key = enter(key, vae, split, progress=progress, batch_size=batch_size)
+    _check_path(num_temperatures, num_chains, leapfrog_steps)
     size = even_size(split, batch_size)
-    _check_draw(shapes(key, vae, split, size)[0])
+    draw, _ = traced(key, vae, split, size)
+    _check_draw(draw.z, draw.q, draw.px)
     betas = _temperatures(num_temperatures)
-    annealed = partial(_jitted_annealed, split.transform, num_chains, leapfrog_steps, betas, key, vae)
+    annealed = program(_jitted_annealed, split.transform, num_chains, leapfrog_steps, betas, key, vae)
     result = per_example(annealed, split, size, progress)
     return {
         "n": split.size,
-        "num_temperatures": num_temperatures,
-        "num_chains": num_chains,
+        "num_temperatures": int(num_temperatures),
+        "num_chains": int(num_chains),
         **mean_and_error("nll", -result["log_likelihood"]),
         **mean_and_error("ess", result["ess"]),
         **mean_and_error("acceptance", result["acceptance"]),
@@ -113,25 +113,31 @@ def sandwich(
       num_temperatures, num_chains, leapfrog_steps: as for `annealed_log_likelihood`.
 
     Returns:
-      `n`; means over the examples and their standard errors, nats: `lower`, `lower_se`, `upper`, `upper_se`,
-      `gap`, `gap_se` (upper minus lower); `per_example`: `lower` and `upper` [n], `x` [n, ...], `z` [n, d].
+      `n`; means over the examples and their standard errors (nan for n = 1), nats: `lower`, `lower_se`,
+      `upper`, `upper_se`, `gap`, `gap_se` (upper minus lower); `per_example`: `lower` and `upper` [n], `x`
+      [n, ...], `z` [n, d].
 
     Raises:
       TypeError, ValueError: as `annealed_log_likelihood`.
 
     Source: Grosse, Ghahramani & Adams 2015, arXiv 1511.02543.
     """
-    _check(key, num_temperatures, num_chains, leapfrog_steps)
+    check_key(key)
+    check_model(vae, "encode", "decode", "sample_prior")
     check_positive_int(n, "n")
-    z = vae.sample_prior(named_key(key, "prior"), n)
-    x = jnp.asarray(vae.decode(z).sample(seed=named_key(key, "data")), z.dtype)  # a Bernoulli's are int32
+    _check_path(num_temperatures, num_chains, leapfrog_steps)
+    key = threefry_key(key)
+    x, z = program(_jitted_simulated, int(n), key, vae)()
     batch = {"x": x, "index": np.arange(n, dtype=np.int32)}
-    _check_draw(jax.eval_shape(vae.encode, key, batch)._replace(px=jax.eval_shape(vae.decode, z)))
+    draw = jax.eval_shape(vae.encode, key, batch)
+    _check_draw(draw.z, draw.q, draw.px)
     betas = _temperatures(num_temperatures)
-    out = jax.tree.map(np.asarray, _jitted_sandwich(num_chains, leapfrog_steps, betas, key, vae, batch, z))
+    of_batch = program(_jitted_sandwich, num_chains, leapfrog_steps, betas, key, vae)
+    out = jax.tree.map(np.asarray, of_batch(batch, z))
     summary = {name: mean_and_error(name, out[name]) for name in ("lower", "upper")}
     gap = mean_and_error("gap", out["upper"].astype(np.float64) - out["lower"])
-    return {"n": n, **summary["lower"], **summary["upper"], **gap, "per_example": {**out, "x": x, "z": z}}
+    summary = {**summary["lower"], **summary["upper"], **gap}
+    return {"n": int(n), **summary, "per_example": {**out, "x": x, "z": z}}
 
 
 class _Path(NamedTuple):
@@ -166,8 +172,8 @@ def _transition(path: _Path, name: str, t: Array, beta: Array, step: Array, z: A
     """One HMC transition that leaves pi_beta as it is; step: [B]. Returns z and the acceptance [B]."""
     keys = jax.vmap(lambda k: jax.random.split(jax.random.fold_in(named_key(k, name), t)))(path.keys)
     C, _, d = z.shape
-    momentum = jax.vmap(lambda k: jax.random.normal(k, (C, d)), out_axes=1)(keys[:, 0])
-    u = jax.vmap(lambda k: jax.random.uniform(k, (C,)), out_axes=1)(keys[:, 1])
+    momentum = jax.vmap(lambda k: jax.random.normal(k, (C, d), z.dtype), out_axes=1)(keys[:, 0])
+    u = jax.vmap(lambda k: jax.random.uniform(k, (C,), z.dtype), out_axes=1)(keys[:, 1])
 
     def energy(z: Array, momentum: Array) -> Array:
         return -path.log_density(beta, z) + 0.5 * jnp.sum(jnp.square(momentum), axis=-1)
@@ -196,7 +202,7 @@ def _adapt(path: _Path, betas: Array, z: Array) -> Array:
         z, log_step = state
         t, beta = at
         z, accepted = _transition(path, "burn_in", t, beta, jnp.exp(log_step), z)
-        log_step = log_step + RATE * (accepted - ACCEPTANCE)
+        log_step = (log_step + RATE * (accepted - ACCEPTANCE)).astype(log_step.dtype)
         return (z, log_step), jnp.exp(log_step)
 
     narrowest = jnp.min(jnp.std(z, axis=0), axis=-1)  # the narrowest direction of q limits the step, [B]
@@ -242,6 +248,15 @@ def _annealed(
     return {"log_likelihood": log_mean_exp(log_w), "ess": ess, "acceptance": accepted}
 
 
+def _simulated(n: int, key: Array, vae: VAE) -> tuple[Array, Array]:
+    """x and z, the model's own."""
+    z = vae.sample_prior(named_key(key, "prior"), n)
+    px = vae.decode(z)
+    _check_draw(z, None, px)
+    x = px.sample(seed=named_key(key, "data"))
+    return jnp.asarray(x, z.dtype), z  # a Bernoulli's are int32
+
+
 def _sandwich(
     chains: int, leapfrog_steps: int, betas: Array, key: Array, vae: VAE, batch: Batch, z: Array
 ) -> dict[str, Array]:
@@ -253,6 +268,7 @@ def _sandwich(
 
 
 _jitted_annealed = jax.jit(_annealed, static_argnums=(0, 1, 2))  # the boundaries
+_jitted_simulated = jax.jit(_simulated, static_argnums=0)
 _jitted_sandwich = jax.jit(_sandwich, static_argnums=(0, 1))
 
 
@@ -262,8 +278,7 @@ def _temperatures(T: int) -> Array:
     return jnp.asarray((s - s[0]) / (s[-1] - s[0]), jnp.float32)
 
 
-def _check(key: Array, num_temperatures: int, num_chains: int, leapfrog_steps: int) -> None:
-    check_key(key)
+def _check_path(num_temperatures: int, num_chains: int, leapfrog_steps: int) -> None:
     check_positive_int(num_temperatures, "num_temperatures")
     check_positive_int(num_chains, "num_chains")
     check_positive_int(leapfrog_steps, "leapfrog_steps")
@@ -273,10 +288,9 @@ def _check(key: Array, num_temperatures: int, num_chains: int, leapfrog_steps: i
         )
 
 
-def _check_draw(draw: Draw) -> None:
+def _check_draw(z: Any, q: Any, px: Any) -> None:
     """Raise unless the latents are one array [B, d] and p(x|z) is exact."""
-    leaves = jax.tree.leaves(draw.z)
-    if isinstance(draw.q, tuple) or len(leaves) != 1 or leaves[0].ndim != 2:
-        raise TypeError(f"z: expected one array of latents [B, d]; got {jax.tree.map(jnp.shape, draw.z)}")
-    if getattr(draw.px, "is_bound", False):
-        raise TypeError(f"vae: expected an exact log p(x|z), got a bound ({draw.px.name})")
+    if isinstance(q, tuple) or getattr(z, "ndim", None) != 2:
+        raise TypeError(f"z: expected one array of latents [B, d]; got {jax.tree.map(jnp.shape, z)}")
+    if getattr(px, "is_bound", False):
+        raise TypeError(f"vae: expected an exact log p(x|z), got a bound ({px.name})")

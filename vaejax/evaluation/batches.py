@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_support
@@ -26,8 +27,18 @@ def batch_at(split: Split, i: int, batch_size: int) -> dict[str, Any]:
 
 
 def transformed(transform: Callable[[Array, Batch], Batch], key: Array, batch: Batch) -> dict[str, Any]:
-    """The batch as the model eats it, its index kept: one key gives all evaluations the same x."""
-    return {**transform(named_key(key, "transform"), batch), "index": batch["index"]}
+    """The batch as the model eats it, its index kept: one key gives all evaluations the same x.
+
+    Raises:
+      TypeError, ValueError: the transform does not return a mapping with an x for every example.
+    """
+    made = transform(named_key(key, "transform"), batch)
+    if not isinstance(made, Mapping) or "x" not in made:
+        raise TypeError(f"transform: expected it to return a mapping with 'x', got {type(made).__name__}")
+    n = len(batch["index"])
+    if jnp.shape(made["x"])[:1] != (n,):
+        raise ValueError(f"transform: expected x for {n} examples, got shape {jnp.shape(made['x'])}")
+    return {**made, "index": batch["index"]}
 
 
 def per_example(function: Callable[[Batch], Any], split: Split, batch_size: int, progress: Progress) -> Any:
@@ -40,11 +51,16 @@ def per_example(function: Callable[[Batch], Any], split: Split, batch_size: int,
 
 
 def mean_and_error(name: str, values: AnyArray) -> dict[str, float]:
-    """`name`: the mean of [N] values, taken in float64, and `name_se`: its standard error (nan for one)."""
+    """`name`: the mean of [N] values, taken in float64, and `name_se`: its standard error.
+
+    The error is nan for one value, and where one is not finite; the mean is then inf, -inf or nan.
+    """
     values = np.asarray(values, np.float64)
     n = len(values)
-    error = values.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
-    return {name: float(values.mean()), f"{name}_se": float(error)}
+    with np.errstate(invalid="ignore"):
+        mean = float(values.mean())
+        error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return {name: mean, f"{name}_se": error}
 
 
 def check_likelihood(px: Distribution, split: Split) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 
+from vaejax.evaluation.entry import check_batch, check_model
 from vaejax.objectives import linearised
 from vaejax.types import VAE, Array, Batch
 
@@ -21,7 +22,10 @@ def posterior_mean(vae: VAE, batch: Batch) -> Array:
       [B, d].
 
     Raises:
-      TypeError: the posterior has several levels, or knows no mean.
+      TypeError, ValueError: an argument is of another kind, or the posterior has several levels or knows no
+        mean.
     """
+    check_model(vae, "encode")
+    check_batch(batch)
     # encode wants a key for its draw of z; the mean of q(z|x) does not depend on it
     return linearised.posterior_mean(vae.encode(jax.random.key(0), batch))

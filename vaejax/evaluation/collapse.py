@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_positive_int
 from vaejax.distributions import is_diagonal_gaussian, score
 from vaejax.evaluation.batches import batch_at, mean_and_error, per_example, transformed
 from vaejax.evaluation.elbo import elbo_parts
-from vaejax.keys import check_key, example_keys, named_key
+from vaejax.evaluation.entry import check_model, enter, of_arrays, program
+from vaejax.keys import example_keys, named_key
 from vaejax.objectives import sample
 from vaejax.types import VAE, Array, Batch, Progress, Split
 
@@ -56,17 +56,19 @@ def collapse(
       with the numbers. The sentence takes less than 0.1 nat for nothing.
 
     Raises:
-      TypeError: the key is not a typed key, or q is not one diagonal Gaussian.
+      TypeError: an argument is of another kind, or q is not one diagonal Gaussian.
       ValueError: the split has fewer than two examples, or the likelihood cannot score its support.
 
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519 (active units); Hoffman & Johnson 2016 (I_q).
     """
-    check_key(key)
-    check_positive_int(batch_size, "batch_size")
-    z = jax.eval_shape(partial(_latents, split.transform), key, vae, batch_at(split, 0, batch_size))
+    key = enter(key, vae, split, progress=progress, least=2, batch_size=batch_size)
+    check_model(vae, "sample_prior")
+    batch_size = min(batch_size, split.size)
+    batch = batch_at(split, 0, batch_size)
+    z = jax.eval_shape(*of_arrays(partial(_latents, split.transform), vae), key, batch)
     parts = elbo_parts(named_key(key, "parts"), vae, split, batch_size=batch_size, progress=progress)
-    function = partial(_jitted_moved, split.transform, named_key(key, "decoder"), vae)
-    moved = per_example(function, split, batch_size, progress)
+    of_batch = program(_jitted_moved, split.transform, named_key(key, "decoder"), vae)
+    moved = per_example(of_batch, split, batch_size, progress)
     names = ("n", "kl", "kl_se", "kl_per_dimension", "active_units", "mutual_information")
     result: dict[str, Any] = {name: parts[name] for name in names if name in parts}
     result["latents"] = z.shape[-1]
@@ -75,7 +77,7 @@ def collapse(
     return {**result, "summary": f"{_verdict(result)} {_figures(result)}"}
 
 
-def _latents(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> Array:
+def _latents(transform: Callable[[Array, Batch], Batch], vae: VAE, key: Array, batch: Batch) -> Array:
     """The drawn z [B, d], if its posterior is one diagonal Gaussian."""
     draw = vae.encode(key, transformed(transform, key, batch))
     if not is_diagonal_gaussian(draw.q):

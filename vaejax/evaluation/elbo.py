@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from vaejax.checks import check_positive_int
 from vaejax.distributions import has_closed_form, is_diagonal_gaussian, kl_per_dimension
-from vaejax.evaluation.batches import (
-    batch_at,
-    check_likelihood,
-    mean_and_error,
-    per_example,
-    transformed,
-)
-from vaejax.keys import check_key, named_key
+from vaejax.evaluation.batches import mean_and_error, per_example, transformed
+from vaejax.evaluation.entry import enter, program, traced
+from vaejax.keys import named_key
 from vaejax.objectives import kl, reconstruction, sample
 from vaejax.ops.aggregate import ACTIVE_VARIANCE, streamed_log_density
-from vaejax.types import VAE, Array, Batch, Draw, Progress, Split
+from vaejax.types import VAE, Array, Batch, Progress, Split
 
 
 def elbo_parts(
@@ -64,33 +57,21 @@ def elbo_parts(
       is `kl` (meant for a prior that does not depend on c).
 
     Raises:
-      TypeError: the key is not a typed key, or the likelihood names no support.
+      TypeError: an argument is of another kind, or the likelihood names no support.
       ValueError: the split has fewer than two examples, or the likelihood cannot score its support.
     """
-    check_key(key)
-    check_positive_int(batch_size, "batch_size")
-    if split.size < 2:
-        raise ValueError(f"split: expected at least two examples, got {split.size}")
-    px = jax.eval_shape(  # traced, not compiled
-        lambda key, vae, batch: _draw(split.transform, key, vae, batch).px,
-        *(key, vae, batch_at(split, 0, batch_size)),
-    )
-    check_likelihood(px, split)
-
-    parts = per_example(partial(_jitted_parts, split.transform, key, vae), split, batch_size, progress)
-    return _summarise(parts, aggregate)
-
-
-def _draw(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> Draw:
-    """Transform, encode, decode and score one batch."""
-    return sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
+    key = enter(key, vae, split, progress=progress, least=2, batch_size=batch_size)
+    batch_size = min(batch_size, split.size)
+    traced(key, vae, split, batch_size)
+    of_batch = program(_jitted_parts, split.transform, key, vae)
+    return _summarise(per_example(of_batch, split, batch_size, progress), aggregate)
 
 
 def _parts(
     transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch
 ) -> dict[str, Array]:
     """What is kept of every example, each [B, ...]; the names say what kind q and p are of."""
-    draw = _draw(transform, key, vae, batch)
+    draw = sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
     form = "kl" if _is_analytic(draw.q, draw.p) else "kl_sampled"
     parts = {"reconstruction": reconstruction(key, vae, draw), form: kl(key, vae, draw)}
     if isinstance(draw.q, tuple):

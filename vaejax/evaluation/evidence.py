@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,19 +11,12 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.batches import (
-    batch_at,
-    check_likelihood,
-    even_size,
-    mean_and_error,
-    per_example,
-    transformed,
-)
+from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
+from vaejax.evaluation.entry import enter, program, traced
 from vaejax.evaluation.weights import CURVE, Weights, samples_at_once, weigh
-from vaejax.keys import check_key, named_key
+from vaejax.keys import named_key
 from vaejax.objectives import log_weight, sample
-from vaejax.ops.chunks import largest_array
-from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Progress, Split
+from vaejax.types import VAE, AnyArray, Array, Batch, Progress, Split
 
 
 def marginal_log_likelihood(
@@ -66,25 +59,25 @@ def marginal_log_likelihood(
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:
-      `n`, `num_samples`; means over the split and their standard errors over examples: `nll`, `nll_se`
-      (nats), `ess`, `ess_se` (samples), `bias`, `bias_se` (nats); [C] each, K the last: `curve_samples`,
-      `curve_nll`, `curve_nll_se`; `is_bound`, whether log p(x|z) is itself a lower bound, and so L_K at any
-      K; `per_example`: `log_likelihood`, `ess` and `bias` [N], `curve` [N, C], higher is better.
+      `n`, `num_samples`; means over the split and their standard errors over examples (nan for one example):
+      `nll`, `nll_se` (nats), `ess`, `ess_se` (samples), `bias`, `bias_se` (nats); [C] each, K the last:
+      `curve_samples`, `curve_nll`, `curve_nll_se`; `is_bound`, whether log p(x|z) is itself a lower bound,
+      and so L_K at any K; `per_example`: `log_likelihood`, `ess` and `bias` [N], `curve` [N, C], higher is
+      better. Where every weight of an example is 0, its `log_likelihood` is -inf, `ess` and `bias` are nan.
 
     Raises:
       TypeError, ValueError: an argument is of another kind, or the likelihood cannot score the split.
 
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519, eq. 8 and section 5.
     """
-    check_key(key)
-    check_sampling(num_samples, batch_size, chunk)
-    for k in curve:
-        check_positive_int(k, "curve")
+    key = enter(key, vae, split, progress=progress, num_samples=num_samples, batch_size=batch_size)
+    _check_chunk_and_curve(chunk, curve)
+    num_samples = int(num_samples)
     curve = tuple(sorted({int(k) for k in curve if k < num_samples}))
     size = even_size(split, batch_size)
-    draw, largest = shapes(key, vae, split, size)
+    draw, largest = traced(key, vae, split, size)
     c = samples_at_once(draw, num_samples, curve, chunk, largest)
-    estimate = partial(_jitted_estimate, split.transform, num_samples, c, curve, key, vae)
+    estimate = program(_jitted_estimate, split.transform, num_samples, c, curve, key, vae)
     weights: Weights = per_example(estimate, split, size, progress)
     nll = -weights.curve.astype(np.float64)
     by_samples = [mean_and_error("nll", column) for column in nll.T]
@@ -124,27 +117,14 @@ def bits_per_dim(nll: float | AnyArray, num_dims: int, *, dequantised: bool = Fa
     return nll / (num_dims * math.log(2)) + (8.0 if dequantised else 0.0)
 
 
-def check_sampling(num_samples: int, batch_size: int, chunk: int | None) -> None:
-    """Raise unless the numbers are positive ints; the chunk may be None."""
-    check_positive_int(num_samples, "num_samples")
-    check_positive_int(batch_size, "batch_size")
+def _check_chunk_and_curve(chunk: Any, curve: Any) -> None:
+    """Raise unless the chunk is None or a positive int, and the curve some positive ints."""
     if chunk is not None:
         check_positive_int(chunk, "chunk")
-
-
-def shapes(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, int]:
-    """A scored draw in shapes only, traced and not compiled, and the elements of the largest array in it.
-
-    Raises:
-      ValueError: p(x|z) cannot score the split.
-    """
-
-    def scored(key: Array, vae: VAE, batch: Batch) -> Draw:
-        return sample(key, vae, transformed(split.transform, key, batch))
-
-    jaxpr, draw = jax.make_jaxpr(scored, return_shape=True)(key, vae, batch_at(split, 0, batch_size))
-    check_likelihood(draw.px, split)
-    return draw, largest_array(jaxpr.jaxpr)
+    if not isinstance(curve, Iterable):
+        raise TypeError(f"curve: expected numbers of samples, got {type(curve).__name__} ({curve!r})")
+    for k in curve:
+        check_positive_int(k, "curve")
 
 
 def _estimate(

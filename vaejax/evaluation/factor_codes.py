@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, check_progress, check_split
 from vaejax.disentanglement.information import binned_factors
 from vaejax.disentanglement.local import check_num_values, represent_factors
 from vaejax.distributions import is_diagonal_gaussian
 from vaejax.evaluation.batches import per_example, transformed
+from vaejax.evaluation.entry import check_model, of_arrays, program
 from vaejax.keys import check_key, named_key, numpy_generator
 from vaejax.objectives import linearised
 from vaejax.types import VAE, Array, Batch, Progress, Split
@@ -62,9 +62,12 @@ def factor_codes(
         mean is not finite.
     """
     check_key(key)
+    check_model(vae, "encode")
     check_positive_int(limit, "limit")
     check_positive_int(batch_size, "batch_size")
+    check_progress(progress)
     if isinstance(data, Split):
+        check_split(data, "data")
         split = _with_integers(data, factor_bins)
         return _finite(_codes_of_split(key, vae, split, limit, batch_size, progress))
     check_factor_set(data, "a Split or a set")
@@ -91,10 +94,12 @@ def _codes_of_set(
     else:
         drawn = numpy_generator(named_key(key, "draw")).integers(0, V, size=(limit, len(V)))
     first = {"x": jnp.asarray(data.sample_images(drawn[:1]))}
-    d = jax.eval_shape(_posterior, vae, first)[0].shape[1]  # traced, not compiled
+    d = jax.eval_shape(*of_arrays(_posterior, vae), first)[0].shape[1]  # traced, not compiled
+
+    posterior = program(_jitted_posterior, vae)
 
     def represent(x: Any) -> np.ndarray:  # [n, d], or [n, 2d] with the scale
-        return np.concatenate(_jitted_posterior(vae, {"x": jnp.asarray(x)}), axis=1)
+        return np.concatenate(posterior({"x": jnp.asarray(x)}), axis=1)
 
     def encode(factors: np.ndarray) -> np.ndarray:
         return represent_factors(
@@ -117,7 +122,7 @@ def _codes_of_split(
     if split.size > limit:
         rows = np.sort(numpy_generator(named_key(key, "draw")).permutation(split.size)[:limit])
         split = replace(split, arrays={name: array[rows] for name, array in split.arrays.items()})
-    encode = partial(_jitted_posterior_of_split, split.transform, key, vae)
+    encode = program(_jitted_posterior_of_split, split.transform, key, vae)
     parts = per_example(encode, split, min(batch_size, split.size), progress)
     return Codes(parts[0], parts[1] if len(parts) > 1 else None, np.asarray(split.arrays["y"]))
 

@@ -6,7 +6,6 @@ The one file of the evaluation that optimises: a posterior for every example by 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive, check_positive_int
 from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian, score
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.evidence import check_sampling, shapes
+from vaejax.evaluation.entry import checked, enter, program, traced
 from vaejax.evaluation.weights import samples_at_once, weigh
-from vaejax.keys import check_key, example_keys, named_key
+from vaejax.keys import example_keys, named_key
 from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Progress, Split
 
 
@@ -78,8 +77,9 @@ def gaps(
     Returns:
       `n`, `num_samples`; means over the split and their standard errors over examples, nats:
       `log_likelihood`, `elbo`, `elbo_optimal`, `inference_gap`, `approximation_gap`, `amortisation_gap`, each
-      with `_se`; `ess`, `ess_se`, of the importance weights under q*; `is_bound`, whether log p(x|z) is
-      itself a lower bound; `per_example`: the same names, [N] each, and `loc` and `scale` of q*, [N, d].
+      with `_se` (nan for one example); `ess`, `ess_se`, of the importance weights under q*; `is_bound`,
+      whether log p(x|z) is itself a lower bound; `per_example`: the same names, [N] each, and `loc` and
+      `scale` of q*, [N, d]. An example that no sample explains has a log-likelihood of -inf and gaps of nan.
 
     Raises:
       TypeError, ValueError: an argument is of another kind, q(z|x) is not one diagonal Gaussian, or the
@@ -87,21 +87,27 @@ def gaps(
 
     Source: Cremer, Li & Duvenaud 2018, arXiv 1801.03558.
     """
-    check_key(key)
-    check_sampling(num_samples, batch_size, chunk)
-    check_positive_int(steps, "steps")
-    check_positive_int(samples_per_step, "samples_per_step")
-    if not (learning_rate > 0 and np.isfinite(learning_rate)):
-        raise ValueError(f"learning_rate: expected a positive finite number, got {learning_rate!r}")
-    given = None if log_likelihood is None else np.asarray(log_likelihood, np.float64)
-    if given is not None and given.shape != (split.size,):
-        raise ValueError(f"log_likelihood: expected one for each of {split.size} examples, got {given.shape}")
+    counts = {"num_samples": num_samples, "steps": steps, "samples_per_step": samples_per_step}
+    key = enter(key, vae, split, progress=progress, batch_size=batch_size, **counts)
+    if chunk is not None:
+        check_positive_int(chunk, "chunk")
+    check_positive(learning_rate, "learning_rate")
+    given = None if log_likelihood is None else _as_given(log_likelihood, split.size)
     size = even_size(split, batch_size)
-    draw, largest = shapes(key, vae, split, size)
+    draw, largest = traced(key, vae, split, size)
     at_once = samples_at_once(draw, num_samples, (), chunk, largest)
-    plan = _Plan(steps, float(learning_rate), samples_per_step, num_samples, at_once)
-    parts = per_example(partial(_jitted_fit, split.transform, plan, key, vae), split, size, progress)
-    return _summarise(parts, given, num_samples, bool(getattr(draw.px, "is_bound", False)))
+    plan = _Plan(int(steps), float(learning_rate), int(samples_per_step), int(num_samples), at_once)
+    of_batch = program(_jitted_fit, split.transform, plan, key, vae)
+    parts = per_example(of_batch, split, size, progress)
+    return _summarise(parts, given, plan.num_samples, bool(getattr(draw.px, "is_bound", False)))
+
+
+def _as_given(log_likelihood: Any, n: int) -> np.ndarray:
+    """log p(x) from elsewhere, [n]; raise for numbers of another kind or number."""
+    given = np.asarray(checked(log_likelihood, "log_likelihood", "[N]"), np.float64)
+    if len(given) != n:
+        raise ValueError(f"log_likelihood: expected one for each of {n} examples, got {given.shape}")
+    return given
 
 
 def _summarise(
@@ -111,11 +117,12 @@ def _summarise(
     if given is not None:
         values["log_likelihood"] = given
     log_px, elbo, best = (values[name] for name in ("log_likelihood", "elbo", "elbo_optimal"))
-    values |= {
-        "inference_gap": log_px - elbo,
-        "approximation_gap": log_px - best,
-        "amortisation_gap": best - elbo,
-    }
+    with np.errstate(invalid="ignore"):  # where all are -inf the gaps are nan
+        values |= {
+            "inference_gap": log_px - elbo,
+            "approximation_gap": log_px - best,
+            "amortisation_gap": best - elbo,
+        }
     result: dict[str, Any] = {"n": len(elbo), "num_samples": num_samples, "is_bound": is_bound}
     for name, array in values.items():
         if array.ndim == 1:

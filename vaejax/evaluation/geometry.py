@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
+from vaejax.checks import check_positive_int
 from vaejax.distributions import mean
 from vaejax.evaluation.codes import posterior_mean
+from vaejax.evaluation.entry import check_model, checked, program
 from vaejax.ops import metric
 from vaejax.ops.chunks import map_examples
 from vaejax.ops.jacobian import decoder_jacobian
@@ -40,9 +41,22 @@ def decoder_geometry(
     Returns:
       A DecoderGeometry of n examples.
 
+    Raises:
+      TypeError, ValueError: an argument is of another kind, or the posterior has several levels.
+
     Source: Arvanitidis, Hansen & Hauberg 2018, arXiv 1710.11379 (the metric of a decoder).
     """
-    z = jax.lax.stop_gradient(posterior_mean(vae, {"x": jnp.asarray(x)}))
+    check_model(vae)
+    x = checked(x, "x", "[n, *event]")
+    if not callable(of):
+        raise TypeError(f"of: expected a function of p(x|z), got {type(of).__name__}")
+    if chunk is not None:
+        check_positive_int(chunk, "chunk")
+    return program(_jitted_geometry, of, chunk, vae)(x)
+
+
+def _geometry(of: Callable[[Distribution], Array], chunk: int | None, vae: VAE, x: Array) -> DecoderGeometry:
+    z = jax.lax.stop_gradient(posterior_mean(vae, {"x": x}))
 
     def per_example(z_i: Array) -> DecoderGeometry:
         jac = decoder_jacobian(lambda latent: of(vae.decode(latent)), z_i[None])
@@ -50,3 +64,6 @@ def decoder_geometry(
         return DecoderGeometry(*(measure[0] for measure in measures))
 
     return map_examples(per_example, z, chunk=chunk)
+
+
+_jitted_geometry = jax.jit(_geometry, static_argnums=(0, 1))  # the boundary

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_array, check_positive, check_positive_int
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
 from vaejax.evaluation.codes import posterior_mean
-from vaejax.keys import check_key
+from vaejax.evaluation.entry import enter, program, traced
 from vaejax.types import VAE, AnyArray, Array, Batch, Progress, Split
 
 WINDOW, SIGMA = 11, 1.5  # Wang et al. 2004
@@ -50,7 +50,7 @@ def psnr(a: AnyArray, b: AnyArray, *, data_range: float) -> Array:
     Raises:
       ValueError: the shapes differ or have fewer than three axes, or the range is not positive.
     """
-    _check_range(data_range)
+    data_range = _as_range(data_range)
     return 10 * jnp.log10(data_range**2 / mse(a, b))
 
 
@@ -78,13 +78,13 @@ def ssim(a: AnyArray, b: AnyArray, *, data_range: float) -> np.ndarray:
 
     Source: Wang, Bovik, Sheikh & Simoncelli 2004, IEEE Transactions on Image Processing 13(4).
     """
-    _check_range(data_range)
+    data_range = _as_range(data_range)
     a, b = (np.asarray(array, np.float64) for array in _pair(a, b))
     lead, image = a.shape[:-3], a.shape[-3:]
     window = ssim_window(*image[:2])
     a, b = a.reshape(-1, *image), b.reshape(-1, *image)
     with jax.enable_x64(True):
-        value = _jitted_ssim(a, b, max_val=float(data_range), filter_size=window, filter_sigma=SIGMA)
+        value = _jitted_ssim(a, b, max_val=data_range, filter_size=window, filter_sigma=SIGMA)
     return np.asarray(value, np.float32).reshape(lead)
 
 
@@ -92,7 +92,13 @@ _jitted_ssim = jax.jit(dm_pix.ssim, static_argnames=("max_val", "filter_size", "
 
 
 def ssim_window(height: int, width: int) -> int:
-    """The side of the window of `ssim`: 11, or the largest odd number that is no longer than the image."""
+    """The side of the window of `ssim`: 11, or the largest odd number that is no longer than the image.
+
+    Raises:
+      TypeError, ValueError: a side is not a positive int.
+    """
+    check_positive_int(height, "height")
+    check_positive_int(width, "width")
     shorter = min(height, width)
     return min(WINDOW, shorter - 1 + shorter % 2)
 
@@ -117,31 +123,34 @@ def reconstruction_quality(
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:
-      `n`, `data_range`; means over the split and their standard errors over examples: `mse`, `mse_se` in
-      squared units of the data, `psnr`, `psnr_se` in decibels (of one example each, not of the mean MSE); for
-      images, x of [N, H, W, C], also `ssim`, `ssim_se` and `ssim_window`, 11 unless a side is shorter;
-      `per_example`: the same names, [N] each.
+      `n`, `data_range`; means over the split and their standard errors over examples (nan for one example):
+      `mse`, `mse_se` in squared units of the data, `psnr`, `psnr_se` in decibels (of one example each, not of
+      the mean MSE; inf and its error nan where an example is its reconstruction); for images, x of
+      [N, H, W, C], also `ssim`, `ssim_se` and `ssim_window`, 11 unless a side is shorter; `per_example`: the
+      same names, [N] each.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, the posterior has several levels, or data of
-        support "real" come without a range.
+      TypeError, ValueError: an argument is of another kind, the posterior has several levels, the likelihood
+        cannot score the split, or data of support "real" come without a range.
     """
-    check_key(key)
-    check_positive_int(batch_size, "batch_size")
+    key = enter(key, vae, split, progress=progress, batch_size=batch_size)
     if data_range is None:
         if split.support not in RANGES:
             raise ValueError(f"data_range: expected a number for data of support {split.support!r}, got None")
         data_range = RANGES[split.support]
-    _check_range(data_range)
+    data_range = _as_range(data_range)
+    size = even_size(split, batch_size)
+    traced(key, vae, split, size)
     image = split.arrays["x"].ndim == 4
+    reconstructed = program(_jitted_reconstructed, split.transform, key, vae)
 
     def compare(batch: Batch) -> dict[str, AnyArray]:
-        x, xh = _jitted_reconstructed(split.transform, key, vae, batch)
+        x, xh = reconstructed(batch)
         parts: dict[str, AnyArray] = {"mse": mse(x, xh), "psnr": psnr(x, xh, data_range=data_range)}
         return {**parts, "ssim": ssim(x, xh, data_range=data_range)} if image else parts
 
-    parts = per_example(compare, split, even_size(split, batch_size), progress)
-    result: dict[str, Any] = {"n": split.size, "data_range": float(data_range)}
+    parts = per_example(compare, split, size, progress)
+    result: dict[str, Any] = {"n": split.size, "data_range": data_range}
     for name, values in parts.items():
         result |= mean_and_error(name, values)
     if image:
@@ -156,8 +165,6 @@ def _reconstructed(
     batch = transformed(transform, key, batch)
     x = batch["x"]
     xh = vae.decode(posterior_mean(vae, batch), batch.get("c")).mean()
-    if xh.shape != x.shape:
-        raise ValueError(f"x: expected the shape of the decoder's mean, {xh.shape}; got {x.shape}")
     shape = x.shape if x.ndim == 4 else (len(x), 1, 1, math.prod(x.shape[1:]))
     return x.reshape(shape), xh.reshape(shape)
 
@@ -166,6 +173,8 @@ _jitted_reconstructed = jax.jit(_reconstructed, static_argnums=0)  # the boundar
 
 
 def _pair(a: AnyArray, b: AnyArray) -> tuple[Array, Array]:
+    check_array(a, "a")
+    check_array(b, "b")
     if jnp.shape(a) != jnp.shape(b) or jnp.ndim(a) < 3:
         raise ValueError(
             f"a, b: expected two arrays of one shape [..., H, W, C], got {jnp.shape(a)} and {jnp.shape(b)}"
@@ -174,6 +183,9 @@ def _pair(a: AnyArray, b: AnyArray) -> tuple[Array, Array]:
     return jnp.asarray(a, jnp.result_type(a, jnp.float32)), jnp.asarray(b, jnp.result_type(b, jnp.float32))
 
 
-def _check_range(data_range: float) -> None:
-    if not (data_range > 0 and math.isfinite(data_range)):
-        raise ValueError(f"data_range: expected a positive finite number, got {data_range!r}")
+def _as_range(data_range: Any) -> float:
+    """The number, as `x.max()` of jax gives it too; raise unless it is positive and finite."""
+    if isinstance(data_range, jax.Array) and data_range.ndim == 0:
+        data_range = data_range.item()
+    check_positive(data_range, "data_range")
+    return float(data_range)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, check_progress
 from vaejax.disentanglement.local import LocalScores, local_clusters, represent_factors, score_local
 from vaejax.evaluation.codes import posterior_mean
+from vaejax.evaluation.entry import check_model, program
 from vaejax.evaluation.factor_codes import FactorSet, check_factor_set
 from vaejax.types import VAE, Array, Progress
 
@@ -46,13 +47,16 @@ def local_scores(
     Raises:
       TypeError, ValueError: as the three functions do, or the data render no factors.
     """
-    check_positive_int(bins, "bins")
+    check_model(vae, "encode")
     check_factor_set(data)
+    check_positive_int(bins, "bins")
+    check_progress(progress)
+    mean = program(_jitted_mean, vae)
     factors = local_clusters(
         key, data.num_values, locality=locality, clusters=clusters, num_samples=num_samples, frozen=frozen
     )
     codes = represent_factors(
-        lambda x: _jitted_mean(vae, {"x": jnp.asarray(x)}),
+        lambda x: mean({"x": jnp.asarray(x)}),
         data.sample_images,
         factors,
         batch_size=batch_size,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from vaejax.checks import check_positive_int
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
 from vaejax.evaluation.codes import posterior_mean
-from vaejax.keys import check_key, example_keys, named_key
+from vaejax.evaluation.entry import check_model, enter, program, traced
+from vaejax.keys import example_keys, named_key
 from vaejax.ops.aggregate import ACTIVE_VARIANCE
 from vaejax.types import VAE, Array, Batch, Progress, Split
 
@@ -51,15 +50,14 @@ def latent_distances(
       `code_shift_l1_scaled` and so on; `per_example`: the same names, [N] each.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, the split has fewer than two examples, or the
-        posterior has several levels.
+      TypeError, ValueError: an argument is of another kind, the split has fewer than two examples, the
+        posterior has several levels, or the likelihood cannot score the split.
     """
-    check_key(key)
-    check_positive_int(batch_size, "batch_size")
-    if split.size < 2:
-        raise ValueError(f"split: expected at least two examples, got {split.size}")
+    key = enter(key, vae, split, progress=progress, least=2, batch_size=batch_size)
+    check_model(vae, "sample_prior")
     size = even_size(split, batch_size)
-    codes = per_example(partial(_jitted_cycle, split.transform, key, vae), split, size, progress)
+    traced(key, vae, split, size)
+    codes = per_example(program(_jitted_cycle, split.transform, key, vae), split, size, progress)
     codes = {name: array.astype(np.float64) for name, array in codes.items()}
     std = codes["code"].std(axis=0, ddof=1)
     active = std**2 > ACTIVE_VARIANCE

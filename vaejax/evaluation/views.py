@@ -1,8 +1,8 @@
 """What a model shows: arrays for figures, of vector latents [d] at their posterior mean.
 
-Images are the mean of p(x|z), [..., *event] in the range of the data. Each function is small and
-eager; `jax.jit` it to use it often. An autoregressive p(x|z) has no mean, only samples: what says "mean" here
-raises TypeError for it, but for `prior_samples`; `decoder_samples` shows it at any z.
+Images are the mean of p(x|z), [..., *event] in the range of the data. An autoregressive p(x|z) has no mean,
+only samples: what says "mean" here raises TypeError for it, but for `prior_samples`; `decoder_samples` shows
+it at any z.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_choice, check_positive_int
+from vaejax.checks import check_choice, check_positive_int, check_progress
 from vaejax.evaluation.codes import posterior_mean
-from vaejax.keys import check_key, named_key, threefry_key
+from vaejax.evaluation.entry import check_model, checked, program
+from vaejax.keys import check_key, example_keys, named_key, threefry_key
 from vaejax.ops import interpolation
 from vaejax.ops.jacobian import decoder_jacobian
 from vaejax.types import VAE, AnyArray, Array, Progress
@@ -34,9 +35,17 @@ def reconstruct(vae: VAE, x: AnyArray) -> Array:
       [n, *event].
 
     Raises:
-      TypeError: if p(x|z) has no mean.
+      TypeError, ValueError: an argument is of another kind, or p(x|z) has no mean.
     """
-    return vae.decode(posterior_mean(vae, {"x": jnp.asarray(x)})).mean()
+    check_model(vae)
+    return program(_jitted_reconstructed, vae)(checked(x, "x", "[n, *event]"))
+
+
+def _reconstructed(vae: VAE, x: Array) -> Array:
+    return vae.decode(posterior_mean(vae, {"x": x})).mean()
+
+
+_jitted_reconstructed = jax.jit(_reconstructed)  # the boundaries
 
 
 def prior_samples(
@@ -49,14 +58,29 @@ def prior_samples(
       vae: a bound model.
       n: how many.
       batch_size, progress: as for `decoder_samples`, where x is drawn.
+
+    Raises:
+      TypeError, ValueError: an argument is of another kind.
     """
     check_key(key)
+    check_model(vae, "decode", "sample_prior")
     check_positive_int(n, "n")
-    z = vae.sample_prior(named_key(key, "prior"), n)
-    px = vae.decode(z)
-    if getattr(px, "has_mean", True):
-        return px.mean()
+    check_positive_int(batch_size, "batch_size")
+    check_progress(progress)
+    z, means = program(_jitted_prior, int(n), named_key(key, "prior"), vae)()
+    if means is not None:
+        return means
     return decoder_samples(named_key(key, "x"), vae, z, batch_size=batch_size, progress=progress)
+
+
+def _prior(n: int, key: Array, vae: VAE) -> tuple[Array, Array | None]:
+    """n draws z, and the decoder's means where it has them."""
+    z = vae.sample_prior(key, n)
+    px = vae.decode(z)
+    return z, px.mean() if getattr(px, "has_mean", True) else None
+
+
+_jitted_prior = jax.jit(_prior, static_argnums=0)
 
 
 def decoder_samples(
@@ -79,30 +103,29 @@ def decoder_samples(
       [n, *event], on the host.
 
     Raises:
-      TypeError, ValueError: for another kind of key, no z, or a batch size that is not a positive int.
+      TypeError, ValueError: an argument is of another kind, or there is no z.
     """
     check_key(key)
+    check_model(vae, "decode")
+    z = jnp.asarray(checked(z, "z", "[n, *d]"))
     check_positive_int(batch_size, "batch_size")
-    check_positive_int(len(z), "len(z)")
+    check_progress(progress)
     n = len(z)
     size = math.ceil(n / math.ceil(n / batch_size))
+    draws = program(_jitted_draws, threefry_key(key), vae)
     parts = []
     for i in progress(range(math.ceil(n / size))):
         place = np.minimum(np.arange(i * size, (i + 1) * size), n - 1)  # past the end the last one again
-        parts.append(np.asarray(_jitted_draws(key, vae, jnp.asarray(z)[place], place)))
+        parts.append(np.asarray(draws(z[place], place)))
     return np.concatenate(parts)[:n]
 
 
 def _draws(key: Array, vae: VAE, z: Array, place: Array) -> Array:
-    key = threefry_key(key)
-
-    def draw(z_i: Array, i: Array) -> Array:
-        return vae.decode(z_i).sample(seed=jax.random.fold_in(key, i))
-
-    return jax.vmap(draw)(z, place)
+    keys = example_keys(key, {"index": place})
+    return jax.vmap(lambda k, z_i: vae.decode(z_i).sample(seed=k))(keys, z)
 
 
-_jitted_draws = jax.jit(_draws)  # the boundary
+_jitted_draws = jax.jit(_draws)
 
 
 def interpolate(vae: VAE, a: AnyArray, b: AnyArray, steps: int, kind: str = "slerp") -> Array:
@@ -120,12 +143,17 @@ def interpolate(vae: VAE, a: AnyArray, b: AnyArray, steps: int, kind: str = "sle
       [steps, *event].
 
     Raises:
-      ValueError: for fewer than two steps or another kind.
+      TypeError, ValueError: an argument is of another kind, or there are fewer than two steps.
     """
+    check_model(vae)
+    ends = checked(a, "a", "[*event]"), checked(b, "b", "[*event]")
     check_choice(kind, ("lerp", "slerp"), "kind")
+    check_positive_int(steps, "steps")
     if steps < 2:
         raise ValueError(f"steps: expected at least 2, got {steps}")
-    z = posterior_mean(vae, {"x": jnp.stack([a, b])})
+    if np.shape(a) != np.shape(b):
+        raise ValueError(f"a, b: expected two images of one shape, got {np.shape(a)} and {np.shape(b)}")
+    z = posterior_mean(vae, {"x": jnp.stack(ends)})
     path = getattr(interpolation, kind)(z[0], z[1], jnp.linspace(0.0, 1.0, steps))
     return vae.decode(path).mean()
 
@@ -140,14 +168,26 @@ def traverse(vae: VAE, x: AnyArray, values: AnyArray) -> Array:
 
     Returns:
       [d, steps, *event].
+
+    Raises:
+      TypeError, ValueError: an argument is of another kind.
     """
-    z = posterior_mean(vae, {"x": jnp.asarray(x)[None]})[0]
+    check_model(vae)
+    x, values = checked(x, "x", "[*event]"), checked(values, "values", "[steps]")
+    return program(_jitted_traversed, vae)(x, values)
+
+
+def _traversed(vae: VAE, x: Array, values: Array) -> Array:
+    z = posterior_mean(vae, {"x": x[None]})[0]
     d, steps = z.shape[0], len(values)
     moved = jnp.tile(z, (d, steps, 1))
     j = jnp.arange(d)
     moved = moved.at[j, :, j].set(jnp.asarray(values, z.dtype))
     images = vae.decode(moved.reshape(d * steps, d)).mean()
     return images.reshape(d, steps, *images.shape[1:])
+
+
+_jitted_traversed = jax.jit(_traversed)
 
 
 def jacobian_images(vae: VAE, x: AnyArray) -> Array:
@@ -160,8 +200,19 @@ def jacobian_images(vae: VAE, x: AnyArray) -> Array:
     Returns:
       [n, d, *event], in units of the data per unit of z.
 
+    Raises:
+      TypeError, ValueError: an argument is of another kind.
+
     Source: Rhodes & Lee 2021, arXiv 2106.02923, figure 2.
     """
-    z = jax.lax.stop_gradient(posterior_mean(vae, {"x": jnp.asarray(x)}))
+    check_model(vae)
+    return program(_jitted_jacobian, vae)(checked(x, "x", "[n, *event]"))
+
+
+def _jacobian(vae: VAE, x: Array) -> Array:
+    z = jax.lax.stop_gradient(posterior_mean(vae, {"x": x}))
     jac = decoder_jacobian(lambda z_i: vae.decode(z_i).mean(), z)  # [n, D, d]
     return jnp.moveaxis(jac, -1, 1).reshape(z.shape[0], z.shape[1], *x.shape[1:])
+
+
+_jitted_jacobian = jax.jit(_jacobian)

@@ -176,7 +176,7 @@ def streamed_log_density(z: Array, loc: Array, scale: Array, *, block: int = 128
             log_q = log_norm - 0.5 * jnp.sum(jnp.square(standard), axis=-1)  # [block of z, block of rows]
             return jnp.logaddexp(log_sum, jax.nn.logsumexp(log_q, axis=1)), None
 
-        return jax.lax.scan(add, jnp.full(len(z), -jnp.inf, loc.dtype), rows)[0]
+        return jax.lax.scan(add, jnp.full(len(z), -jnp.inf, jnp.result_type(z, *rows)), rows)[0]
 
     return jax.lax.map(of_block, _blocks(z, block, 0.0)).reshape(-1)[: len(z)] - math.log(N)
 

@@ -1,0 +1,118 @@
+"""The door of the evaluation: what every function checks before it computes, and its compiled programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from vaejax.checks import check_array, check_positive_int, check_progress, check_split, check_vae
+from vaejax.evaluation.batches import batch_at, check_likelihood, transformed
+from vaejax.keys import check_key, threefry_key
+from vaejax.objectives import sample
+from vaejax.ops.chunks import largest_array
+from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Split
+
+
+def enter(key: Array, vae: VAE, split: Split, *, progress: Any, least: int = 1, **counts: Any) -> Array:
+    """The key, as one program takes it for all generators.
+
+    Raises:
+      TypeError, ValueError: unless these are a key, a bound model, a split of `least` examples or more, and
+        positive ints.
+    """
+    check_key(key)
+    check_model(vae)
+    check_split(split)
+    if split.size < least:
+        raise ValueError(f"split: expected at least {least} examples, got {split.size}")
+    for name, count in counts.items():
+        check_positive_int(count, name)
+    check_progress(progress)
+    return threefry_key(key)
+
+
+def check_model(vae: VAE, *parts: str) -> None:
+    """Raise TypeError unless `vae` is a bound model with the functions named; None: `encode` and `decode`."""
+    check_vae(vae)
+    for part in parts or ("encode", "decode"):
+        function = getattr(vae, part)
+        if not callable(function):
+            raise TypeError(f"vae: expected a function `{part}`, got {type(function).__name__}")
+
+
+def check_batch(batch: Any) -> None:
+    """Raise unless `batch` maps names to arrays, and x to one example or more."""
+    if not isinstance(batch, Mapping) or "x" not in batch:
+        raise TypeError(f'batch: expected {{"x": [B, ...], "c"?: [B, ...]}}, got {type(batch).__name__}')
+    for name, array in batch.items():
+        check_array(array, f"batch: {name}")
+    checked(batch["x"], "batch: x", "[B, *event]")
+
+
+def checked(value: Any, name: str, shape: str) -> AnyArray:
+    """`value` as an array; raise unless it holds numbers, one at least, in the axes that `shape` names.
+
+    Args:
+      value: an array, or lists of numbers.
+      name: of the argument.
+      shape: such as "[n, *event]"; the last axis stands for one or more where it has a star.
+    """
+    array = np.asarray(value) if isinstance(value, list | tuple) else value
+    check_array(array, name)
+    axes = shape.count(",") + 1
+    if array.ndim < axes or (array.ndim > axes and "*" not in shape) or array.size == 0:
+        raise ValueError(f"{name}: expected {shape} with one number at least, got {list(array.shape)}")
+    return array
+
+
+def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, int]:
+    """A scored draw in shapes only, traced and not compiled, and the elements of the largest array in it.
+
+    Raises:
+      TypeError, ValueError: p(x|z) cannot score the split.
+    """
+
+    def scored(vae: VAE, key: Array, batch: Batch) -> Draw:
+        return sample(key, vae, transformed(split.transform, key, batch))
+
+    function, arrays = of_arrays(scored, vae)
+    batch = batch_at(split, 0, batch_size)
+    jaxpr, draw = jax.make_jaxpr(function, return_shape=True)(arrays, key, batch)
+    check_likelihood(draw.px, split)
+    return draw, largest_array(jaxpr.jaxpr)
+
+
+def program(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """A jitted function with its first arguments given, the bound model their last.
+
+    A model that is a pytree of arrays finds the program of an equal one. One with plain functions is compiled
+    in each call of the evaluation: a program that was kept would not see that what such a function reads, its
+    parameters say, is another by now.
+    """
+    *given, vae = arguments
+    if all(map(_is_array, jax.tree.leaves(vae))):
+        return partial(jitted, *arguments)
+    function, arrays = of_arrays(lambda vae, *rest: jitted.__wrapped__(*given, vae, *rest), vae)
+    return partial(jax.jit(function), arrays)
+
+
+def of_arrays(function: Callable[..., Any], vae: VAE) -> tuple[Callable[..., Any], list[Any]]:
+    """`function(vae, *rest)` as a function of the model's arrays, and these.
+
+    It closes over what else a model may hold: plain functions, and ints, which may be sizes.
+    """
+    leaves, tree = jax.tree.flatten(vae)
+
+    def of(arrays: list[Any], *rest: Any) -> Any:
+        both = zip(arrays, leaves, strict=True)
+        return function(tree.unflatten([leaf if a is None else a for a, leaf in both]), *rest)
+
+    return of, [leaf if _is_array(leaf) else None for leaf in leaves]
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.floating | float)
