@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "vaejax"
-BASE = {"types", "keys", "checks"}
+BASE = {"types", "keys", "checks", "files", "progress"}
 MAY_IMPORT = {
     "types": set(),
     "keys": {"types"},
     "checks": {"types"},
+    "files": set(),
+    "progress": set(),
     "ops": BASE,
     "distributions": BASE | {"ops"},
     "nets": BASE,
@@ -29,7 +31,7 @@ HOMES = {  # third party -> packages that may import it
     "optax": {"train", "evaluation"},
     "dm_pix": {"evaluation"},
     "orbax": {"train"},
-    "tqdm": {"train"},
+    "tqdm": {"progress"},
     "tensorboardX": {"train"},
     "tensorflow_datasets": {"data"},
     "matplotlib": {"plots"},

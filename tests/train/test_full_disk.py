@@ -6,6 +6,7 @@ import gc
 import re
 import shutil
 import subprocess
+import traceback
 
 import jax.numpy as jnp
 import numpy as np
@@ -42,13 +43,17 @@ def _fit(steps, folder, **options):
 # orbax leaves an event loop behind when a save fails, and Python says so when it is collected
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("room", [0, 400_000], ids=["no line of metrics fits", "no checkpoint fits"])
-def test_a_full_disk(small_disk, room):
+def test_a_full_disk(small_disk, room, capfd):
     run = small_disk / "run"
     before = _fit(4, run)
     filler = small_disk / "filler"
     filler.write_bytes(b"0" * (shutil.disk_usage(small_disk).free - room))
-    with pytest.raises(OSError, match=r"could not write to .*run by step \d+: ") as stop:
+    capfd.readouterr()
+    message = r"^\[Errno 28\] No space left on device: could not write to .*run by step \d+; the last good"
+    with pytest.raises(OSError, match=message) as stop:
         _fit(40, run, resume=True)
+    assert len("".join(traceback.format_exception(stop.value)).splitlines()) < 40  # no causes behind it
+    assert len(capfd.readouterr().err.splitlines()) < 5
     kept = int(re.search(r"the last good checkpoint is step (\d+)", str(stop.value))[1])
     assert kept == 4
     filler.unlink()

@@ -21,9 +21,13 @@ from dataclasses import dataclass
 from io import StringIO
 from operator import itemgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+
+from vaejax.files import expanded
+from vaejax.progress import Bar
 
 _WORK_PREFIX = ".preparing-"
 _STALE_SECONDS = 24 * 3600
@@ -63,7 +67,7 @@ def data_folder(folder: str | os.PathLike[str] | None) -> Path:
         folder = os.environ.get("VAEJAX_DATA") or "~/.cache/vaejax"
     elif not isinstance(folder, str | os.PathLike):
         raise TypeError(f"folder: expected a path or None, got {type(folder).__name__} ({folder!r})")
-    return Path(folder).expanduser()
+    return expanded(folder)
 
 
 def load_arrays(recipe: Recipe, folder: Path, split: str, *, progress: bool = False) -> dict[str, np.ndarray]:
@@ -239,13 +243,17 @@ def _write(recipe: Recipe, folder: Path) -> None:
 def _quiet(progress: bool) -> Iterator[None]:
     """Silence TFDS: its two bold lines and, unless wanted, its bars would break the lines of a run."""
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import tqdm_utils
 
+    bars: Any = tqdm_utils.tqdm_lib
     if not progress:
         tfds.disable_progress_bar()
+    tqdm_utils.tqdm_lib = SimpleNamespace(tqdm=Bar)  # its own write a line for every update of a log file
     try:
         with redirect_stdout(StringIO()):
             yield
     finally:
+        tqdm_utils.tqdm_lib = bars
         tfds.enable_progress_bar()  # TFDS's default
 
 

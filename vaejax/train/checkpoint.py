@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 import zlib
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from vaejax.files import expanded
 from vaejax.types import TrainState
 
 __all__ = ["Checkpoints", "wait_for_all"]
@@ -30,10 +31,12 @@ class Checkpoints:
     Saving is asynchronous and atomic: a kill in mid-save leaves the checkpoint before as the newest.
     """
 
-    def __init__(self, folder: str | Path, keep: int = 2):
+    def __init__(self, folder: str | os.PathLike[str], keep: int = 2):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         items = {"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
-        self._manager = ocp.CheckpointManager(Path(folder).absolute(), options=options, item_handlers=items)
+        self._manager = ocp.CheckpointManager(
+            expanded(folder).absolute(), options=options, item_handlers=items
+        )
 
     def latest(self) -> int | None:
         """The step of the newest whole checkpoint, None if there is none."""
