@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import shutil
 import warnings
@@ -34,6 +36,7 @@ class Checkpoints:
     def __init__(self, folder: str | os.PathLike[str], keep: int = 2):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         items = {"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
+        logging.getLogger("absl").addFilter(self._is_news)
         self._manager = ocp.CheckpointManager(
             expanded(folder).absolute(), options=options, item_handlers=items
         )
@@ -49,6 +52,10 @@ class Checkpoints:
             return
         # copies: the next chunk donates these buffers while the save is still being written
         arrays = jax.tree.map(lambda a: np.array(a, copy=True), state._asdict())
+        needed = sum(a.nbytes for a in jax.tree.leaves(arrays))
+        free = shutil.disk_usage(self._manager.directory).free
+        if free < needed:  # once it has begun, a save that fails fills the screen from its threads
+            raise OSError(errno.ENOSPC, f"No space left on device: {free} bytes, a checkpoint takes {needed}")
         record = {"run": meta, "crc32": _checksums(arrays)}
         args = ocp.args.Composite(state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(record))
         self._manager.save(step, args=args)
@@ -140,8 +147,15 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait for saves under way and close."""
-        self.wait()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+            logging.getLogger("absl").removeFilter(self._is_news)
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Whether a log record is none of orbax' tracebacks, of errors that it raises as well."""
+        return record.exc_info is None or "orbax" not in record.pathname
 
 
 def _checksums(tree: Any) -> list[int]:
