@@ -64,7 +64,6 @@ STEPS = 6
 def small(tmp_path, monkeypatch):
     """An empty folder to stand in, where `fit` ends after STEPS steps, on few and small images."""
     fit, three_dots = train.fit, data.three_dots
-    encoder, decoder = nets.ConvEncoder, nets.ConvDecoder
 
     def few_steps(key, model, update, data, steps, **options):
         options |= {"chunk": 1, "progress": False}
@@ -75,11 +74,15 @@ def small(tmp_path, monkeypatch):
 
     monkeypatch.setattr(train, "fit", few_steps)
     monkeypatch.setattr(data, "three_dots", few_images)
-    monkeypatch.setattr(nets, "ConvEncoder", lambda **options: encoder(**{**options, "width": 0.1}))
-    monkeypatch.setattr(nets, "ConvDecoder", lambda **o: decoder(**{**o, "width": 0.1, "side": 16}))
+    for net, sizes in ((nets.ConvEncoder, {"width": 0.1}), (nets.ConvDecoder, {"width": 0.1, "side": 16})):
+        monkeypatch.setattr(net, "__init__", _with_sizes(net.__init__, sizes))
     monkeypatch.setenv("VAEJAX_DATA", str(tmp_path / "data"))
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
+
+
+def _with_sizes(init, sizes):
+    return lambda self, *args, **options: init(self, *args, **{**options, **sizes})
 
 
 def run_page(page, after=None):
