@@ -21,6 +21,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 __all__ = ["dumps", "expanded", "loads", "read_json", "write_json", "write_text"]
@@ -163,8 +164,8 @@ def _entries(value: Any) -> Mapping[Any, Any] | None:
     """{name: value} of what has names: a mapping, a named tuple, a dataclass; None for anything else."""
     if isinstance(value, Mapping):
         return value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return dict(zip(value._fields, value, strict=True))
+    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)) is not None:
+        return dict(zip(names, value, strict=True))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return None
@@ -185,12 +186,12 @@ def _plain_dict(entries: Mapping[Any, Any], way: Way, special: dict[str, str]) -
 
 def _listed(value: Any, way: Way) -> Any:
     """An array as lists of Python's numbers, or of what else an array of objects holds."""
-    key = jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+    key = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     if not (key or isinstance(value, np.ma.MaskedArray)):
         array = np.asarray(value)
         if array.dtype.kind in "biuUO":
             return array.tolist()
-        if jax.dtypes.issubdtype(array.dtype, np.floating):  # half precision and long doubles too
+        if jnp.issubdtype(array.dtype, np.floating):  # half precision and long doubles too
             return array.astype(np.float64).tolist()
     raise _refused(value, way)
 

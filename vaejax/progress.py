@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
@@ -22,6 +23,8 @@ class Bar(tqdm):
     Args:
       *args, **options: those of `tqdm.tqdm`.
     """
+
+    _time: Callable[[], float]  # tqdm's clock
 
     def __init__(self, *args: Any, **options: Any):
         stream = options.get("file") or sys.stderr

@@ -219,7 +219,7 @@ def _check_arguments(
 def _check_metrics(metrics: dict[str, Any]) -> None:
     """Raise unless a step's metrics, here with an axis of steps, are scalars that a record can hold."""
     for name, value in metrics.items():
-        if name in ("step", "seed", "validation"):
+        if name in ("step", "seed", "validation", "not_finite"):
             raise ValueError(f"metrics: expected names other than those of a record, got {name!r}")
         if not isinstance(value, jax.ShapeDtypeStruct):
             raise TypeError(f"metrics: expected scalars, got {name!r}, a {type(value).__name__}")

@@ -249,7 +249,7 @@ def _numbers(scores: Any) -> dict[str, float]:
 
 def digest(data: Split) -> dict[str, int]:
     """{name: crc32} of a split's arrays."""
-    return {name: zlib.crc32(np.ascontiguousarray(a)) for name, a in data.arrays.items()}
+    return {name: zlib.crc32(np.ascontiguousarray(a).view(np.uint8).data) for name, a in data.arrays.items()}
 
 
 def _is_full(error: BaseException | None) -> bool:
