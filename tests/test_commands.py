@@ -48,7 +48,7 @@ def commands(page):
     program = None
     for code in re.findall(r"`([^`]+)`", plain):
         words = code.split()
-        if words[0] == "python" and words[1:2] == ["-m"]:
+        if words[0].endswith("python") and words[1:2] == ["-m"]:
             program = " ".join(words[:3])
             yield " ".join(words)
         elif words[0] in ("make", "pip", *ELSEWHERE) and len(words) > 1:
