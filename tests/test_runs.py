@@ -259,7 +259,6 @@ class MLP(Shift):
 
 @pytest.mark.parametrize("net", [Shift, MLP])
 def test_a_model_with_a_part_of_ones_own_is_passed_in(finished, copy, net):
-    _, model, _, fitted = finished
     own = models.gaussian_vae(
         encoder=nets.MLPEncoder(latents=LATENTS, features=(4,)), decoder=net(), latents=LATENTS,
         likelihood=distributions.bernoulli(),
@@ -267,12 +266,14 @@ def test_a_model_with_a_part_of_ones_own_is_passed_in(finished, copy, net):
     differing = rf"decoder\.name: 'MLP' there, '{net.__name__} \(not of vaejax\)' now; encoder\.options\."
     with pytest.raises(ValueError, match=rf"model: .* holds a run of another model \({differing}"):
         runs.create(copy, Config(), own)
-    runs.write_json(copy / "model.json", own.spec)
-    message = rf"a public name of vaejax\.nets, got '.*{net.__name__}'; .* pass it as model="
-    with pytest.raises(ValueError, match=message):
-        runs.load(copy)
-    run = runs.load(copy, model=model)
-    assert run.model is model
+    folder = copy.parent / "own"
+    fitted = train(folder, own, finished[2], steps=2)
+    message = rf"model: expected model=, .* a public name of vaejax\.nets, got '.*{net.__name__}'; .* pass it"
+    for load in (runs.load, runs.load_encoder):
+        with pytest.raises(ValueError, match=message):
+            load(folder)
+    run = runs.load(folder, model=own)
+    assert run.model is own
     jax.tree.map(np.testing.assert_array_equal, run.params, dict(fitted.state.params))
 
 
