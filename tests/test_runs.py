@@ -133,9 +133,6 @@ def test_a_run_that_was_stopped_is_loaded_from_its_last_checkpoint(tmp_path):
         runs.load(tmp_path / "early")
 
 
-# create
-
-
 def test_create_goes_on_with_the_same_config_and_refuses_another(tmp_path):
     folder = tmp_path / "run"
     assert runs.create(folder, Config()) == folder
@@ -164,9 +161,6 @@ def test_create_stores_what_builds_the_model_again(finished):
     assert spec["encoder"]["name"] == "MLPEncoder"
     assert spec["likelihood"] == {"name": "bernoulli", "options": {"cross_entropy": False}}
     assert models.from_spec(spec).spec == model.spec
-
-
-# manifest
 
 
 def test_manifest_says_what_it_ran_on(finished, tmp_path):
