@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from benchmarks import sweep
 from benchmarks.lax_peer import LaxDecoder, LaxEncoder
@@ -37,6 +36,7 @@ from benchmarks.steps import (
 )
 from vaejax import objectives, runs
 from vaejax.checks import check_positive_int
+from vaejax.progress import Bar
 
 BARS = {  # key: (one thread, two threads)
     "beta_vae/torch_beta_vae": (0.75, 0.85),
@@ -146,7 +146,7 @@ def compile_all(config: Config) -> tuple[dict[str, Program], dict[int, float]]:
         wanted |= {label: make() for group in PENALTIES.values() for label, make in group.items()}
     programs = {
         name: compile_step(penalty, config.batch_size)
-        for name, penalty in tqdm(wanted.items(), desc="compiling")
+        for name, penalty in Bar(wanted.items(), desc="compiling")
     }
     larger = compile_step(wanted["exact"], 8 * config.batch_size)
     sizes = {

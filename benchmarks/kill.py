@@ -21,9 +21,9 @@ import jax
 import numpy as np
 import optax
 import tyro
-from tqdm import tqdm
 
 from vaejax import distributions, evaluation, models, nets, objectives, train
+from vaejax.progress import Bar
 from vaejax.types import Split
 
 
@@ -79,7 +79,7 @@ def main(config: Config) -> dict[str, Any]:
     rng = random.Random(config.seed)
     folder = config.folder or Path(tempfile.mkdtemp()) / "run"
     start, at = time.perf_counter(), []
-    for _ in tqdm(range(config.kills), unit="kill"):
+    for _ in Bar(range(config.kills), unit="kill"):
         child = run_child(config, folder)
         assert child.stdout is not None
         line = child.stdout.readline()

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
 from vaejax import distributions, models, nets, objectives, train
 from vaejax.ops.chunks import automatic_chunk
+from vaejax.progress import Bar
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk
 from vaejax.types import Model, Split
@@ -128,7 +128,7 @@ def time_in_turn(
     on for a while, and the caches are full of its arrays.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in tqdm(range(rounds + 1), desc="rounds"):
+    for _ in Bar(range(rounds + 1), desc="rounds"):
         for name, step in steps.items():
             if warm:
                 step(warm)

@@ -15,13 +15,13 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from tqdm import tqdm
 
 from benchmarks.steps import PRODUCT, build, compile_step, multiply_adds, product, time_in_turn
 from vaejax import objectives, plots, runs
 from vaejax.ops.chunks import automatic_chunk
 from vaejax.plots.panels import legend, panels
 from vaejax.plots.style import INK, NORMAL, model_colors
+from vaejax.progress import Bar
 
 METHODS = {"beta_vae": "beta-VAE", "columns1": "JL1, 1 column", "exact": "JL1, exact"}
 LATENTS, SIDES, BATCHES, CHUNKS = (2, 5, 10, 32, 64), (16, 32, 64), (16, 64, 256), (1, 4, 16, 64)
@@ -98,7 +98,7 @@ def measure(setting: Setting, rounds: int) -> list[dict[str, Any]]:
 def main(rounds: int, output: Path | None, figures: Path | None) -> dict[str, Any]:
     """Measure every setting; print the table, write JSON and figures."""
     rows = []
-    for setting in (bar := tqdm(settings(), desc="settings")):
+    for setting in (bar := Bar(settings(), desc="settings")):
         bar.set_postfix_str(" ".join(f"{k}={v}" for k, v in setting._asdict().items() if v is not None))
         rows += measure(setting, rounds)
     print(f"{runs.table(rows)}\n\n{jax.devices()[0]}\n")

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from tests.test_catalogue import COMBINATORS
-from vaejax import disentanglement, distributions, evaluation, models, objectives, train
+from vaejax import data, disentanglement, distributions, evaluation, models, nets, objectives, train
 
 ROOT = Path(__file__).parent.parent
 ROWS = [
@@ -54,46 +55,69 @@ def test_what_the_errata_name_exists():
         assert f"def {test}(" in (ROOT / path).read_text() if test else (ROOT / path).exists(), name
 
 
-def _tiny(code):
-    """The same code at a tiny size."""
-    smaller = {
-        "three_dots(side=32)": "three_dots(16, num_train=128, num_validation=64, num_test=64)",
-        "side=32": "side=16",
-        "width=0.5": "width=0.1",
-        ", chunk=21": "",
-        "2000, batch_size=64": "6, batch_size=64, chunk=1, progress=False",
-    }
-    for full, small in smaller.items():
-        code = code.replace(full, small)
-    return code
+# the code of the pages, as it is written; only what takes long is smaller: trainings, three-dots and its nets
 
 
-def _blocks(page):
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+STEPS = 6
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
+def small(tmp_path, monkeypatch):
+    """An empty folder to stand in, where `fit` ends after STEPS steps, on few and small images."""
+    fit, three_dots = train.fit, data.three_dots
+
+    def few_steps(key, model, update, data, steps, **options):
+        options |= {"chunk": 1, "progress": False}
+        return fit(key, model, update, data, min(steps, STEPS), **options)
+
+    def few_images(side, **options):
+        return three_dots(16, **{"num_train": 128, "num_validation": 64, "num_test": 64, **options})
+
+    monkeypatch.setattr(train, "fit", few_steps)
+    monkeypatch.setattr(data, "three_dots", few_images)
+    for net, sizes in ((nets.ConvEncoder, {"width": 0.1}), (nets.ConvDecoder, {"width": 0.1, "side": 16})):
+        monkeypatch.setattr(net, "__init__", _with_sizes(net.__init__, sizes))
     monkeypatch.setenv("VAEJAX_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
 
 
-def test_the_code_of_the_readme_runs(elsewhere):
-    compose_one, by_hand = _blocks("README.md")
+def _with_sizes(init, sizes):
+    return lambda self, *args, **options: init(self, *args, **{**options, **sizes})
+
+
+def run_page(page, after=None):
+    """Run every Python block of a page, one after the other, in one namespace."""
     names: dict = {}
-    exec(_tiny(compose_one), names)
-    assert len(names["fitted"].metrics["loss"]) == 6
-    exec(by_hand, names)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+    for number, block in enumerate(blocks, 1):
+        exec(compile(block, f"{page}, block {number}", "exec"), names)
+        if after is not None:
+            after(names)
+    return names
+
+
+def test_every_page_with_code_is_run():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    assert {str(p.relative_to(ROOT)) for p in pages if "```python" in p.read_text()} == {
+        "README.md", "docs/training.md", "docs/collapse.md",
+    }  # fmt: skip
+
+
+def test_the_code_of_the_readme_runs(small):
+    names = run_page("README.md")
+    assert len(names["fitted"].metrics["loss"]) == STEPS
     x = names["dots"].sample_images(names["dots"].test.arrays["y"][:4])
     loss, (metrics, _) = names["objective"](names["jax"].random.key(0), names["vae"], {"x": x}, 0)
     assert loss == metrics["loss"] > 0
+    jax.tree.map(np.testing.assert_array_equal, names["run"].params, dict(names["fitted"].state.params))
+    assert names["run"].config["steps"] == STEPS
+    assert names["encode"](x).shape == (4, 10)
 
 
-def test_the_code_of_the_training_page_runs(elsewhere):
-    names: dict = {}
-    for block in _blocks("docs/training.md"):
-        exec(_tiny(block), names)
-    assert len(names["fitted"].metrics["loss"]) == 6
+def test_the_code_of_the_training_page_runs(small):
+    names = run_page("docs/training.md")
+    assert len(names["fitted"].metrics["loss"]) == STEPS
     for start, ends in ((0, False), (1000, True)):  # what rises while the ramp does says nothing
         rising = [{"step": start + n, "validation": {"neg_elbo": float(n)}} for n in range(1, 9)]
         assert names["stop"](rising) == ends
@@ -101,17 +125,17 @@ def test_the_code_of_the_training_page_runs(elsewhere):
     assert len(scores) == 3
     assert int(names["stopped"].best.step) == 2 * (scores.index(min(scores)) + 1)
     assert set(names["fits"]) == {0, 1, 2}
-    assert int(names["fits"][2].state.step) == 6
+    assert int(names["fits"][2].state.step) == STEPS
     differ = jax.tree.map(lambda a, b: bool((a != b).any()), names["last"], names["smooth"])
     assert any(jax.tree.leaves(differ))
 
 
-def test_the_code_of_the_collapse_page_runs(elsewhere):
-    names: dict = {}
-    for block in _blocks("docs/collapse.md"):
-        exec(_tiny(block), names)
+def test_the_code_of_the_collapse_page_runs(small):
+    def after(names):
         if "fitted" in names:
             assert "kl" in names["fitted"].metrics  # the true one, whatever the loss makes of it
+
+    names = run_page("docs/collapse.md", after)
     assert names["signs"]["summary"]
     assert names["five_to_one"].groups == ("encoder", "decoder")
     assert {"classifier/accuracy", "information"} <= set(names["fitted"].metrics)

@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "vaejax"
-BASE = {"types", "keys", "checks", "precision", "fixed"}
+BASE = {"types", "keys", "checks", "precision", "fixed", "files", "progress"}
 MAY_IMPORT = {
     "types": set(),
     "keys": {"types"},
     "checks": {"types"},
     "precision": set(),
     "fixed": set(),
+    "files": set(),
+    "progress": set(),
     "ops": BASE,
     "distributions": BASE | {"ops"},
     "nets": BASE,
@@ -33,7 +35,7 @@ HOMES = {  # third party -> packages that may import it
     "optax": {"train", "evaluation"},
     "dm_pix": {"evaluation"},
     "orbax": {"train"},
-    "tqdm": {"train"},
+    "tqdm": {"progress"},
     "tensorboardX": {"train"},
     "tensorflow_datasets": {"data"},
     "matplotlib": {"plots"},

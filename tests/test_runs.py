@@ -1,6 +1,5 @@
 """Run folders: what they refuse, what they give back, and that a stranger's folder runs nothing."""
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -29,14 +28,14 @@ class Config:
     folder: Path = Path("here")
 
 
-def train(folder, model, x):
+def train(folder, model, x, steps=6, **options):
     """Train with the best validation at step 2 of 6."""
     objective = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
     scores = iter([1.0, 2.0, 3.0])
     return fit(
-        KEY, model, gradient_update(objective, model, optax.adam(0.05)), Split({"x": x}, "binary"), 6,
-        batch_size=BATCH, chunk=2, save_every=1, folder=folder, progress=False,
-        validate=lambda key, vae: {"neg_elbo": next(scores)},
+        KEY, model, gradient_update(objective, model, optax.adam(0.05)), Split({"x": x}, "binary"), steps,
+        batch_size=BATCH, chunk=2, save_every=1, folder=folder,
+        **{"progress": False, "validate": lambda key, vae: {"neg_elbo": next(scores)}, **options},
     )  # fmt: skip
 
 
@@ -56,68 +55,82 @@ def copy(finished, tmp_path):
     return tmp_path / "run"
 
 
-# JSON
+# the README's path: fit alone leaves what load reads
 
 
-def test_write_json_takes_numbers_arrays_paths_and_dataclasses(tmp_path):
-    value = {
-        "config": Config(),
-        "numpy": np.float32(0.5),
-        "count": np.int64(3),
-        "array": np.array([[1, 2], [3, 4]]),
-        "jax": jnp.arange(2.0),
-        "tuple": (1, None, True),
-    }
-    runs.write_json(tmp_path / "new" / "a.json", value)
-    assert runs.read_json(tmp_path / "new" / "a.json") == {
-        "config": {"beta": 1.0, "steps": 6, "name": "small", "folder": "here"},
-        "numpy": 0.5,
-        "count": 3,
-        "array": [[1, 2], [3, 4]],
-        "jax": [0.0, 1.0],
-        "tuple": [1, None, True],
-    }
-    numbers = [0.1 + 0.2, 1e-300, 12345678901234567]
-    runs.write_json(tmp_path / "numbers.json", numbers)
-    assert runs.read_json(tmp_path / "numbers.json") == numbers  # to the bit
+@pytest.fixture(scope="module")
+def by_fit(tmp_path_factory):
+    """(folder, model, x, Fit) of a finished run that `fit` alone made; only to be read."""
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    model, x = small_vae()
+    return folder, model, x, train(folder, model, x)
 
 
-@pytest.mark.parametrize(
-    ("value", "error", "message"),
-    [
-        (float("nan"), ValueError, "Out of range float values are not JSON compliant"),
-        (np.array([1.0, np.inf]), ValueError, "Out of range float values are not JSON compliant"),
-        (object(), TypeError, "value: expected plain data, numbers or arrays; got object"),
-        ({1, 2}, TypeError, "value: expected plain data, numbers or arrays; got set"),
-        (Config, TypeError, "value: expected plain data, numbers or arrays; got type"),
-    ],
-)
-def test_write_json_refuses_and_leaves_the_old_file(tmp_path, value, error, message):
-    path = tmp_path / "a.json"
-    runs.write_json(path, {"old": 1})
-    with pytest.raises(error, match=message):
-        runs.write_json(path, {"new": [value]})
-    assert runs.read_json(path) == {"old": 1}
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_folder_of_fit_alone_is_loaded(by_fit):
+    folder, model, x, fitted = by_fit
+    run = runs.load(folder)
+    assert run.model.spec == model.spec
+    before = reconstructions(model.bind(fitted.state.params), x)
+    for a, b in zip(before, reconstructions(run.vae, x), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert run.config == {
+        "made_by": "vaejax.train.fit", "steps": 6, "batch_size": BATCH, "chunk": 2, "save_every": 1,
+        "log_every": 1, "examples": len(x), "support": "binary",
+        "key": np.asarray(jax.random.key_data(KEY)).tolist(),
+    }  # fmt: skip
+    best = runs.load(folder, checkpoint="best", model=model)
+    assert best.model is model
+    jax.tree.map(np.testing.assert_array_equal, best.params, dict(fitted.best.params))
+    encoder = nets.MLPEncoder(latents=LATENTS, features=(8,), activation="tanh")
+    loc, _ = encoder.apply({"params": fitted.state.params["encoder"]}, x)
+    np.testing.assert_allclose(runs.load_encoder(folder)(x), loc, rtol=1e-6)
 
 
-def test_write_json_replaces_in_one_piece(tmp_path, monkeypatch):
-    path, seen = tmp_path / "a.json", []
-    runs.write_json(path, {"old": 1})
-    replace = Path.replace
-
-    def spy(self, target):
-        seen.append((json.loads(self.read_text()), runs.read_json(target)))
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", spy)
-    runs.write_json(path, {"new": 2})
-    assert seen == [({"new": 2}, {"old": 1})]  # the new file is whole before the old one goes
-    assert runs.read_json(path) == {"new": 2}
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_config_of_ones_own_comes_before_or_after_fit_and_stays(by_fit, tmp_path):
+    folder, model, x, _ = by_fit
+    shutil.copytree(folder, tmp_path / "after")
+    runs.create(tmp_path / "after", Config(beta=2.0), model)  # after
+    assert runs.load(tmp_path / "after").config["beta"] == 2.0
+    with pytest.raises(ValueError, match=r"another config \(beta: 2\.0 there, 1\.0 now\)"):
+        runs.create(tmp_path / "after", Config(), model)
+    runs.create(tmp_path / "before", Config(beta=3.0))  # before
+    train(tmp_path / "before", model, x)
+    run = runs.load(tmp_path / "before")
+    assert run.config == {"beta": 3.0, "steps": 6, "name": "small", "folder": "here"}
+    assert run.model.spec == model.spec
 
 
-# create
+def test_each_seed_is_a_run_and_their_folder_says_so(tmp_path):
+    model, x = small_vae()
+    fits = train(tmp_path, model, x, seeds=(0, 3), validate=None)
+    for seed, fitted in fits.items():
+        run = runs.load(tmp_path / f"seed-{seed}")
+        jax.tree.map(np.testing.assert_array_equal, run.params, dict(fitted.state.params))
+        key = jax.random.key_data(jax.random.fold_in(KEY, seed))
+        assert run.config["key"] == np.asarray(key).tolist()
+    with pytest.raises(FileNotFoundError, match=r"folder: expected that of one seed, got .* seed-0, seed-3"):
+        runs.load(tmp_path)
+
+
+def test_a_run_that_was_stopped_is_loaded_from_its_last_checkpoint(tmp_path):
+    model, x = small_vae()
+
+    def stopped(at, folder):
+        def progress(n, record):
+            if record["step"] == at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, model, x, progress=progress)
+
+    stopped(6, tmp_path / "late")
+    train(tmp_path / "late-4", model, x, steps=4)
+    late, four = runs.load(tmp_path / "late"), runs.load(tmp_path / "late-4")
+    jax.tree.map(np.testing.assert_array_equal, late.params, four.params)
+    stopped(2, tmp_path / "early")
+    message = "checkpoint: expected a checkpoint in .*latest, found none: the run ended before its first; fit"
+    with pytest.raises(ValueError, match=message):
+        runs.load(tmp_path / "early")
 
 
 def test_create_goes_on_with_the_same_config_and_refuses_another(tmp_path):
@@ -148,9 +161,6 @@ def test_create_stores_what_builds_the_model_again(finished):
     assert spec["encoder"]["name"] == "MLPEncoder"
     assert spec["likelihood"] == {"name": "bernoulli", "options": {"cross_entropy": False}}
     assert models.from_spec(spec).spec == model.spec
-
-
-# manifest
 
 
 def test_manifest_says_what_it_ran_on(finished, tmp_path):
@@ -243,19 +253,21 @@ class MLP(Shift):
 
 @pytest.mark.parametrize("net", [Shift, MLP])
 def test_a_model_with_a_part_of_ones_own_is_passed_in(finished, copy, net):
-    _, model, _, fitted = finished
     own = models.gaussian_vae(
         encoder=nets.MLPEncoder(latents=LATENTS, features=(4,)), decoder=net(), latents=LATENTS,
         likelihood=distributions.bernoulli(),
     )  # fmt: skip
-    with pytest.raises(ValueError, match="holds a run of another model"):
+    differing = rf"decoder\.name: 'MLP' there, '{net.__name__} \(not of vaejax\)' now; encoder\.options\."
+    with pytest.raises(ValueError, match=rf"model: .* holds a run of another model \({differing}"):
         runs.create(copy, Config(), own)
-    runs.write_json(copy / "model.json", own.spec)
-    message = rf"a public name of vaejax\.nets, got '.*{net.__name__}'; .* pass it as model="
-    with pytest.raises(ValueError, match=message):
-        runs.load(copy)
-    run = runs.load(copy, model=model)
-    assert run.model is model
+    folder = copy.parent / "own"
+    fitted = train(folder, own, finished[2], steps=2)
+    message = rf"model: expected model=, .* a public name of vaejax\.nets, got '.*{net.__name__}'; .* pass it"
+    for load in (runs.load, runs.load_encoder):
+        with pytest.raises(ValueError, match=message):
+            load(folder)
+    run = runs.load(folder, model=own)
+    assert run.model is own
     jax.tree.map(np.testing.assert_array_equal, run.params, dict(fitted.state.params))
 
 

@@ -1,5 +1,7 @@
 """Means and intervals over seeds against exact numbers; the table."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -73,6 +75,31 @@ def test_intervals_want_a_list_of_numbers():
         runs.mean_ci95([[1.0, 2.0]])
     with pytest.raises(ValueError, match=r"b: expected a list of one or more numbers, got shape \(\)"):
         runs.welch_ci95([1.0, 2.0], 3.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [
+        ([1.0, math.nan, 3.0], math.nan), ([1.0, math.inf], math.inf), ([-math.inf, math.inf], math.nan),
+        ([math.nan], math.nan), ([2.0, None], math.nan), (np.float32([1, -np.inf]), -math.inf),
+    ],
+)  # fmt: skip
+def test_a_seed_that_is_not_finite_is_not_left_out_in_silence(tmp_path, values, mean):
+    result = runs.mean_ci95(values)
+    assert repr(result["mean"]) == repr(mean)
+    assert result["ci95"] == [None, None]
+    assert len(result["per_seed"]) == len(values)
+    runs.write_json(tmp_path / "report.json", result)
+    assert repr(runs.read_json(tmp_path / "report.json")) == repr(result)
+    difference = runs.welch_ci95([1.0, 2.0], values)
+    assert repr(difference["mean"]) == repr(1.5 - mean)
+    assert difference["ci95"] == [None, None]
+    assert difference["p"] is None
+
+
+def test_table_shows_what_is_missing_and_what_is_not_finite():
+    rows = [{"MIG": None, "SAP": math.nan}, {"MIG": 0.5, "SAP": np.float32(-np.inf)}]
+    assert runs.table(rows) == "| MIG | SAP  |\n| --- | ---- |\n| -   | nan  |\n| 0.5 | -inf |"
 
 
 def test_table_is_markdown():

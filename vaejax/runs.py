@@ -1,20 +1,20 @@
 """A run folder: config, manifest, report, means and intervals, tables; and loading a finished run.
 
-    folder/config.json     the experiment's dataclass
-    folder/model.json      the model's spec
+    folder/config.json     the experiment's dataclass (`create`), else how `train.fit` was called
+    folder/model.json      the model's spec, from `create` or `train.fit`
     folder/manifest.json   versions, device, commit, parameters, wall time, peak memory
     folder/report.json     results
     folder/metrics.jsonl, folder/checkpoints/   from `train.fit`
     folder/figures/        pictures, rebuilt from the report and the checkpoints
 
-Everything is JSON or plain arrays: loading a folder runs no code of whoever made it.
+Everything is JSON or plain arrays: loading a folder runs no code of whoever made it. JSON has no nan and no
+infinity: in these files they are null and named under "not_finite", and `read_json` gives them back.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
-import json
+import math
 import os
 import platform
 import subprocess
@@ -30,7 +30,9 @@ from scipy import stats
 from vaejax import models
 from vaejax.checks import check_choice
 from vaejax.evaluation import posterior_mean
+from vaejax.files import expanded, read_json, write_json
 from vaejax.train import Checkpoints
+from vaejax.train.folder import check_config, check_model
 from vaejax.types import VAE, Array, Model, PyTree
 
 __all__ = [
@@ -66,34 +68,12 @@ class Run(NamedTuple):
         return self.model.bind(self.params, self.variables)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON in one piece: a reader never sees half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(value, indent=2, default=_plain, allow_nan=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text + "\n")
-    temporary.replace(path)
-
-
-def _plain(value: Any) -> Any:
-    """Numpy and jax numbers and arrays, paths and dataclasses as what JSON has."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return np.asarray(value).tolist()
-    raise TypeError(f"value: expected plain data, numbers or arrays; got {type(value).__name__}")
-
-
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text())
-
-
-def create(folder: str | Path, config: Any, model: Model | None = None, ignore: Sequence[str] = ()) -> Path:
+def create(
+    folder: str | os.PathLike[str], config: Any, model: Model | None = None, ignore: Sequence[str] = ()
+) -> Path:
     """Make a run folder, or go on with one that has the same config.
+
+    `train.fit` goes on in it, and in a folder of `fit` alone the config takes the place of `fit`'s own.
 
     Args:
       folder: the folder.
@@ -102,26 +82,16 @@ def create(folder: str | Path, config: Any, model: Model | None = None, ignore: 
       ignore: names of config fields that may differ (where it runs, how it is shown).
 
     Raises:
-      ValueError: if the folder holds a run of another config; the differing fields are shown.
+      ValueError: if the folder holds a run of another config or model; what differs is shown.
+      TypeError: for a config that is no plain data; the entry is named.
     """
-    folder = Path(folder)
-    config = json.loads(json.dumps(config, default=_plain))
-    if (folder / "config.json").exists():
-        saved = read_json(folder / "config.json")
-        names = sorted((saved.keys() | config.keys()) - set(ignore))
-        changed = [
-            f"{name}: {saved.get(name)!r} there, {config.get(name)!r} now"
-            for name in names
-            if saved.get(name) != config.get(name)
-        ]
-        if changed:
-            raise ValueError(f"folder: {folder} holds a run of another config ({'; '.join(changed)})")
+    folder = expanded(folder)
+    check_config(folder, config, ignore)
+    if model is not None:
+        check_model(folder, model.spec)
     write_json(folder / "config.json", config)
     if model is not None:
-        spec = json.loads(json.dumps(model.spec, default=_plain))
-        if (folder / "model.json").exists() and read_json(folder / "model.json") != spec:
-            raise ValueError(f"model: {folder} holds a run of another model; see its model.json")
-        write_json(folder / "model.json", spec)
+        write_json(folder / "model.json", model.spec)
     return folder
 
 
@@ -182,11 +152,11 @@ def _commit() -> str | None:
         return None
 
 
-def load(folder: str | Path, *, checkpoint: str = "latest", model: Model | None = None) -> Run:
-    """Load a finished run.
+def load(folder: str | os.PathLike[str], *, checkpoint: str = "latest", model: Model | None = None) -> Run:
+    """Load a run: what `train.fit(..., folder=...)` left, whether it ended or was stopped.
 
     Args:
-      folder: a folder with config.json, model.json and checkpoints.
+      folder: the folder of `fit`; of several seeds, that of one: folder/seed-0.
       checkpoint: "latest", the last step, or "best", the lowest validation neg_elbo.
       model: the model, where its parts are not vaejax's own; None builds it from model.json.
 
@@ -194,24 +164,45 @@ def load(folder: str | Path, *, checkpoint: str = "latest", model: Model | None 
       FileNotFoundError: if the folder holds no run.
       ValueError: if it holds no such checkpoint, or the model cannot be built from model.json.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     check_choice(checkpoint, ("latest", "best"), "checkpoint")
+    if not (folder / "checkpoints").is_dir() and (seeds := sorted(folder.glob("seed-*/checkpoints"))):
+        names = ", ".join(path.parent.name for path in seeds)
+        raise FileNotFoundError(f"folder: expected that of one seed, got {folder}, which holds {names}")
     if not (folder / "config.json").exists():
         raise FileNotFoundError(f"folder: expected a run folder with config.json, got {folder}")
-    if not (folder / "checkpoints" / checkpoint).is_dir():
+    place = folder / "checkpoints" / checkpoint
+    if not place.is_dir():
         raise ValueError(f"checkpoint: {folder} holds no {checkpoint!r} checkpoint")
     if model is None:
-        model = models.from_spec(read_json(folder / "model.json"))
-    checkpoints = Checkpoints(folder / "checkpoints" / checkpoint)
+        model = _stored_model(folder)
+    checkpoints = Checkpoints(place)
     try:
+        if checkpoints.latest() is None:
+            why = {
+                "latest": "the run ended before its first; fit(..., resume=True) goes on with it",
+                "best": "no validation has given a neg_elbo",
+            }
+            raise ValueError(f"checkpoint: expected a checkpoint in {place}, found none: {why[checkpoint]}")
         params, variables = checkpoints.restore_params()
     finally:
         checkpoints.close()
     return Run(folder, read_json(folder / "config.json"), model, params, variables)
 
 
-def load_encoder(folder: str | Path, *, checkpoint: str = "latest", model: Model | None = None):
-    """The encoder of a finished run alone: a function of images [n, ...] to posterior means [n, d]."""
+def _stored_model(folder: Path) -> Model:
+    """The model of model.json."""
+    path = folder / "model.json"
+    if not path.exists():
+        raise ValueError(f"model: expected model=, since {folder} has no model.json; got None")
+    try:
+        return models.from_spec(read_json(path))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"model: expected model=, since {path} builds none by itself ({error})") from error
+
+
+def load_encoder(folder: str | os.PathLike[str], *, checkpoint: str = "latest", model: Model | None = None):
+    """The encoder of a run alone, loaded as by `load`: images [n, ...] to posterior means [n, d]."""
     return jax.tree_util.Partial(_encoded, load(folder, checkpoint=checkpoint, model=model).vae)
 
 
@@ -222,14 +213,15 @@ def _encoded(vae: VAE, x: Any) -> Array:
 def mean_ci95(values: Sequence[float]) -> dict[str, Any]:
     """Mean over seeds with its Student t 95 % interval: {mean, ci95: [low, high], per_seed}.
 
-    With one value the interval is [None, None]: one seed says nothing of the spread.
+    With one value the interval is [None, None]: one seed says nothing of the spread. So it is where a value
+    is nan or infinite, and the mean is then nan or infinite too: no seed is left out in silence.
 
     Raises:
       ValueError: if values is not a list of one or more numbers.
     """
     a = _numbers(values, "values")
-    mean = float(a.mean())
-    if a.size < 2:
+    mean = _mean(a)
+    if a.size < 2 or not math.isfinite(mean):
         return {"mean": mean, "ci95": [None, None], "per_seed": a.tolist()}
     half = float(stats.t.ppf(0.975, a.size - 1) * a.std(ddof=1) / np.sqrt(a.size))
     return {"mean": mean, "ci95": [mean - half, mean + half], "per_seed": a.tolist()}
@@ -238,7 +230,7 @@ def mean_ci95(values: Sequence[float]) -> dict[str, Any]:
 def welch_ci95(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     """mean(a) - mean(b) with Welch's 95 % interval: {mean, ci95: [low, high], p}, p two-sided.
 
-    With fewer than two values on a side the interval and p are None.
+    With fewer than two values on a side, or one that is nan or infinite, the interval and p are None.
 
     se^2 = va + vb,  va = var(a) / na,  degrees of freedom (va + vb)^2 / (va^2/(na - 1) + vb^2/(nb - 1)).
 
@@ -248,8 +240,8 @@ def welch_ci95(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     Source: Welch 1947, doi 10.1093/biomet/34.1-2.28.
     """
     x, y = _numbers(a, "a"), _numbers(b, "b")
-    difference = float(x.mean() - y.mean())
-    if min(x.size, y.size) < 2:
+    difference = _mean(x) - _mean(y)
+    if min(x.size, y.size) < 2 or not math.isfinite(difference):
         return {"mean": difference, "ci95": [None, None], "p": None}
     if np.ptp(x) == np.ptp(y) == 0:  # no spread: the interval is a point and t is not defined
         difference = float(x[0] - y[0])  # the mean of equal floats may be off by rounding
@@ -262,6 +254,11 @@ def welch_ci95(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     return {"mean": difference, "ci95": [difference - half, difference + half], "p": p}
 
 
+def _mean(a: np.ndarray) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):  # of both infinities: nan
+        return float(a.mean())
+
+
 def _numbers(values: Sequence[float], name: str) -> np.ndarray:
     a = np.asarray(values, np.float64)
     if a.ndim != 1 or a.size == 0:
@@ -270,7 +267,7 @@ def _numbers(values: Sequence[float], name: str) -> np.ndarray:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of {column: text or number} as a Markdown table; floats to four digits."""
+    """Rows of {column: text or number} as a Markdown table; floats to four digits, a dash for None."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[_cell(row.get(name, "")) for name in columns] for row in rows]
     widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(columns)]
@@ -281,4 +278,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)

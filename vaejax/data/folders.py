@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vaejax.files import expanded
+
 _WORK = ".preparing-"
 _NEW = ".new-"
 _LOCK = "lock"  # a file in every work folder, locked for as long as the process lives that works there
@@ -26,10 +28,7 @@ def data_folder(folder: str | os.PathLike[str] | None) -> Path:
         raise TypeError(f"folder: expected a path or None, got {type(folder).__name__} ({folder!r})")
     if not os.fspath(folder):
         raise ValueError("folder: expected a path or None, got an empty one")
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError:
-        raise ValueError(f"folder: expected '~' to be somebody's home, got {str(folder)!r}") from None
+    return expanded(folder)
 
 
 class NoRoomError(OSError):

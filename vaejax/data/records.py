@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from io import StringIO
 from operator import itemgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from vaejax.data.cache import Blocks, Field
 from vaejax.data.folders import room, sweep, work_folder
+from vaejax.progress import Bar
 
 _READ_CHUNK = 1000
 _ANSWER_SECONDS = 20
@@ -180,13 +182,17 @@ def write(recipe: Recipe, folder: Path) -> None:
 def quiet(progress: bool) -> Iterator[None]:
     """Silence TFDS: its two bold lines and, unless wanted, its bars would break the lines of a run."""
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import tqdm_utils
 
+    bars: Any = tqdm_utils.tqdm_lib
     if not progress:
         tfds.disable_progress_bar()
+    tqdm_utils.tqdm_lib = SimpleNamespace(tqdm=Bar)  # its own write a line for every update of a log file
     try:
         with redirect_stdout(StringIO()):
             yield
     finally:
+        tqdm_utils.tqdm_lib = bars
         tfds.enable_progress_bar()  # TFDS's default
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from vaejax.files import expanded
 
 DPI = 150
 SMALL, NORMAL, LARGE = 8, 9, 10  # font sizes, points: ticks, axis labels, titles
@@ -88,7 +91,7 @@ def with_unit(metric: str, units: Mapping[str, str] | str) -> str:
     return f"{metric} ({unit})" if unit else metric
 
 
-def save(figure: Figure, path: str | Path) -> Path:
+def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write the figure as a png (150 dpi, tight) and make the folders it needs.
 
     Args:
@@ -101,7 +104,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     Raises:
       ValueError: the name does not end in .png.
     """
-    path = Path(path)
+    path = expanded(path, "path")
     if path.suffix != ".png":
         raise ValueError(f"path: expected a name ending in .png, got {str(path)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)

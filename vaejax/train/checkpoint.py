@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import shutil
 import warnings
 import zlib
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from vaejax.files import expanded
 from vaejax.types import TrainState
 
 __all__ = ["Checkpoints", "check_savable", "wait_for_all"]
@@ -30,10 +33,13 @@ class Checkpoints:
     Saving is asynchronous and atomic: a kill in mid-save leaves the checkpoint before as the newest.
     """
 
-    def __init__(self, folder: str | Path, keep: int = 2):
+    def __init__(self, folder: str | os.PathLike[str], keep: int = 2):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         items = {"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
-        self._manager = ocp.CheckpointManager(Path(folder).absolute(), options=options, item_handlers=items)
+        logging.getLogger("absl").addFilter(self._is_news)
+        self._manager = ocp.CheckpointManager(
+            expanded(folder).absolute(), options=options, item_handlers=items
+        )
 
     def latest(self) -> int | None:
         """The step of the newest whole checkpoint, None if there is none."""
@@ -51,6 +57,10 @@ class Checkpoints:
             return
         # copies: the next chunk donates these buffers while the save is still being written
         arrays = jax.tree.map(lambda a: np.array(a, copy=True), state._asdict())
+        needed = sum(a.nbytes for a in jax.tree.leaves(arrays))
+        free = shutil.disk_usage(self._manager.directory).free
+        if free < needed:  # once it has begun, a save that fails fills the screen from its threads
+            raise OSError(errno.ENOSPC, f"No space left on device: {free} bytes, a checkpoint takes {needed}")
         record = {"run": meta, "crc32": _checksums(arrays)}
         args = ocp.args.Composite(state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(record))
         self._manager.save(step, args=args)
@@ -142,8 +152,15 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait for saves under way and close."""
-        self.wait()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+            logging.getLogger("absl").removeFilter(self._is_news)
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Whether a log record is none of orbax' tracebacks, of errors that it raises as well."""
+        return record.exc_info is None or "orbax" not in record.pathname
 
 
 def check_savable(state: TrainState) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
-from tqdm import tqdm
 
 from vaejax.checks import check_positive_int, check_split, check_support
+from vaejax.files import expanded
 from vaejax.keys import check_key, named_key
+from vaejax.progress import Bar
 from vaejax.train.checkpoint import check_savable
+from vaejax.train.folder import Description
 from vaejax.train.optimizer import is_key
 from vaejax.train.runs import Run, check_seeds, open_runs, place, train
 from vaejax.train.step import alone, make_chunk, over_runs
-from vaejax.train.store import Fit
+from vaejax.train.store import Fit, digest
 from vaejax.types import VAE, Array, Device, Model, Split, TrainState, Update
 
 __all__ = ["fit"]
@@ -27,13 +29,14 @@ Validate = Callable[[Array, VAE], dict[str, Any]]
 Stop = Callable[[list[dict[str, Any]]], bool]
 Adjust = Callable[[list[dict[str, Any]], TrainState], TrainState]
 Progress = Callable[[int, dict[str, Any]], None]
+Folder = str | os.PathLike[str] | None
 
 
 @overload
 def fit(
     key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
     validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
-    folder: str | Path | None = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
+    folder: Folder = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
     tensorboard: bool = ..., progress: bool | Progress = ...,
     seeds: None = None, devices: Sequence[Device] | None = ...,
 ) -> Fit: ...  # fmt: skip
@@ -41,7 +44,7 @@ def fit(
 def fit(
     key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
     validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
-    folder: str | Path | None = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
+    folder: Folder = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
     tensorboard: bool = ..., progress: bool | Progress = ...,
     seeds: Iterable[int], devices: Sequence[Device] | None = ...,
 ) -> dict[int, Fit]: ...  # fmt: skip
@@ -57,7 +60,7 @@ def fit(
     validate: Validate | None = None,
     stop: Stop | None = None,
     after_validation: Adjust | None = None,
-    folder: str | Path | None = None,
+    folder: Folder = None,
     resume: bool = False,
     save_every: int = 10,
     log_every: int = 1,
@@ -88,9 +91,12 @@ def fit(
         them so far and the state, and again with those of a run that is resumed: the state that it returns
         goes on. It must depend on them alone. The checkpoint of that step and the best state are the ones
         before it.
-      folder: where metrics.jsonl and checkpoints go; None keeps everything in memory.
-      resume: continue from the newest checkpoint in `folder` if there is one; key, batch size and number of
-        examples must be those of the run, the objective is the caller's to keep (`runs.create` compares).
+      folder: where metrics.jsonl, checkpoints, and what `runs.load` reads beside them go: model.json, the
+        model's spec, and config.json, how `fit` was called (one that `runs.create` made stays as it is). None
+        keeps everything in memory.
+      resume: continue from the newest checkpoint in `folder` if there is one; key, batch size, number of
+        examples and model must be those of the run, with other values in the data there is a RuntimeWarning;
+        the objective is the caller's to keep (`runs.create` compares).
       save_every: chunks between checkpoints; the last step is always saved.
       log_every: the metrics of every so-manieth step are kept, here and in metrics.jsonl; the loss of every
         step is still checked.
@@ -124,6 +130,7 @@ def fit(
     if not (isinstance(progress, bool) or callable(progress)):
         got = f"{type(progress).__name__} ({progress!r})"
         raise TypeError(f"progress: expected True, False or a function, got {got}")
+    folder = None if folder is None else expanded(folder)
     _check_arguments(key, model, update, data, counts, folder, resume, tensorboard)
     steps, batch_size, chunk, save_every, log_every = map(int, counts.values())
     chunk = min(chunk, steps)
@@ -153,8 +160,9 @@ def fit(
         return after
 
     with contextlib.ExitStack() as stack:
-        meta = {"batch_size": batch_size, "examples": data.size}
-        runs = open_runs(stack, key, seeds, folder, meta, resume, tensorboard)
+        meta = {"batch_size": batch_size, "examples": data.size, "data": folder and digest(data)}
+        description = Description(model.spec, {**counts, "examples": data.size, "support": data.support})
+        runs = open_runs(stack, key, seeds, folder, meta, description, resume, tensorboard)
         for run in runs:
             run.store.check_steps(steps)
         states = [run.store.restore(like) if run.done else initial(run.key) for run in runs]
@@ -163,6 +171,7 @@ def fit(
                 check(run, state)
             states[i] = adjusted(run, state)
             run.ended = run.store.ended(stop)  # a run that ended early stays ended
+            run.store.describe(description)
         report = stack.enter_context(_bar(progress, steps, runs))
 
         def settle(
@@ -196,7 +205,7 @@ def _check_arguments(
     update: Update,
     data: Split,
     counts: dict[str, int],
-    folder: str | Path | None,
+    folder: Folder,
     resume: bool,
     tensorboard: bool,
 ) -> None:
@@ -231,7 +240,7 @@ def _check_function(value: Any, name: str) -> None:
 def _check_metrics(metrics: dict[str, Any]) -> None:
     """Raise unless a step's metrics, here with an axis of steps, are scalars that a record can hold."""
     for name, value in metrics.items():
-        if name in ("step", "seed", "validation"):
+        if name in ("step", "seed", "validation", "not_finite"):
             raise ValueError(f"metrics: expected names other than those of a record, got {name!r}")
         if not isinstance(value, jax.ShapeDtypeStruct):
             raise TypeError(f"metrics: expected scalars, got {name!r}, a {type(value).__name__}")
@@ -263,17 +272,17 @@ def initialiser(model: Model, update: Update, data: Split) -> Callable[[Array], 
 def _bar(
     progress: bool | Callable, steps: int, runs: list[Run]
 ) -> Iterator[Callable[[Run, list[dict[str, Any]]], None]]:
-    """A tqdm bar over the steps of all runs with loss and steps/s, or the caller's own function."""
+    """A bar over the steps of all runs with loss and steps/s, or the caller's own function."""
     own = progress if callable(progress) else None
     hidden = own is not None or not progress or jax.process_index() > 0
     total, done = steps * len(runs), sum(run.done for run in runs)
-    with tqdm(total=total, initial=done, unit="step", disable=hidden) as bar:
+    with Bar(total=total, initial=done, unit="step", disable=hidden) as bar:
 
         def report(run: Run, records: list[dict[str, Any]]) -> None:
             record = records[-1] if run.seed is None else {"seed": run.seed, **records[-1]}
-            bar.update(len(records))
             shown = {k: f"{v:.4g}" for k, v in record.items() if k == "seed" or k.endswith("loss")}
-            bar.set_postfix(shown)
+            bar.set_postfix(shown, refresh=False)
+            bar.update(len(records))
             if own is not None:
                 own(len(records), record)
 

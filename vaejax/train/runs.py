@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vaejax.train.folder import Description
 from vaejax.train.step import Placement, chunk_indices
 from vaejax.train.store import Store
 from vaejax.types import Array, Device, Split, TrainState
@@ -77,8 +78,9 @@ def open_runs(
     stack: contextlib.ExitStack,
     key: Array,
     seeds: Sequence[int] | None,
-    folder: str | Path | None,
+    folder: Path | None,
     meta: dict[str, Any],
+    description: Description,
     resume: bool,
     tensorboard: bool,
 ) -> list[Run]:
@@ -86,9 +88,9 @@ def open_runs(
     runs = []
     for seed in [None] if seeds is None else seeds:
         root = key if seed is None else jax.random.fold_in(key, seed)
-        where = folder if folder is None or seed is None else Path(folder) / f"seed-{seed}"
+        where = folder if folder is None or seed is None else folder / f"seed-{seed}"
         key_data = np.asarray(jax.random.key_data(root)).tolist()
-        store = Store(where, {"key": key_data, **meta}, resume, tensorboard)
+        store = Store(where, {"key": key_data, **meta}, description, resume, tensorboard)
         stack.callback(store.close)
         runs.append(Run(root, store, seed, store.step))
     return runs

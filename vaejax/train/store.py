@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
+import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +15,11 @@ import jax
 import numpy as np
 
 from vaejax.train.checkpoint import Checkpoints, wait_for_all
-from vaejax.train.log import MetricLog, read_metrics
-from vaejax.types import TrainState
+from vaejax.train.folder import Description, only_writer
+from vaejax.train.log import MetricLog, read_metrics, records_of
+from vaejax.types import Split, TrainState
 
-__all__ = ["Fit", "Store"]
+__all__ = ["Fit", "Store", "digest"]
 
 
 class Fit(NamedTuple):
@@ -37,37 +41,75 @@ class Fit(NamedTuple):
 class Store:
     """Where a run's records and states go: a folder, or memory."""
 
-    def __init__(self, folder: str | Path | None, meta: dict[str, Any], resume: bool, tensorboard: bool):
+    def __init__(
+        self,
+        folder: Path | None,
+        meta: dict[str, Any],
+        description: Description,
+        resume: bool,
+        tensorboard: bool,
+    ):
         self.metrics: list[dict[str, Any]] = []
         self.validation: list[dict[str, Any]] = []
         self.best: TrainState | None = None
         self._lowest = math.inf
         self._meta = meta
-        self._folder = None if folder is None else Path(folder)
+        self._folder = folder
         self.step = 0
         self._log: MetricLog | None = None
-        if self._folder is None:
-            return
-        self._latest = Checkpoints(self._folder / "checkpoints" / "latest", keep=2)
-        self._best = Checkpoints(self._folder / "checkpoints" / "best", keep=1)
+        if folder is not None:
+            with contextlib.ExitStack() as opened:  # closed again if the folder is refused
+                opened.callback(self.close)
+                self._open(folder, description, resume, tensorboard)
+                opened.pop_all()
+            wait_for_all(f"the metrics of {folder} are cut")
+
+    def _open(self, folder: Path, description: Description, resume: bool, tensorboard: bool) -> None:
+        """Open the files of a folder where this run may go on; nothing is written where it may not."""
+        writes = jax.process_index() == 0  # of a job of several processes, one does
+        if writes:
+            self._lock = only_writer(folder)
+        self._latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
+        self._best = Checkpoints(folder / "checkpoints" / "best", keep=1)
         if resume:
             self._latest.drop_damaged()
             self._best.drop_damaged()
         self.step = self._latest.latest() or 0
-        if self.step and not resume:
-            self.close()
+        self._check(resume)
+        description.check(folder, self.step)
+        if writes:
+            records_of(folder)  # what cannot be read is no fault of writing
+            with self._writing(self.step):
+                self._log = MetricLog(folder, self.step, tensorboard)
+
+    def _check(self, resume: bool) -> None:
+        """Raise ValueError for a run that is not to be continued, or not with what is given."""
+        if not self.step:
+            return
+        if not resume:
             raise ValueError(
-                f"folder: {folder} holds a run at step {self.step}; expected resume=True to continue it, "
-                "or another folder"
+                f"folder: {self._folder} holds a run at step {self.step}; expected resume=True to continue "
+                "it, or another folder"
             )
-        if self.step and (saved := self._latest.meta()) != meta:
-            self.close()
-            differing = [name for name in meta if saved.get(name) != meta[name]]
-            raise ValueError(f"resume: the run in {folder} was made with another {', '.join(differing)}")
-        with self._writing(self.step):
-            if jax.process_index() == 0:  # of a job of several processes, one writes
-                self._log = MetricLog(self._folder, self.step, tensorboard)
-        wait_for_all(f"the metrics of {self._folder} are cut")
+        saved = self._latest.meta()
+        differing = [
+            f"{name} ({saved.get(name)} there, {now} now)"
+            for name, now in self._meta.items()
+            if name != "data" and saved.get(name) != now
+        ]
+        if differing:
+            raise ValueError(
+                f"resume: the run in {self._folder} was made with another {', '.join(differing)}; what may "
+                "change are steps, chunk, save_every and log_every. To go on from its parameters otherwise, "
+                "give models.starting_from(model, runs.load(folder).params) another folder"
+            )
+        if saved.get("data", self._meta["data"]) != self._meta["data"]:
+            warnings.warn(
+                f"resume: the data have other values than those that the run in {self._folder} was made "
+                "with: it will not end as it would have",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def check_steps(self, steps: int) -> None:
         """Raise ValueError if the run has done more than `steps` already."""
@@ -82,11 +124,18 @@ class Store:
         names = list(curves)
         self.metrics = [dict(zip(names, row, strict=True)) for row in zip(*curves.values(), strict=True)]
         self.validation = validation
-        scores = [r["validation"].get("neg_elbo", math.inf) for r in validation]
-        self._lowest = min((s for s in scores if not math.isnan(s)), default=math.inf)
         if self._best.latest() is not None:
             self.best = self._best.restore(like)
+            scores = [r["validation"].get("neg_elbo", math.inf) for r in validation]  # of older checkpoints
+            lowest = min((s for s in scores if not math.isnan(s)), default=math.inf)
+            self._lowest = self._best.meta().get("neg_elbo", lowest)
         return self._latest.restore(like)
+
+    def describe(self, description: Description) -> None:
+        """Write down the run's model and how it was called, for whoever loads it."""
+        if self._folder is not None and self._log is not None:
+            with self._writing(self.step):
+                description.write(self._folder, key=self._meta["key"])
 
     def write(self, records: list[dict[str, Any]], every: int = 1) -> None:
         """Log every so-manieth step of a chunk; stop at the first loss that is not finite, and log it."""
@@ -123,14 +172,20 @@ class Store:
         try:
             yield
         except Exception as error:  # orbax and tensorstore raise many kinds
-            reason = str(error).strip().splitlines()[0][:300]
-            raise OSError(
-                f"could not write to {self._folder} by step {step}: {reason}; {self.kept()}"
-            ) from error
+            where = f"could not write to {self._folder} by step {step}"
+            if _is_full(error):  # the whole cause: what orbax and tensorstore made of it says no more
+                message = f"No space left on device: {where}; {self.kept()}"
+                raise OSError(errno.ENOSPC, message) from None
+            reason = f"{str(error).strip() or type(error).__name__}".splitlines()[0][:300]
+            raise OSError(f"{where}: {reason}; {self.kept()}") from error
 
     def kept(self) -> str:
         """What of the run is saved, as a phrase."""
-        last = None if self._folder is None else self._latest.latest()
+        last = None
+        if self._folder is not None:
+            with contextlib.suppress(Exception):  # of a save that fails; it is then no longer the latest
+                self._latest.wait()
+            last = self._latest.latest()
         return (
             "no checkpoint was saved"
             if last is None
@@ -152,7 +207,7 @@ class Store:
                 # a kill leaves no best state that is newer than the latest, and no record without its state
                 with self._writing(int(state.step)):
                     self._latest.wait()
-                    self._best.save(state, self._meta)
+                    self._best.save(state, {**self._meta, "neg_elbo": self._lowest})
                     self._best.wait()
         if self._log is not None:
             with self._writing(int(state.step)):
@@ -173,7 +228,7 @@ class Store:
 
     def close(self) -> None:
         """Finish what is being written and close; failures were raised before, in `_writing`."""
-        for name in ("_latest", "_best", "_log"):
+        for name in ("_latest", "_best", "_log", "_lock"):
             if (opened := getattr(self, name, None)) is not None:
                 with contextlib.suppress(Exception):
                     opened.close()
@@ -190,3 +245,17 @@ def _numbers(scores: Any) -> dict[str, float]:
         if np.ndim(value) == 0:
             numbers[name] = float(value)
     return numbers
+
+
+def digest(data: Split) -> dict[str, int]:
+    """{name: crc32} of a split's arrays."""
+    return {name: zlib.crc32(np.ascontiguousarray(a).view(np.uint8).data) for name, a in data.arrays.items()}
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one behind it, is that of a disk without space, or of a quota."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
