@@ -19,16 +19,32 @@ def _batch(x, index=None):
     return {"x": jnp.asarray(x), "index": jnp.arange(len(x)) if index is None else jnp.asarray(index)}
 
 
-def _value_fn(entry):
-    term = entry.make()
-    model, x = small_vae(entry.likelihood(), entry.heads())
-    params, _ = model.init(jax.random.key(1), _batch(x))
+class _Term:
+    """A term on a small model: eager, and as the one program that serves all its laws."""
 
-    def value(params, draw_key, term_key, batch):
-        vae = model.bind(params)
-        return term(term_key, vae, objectives.sample(draw_key, vae, batch))
+    def __init__(self, entry):
+        self.entry, self.term = entry, entry.make()
+        self.model, self.x = small_vae(entry.likelihood(), entry.heads())
+        self.params, _ = jax.jit(self.model.init)(jax.random.key(1), _batch(self.x))
+        self._program = jax.jit(jax.value_and_grad(self._mean, has_aux=True))
 
-    return value, params, x
+    def eager_batch(self):
+        """One example of three where examples are alone, so that both laws of slices and of jit are seen."""
+        return _batch(self.x) if self.entry.mixes else _batch(self.x[1:2], [1])
+
+    def eager(self):
+        vae = self.model.bind(self.params)
+        return self.term(KEY, vae, objectives.sample(KEY, vae, self.eager_batch()))
+
+    def __call__(self, batch, key=KEY):
+        """(the term's value, the gradient of its mean) under the draw of `KEY`."""
+        (_, value), grads = self._program(self.params, key, batch)
+        return value, grads
+
+    def _mean(self, params, key, batch):
+        vae = self.model.bind(params)
+        value = self.term(key, vae, objectives.sample(KEY, vae, batch))
+        return jnp.mean(value), value
 
 
 def test_every_public_term_is_catalogued():
@@ -53,59 +69,49 @@ def test_every_likelihood_and_net_is_catalogued():
 @pytest.mark.parametrize("name", TERMS)
 def test_laws_of_terms(name):
     entry = TERMS[name]
-    value, params, x = _value_fn(entry)
-    jitted = jax.jit(value)
-    batch = _batch(x)
-    out = jitted(params, KEY, KEY, batch)
+    term = _Term(entry)
+    batch = _batch(term.x)
+    out, grads = term(batch)
     assert out.shape in ((), (BATCH,))
     assert out.dtype == jnp.float32
-    np.testing.assert_allclose(out, value(params, KEY, KEY, batch), rtol=2e-5, atol=1e-6)  # jit equals eager
-    np.testing.assert_array_equal(out, jitted(params, KEY, KEY, batch))  # same key, same value
-    others = [jitted(params, KEY, jax.random.key(s), batch) for s in range(1, 5)]
+    np.testing.assert_array_equal(out, term(batch)[0])  # same key, same value
+    others = [term(batch, jax.random.key(s))[0] for s in range(1, 5)]
     assert any(not np.array_equal(out, o) for o in others) == entry.random
-    assert jitted._cache_size() == 1  # no second compile
+    _check_gradients(grads, entry.untouched)
+    assert getattr(term.term, "mixes_examples", False) == entry.mixes
+    # jit equals eager, and a slice draws what the whole draws
+    np.testing.assert_allclose(out if entry.mixes else out[1:2], term.eager(), rtol=2e-5, atol=1e-6)
+    if not entry.mixes:
+        _check_examples_are_alone(term, out)
+    assert term._program._cache_size() == 1  # no second compile
 
 
-@pytest.mark.parametrize("name", TERMS)
-def test_terms_see_examples_alone_unless_marked(name):
-    entry = TERMS[name]
-    assert getattr(entry.make(), "mixes_examples", False) == entry.mixes
-    value, params, x = _value_fn(entry)
-    jitted = jax.jit(value)
-    out = jitted(params, KEY, KEY, _batch(x))
-    if entry.mixes or out.shape == ():
-        return
-    order = np.array([2, 0, 1])
-    permuted = jitted(params, KEY, KEY, _batch(x[order], order))
-    np.testing.assert_allclose(permuted, out[order], rtol=1e-5, atol=1e-6)
-    changed = jitted(params, KEY, KEY, _batch(np.stack([x[0], 1 - x[1], 1 - x[2]])))
-    np.testing.assert_allclose(changed[0], out[0], rtol=1e-5, atol=1e-6)
-    single = value(params, KEY, KEY, _batch(x[1:2], [1]))  # B = 1: a slice draws what the whole draws
-    np.testing.assert_allclose(single[0], out[1], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", TERMS)
-def test_gradients_of_terms(name):
-    entry = TERMS[name]
-    value, params, x = _value_fn(entry)
-    grads = jax.jit(jax.grad(lambda p: jnp.mean(value(p, KEY, KEY, _batch(x)))))(params)
+def _check_gradients(grads, untouched):
     assert all(np.isfinite(g).all() and g.dtype == jnp.float32 for g in jax.tree.leaves(grads))
     for group, grad in grads.items():
         zero = all((np.asarray(g) == 0).all() for g in jax.tree.leaves(grad))
-        assert zero == (group in entry.untouched), group
+        assert zero == (group in untouched), group
+
+
+def _check_examples_are_alone(term, out):
+    """A term that is not marked does not change when the rest of the batch does."""
+    x, order = term.x, np.array([2, 0, 1])
+    permuted, _ = term(_batch(x[order], order))
+    np.testing.assert_allclose(permuted, out[order], rtol=1e-5, atol=1e-6)
+    changed, _ = term(_batch(np.stack([x[0], 1 - x[1], 1 - x[2]])))
+    np.testing.assert_allclose(changed[0], out[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_terms_compose_beside_another(name):
-    model, x = small_vae(TERMS[name].likelihood(), TERMS[name].heads())
-    params, _ = model.init(jax.random.key(1), _batch(x))
-    vae = model.bind(params)
-    term = TERMS[name].make()
-    objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, term))
-    loss, (metrics, _) = objective(KEY, vae, _batch(x), 0)
-    draw = objectives.sample(named_key(KEY, "/draw"), vae, _batch(x))
-    mine = jnp.mean(term(named_key(KEY, "mine"), vae, draw))
-    np.testing.assert_allclose(metrics["mine"], mine, rtol=1e-6)
+    mine = _Term(TERMS[name])
+    vae, batch = mine.model.bind(mine.params), mine.eager_batch()  # the operations that the laws compiled
+    objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, mine.term))
+    loss, (metrics, _) = objective(KEY, vae, batch, 0)
+    draw = objectives.sample(named_key(KEY, "/draw"), vae, batch)
+    np.testing.assert_allclose(
+        metrics["mine"], jnp.mean(mine.term(named_key(KEY, "mine"), vae, draw)), rtol=1e-6
+    )
     np.testing.assert_allclose(loss, metrics["other"] + 0.5 * metrics["mine"], rtol=1e-6)
 
 
@@ -121,60 +127,64 @@ def test_laws_of_schedules(name):
     np.testing.assert_allclose([schedule(0), schedule(1000)], [first, last], rtol=1e-6)
 
 
+def _likelihood_programs(likelihood, event):
+    """(parameters, n) -> n samples and the mean; (parameters, x) -> log p(x), the mean and both gradients."""
+
+    def build(parameters):
+        return likelihood.build(parameters, len(event))
+
+    def sampled(parameters, n):
+        return build(parameters).sample(seed=KEY, sample_shape=n), build(parameters).mean()
+
+    def scored(parameters, x):
+        def log_px(p):
+            out = distributions.score(KEY, build(p), x)
+            return out.sum(), out
+
+        def mean(p):
+            return build(p).mean().sum(), build(p).mean()
+
+        of_log_px, of_mean = (jax.value_and_grad(f, has_aux=True)(parameters) for f in (log_px, mean))
+        return of_log_px[0][1], of_mean[0][1], of_log_px[1], of_mean[1]
+
+    return jax.jit(sampled, static_argnums=1), jax.jit(scored)
+
+
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_laws_of_likelihoods(name):
     likelihood, event = LIKELIHOODS[name](), EVENTS.get(name, (D,))
     shape = likelihood.parameter_shape(event)
-    parameters = jax.random.normal(jax.random.key(1), (BATCH, *shape))
-    px = likelihood.build(parameters, len(event))
+    sampled, scored = _likelihood_programs(likelihood, event)
+    random = jax.random.normal(jax.random.key(1), (BATCH, *shape))
+    px = likelihood.build(random, len(event))
     assert likelihood.support in SUPPORTS
-    assert px.support == likelihood.support
-    assert px.batch_shape == (BATCH,)
-    assert px.event_shape == event
-
-    def sample(parameters, n):
-        px = likelihood.build(parameters, len(event))
-        return px.sample(seed=KEY, sample_shape=n), px.mean()
-
-    sample = jax.jit(sample, static_argnums=1)
-    x, mean = sample(parameters, ())
-    assert x.shape == mean.shape == (BATCH, *event)
+    assert (px.support, px.batch_shape, px.event_shape) == (likelihood.support, (BATCH,), event)
+    at = jnp.resize(jnp.asarray([-3.0, -0.2, 0.0, 1e-4, 2.0]), shape)
+    x, mean = sampled(at, 20_000)
+    assert (x.shape, mean.shape) == ((20_000, *event), event)
     top = 255 if likelihood.support == "bytes" else 1
     if likelihood.support != "real":
         assert ((x >= 0) & (x <= top)).all()
     if likelihood.support in ("binary", "bytes"):
         assert (x == jnp.round(x)).all()
-    x = x.astype(jnp.float32)
-
-    def log_px(parameters, x):
-        return distributions.score(KEY, likelihood.build(parameters, len(event)), x)
-
-    jitted = jax.jit(log_px)
-    out = jitted(parameters, x)
-    assert out.shape == (BATCH,)
-    assert out.dtype == jnp.float32
-    np.testing.assert_allclose(out, log_px(parameters, x), rtol=1e-5, atol=1e-6)
-    rows = [jitted(parameters[i : i + 1], x[i : i + 1])[0] for i in range(BATCH)]  # B = 1
-    np.testing.assert_allclose(out, rows, rtol=1e-5, atol=1e-6)
-
-    def log_px_and_mean(p):
-        mean = likelihood.build(p, len(event)).mean()
-        return log_px(p, x[:1]).sum() + mean.sum(), mean
-
-    value_and_grad = jax.jit(jax.value_and_grad(log_px_and_mean, has_aux=True))
-    for extreme in (0.0, 60.0, -60.0):
-        (value, mean), grad = value_and_grad(jnp.full((1, *shape), extreme))
-        assert np.isfinite(value)
-        assert np.isfinite(grad).all()
-        assert likelihood.support == "real" or ((mean >= 0) & (mean <= top)).all()
-    # many samples have the stated mean, and are of the density that is scored: E d/dp log p(x) = 0
-    at = jnp.resize(jnp.asarray([-3.0, -0.2, 0.0, 1e-4, 2.0]), shape)
-    samples, mean = sample(at[None], 20_000)
-    assert_mean_is(samples, mean, errors=4.5)
-    slopes = jax.jit(jax.vmap(jax.grad(lambda p, x: log_px(p[None], x)[0]), (None, 0)))
-    scores = np.asarray(slopes(at, samples[:5000].astype(jnp.float32)))
+    # many samples have the stated mean
+    assert_mean_is(x, mean, errors=4.5)
+    # three random rows, three extreme ones, and the samples: one program
+    extremes = jnp.stack([jnp.full(shape, value) for value in (0.0, 60.0, -60.0)])
+    rows = jnp.concatenate([random, extremes, jnp.broadcast_to(at, (5000, *shape))])
+    x = jnp.concatenate([x[:BATCH], x[:1], x[:1], x[:1], x[:5000]]).astype(jnp.float32)
+    log_px, mean, slope, slope_of_mean = scored(rows, x)
+    assert log_px.shape == (len(rows),)
+    assert log_px.dtype == jnp.float32
+    eager = [distributions.score(KEY, likelihood.build(random[:1], len(event)), x[:1])[0]]  # B = 1
+    np.testing.assert_allclose(log_px[:1], eager, rtol=1e-5, atol=1e-6)
+    extreme = slice(BATCH, BATCH + 3)
+    assert all(np.isfinite(a[extreme]).all() for a in (log_px, mean, slope, slope_of_mean))
+    assert likelihood.support == "real" or ((mean[extreme] >= 0) & (mean[extreme] <= top)).all()
+    # samples are of the density that is scored: E d/dp log p(x) = 0
+    scores = np.asarray(slope[BATCH + 3 :]).reshape(5000, -1)
     directions = np.random.default_rng(0).normal(size=(at.size, 8))  # a rare value alone is no Gaussian mean
-    assert_mean_is(scores.reshape(5000, -1) @ directions, 0.0, errors=4.5)
+    assert_mean_is(scores @ directions, 0.0, errors=4.5)
 
 
 @pytest.mark.parametrize("name", NETS)
