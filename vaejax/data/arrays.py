@@ -173,9 +173,10 @@ def _held_out(validation: Any, size: int) -> int:
             f"validation: expected a numpy array or a fraction, "
             f"got {type(validation).__name__} ({validation!r})"
         )
-    if not 0 < validation < 1:
+    fraction = float(validation)
+    if not 0 < fraction < 1:
         raise ValueError(f"validation: expected a fraction in (0, 1), got {validation}")
-    held_out = round(validation * size)
+    held_out = round(fraction * size)
     if not 0 < held_out < size:
         raise ValueError(
             f"validation: expected a fraction that leaves both splits an example, "

@@ -47,14 +47,19 @@ def scaled(weight: float | Callable[[Any], Any], term: Term) -> Scaled:
     if not callable(term):
         raise TypeError(f"term: expected a function (key, vae, draw) -> nats, got {type(term).__name__}")
     if not callable(weight):
-        weight = plain(weight)
-        is_scalar = isinstance(weight, numbers.Real | jax.Array) and jnp.shape(weight) == ()
-        if isinstance(weight, bool) or not is_scalar:
-            raise TypeError(f"weight: expected a float or a schedule step -> float, got {weight!r}")
-        # it may be traced, as under vmap over several weights, and then has no value yet
-        if not isinstance(weight, Tracer) and not math.isfinite(weight):
-            raise ValueError(f"weight: expected a finite number, got {weight}")
+        return Scaled(_constant(plain(weight)), term)
     return Scaled(weight, term)
+
+
+def _constant(weight: Any) -> Any:
+    """The weight, if it is a finite number."""
+    is_scalar = isinstance(weight, numbers.Real | jax.Array) and jnp.ndim(weight) == 0  # type: ignore[arg-type]
+    if isinstance(weight, bool) or not is_scalar:
+        raise TypeError(f"weight: expected a float or a schedule step -> float, got {weight!r}")
+    # it may be traced, as under vmap over several weights, and then has no value yet
+    if not isinstance(weight, Tracer) and not math.isfinite(weight):  # type: ignore[arg-type]
+        raise ValueError(f"weight: expected a finite number, got {weight}")
+    return weight
 
 
 def mixes_examples(term: Term) -> Term:

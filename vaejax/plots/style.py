@@ -14,7 +14,8 @@ from vaejax.files import expanded
 
 DPI = 150
 SMALL, NORMAL, LARGE = 8, 9, 10  # font sizes, points: ticks, axis labels, titles
-PLAIN = {"parse_math": False}  # for text that users give: a $ in it is a dollar, and two are no formula
+# for text that users give: a $ in it is a dollar, and two are no formula
+PLAIN: dict[str, Any] = {"parse_math": False}
 INK, RULE, GRID = "0.15", "0.7", "0.92"  # greys: text, frames and spines, grid lines
 
 # Okabe & Ito's colours, which survive colour blindness, without their yellow (too pale for a line).
