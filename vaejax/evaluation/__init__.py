@@ -8,7 +8,7 @@ from vaejax.evaluation.disentanglement import Score, mig, mig_from, modularity, 
 from vaejax.evaluation.elbo import elbo_parts, representation
 from vaejax.evaluation.factor_codes import Codes, factor_codes
 from vaejax.evaluation.geometry import DecoderGeometry, decoder_geometry
-from vaejax.evaluation.images import mse, psnr, reconstruction_quality, ssim, ssim_window
+from vaejax.evaluation.images import mse, psnr, reconstruction_quality, sharpness, ssim, ssim_window
 from vaejax.evaluation.information import discretise, entropy, mutual_information
 from vaejax.evaluation.interventions import (
     FactorSampler,
@@ -19,7 +19,7 @@ from vaejax.evaluation.interventions import (
     irs,
 )
 from vaejax.evaluation.latents import latent_distances
-from vaejax.evaluation.likelihood import bits_per_dim, marginal_log_likelihood
+from vaejax.evaluation.likelihood import bits_per_dim, marginal_log_likelihood, paired
 from vaejax.evaluation.local import LocalScores, local_clusters, local_scores, represent_factors, score_local
 from vaejax.evaluation.posterior import gaps
 from vaejax.evaluation.posterior_mig import mig_chen
@@ -86,6 +86,7 @@ __all__ = [
     "modularity_from",
     "mse",
     "mutual_information",
+    "paired",
     "pairwise_information",
     "prior_samples",
     "psnr",
@@ -98,6 +99,7 @@ __all__ = [
     "sap_from",
     "sap_svm",
     "score_local",
+    "sharpness",
     "ssim",
     "ssim_window",
     "traverse",

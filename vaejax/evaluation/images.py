@@ -174,6 +174,23 @@ def _pair(a: AnyArray, b: AnyArray) -> tuple[Array, Array]:
     return jnp.asarray(a, jnp.result_type(a, jnp.float32)), jnp.asarray(b, jnp.result_type(b, jnp.float32))
 
 
+def sharpness(images: AnyArray) -> float:
+    """The mean length of the gradient of images, by differences of neighbours: blur has less, clutter has more.
+
+    Args:
+      images: [n, H, W, C].
+
+    Raises:
+      ValueError: the shape has other axes.
+    """
+    x = np.asarray(images)
+    if x.ndim != 4:
+        raise ValueError(f"images: expected [n, H, W, C], got shape {x.shape}")
+    across = x[:, :-1, 1:] - x[:, :-1, :-1]
+    down = x[:, 1:, :-1] - x[:, :-1, :-1]
+    return float(np.hypot(across, down).mean(dtype=np.float64))
+
+
 def _check_range(data_range: float) -> None:
     if not (data_range > 0 and math.isfinite(data_range)):
         raise ValueError(f"data_range: expected a positive finite number, got {data_range!r}")

@@ -103,6 +103,24 @@ def marginal_log_likelihood(
     }
 
 
+def paired(log_a: AnyArray, log_b: AnyArray) -> dict[str, float]:
+    """NLL of model a minus NLL of model b, image by image: {mean, se}, the standard error over images.
+
+    Differences of the same images spread much less than either NLL.
+
+    Args:
+      log_a, log_b: log p(x) of the same images, [N] nats.
+
+    Raises:
+      ValueError: the shapes differ.
+    """
+    a, b = np.asarray(log_a, np.float64), np.asarray(log_b, np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"log_a, log_b: expected the same images, got {a.shape} and {b.shape}")
+    difference = mean_and_error("mean", b - a)
+    return {"mean": difference["mean"], "se": difference["mean_se"]}
+
+
 def bits_per_dim(nll: float | AnyArray, num_dims: int, *, dequantised: bool = False) -> Any:
     """Turn nats per example into bits per dimension: nll / (D log 2).
 
