@@ -49,7 +49,7 @@ TABLED = {
     "active codes": "active_units",
     "seconds of training": "train_seconds",
 }
-FLAGS = {"degenerate": "nothing to measure", "infinite": "infinite"}
+FLAGS = {"degenerate": "nothing to measure", "infinite": "infinite", "missing": "could not be taken"}
 ROWS = 6  # latents of a model in the traversals, those of the largest KL
 VALUES = np.linspace(-2, 2, 7)
 

@@ -146,6 +146,50 @@ def test_irs_is_its_formula():
     assert irs(1.0 * _rotated(), GRID).value < 0.75
 
 
+def _published_irs(z, v):
+    """The score of disentanglement_lib: factors in 20 bins of equal width, and constant ones kept."""
+    reach = np.abs(z - z.mean(axis=0)).max(axis=0)
+    robust = []
+    for factor in v.T:
+        binned = np.digitize(factor, np.histogram(factor, 20)[1][:-1])
+        at = [z[binned == value] for value in np.unique(binned)]
+        moved = np.mean([np.percentile(np.abs(a - a.mean(axis=0)), 99, axis=0) for a in at], axis=0)
+        robust.append(1 - moved / reach)
+    return np.average(np.max(robust, axis=0), weights=reach)
+
+
+def test_irs_differs_from_the_library_where_it_says():
+    rng = np.random.default_rng(4)
+    v = rng.integers(0, (20, 3), size=(900, 2))
+    z = v @ np.array([[0.1, 0.0], [0.3, 1.0]]) + 0.3 * rng.normal(size=(900, 2))
+    assert irs(z, v).value == pytest.approx(_published_irs(z, v), rel=1e-12)
+    many = rng.integers(0, 60, size=(900, 1))  # three of them to a bin
+    z = 0.05 * many + 0.02 * rng.normal(size=(900, 1))
+    assert irs(z, many).value > _published_irs(z, many) + 0.01
+    free = rng.normal(size=(900, 1))  # a constant factor has the robustness of a heavy tail
+    free[0] = 40.0
+    coin = rng.integers(0, 2, size=(900, 1))
+    coin[0] = 0
+    both = np.hstack([coin, np.ones_like(coin)])
+    assert irs(free, both).value == irs(free, coin).value
+    assert _published_irs(free, both) >= _published_irs(free, coin)
+
+
+def test_codes_that_are_not_finite_and_draws_that_are_too_few_are_refused():
+    whole = factor_sampler(GRID, GRID)
+
+    def broken(rng, fixed, size):
+        return np.where(whole.draw(rng, fixed, size) == 0, np.nan, 1.0)
+
+    for call in (lambda s: factor_vae_score(KEY, s, **FEW), lambda s: beta_vae_score(KEY, s, **SOME)):
+        with pytest.raises(ValueError, match="sampler: expected finite codes, got"):
+            call(whole._replace(draw=broken))
+    with pytest.raises(ValueError, match="num_samples: expected two codes or more"):
+        factor_vae_score(KEY, whole, num_samples=1)
+    with pytest.raises(ValueError, match="train: expected features of two factors or more, got 1 of one"):
+        beta_vae_score(KEY, whole, train=1, test=5)
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(
         ValueError, match="two rows or more for every value of factor 0, got one for 210 of 210"

@@ -13,6 +13,8 @@ from vaejax.disentanglement import (
     mig_from,
     modularity,
     modularity_from,
+    sap,
+    sap_from,
 )
 
 N = 10_000
@@ -142,3 +144,41 @@ def test_bad_arguments_are_named():
         mig(np.zeros((9, 2)), factors)
     with pytest.raises(ValueError, match="bins"):
         mig(np.zeros((10, 2)), factors, bins=0)
+
+
+def test_bounds_hold_to_the_last_digit():
+    """0 <= I(c; v) <= H(c), H(v), and every score of such tables in [0, 1]."""
+    rng = np.random.default_rng(5)
+    for n in range(2, 120):
+        v = rng.integers(0, rng.integers(2, 9), size=(n, 3))
+        H, I = discrete_entropy(v), discrete_mutual_information(v, v)
+        assert (I >= 0).all()
+        assert (np.minimum(H, H[:, None]) >= I).all()
+        for score in (mig, modularity, sap):
+            made = score(v.astype(float), v)
+            kept = made.parts[~np.isnan(made.parts)]
+            assert kept.min(initial=0) >= 0
+            assert kept.max(initial=0) <= 1
+
+
+def test_modularity_of_matrices_with_small_numbers():
+    golden = np.array([[1, 0.5], [0, 0.2], [0.3, 0.3], [0, 0]])
+    np.testing.assert_allclose(modularity_from(1e-170 * golden).parts, [0.75, 1, 0, 0], atol=1e-15)
+
+
+def test_matrices_are_checked():
+    ones, bad = np.ones((2, 3)), np.array([[0.1, np.nan, 0.2], [0.0, 0.0, 0.0]])
+    for call in (
+        lambda matrix: mig_from(matrix, np.ones(3)),
+        modularity_from,
+        lambda matrix: sap_from(matrix, np.ones(3, bool), np.ones(2, bool)),
+    ):
+        with pytest.raises(ValueError, match=r"expected finite numbers \[d, F\]"):
+            call(bad)
+        with pytest.raises(ValueError, match=r"expected finite numbers \[d, F\]"):
+            call(np.ones(3))
+    with pytest.raises(ValueError, match="entropies: expected 3 finite numbers"):
+        mig_from(ones, np.ones(2))
+    with pytest.raises(ValueError, match=r"varies, active: expected \[F\] and \[d\]"):
+        sap_from(ones, np.ones(2, bool), np.ones(2, bool))
+    assert mig_from(ones, np.zeros(3))[:3:2] == (0.0, True)  # no factor varies

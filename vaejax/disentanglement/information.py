@@ -8,6 +8,8 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 
+_INTEGERS = np.iinfo(np.int64)
+
 
 def discretise(codes: np.ndarray, bins: int) -> np.ndarray:
     """Bin every code into equal-width bins over its own range.
@@ -26,20 +28,14 @@ def discretise(codes: np.ndarray, bins: int) -> np.ndarray:
     Raises:
       ValueError: the codes are not [n, d] with n > 0, or hold a value that is not finite.
     """
-    check_positive_int(bins, "bins")
-    codes = check_codes(codes)
-    binned = np.empty(codes.shape, np.intp)
-    for j, z in enumerate(codes.T):
-        edges = np.linspace(z.min(), z.max(), bins + 1)
-        binned[:, j] = np.digitize(z, edges[:-1]) - 1
-    return binned
+    return _discretise(codes, bins, "codes")
 
 
 def discrete_entropy(factors: np.ndarray) -> np.ndarray:
     """Plug-in entropy of every column, H(v) = -sum_v (n_v/n) log(n_v/n); exactly 0 for a constant.
 
     Args:
-      factors: [n, F] integers.
+      factors: [n, F] integers, of any width and byte order, or booleans.
 
     Returns:
       [F] nats.
@@ -47,7 +43,7 @@ def discrete_entropy(factors: np.ndarray) -> np.ndarray:
     Raises:
       TypeError, ValueError: the factors are not integers, not [n, F] with n > 0.
     """
-    factors = _check_integers(factors, "factors")
+    factors = check_factors(factors)
     return np.array([_entropy_of(np.bincount(_labels(v))) for v in factors.T])
 
 
@@ -59,20 +55,31 @@ def discrete_mutual_information(codes_binned: np.ndarray, factors: np.ndarray) -
 
     Args:
       codes_binned: [n, d] integers, as `discretise` makes them.
-      factors: [n, F] integers.
+      factors: [n, F] integers, of any width and byte order, or booleans.
 
     Returns:
-      [d, F] nats; exactly 0 where the code or the factor is constant.
+      [d, F] nats, at least 0 and at most the entropy of either; exactly 0 where the code or the factor is
+      constant.
 
     Raises:
       TypeError, ValueError: an argument is not integers, not two-dimensional, or n differs.
     """
-    codes_binned = _check_integers(codes_binned, "codes_binned")
-    factors = _check_integers(factors, "factors")
+    codes_binned = check_factors(codes_binned, "codes_binned")
+    factors = check_factors(factors)
     check_same_length(codes_binned, factors, "codes_binned")
     codes = [_labels(c) for c in codes_binned.T]
     values = [_labels(v) for v in factors.T]
     return np.array([[_information_of(c, v) for v in values] for c in codes]).reshape(len(codes), len(values))
+
+
+def binned_factors(factors: Any, bins: int | None) -> np.ndarray:
+    """Factors as integers [n, F]: as they are where `bins` is None, else each in equal-width bins.
+
+    Raises:
+      TypeError: they are no integers, and `bins` is None.
+      ValueError: they are not [n, F] with n > 0, or not finite.
+    """
+    return check_factors(factors) if bins is None else _discretise(factors, bins, "factors", "factor_bins")
 
 
 def check_same_length(codes: np.ndarray, factors: np.ndarray, name: str) -> None:
@@ -85,9 +92,55 @@ def check_same_length(codes: np.ndarray, factors: np.ndarray, name: str) -> None
 
 def check_codes_and_factors(codes: Any, factors: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return codes as float64 [n, d] and integer factors [n, F]; raise unless they are that."""
-    codes, factors = check_codes(codes), _check_integers(factors, "factors")
+    codes, factors = check_codes(codes), check_factors(factors)
     check_same_length(codes, factors, "codes")
     return codes, factors
+
+
+def check_codes(codes: Any, name: str = "codes") -> np.ndarray:
+    """Return codes as float64 [n, d]; raise ValueError unless they are finite and n > 0."""
+    check_unmasked(codes, name)
+    codes = np.asarray(codes, np.float64)
+    if codes.ndim != 2 or len(codes) == 0:
+        raise ValueError(f"{name}: expected shape [n, d] with n > 0, got {codes.shape}")
+    if not np.isfinite(codes).all():
+        raise ValueError(f"{name}: expected finite numbers, got {np.sum(~np.isfinite(codes))} that are not")
+    return codes
+
+
+def check_factors(factors: Any, name: str = "factors") -> np.ndarray:
+    """Return integers as int64 [n, F], booleans as 0 and 1; raise unless they are that and n > 0.
+
+    One width for all: the range of int8 factors, say, does not fit into int8.
+    """
+    check_unmasked(factors, name)
+    factors = np.asarray(factors)
+    if factors.dtype.kind not in "iub":
+        raise TypeError(
+            f"{name}: expected integers, got dtype {factors.dtype}; real ones are binned first: by "
+            "factor_bins= where a score has it, elsewhere by discretise(factors, bins)"
+        )
+    if factors.ndim != 2 or len(factors) == 0:
+        raise ValueError(f"{name}: expected shape [n, columns] with n > 0, got {factors.shape}")
+    if factors.dtype.kind == "u" and factors.size and factors.max() > _INTEGERS.max:
+        raise ValueError(f"{name}: expected integers up to {_INTEGERS.max}, got {factors.max()}")
+    return factors.astype(np.int64)
+
+
+def check_unmasked(values: Any, name: str) -> None:
+    """Raise TypeError for a masked array: what it hides would count."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected a plain array, got a masked one")
+
+
+def _discretise(values: Any, bins: int, name: str, of_bins: str = "bins") -> np.ndarray:
+    check_positive_int(bins, of_bins)
+    values = check_codes(values, name)
+    binned = np.empty(values.shape, np.intp)
+    for j, z in enumerate(values.T):
+        edges = np.linspace(z.min(), z.max(), bins + 1)
+        binned[:, j] = np.digitize(z, edges[:-1]) - 1
+    return binned
 
 
 def _information_of(code: np.ndarray, value: np.ndarray) -> float:
@@ -95,10 +148,13 @@ def _information_of(code: np.ndarray, value: np.ndarray) -> float:
     C, V = code.max() + 1, value.max() + 1
     table = np.bincount(code * V + value, minlength=C * V).reshape(C, V)
     n = len(code)
-    expected = np.outer(table.sum(1), table.sum(0))  # n_c n_v: integers, so independence gives log 1 = 0
+    n_c, n_v = table.sum(1), table.sum(0)
+    expected = np.outer(n_c, n_v)  # integers, so independence gives log 1 = 0
     seen = table > 0
     n_cv = table[seen]
-    return float(np.sum(n_cv * np.log(n * n_cv / expected[seen])) / n)
+    information = float(np.sum(n_cv * np.log(n * n_cv / expected[seen])) / n)
+    # 0 <= I <= H(c), H(v) must hold also to the last digit
+    return min(max(information, 0.0), _entropy_of(n_c), _entropy_of(n_v))
 
 
 def _entropy_of(counts: np.ndarray) -> float:
@@ -107,25 +163,8 @@ def _entropy_of(counts: np.ndarray) -> float:
 
 
 def _labels(column: np.ndarray) -> np.ndarray:
-    """Relabel integers [n] to 0.., without sorting where they span less than n values."""
-    shifted = column.astype(np.intp) - int(column.min())
-    return shifted if shifted.max() < len(column) else np.unique(column, return_inverse=True)[1]
-
-
-def check_codes(codes: Any) -> np.ndarray:
-    """Return codes as float64 [n, d]; raise ValueError unless they are finite and n > 0."""
-    codes = np.asarray(codes, np.float64)
-    if codes.ndim != 2 or len(codes) == 0:
-        raise ValueError(f"codes: expected shape [n, d] with n > 0, got {codes.shape}")
-    if not np.isfinite(codes).all():
-        raise ValueError(f"codes: expected finite numbers, got {np.sum(~np.isfinite(codes))} that are not")
-    return codes
-
-
-def _check_integers(values: Any, name: str) -> np.ndarray:
-    values = np.asarray(values)
-    if values.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected integers, got dtype {values.dtype}")
-    if values.ndim != 2 or len(values) == 0:
-        raise ValueError(f"{name}: expected shape [n, columns] with n > 0, got {values.shape}")
-    return values
+    """Relabel int64 [n] to 0.., without sorting where they span less than n values."""
+    low = int(column.min())
+    if int(column.max()) - low < len(column):  # in Python's integers, which do not wrap around
+        return (column - low).astype(np.intp)
+    return np.unique(column, return_inverse=True)[1]

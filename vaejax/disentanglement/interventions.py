@@ -133,8 +133,10 @@ def factor_vae_score(
     check_key(key)
     for name, count in (("train", train), ("test", test), ("num_samples", num_samples)):
         check_positive_int(count, name)
+    if num_samples < 2:
+        raise ValueError(f"num_samples: expected two codes or more, which can vary; got {num_samples}")
     rng = numpy_generator(key)
-    variance = sampler.draw(rng, np.array([-1]), num_samples)[0].var(axis=0, ddof=1, dtype=np.float64)
+    variance = _draw(sampler, rng, np.array([-1]), num_samples)[0].var(axis=0, ddof=1, dtype=np.float64)
     active = np.sqrt(variance) >= ACTIVE_DEVIATION
     parts = np.where(sampler.varies, 0.0, np.nan)
     if not active.any() or sampler.varies.sum() < 2:
@@ -181,7 +183,7 @@ def beta_vae_score(
     from sklearn.linear_model import LogisticRegression
 
     rng = numpy_generator(key)
-    sample = sampler.draw(rng, np.array([-1]), 1000)[0]
+    sample = _draw(sampler, rng, np.array([-1]), 1000)[0]
     active = np.ptp(sample, axis=0) > 0
     parts = np.where(sampler.varies, 0.0, np.nan)
     if not active.any() or sampler.varies.sum() < 2:
@@ -192,6 +194,8 @@ def beta_vae_score(
         return np.abs(z[:, 0] - z[:, 1]).reshape(-1, pairs, z.shape[-1]).mean(axis=1)
 
     feature = _of_groups(sampler, rng, k, 2, len(active), distance, repeat=pairs)[:, active]
+    if len(np.unique(k[:train])) < 2:
+        raise ValueError(f"train: expected features of two factors or more, got {train} of one factor")
     model = LogisticRegression(max_iter=10_000).fit(feature[:train], k[:train])
     right = model.predict(feature[train:]) == k[train:]
     return _accuracy(right, k[train:], parts, int(active.sum()))._replace(library=library)
@@ -202,7 +206,14 @@ def irs(codes: np.ndarray, factors: np.ndarray) -> Score:
 
     IRS_jk = 1 - mean_v Q_.99(|z_j - E[z_j|v_k = v]|) / D_j, with D_j = max |z_j - E z_j|, Q_.99 the 0.99
     quantile over the rows of value v, and the mean over the values; the score is the mean over codes of
-    max_k IRS_jk, weighted with D_j. Constant codes are left out.
+    max_k IRS_jk, weighted with D_j. Constant codes are left out, and factors that do not vary. A value with
+    one row counts as robust: take rows in which every value stands several times, best a whole grid.
+
+    Deviations. The paper has the maximum where Q_.99 stands here, as in disentanglement_lib (Locatello et al.
+    2019, 1811.12359). That library's `irs` differs in three points. It bins the factors first, in 20
+    equal-width bins over their range, so that neighbouring values of a factor with more than 20 count as one;
+    with 20 consecutive values or fewer the score is the same. It takes max_k also over factors that do not
+    vary, whose one value all rows have. And its `num_active_dims` is the sum of the codes, not their number.
 
     Args:
       codes: [n, d], posterior means unless stated.
@@ -235,6 +246,14 @@ def _deviation(z: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.mean([np.quantile(np.abs(a - a.mean(axis=0)), 0.99, axis=0) for a in at], axis=0)
 
 
+def _draw(sampler: FactorSampler, rng: np.random.Generator, fixed: np.ndarray, size: int) -> np.ndarray:
+    """Codes [g, size, d] under interventions; ValueError unless they are finite."""
+    z = np.asarray(sampler.draw(rng, fixed, size))
+    if not np.isfinite(z).all():
+        raise ValueError(f"sampler: expected finite codes, got {np.sum(~np.isfinite(z))} that are not")
+    return z
+
+
 def _of_groups(
     sampler: FactorSampler,
     rng: np.random.Generator,
@@ -247,7 +266,7 @@ def _of_groups(
     """`function` of `repeat` groups of codes for each of k, a chunk at a time."""
     chunk = max(1, _CHUNK // (size * repeat * d))
     parts = [k[first : first + chunk] for first in range(0, len(k), chunk)]
-    return np.concatenate([function(sampler.draw(rng, np.repeat(part, repeat), size)) for part in parts])
+    return np.concatenate([function(_draw(sampler, rng, np.repeat(part, repeat), size)) for part in parts])
 
 
 def _accuracy(right: np.ndarray, k: np.ndarray, parts: np.ndarray, active_units: int) -> Score:

@@ -17,7 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.disentanglement.information import discrete_entropy, discrete_mutual_information, discretise
+from vaejax.disentanglement.information import (
+    binned_factors,
+    check_codes,
+    discrete_entropy,
+    discrete_mutual_information,
+    discretise,
+)
 from vaejax.disentanglement.matrices import mig_from, modularity_from
 from vaejax.disentanglement.score import Score
 from vaejax.keys import check_key, numpy_generator
@@ -126,7 +132,7 @@ def represent_factors(
       ValueError: `represent` does not return [n, d].
     """
     check_positive_int(batch_size, "batch_size")
-    rows = factors.reshape(-1, factors.shape[-1])
+    rows = np.asarray(factors).reshape(-1, factors.shape[-1])
     codes = []
     for batch in progress(range(-(-len(rows) // batch_size))):
         place = np.arange(batch * batch_size, (batch + 1) * batch_size)
@@ -138,7 +144,12 @@ def represent_factors(
 
 
 def score_local(
-    codes: np.ndarray, factors: np.ndarray, *, bins: int = 5, active: np.ndarray | None = None
+    codes: np.ndarray,
+    factors: np.ndarray,
+    *,
+    bins: int = 5,
+    factor_bins: int | None = None,
+    active: np.ndarray | None = None,
 ) -> LocalScores:
     """Score codes inside each cluster: MIG (histogram form) and modularity, means over clusters.
 
@@ -151,8 +162,9 @@ def score_local(
 
     Args:
       codes: [clusters, num_samples, d].
-      factors: [clusters, num_samples, F] integers.
+      factors: [clusters, num_samples, F] integers; real numbers with `factor_bins`.
       bins: equal-width bins per code and cluster; 5 in the paper.
+      factor_bins: equal-width bins per factor and cluster too; None takes every value by itself.
       active: [d] booleans, the active codes. By default those whose variance over the samples of all
         clusters together exceeds 0.01 (ddof 1).
 
@@ -169,6 +181,7 @@ def score_local(
     rows: list[dict[str, float]] = []
     degenerate = True
     for z, v in zip(codes, factors, strict=True):
+        v = binned_factors(v, factor_bins)
         information, H = discrete_mutual_information(discretise(z, bins), v), discrete_entropy(v)
         gap, modular = _pair(information, H)
         active_gap, active_modular = _pair(information[kept], H)
@@ -187,8 +200,9 @@ def score_local(
 
 
 def _active_codes(codes: np.ndarray) -> np.ndarray:
-    """Which codes vary over all clusters taken together, [d] booleans."""
-    return codes.reshape(-1, codes.shape[-1]).var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
+    """Which codes vary over all clusters taken together, [d] booleans; of one sample none does."""
+    rows = codes.reshape(-1, codes.shape[-1])
+    return rows.var(axis=0, ddof=1) > ACTIVE_VARIANCE if len(rows) > 1 else np.zeros(rows.shape[1], bool)
 
 
 def _pair(information: np.ndarray, H: np.ndarray) -> tuple[Score, Score]:
@@ -229,7 +243,7 @@ def check_num_values(num_values: Sequence[int]) -> np.ndarray:
         raise TypeError(f"num_values: expected integers, got {num_values!r}")
     if V.ndim != 1 or len(V) == 0 or V.min() < 1:
         raise ValueError(f"num_values: expected one positive number per factor, got {num_values!r}")
-    return V
+    return V.astype(np.int64)
 
 
 def _frozen_mask(frozen: Sequence[int], V: np.ndarray) -> np.ndarray:
@@ -240,10 +254,11 @@ def _frozen_mask(frozen: Sequence[int], V: np.ndarray) -> np.ndarray:
 
 
 def _check_clustered(codes: Any, factors: np.ndarray) -> np.ndarray:
-    codes = np.asarray(codes)
-    if codes.ndim != 3 or np.ndim(factors) != 3 or codes.shape[:2] != np.shape(factors)[:2]:
+    if np.ndim(codes) != 3 or np.ndim(factors) != 3 or np.shape(codes)[:2] != np.shape(factors)[:2]:
         raise ValueError(
             "codes: expected [clusters, num_samples, d] beside factors of [clusters, num_samples, F], "
-            f"got {codes.shape} beside {np.shape(factors)}"
+            f"got {np.shape(codes)} beside {np.shape(factors)}"
         )
-    return codes
+    if 0 in np.shape(codes)[:2]:
+        raise ValueError(f"codes: expected one cluster or more, none empty; got {np.shape(codes)}")
+    return np.stack([check_codes(z) for z in codes])

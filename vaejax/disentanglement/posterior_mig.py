@@ -46,10 +46,10 @@ def mig_chen(
     """
     check_key(key)
     check_positive_int(num_samples, "num_samples")
-    check_codes_and_factors(loc, factors)
+    _, factors = check_codes_and_factors(loc, factors)
     loc, scale = (np.asarray(a, np.float32) for a in (loc, scale))
-    if scale.shape != loc.shape or not (scale > 0).all():
-        raise ValueError(f"scale: expected positive numbers of shape {loc.shape}, got {scale!r}")
+    if scale.shape != loc.shape or not (np.isfinite(scale) & (scale > 0)).all():
+        raise ValueError(f"scale: expected positive finite numbers of shape {loc.shape}, got {scale!r}")
     H = discrete_entropy(factors)
     collapsed = (np.ptp(loc, axis=0) == 0) & (np.ptp(scale, axis=0) == 0)
     everything = np.zeros(len(loc), int)

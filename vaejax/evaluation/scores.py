@@ -23,7 +23,7 @@ from vaejax.disentanglement.local import local_clusters, score_local
 from vaejax.disentanglement.matrices import mig, modularity, sap
 from vaejax.disentanglement.posterior_mig import mig_chen
 from vaejax.disentanglement.predictors import TEST, TRAIN, explicitness, sap_svm, sklearn_version
-from vaejax.disentanglement.score import Score
+from vaejax.disentanglement.score import Score, missing
 from vaejax.disentanglement.unsupervised import (
     gaussian_total_correlation,
     pairwise_information,
@@ -36,20 +36,29 @@ from vaejax.types import VAE, Array, Progress, Split
 
 SAMPLES = 10_000
 CLUSTERS = 20
-GROUPS = (
-    "mig", "mig_chen", "modularity", "explicitness", "sap", "sap_svm", "dci", "factor_vae", "beta_vae", "irs",
-    "unsupervised", "local",
-)  # fmt: skip
-
-
+NAMES = {  # of the scores of each group
+    "mig": ("mig", "active_mig"),
+    "mig_chen": ("mig_chen",),
+    "modularity": ("modularity", "active_modularity"),
+    "explicitness": ("explicitness",),
+    "sap": ("sap",),
+    "sap_svm": ("sap_svm",),
+    "dci": ("dci_disentanglement", "dci_completeness", "dci_informativeness"),
+    "factor_vae": ("factor_vae",),
+    "beta_vae": ("beta_vae",),
+    "irs": ("irs",),
+    "unsupervised": ("gaussian_total_correlation", "wasserstein_correlation", "pairwise_information"),
+    "local": ("local_mig", "local_mig_over_ceiling", "local_modularity"),
+}
+GROUPS = tuple(NAMES)
 _NONE = np.zeros(0)  # no parts
-_NOTHING = "nothing to measure"
 
 
 class DisentanglementScores(NamedTuple):
     """Scores by name, and what they were taken on.
 
-    `print(runs.table(scores.rows))` shows them; `scores.values` is plain data for a report.
+    `print(runs.table(scores.rows))` shows them; `scores.values` is plain data for a report. A score that
+    fails does not take the others with it: its value is nan, and its `missing` says why.
     """
 
     scores: dict[str, Score]
@@ -62,19 +71,19 @@ class DisentanglementScores(NamedTuple):
         return [
             {
                 "score": name,
-                "value": score.value,
+                "value": "-" if score.missing else score.value,
                 "codes": "" if score.active_units is None else score.active_units,
-                "note": "; ".join(filter(None, [_NOTHING if score.degenerate else "", score.library])),
+                "note": _note(score),
             }
             for name, score in self.scores.items()
         ]
 
     @property
     def values(self) -> dict[str, Any]:
-        """Every value by name, as JSON has it: None where it is infinite.
+        """Every value by name, as JSON has it: None where it is infinite or missing.
 
-        Beside them `n`, `active_units`, the names of the `degenerate` and of the `infinite` ones, and the
-        `library` of the classifiers.
+        Beside them `n`, `active_units`, the names of the `degenerate` and of the `infinite` ones, the
+        `missing` ones with their reasons, and the `library` of the classifiers.
         """
         libraries = {score.library for score in self.scores.values()} - {""}
         return {
@@ -82,9 +91,17 @@ class DisentanglementScores(NamedTuple):
             "n": self.n,
             "active_units": self.active_units,
             "degenerate": [name for name, score in self.scores.items() if score.degenerate],
-            "infinite": [name for name, score in self.scores.items() if not math.isfinite(score.value)],
+            "infinite": [name for name, score in self.scores.items() if math.isinf(score.value)],
+            "missing": {name: score.missing for name, score in self.scores.items() if score.missing},
             "library": ", ".join(sorted(libraries)),
         }
+
+
+def _note(score: Score) -> str:
+    """What stands beside a score in a table."""
+    if score.missing:
+        return f"missing: {score.missing}"
+    return "; ".join(filter(None, ["nothing to measure" if score.degenerate else "", score.library]))
 
 
 def disentanglement_scores(
@@ -93,6 +110,7 @@ def disentanglement_scores(
     data: FactorSet | Split,
     *,
     limit: int = LIMIT,
+    factor_bins: int | None = None,
     num_samples: int = SAMPLES,
     train: int = TRAIN,
     test: int = TEST,
@@ -114,9 +132,11 @@ def disentanglement_scores(
       key: typed PRNG key.
       vae: a bound model with one posterior.
       data: a set with `num_values` and `sample_images`, such as `data.mini_sprites()`; or a split with
-        factors y, integers [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
+        factors y, [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
         without local scores).
       limit: the most images that are encoded, but for the local scores of a set that is larger.
+      factor_bins: for a split whose factors are real numbers: each is cut into so many bins of equal width
+        over its range in the split, and the bins are its values from there on. None expects integers.
       num_samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20
         local clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is
         lower.
@@ -129,28 +149,25 @@ def disentanglement_scores(
 
     Returns:
       DisentanglementScores: for mig and modularity also the active-only form, of the codes with variance
-      > 0.01; factor_vae and beta_vae are 0 and flagged where some value of a factor has one row only.
+      > 0.01; factor_vae and beta_vae are 0 and flagged where some value of a factor has one row only. A score
+      that fails is there with its reason, and the others stand.
 
     Raises:
       ImportError: scikit-learn is not installed and a score that takes it is not skipped.
-      TypeError, ValueError: an argument is of another kind, or the posterior has several levels.
+      TypeError, ValueError: an argument is of another kind, the posterior has several levels or means that
+        are not finite, or there are fewer than two images.
     """
     check_key(key)
-    for name, count in (
-        ("num_samples", num_samples),
-        ("train", train),
-        ("test", test),
-        ("num_samples_chen", num_samples_chen),
-    ):
+    counts = {"train": train, "test": test, "num_samples_chen": num_samples_chen, "num_samples": num_samples}
+    for name, count in counts.items():
         check_positive_int(count, name)
-    if isinstance(skip, str) or not set(skip) <= set(GROUPS):
-        raise ValueError(f"skip: expected names among {', '.join(GROUPS)}; got {skip!r}")
-    wanted = [name for name in GROUPS if name not in skip]
-    if {"explicitness", "sap_svm", "dci", "beta_vae"} & set(wanted):
-        sklearn_version()  # before anything is encoded
+    wanted = _wanted(skip)
     codes = factor_codes(
-        named_key(key, "codes"), vae, data, limit=limit, batch_size=batch_size, progress=progress
-    )
+        *(named_key(key, "codes"), vae, data),
+        limit=limit, factor_bins=factor_bins, batch_size=batch_size, progress=progress,
+    )  # fmt: skip
+    if len(codes.loc) < 2:
+        raise ValueError(f"data, limit: expected two images or more, got {len(codes.loc)}")
     rows = numpy_generator(named_key(key, "rows")).permutation(len(codes.loc))[:num_samples]
     active = codes.loc.var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
     groups = {
@@ -161,11 +178,37 @@ def disentanglement_scores(
     }
     scores: dict[str, Score] = {}
     for name in wanted:
-        scores |= groups[name](named_key(key, name))
+        scores |= _taken(NAMES[name], partial(groups[name], named_key(key, name)))
     return DisentanglementScores(scores, len(codes.loc), int(active.sum()))
 
 
 Group = Callable[[Array], dict[str, Score]]
+
+
+def _wanted(skip: Sequence[str]) -> list[str]:
+    """The groups that are not skipped; raise for a name of none, or without the library that they need."""
+    if isinstance(skip, str) or not set(skip) <= set(GROUPS):
+        raise ValueError(f"skip: expected names among {', '.join(GROUPS)}; got {skip!r}")
+    wanted = [name for name in GROUPS if name not in skip]
+    if {"explicitness", "sap_svm", "dci", "beta_vae"} & set(wanted):
+        sklearn_version()  # before anything is encoded
+    return wanted
+
+
+def _taken(names: Sequence[str], scores: Callable[[], dict[str, Score]]) -> dict[str, Score]:
+    """The scores, or in the place of each the reason why they failed: others do not depend on them."""
+    try:
+        return scores()
+    except Exception as error:
+        return dict.fromkeys(names, missing(error))
+
+
+def _each(scores: dict[str, Callable[[], Score]]) -> dict[str, Score]:
+    """Scores that do not depend on each other."""
+    made: dict[str, Score] = {}
+    for name, score in scores.items():
+        made |= _taken([name], lambda name=name, score=score: {name: score()})
+    return made
 
 
 def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Group]:
@@ -173,19 +216,20 @@ def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Grou
     n = int(active.sum())
 
     def with_active(name: str, metric: Callable[[np.ndarray, np.ndarray], Score]) -> dict[str, Score]:
-        return {
-            name: metric(z, v)._replace(active_units=len(active)),
-            f"active_{name}": metric(z[:, active], v)._replace(active_units=n)
-            if n
-            else Score(0.0, _NONE, True, 0),
-        }
+        def of_active() -> Score:
+            return metric(z[:, active], v)._replace(active_units=n) if n else Score(0.0, _NONE, True, 0)
+
+        return _each({
+            name: lambda: metric(z, v)._replace(active_units=len(active)),
+            f"active_{name}": of_active,
+        })  # fmt: skip
 
     def unsupervised(key: Array) -> dict[str, Score]:
-        return {
-            "gaussian_total_correlation": _plain(gaussian_total_correlation(z)),
-            "wasserstein_correlation": _plain(wasserstein_correlation(z)),
-            "pairwise_information": _plain(pairwise_information(z)),
-        }
+        return _each({
+            "gaussian_total_correlation": lambda: _plain(gaussian_total_correlation(z)),
+            "wasserstein_correlation": lambda: _plain(wasserstein_correlation(z)),
+            "pairwise_information": lambda: _plain(pairwise_information(z)),
+        })  # fmt: skip
 
     return {
         "mig": lambda key: with_active("mig", mig),
