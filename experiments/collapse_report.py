@@ -101,7 +101,7 @@ def draws(folders: Mapping[str, Path], x: np.ndarray) -> Figure:
     key, rows = jax.random.key(3), {}
     for label, folder in folders.items():
         vae = runs.load(folder).vae
-        z = np.repeat(np.asarray(evaluation.representation(vae)(x)), DRAWS, axis=0)
+        z = np.repeat(np.asarray(evaluation.posterior_mean(vae, {"x": x})), DRAWS, axis=0)
         rows[label] = evaluation.decoder_samples(key, vae, z, batch_size=len(z))
     groups = [("", DRAWS)] * len(x)
     return plots.reconstructions(np.repeat(x, DRAWS, axis=0), rows, limits=(0.0, 1.0), groups=groups)

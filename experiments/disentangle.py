@@ -46,7 +46,7 @@ from experiments.cli import parse
 from experiments.disentangle_config import METHODS, PRESETS, SETS, Config, score_seconds
 from experiments.dry_run import Kind, estimate
 from experiments.jobs import Job, first
-from vaejax import data, distributions, evaluation, models, nets, objectives, runs, train
+from vaejax import data, disentanglement, distributions, evaluation, models, nets, objectives, runs, train
 from vaejax.keys import named_key
 from vaejax.types import VAE, Array, Model, Split, Update
 
@@ -170,8 +170,8 @@ def score(config: Config, vae: VAE, loaded: Loaded, *, trees: bool) -> dict[str,
     key = jax.random.key(SCORE_KEY)
     parts = evaluation.elbo_parts(named_key(key, "elbo"), vae, loaded.test)
     scores = evaluation.disentanglement_scores(
-        named_key(key, "scores"), vae, loaded.known, samples=config.scored, train=config.fitted,
-        test=max(1, config.fitted // 2), chen_samples=config.sampled, skip=("dci",),
+        named_key(key, "scores"), vae, loaded.known, num_samples=config.scored, train=config.fitted,
+        test=max(1, config.fitted // 2), num_samples_chen=config.sampled, skip=("dci",),
     )  # fmt: skip
     names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
     values = scores.values
@@ -189,9 +189,9 @@ def dci(config: Config, key: Array, vae: VAE, known: Any, *, trees: bool) -> dic
     codes = evaluation.factor_codes(named_key(key, "codes"), vae, known)
     rows = {"key": named_key(key, "fit"), "codes": codes.loc, "factors": codes.factors}
     test = max(1, config.fitted // 2)
-    forms = {"lasso": evaluation.dci_linear(**rows, train=config.fitted, test=test)}
+    forms = {"lasso": disentanglement.dci_linear(**rows, train=config.fitted, test=test)}
     if trees:
-        forms["trees"] = evaluation.dci(**rows, train=config.dci_fitted, test=test)
+        forms["trees"] = disentanglement.dci(**rows, train=config.dci_fitted, test=test)
     made = {
         f"dci_{name}_{form}": getattr(result, name)
         for form, result in forms.items()

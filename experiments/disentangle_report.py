@@ -46,10 +46,10 @@ TABLED = {
     "Gaussian total correlation": "gaussian_total_correlation",
     "Wasserstein correlation": "wasserstein_correlation",
     "information between codes": "pairwise_information",
-    "active codes": "n_active",
+    "active codes": "active_units",
     "seconds of training": "train_seconds",
 }
-FLAGS = {"degenerate": "nothing to measure", "infinite": "infinite"}
+FLAGS = {"degenerate": "nothing to measure", "infinite": "infinite", "missing": "could not be taken"}
 ROWS = 6  # latents of a model in the traversals, those of the largest KL
 VALUES = np.linspace(-2, 2, 7)
 

@@ -36,7 +36,7 @@ from experiments.cli import parse
 from experiments.dry_run import Kind, estimate
 from experiments.jl1_three_dots import METRIC_KEY, build, load
 from experiments.jobs import Job
-from vaejax import data, evaluation, objectives, runs, train
+from vaejax import data, disentanglement, evaluation, objectives, runs, train
 from vaejax.checks import check_positive_int
 from vaejax.types import VAE, Model, Split, Update
 
@@ -126,15 +126,17 @@ class Watch:
 
 def scorer(config: Config, dots: data.ThreeDots) -> Callable[[Any], dict[str, float]]:
     """A function of a VAE to its local scores, on the flagship's neighbourhoods."""
-    factors = evaluation.local_clusters(
+    factors = disentanglement.local_clusters(
         jax.random.key(METRIC_KEY), dots.num_values,
-        clusters=config.clusters, samples=config.samples,
+        clusters=config.clusters, num_samples=config.samples,
     )  # fmt: skip
-    encode = jax.jit(lambda vae, x: evaluation.representation(vae)(x))  # compiles once for all VAEs
+    encode = jax.jit(evaluation.posterior_mean)  # compiles once for all VAEs
 
     def score(vae: Any) -> dict[str, float]:
-        codes = evaluation.represent_factors(lambda x: encode(vae, x), dots.sample_images, factors)
-        local = evaluation.score_local(codes, factors)
+        codes = disentanglement.represent_factors(
+            lambda x: encode(vae, {"x": x}), dots.sample_images, factors
+        )
+        local = disentanglement.score_local(codes, factors)
         return {"local_mig": local.mig, "local_modularity": local.modularity}
 
     return score

@@ -30,7 +30,7 @@ from sklearn.decomposition import PCA, FastICA
 
 from experiments import training
 from experiments.cli import parse
-from vaejax import data, distributions, evaluation, models, nets, plots, runs
+from vaejax import data, disentanglement, distributions, evaluation, models, nets, plots, runs
 from vaejax.types import VAE, Model
 
 SIDE = 16
@@ -107,8 +107,8 @@ def score(vae: VAE, patches: data.NaturalPatches) -> dict[str, Any]:
 def sparsity(columns: np.ndarray) -> dict[str, float]:
     """Means over columns [..., D]."""
     return {
-        "kurtosis": training.mean_defined(evaluation.kurtosis(columns)),
-        "hoyer": training.mean_defined(evaluation.hoyer(columns)),
+        "kurtosis": training.mean_defined(disentanglement.kurtosis(columns)),
+        "hoyer": training.mean_defined(disentanglement.hoyer(columns)),
     }
 
 

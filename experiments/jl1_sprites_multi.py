@@ -31,7 +31,7 @@ import numpy as np
 
 from experiments import jl1_report, training
 from experiments.cli import parse
-from vaejax import data, distributions, evaluation, models, nets, plots, runs
+from vaejax import data, disentanglement, distributions, evaluation, models, nets, plots, runs
 from vaejax.checks import check_positive_int
 from vaejax.types import VAE, Model
 
@@ -102,11 +102,10 @@ def score(config: Config, vae: VAE, sprites: data.SpritesMulti) -> dict[str, Any
     parts = evaluation.elbo_parts(jax.random.key(2022), vae, sprites.test)
     used = parts["kl_per_dimension"] > training.ACTIVE
     scores: dict[str, Any] = {**shares(vae, sprites, used), "used": int(used.sum())}
-    encode = jax.jit(evaluation.representation(vae))
     for suffix, locality in LOCALITIES.items():
         local = evaluation.local_scores(
-            jax.random.key(METRIC_KEY), encode, sprites.num_values, sprites.sample_images,
-            locality=locality, clusters=config.clusters, samples=config.samples,
+            jax.random.key(METRIC_KEY), vae, sprites,
+            locality=locality, clusters=config.clusters, num_samples=config.samples,
         )  # fmt: skip
         scores["local_mig" + suffix] = local.mig
         scores["local_modularity" + suffix] = local.modularity
@@ -126,8 +125,8 @@ def shares(vae: VAE, sprites: data.SpritesMulti, used: np.ndarray) -> dict[str, 
     tiles = sprites.tiles.ravel()
     columns = columns.reshape(*columns.shape[:2], len(tiles))  # also where no latent is in use
     return {
-        "main_share": training.mean_defined(evaluation.main_share(columns, tiles)),
-        "main_share_of_average": training.mean_defined(evaluation.main_share(columns.mean(0), tiles)),
+        "main_share": training.mean_defined(disentanglement.main_share(columns, tiles)),
+        "main_share_of_average": training.mean_defined(disentanglement.main_share(columns.mean(0), tiles)),
     }
 
 
@@ -144,7 +143,7 @@ def draw(folder: Path, folders: dict[str, list[Path]], report: dict[str, Any], s
     }
     for name, label in training.MODELS.items():
         # with a small beta codes are wide: as far as the widest of them goes
-        spread = np.std(jax.jit(evaluation.representation(vaes[label]))(seen), axis=0).max()
+        spread = np.std(jax.jit(evaluation.posterior_mean)(vaes[label], {"x": seen}), axis=0).max()
         values = np.linspace(-2 * spread, 2 * spread, 9)
         figures[f"traversals_{label}"] = jl1_report.traversals(
             vaes[label], folders[name][0], x[0], values, label

@@ -23,7 +23,6 @@ of single seeds, at width .5, radius .08 and one column:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -112,18 +111,17 @@ def training(config: Config, name: str) -> lab.Training:
 
 def score(config: Config, name: str, vae: VAE, dots: data.ThreeDots) -> dict[str, Any]:
     """The paper's metrics at both localities, on the same images for all models, and the price."""
-    encode, scores = jax.jit(evaluation.representation(vae)), {}
+    scores = {}
     for suffix, locality in {"": 0.1, "_locality_1": 1.0}.items():
         local = evaluation.local_scores(
-            jax.random.key(2106), encode, dots.num_values, dots.sample_images,
-            locality=locality, clusters=config.clusters, samples=config.samples,
-        )  # fmt: skip
+            jax.random.key(2106), vae, dots,
+            locality=locality, clusters=config.clusters, num_samples=config.samples,
+        ).values  # fmt: skip
         for metric in ("mig", "modularity"):
-            error = getattr(local, f"{metric}_se")
-            scores[f"local_{metric}{suffix}"] = getattr(local, metric)
-            scores[f"local_{metric}_cluster_se{suffix}"] = None if math.isnan(error) else error
-            scores[f"active_local_{metric}{suffix}"] = getattr(local, f"active_{metric}")
-        scores[f"local_mig_over_ceiling{suffix}"] = local.mig_over_ceiling
+            scores[f"local_{metric}{suffix}"] = local[metric]
+            scores[f"local_{metric}_cluster_se{suffix}"] = local[f"{metric}_se"]
+            scores[f"active_local_{metric}{suffix}"] = local[f"active_{metric}"]
+        scores[f"local_mig_over_ceiling{suffix}"] = local["mig_over_ceiling"]
     parts = evaluation.elbo_parts(jax.random.key(2022), vae, dots.test)
     names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "active_units")
     return {**scores, **{k: parts[k] for k in (*names, "kl_per_dimension")}}

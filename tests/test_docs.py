@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from tests.test_catalogue import COMBINATORS
-from vaejax import distributions, evaluation, models, objectives, train
+from vaejax import disentanglement, distributions, evaluation, models, objectives, train
 
 ROOT = Path(__file__).parent.parent
 ROWS = [
@@ -33,6 +33,7 @@ def test_every_public_technique_has_a_row():
     expected |= {f"distributions.{name}" for name in likelihoods}
     expected |= {f"models.{name}" for name in _functions(models)}
     expected |= {f"train.{name}" for name in _functions(train) - MACHINERY}
+    expected |= {f"disentanglement.{name}" for name in _functions(disentanglement)}
     expected |= {f"evaluation.{name}" for name in _functions(evaluation)}
     assert expected == LISTED
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vaejax.checks import check_choice, check_positive_int, check_support
-from vaejax.keys import check_key, example_keys, named_key
+from vaejax.keys import check_key, example_keys, named_key, numpy_generator
 from vaejax.types import DATA_SUPPORTS, SUPPORTS
 
 KEY = jax.random.key(3)
@@ -42,6 +42,12 @@ def test_example_keys_follow_the_place_in_the_whole_batch():
     )
     np.testing.assert_array_equal(bits(example_keys(KEY, {"x": {"left": x, "right": x[:, 0]}})), whole)
     assert example_keys(KEY, {"x": x[:1]}).shape == (1,)
+
+
+def test_the_numpy_generator_is_seeded_with_the_words_of_the_key():
+    expected = np.random.default_rng(bits(KEY)).integers(2**60, size=5)
+    np.testing.assert_array_equal(numpy_generator(KEY).integers(2**60, size=5), expected)
+    assert (numpy_generator(jax.random.key(4)).integers(2**60, size=5) != expected).all()
 
 
 def test_check_key_takes_one_typed_key_of_any_kind():

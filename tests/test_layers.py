@@ -18,10 +18,12 @@ MAY_IMPORT = {
     "models": BASE | {"ops", "distributions", "nets"},
     "train": BASE,
     "data": BASE,
-    "evaluation": BASE | {"ops", "distributions", "objectives"},
+    "disentanglement": BASE | {"ops"},
+    "evaluation": BASE | {"ops", "distributions", "objectives", "disentanglement"},
     "plots": BASE,
     "runs": BASE
-    | {"ops", "distributions", "nets", "objectives", "models", "train", "data", "evaluation", "plots"},
+    | {"ops", "distributions", "nets", "objectives", "models", "train", "data", "disentanglement"}
+    | {"evaluation", "plots"},
 }
 HOMES = {  # third party -> packages that may import it
     "distrax": {"distributions"},
@@ -34,6 +36,7 @@ HOMES = {  # third party -> packages that may import it
     "tensorflow_datasets": {"data"},
     "matplotlib": {"plots"},
     "scipy": {"runs"},
+    "sklearn": {"disentanglement", "data"},
     "tyro": set(),
     "chex": {"ops", "nets"},
 }

@@ -136,6 +136,14 @@ def test_images_rgb_bytes_and_limits():
     np.testing.assert_array_equal(grey, [[0, 0], [0.5, 1]])
 
 
+def test_means_that_rounding_took_out_of_their_range_are_shown():
+    means = np.array([1 + 4e-7, -3e-7], np.float32).reshape(1, 1, 2, 1)
+    (grey,) = shown(plots.image_grid(means, columns=1).axes[0])
+    np.testing.assert_array_equal(grey, [[1.0, 0.0]])
+    with pytest.raises(ValueError, match=r"got \[0, 1.0001\]"):
+        plots.image_grid(np.array([0.0, 1.0001]).reshape(1, 1, 2, 1), columns=1)
+
+
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [

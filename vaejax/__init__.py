@@ -1,6 +1,19 @@
 """vaejax: variational autoencoders as pure functions in JAX."""
 
-from vaejax import data, distributions, evaluation, keys, models, nets, objectives, ops, plots, runs, train
+from vaejax import (
+    data,
+    disentanglement,
+    distributions,
+    evaluation,
+    keys,
+    models,
+    nets,
+    objectives,
+    ops,
+    plots,
+    runs,
+    train,
+)
 from vaejax.objectives import compose, log_weight, sample, scaled
 from vaejax.types import VAE, Draw, Model, Split, TrainState, Update
 
@@ -13,6 +26,7 @@ __all__ = [
     "Update",
     "compose",
     "data",
+    "disentanglement",
     "distributions",
     "evaluation",
     "keys",

@@ -6,6 +6,7 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vaejax.types import Array, Batch
 
@@ -28,6 +29,11 @@ def named_key(key: Array, name: str) -> Array:
     Beside the names of terms and updates, those that vaejax gives itself start with a slash.
     """
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def numpy_generator(key: Array) -> np.random.Generator:
+    """NumPy's generator, seeded with the words of the key."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
 def example_keys(key: Array, batch: Batch) -> Array:

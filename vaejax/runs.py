@@ -29,9 +29,9 @@ from scipy import stats
 
 from vaejax import models
 from vaejax.checks import check_choice
-from vaejax.evaluation import representation
+from vaejax.evaluation import posterior_mean
 from vaejax.train import Checkpoints
-from vaejax.types import VAE, Model, PyTree
+from vaejax.types import VAE, Array, Model, PyTree
 
 __all__ = [
     "Run",
@@ -212,7 +212,11 @@ def load(folder: str | Path, *, checkpoint: str = "latest", model: Model | None 
 
 def load_encoder(folder: str | Path, *, checkpoint: str = "latest", model: Model | None = None):
     """The encoder of a finished run alone: a function of images [n, ...] to posterior means [n, d]."""
-    return representation(load(folder, checkpoint=checkpoint, model=model).vae)
+    return jax.tree_util.Partial(_encoded, load(folder, checkpoint=checkpoint, model=model).vae)
+
+
+def _encoded(vae: VAE, x: Any) -> Array:
+    return posterior_mean(vae, {"x": x})
 
 
 def mean_ci95(values: Sequence[float]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Axes: B examples, D data, d latents, K samples, L levels. Units: nats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ Batch = Mapping[str, Any]  # {"x": [B, ...], "c"?, "y"?, "index"?: place in the 
 Device = Any  # a jax.Device
 Params = Mapping[str, PyTree]  # named groups: "encoder", "decoder", ...
 Metrics = Mapping[str, Any]
+Progress = Callable[[Iterable[int]], Iterable[int]]  # wraps a range of batches, as a progress bar does
 
 # Data of which supports a likelihood of the given support may score. Binary data under a density
 # on (0, 1) is not among them: its likelihood is unbounded; a cross-entropy of them is not.

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from vaejax import evaluation
+from vaejax import disentanglement
 from vaejax.data import sprites_multi
 
 SMALL = {"num_train": 200, "num_validation": 30, "num_test": 20}
@@ -152,8 +152,9 @@ def test_codes_that_read_the_angles_off_the_image_score_the_ceiling():
     def represent(images):
         return np.stack([known[x.tobytes()] for x in images]).astype(float)
 
-    local = evaluation.local_scores(
-        KEY, represent, sprites.num_values, render, locality=0.1, clusters=2, samples=2000
+    factors = disentanglement.local_clusters(KEY, sprites.num_values, clusters=2, num_samples=2000)
+    local = disentanglement.score_local(
+        disentanglement.represent_factors(represent, render, factors), factors
     )
     assert local.mig_over_ceiling > 0.9  # so no two angles of one cluster have the same image
     assert local.modularity > 0.99

@@ -105,6 +105,16 @@ def test_events_are_not_broadcast(q, p):
         distributions.kl_divergence(q, p)
 
 
+def test_only_one_distribution_of_vectors_is_a_diagonal_gaussian():
+    for make in GAUSSIANS.values():
+        assert distributions.is_diagonal_gaussian(make(LOC, SCALE))
+    one = distributions.diagonal_gaussian(LOC, SCALE)
+    normal = distrax.Normal(LOC, SCALE)
+    categorical = distrax.Independent(distrax.Categorical(LOGITS), 1)
+    for other in (normal, distrax.Independent(normal, 2), categorical, _flow(0.0, 1.0), (one, one), None):
+        assert not distributions.is_diagonal_gaussian(other)
+
+
 def test_flows_are_not_left_to_distrax():
     q, p = _flow(0.0, 1.0), _flow(5.0, 2.0)
     # distrax 0.1.9 takes the two bijectors for equal. When this fails it has been mended, and what the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import pytest
 import sklearn
 from jax.tree_util import Partial
 
-from vaejax import evaluation, runs
+from vaejax import disentanglement, evaluation, runs
 from vaejax.distributions import diagonal_gaussian
 from vaejax.evaluation import disentanglement_scores, factor_codes
 from vaejax.types import VAE, Draw, Split
@@ -20,7 +21,7 @@ from vaejax.types import VAE, Draw, Split
 KEY = jax.random.key(0)
 V = (2, 10, 11)
 GRID = np.stack(np.unravel_index(np.arange(220), V), axis=1)
-CHEAP = {"train": 140, "test": 80, "chen_samples": 500, "samples": 400}
+CHEAP = {"train": 140, "test": 80, "num_samples_chen": 500, "num_samples": 400}
 CENTRE = np.array([0.5, 4.5, 5.0])
 NAMES = [
     "mig", "active_mig", "mig_chen", "modularity", "active_modularity", "explicitness", "sap", "sap_svm",
@@ -46,7 +47,7 @@ class Pictures:
 
 def _encode(params, key, batch):
     loc = batch["x"] @ params["A"]
-    q = diagonal_gaussian(loc, jnp.full_like(loc, 0.1))
+    q = diagonal_gaussian(loc, jnp.full_like(loc, params.get("scale", 0.1)))
     return Draw(z=loc, log_q=q.log_prob(loc), log_p=q.log_prob(loc), q=q, p=q, batch=batch)
 
 
@@ -76,7 +77,7 @@ def test_perfect_codes_score_high_everywhere(perfect):
     assert value["explicitness"] > 0.9  # 140 rows for 11 values
     assert value["mig_chen"] > 0.85  # the posteriors have a scale of their own
     assert value["gaussian_total_correlation"] == pytest.approx(0, abs=1e-9)
-    assert (made.n, made.n_active, value["degenerate"]) == (220, 3, [])
+    assert (made.n, made.active_units, value["degenerate"], value["missing"]) == (220, 3, [], {})
 
 
 def test_the_grid_is_encoded_once(perfect):
@@ -136,7 +137,7 @@ def test_a_set_above_the_limit_is_sampled():
     np.testing.assert_allclose(codes.loc, codes.factors - CENTRE, atol=1e-5)
     np.testing.assert_allclose(codes.of(GRID[None]), (GRID - CENTRE)[None], atol=1e-5)
     skip = [name for name in evaluation.scores.GROUPS if name not in ("local", "mig")]
-    made = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), limit=219, skip=skip, samples=400)
+    made = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), limit=219, skip=skip, num_samples=400)
     assert (made.n, list(made.scores)[:2]) == (219, ["mig", "active_mig"])
     assert made.values["local_modularity"] == pytest.approx(2 / 3, abs=0.01)
 
@@ -147,13 +148,13 @@ def test_local_clusters_have_all_their_points_above_the_limit_too(limit, monkeyp
 
     def spy(*args, **settings):
         asked.append(settings)
-        return evaluation.local_clusters(*args, **settings)
+        return disentanglement.local_clusters(*args, **settings)
 
     monkeypatch.setattr(evaluation.scores, "local_clusters", spy)
     skip = [name for name in evaluation.scores.GROUPS if name != "local"]
-    made = disentanglement_scores(KEY, _vae(MIXED), Pictures(), limit=limit, skip=skip, samples=400)
-    assert (made.n, asked) == (limit, [{"clusters": 20, "samples": 400}])
-    whole = disentanglement_scores(KEY, _vae(MIXED), Pictures(), skip=skip, samples=400)
+    made = disentanglement_scores(KEY, _vae(MIXED), Pictures(), limit=limit, skip=skip, num_samples=400)
+    assert (made.n, asked) == (limit, [{"clusters": 20, "num_samples": 400}])
+    whole = disentanglement_scores(KEY, _vae(MIXED), Pictures(), skip=skip, num_samples=400)
     for name in ("local_mig", "local_modularity"):
         assert made.values[name] == pytest.approx(whole.values[name], abs=1e-6), name
 
@@ -163,7 +164,7 @@ def test_one_factor_with_a_neighbourhood_has_no_local_modularity():
         num_values = (2, 9, 11)
 
     skip = [name for name in evaluation.scores.GROUPS if name != "local"]
-    made = disentanglement_scores(KEY, _vae(PERFECT), Narrow(), skip=skip, samples=200)
+    made = disentanglement_scores(KEY, _vae(PERFECT), Narrow(), skip=skip, num_samples=200)
     assert made.values["local_mig_over_ceiling"] > 0.9
     assert made.values["degenerate"] == ["local_modularity"]
 
@@ -174,10 +175,12 @@ def test_never_nan(A, frozen):
     y = GRID[GRID[:, 1] == 2] if frozen else GRID
     split = Split({"x": Pictures().sample_images(y), "y": y}, "real")
     skip = () if A is MIXED else ("mig_chen", "dci") if A.any() else ("dci",)
-    made = disentanglement_scores(KEY, _vae(A), split, skip=skip, **CHEAP | {"train": 25, "chen_samples": 50})
+    made = disentanglement_scores(
+        KEY, _vae(A), split, skip=skip, **CHEAP | {"train": 25, "num_samples_chen": 50}
+    )
     assert not any(np.isnan(score.value) for score in made.scores.values())
     if not A.any():
-        assert made.n_active == 0
+        assert made.active_units == 0
         assert "nothing to measure" in runs.table(made.rows)
         assert "local_mig" not in made.scores
         measured = {"gaussian_total_correlation", "wasserstein_correlation", "pairwise_information"}
@@ -193,6 +196,95 @@ def test_an_infinite_score_is_kept_and_its_value_is_plain_data():
     assert (plain["infinite"], plain["degenerate"]) == (["gaussian_total_correlation"], [])
     assert plain["wasserstein_correlation"] > 0.2
     assert "inf" in runs.table(twice.rows)
+
+
+def test_a_score_that_fails_leaves_the_others_and_says_why(perfect, monkeypatch):
+    """One score by its library, one of a group of three by another; a posterior of scale 0 has no density."""
+
+    def fails(*args, **settings):
+        raise FloatingPointError("a long\n   story " + "without end " * 99)
+
+    monkeypatch.setattr(evaluation.scores, "dci", fails)
+    monkeypatch.setattr(evaluation.scores, "wasserstein_correlation", fails)
+    skip = ("explicitness", "sap_svm", "local")
+    point = _vae(PERFECT)
+    made = disentanglement_scores(
+        KEY, point._replace(encode=Partial(_encode, {**point.encode.args[0], "scale": 0.0})), Pictures(),
+        skip=skip, **CHEAP,
+    )  # fmt: skip
+    gone = {"dci_disentanglement", "dci_completeness", "dci_informativeness", "wasserstein_correlation"}
+    assert set(made.values["missing"]) == gone | {"mig_chen"}
+    assert set(made.scores) == {n for n in NAMES if n not in skip and not n.startswith("local")}
+    for name, score in made.scores.items():
+        if score.missing:
+            assert np.isnan(score.value)
+            assert made.values[name] is None
+        else:
+            assert score.value == pytest.approx(perfect[1].scores[name].value, abs=1e-6), name
+    assert made.values["missing"]["mig_chen"].startswith("ValueError: scale: expected positive")
+    reason = made.scores["dci_completeness"].missing
+    assert reason.startswith("FloatingPointError: a long story without end")
+    assert len(reason) < 210
+    assert made.values["infinite"] == made.values["degenerate"] == []
+    json.dumps(made.values, allow_nan=False)
+    (row,) = [line for line in runs.table(made.rows).splitlines() if "mig_chen" in line]
+    assert "missing: ValueError: scale: expected positive" in row
+    assert "nan" not in row
+
+
+def test_means_that_are_not_finite_are_the_models_fault():
+    broken = PERFECT.copy()
+    broken[3, 0] = np.inf
+    y = GRID[:50]
+    for data in (Pictures(), Split({"x": Pictures().sample_images(y), "y": y}, "real")):
+        with pytest.raises(ValueError, match=r"vae: expected finite posterior means, got \d+ of"):
+            disentanglement_scores(KEY, _vae(broken), data, **CHEAP)
+    with pytest.raises(ValueError, match="data, limit: expected two images or more, got 1"):
+        disentanglement_scores(KEY, _vae(PERFECT), Pictures(), limit=1, **CHEAP)
+
+
+def test_real_factors_of_a_split_are_binned_where_it_is_asked():
+    skip = ("dci", "mig_chen", "explicitness", "sap_svm", "beta_vae")
+    x = Pictures().sample_images(GRID)
+    score = partial(disentanglement_scores, KEY, _vae(PERFECT), skip=skip, **CHEAP)
+    real = Split({"x": x, "y": 0.25 * GRID - 1}, "real")
+    made = score(data=real, factor_bins=11)
+    whole = score(data=Split({"x": x, "y": GRID}, "real"))
+    for name, of_whole in whole.scores.items():  # 2, 10 and 11 values: each has a bin for itself
+        if name != "sap":  # bins need not be as far apart as values
+            assert made.scores[name].value == pytest.approx(of_whole.value, abs=1e-6), name
+    np.testing.assert_array_equal(
+        factor_codes(KEY, _vae(PERFECT), real, factor_bins=4).factors,
+        disentanglement.discretise(GRID, 4),
+    )
+    with pytest.raises(ValueError, match=r"data: .* \(real ones need factor_bins\); got float64 \[220, 3\]"):
+        score(data=real)
+    with pytest.raises(ValueError, match="factor_bins: expected None for a set"):
+        score(data=Pictures(), factor_bins=3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, ">i2", bool])
+def test_factors_of_a_split_are_integers_of_any_type(kind):
+    skip = [name for name in evaluation.scores.GROUPS if name not in ("mig", "sap", "factor_vae")]
+    factors = GRID.astype(kind)
+    split = Split({"x": Pictures().sample_images(GRID), "y": factors}, "real")
+    whole = Split({"x": Pictures().sample_images(GRID), "y": factors.astype(int)}, "real")
+    made, expected = (
+        disentanglement_scores(KEY, _vae(MIXED), data, skip=skip, **CHEAP).values for data in (split, whole)
+    )
+    assert made == expected
+    assert made["missing"] == {}
+
+
+def test_a_set_may_count_its_values_in_bytes():
+    class Bytes(Pictures):
+        num_values = np.array([20, 20], np.uint8)  # their product does not fit into one
+
+        def sample_images(self, factors):
+            return np.column_stack([factors, np.ones((len(factors), 2))]).astype(np.float32)
+
+    codes = factor_codes(KEY, _vae(PERFECT), Bytes())
+    assert (codes.whole, codes.num_values, len(codes.loc)) == (True, (20, 20), 400)
 
 
 def test_a_value_with_one_row_leaves_the_other_scores():
@@ -228,9 +320,7 @@ def test_bad_arguments_are_named_before_anything_is_encoded(monkeypatch):
     with pytest.raises(TypeError, match="data: expected a Split or a set with `num_values`"):
         disentanglement_scores(KEY, vae, 3)
     for y in ({}, {"y": np.zeros(5, int)}, {"y": np.zeros((5, 2))}):
-        with pytest.raises(
-            ValueError, match=r"data: expected a split with factors y, integers \[N, F\]; got"
-        ):
+        with pytest.raises(ValueError, match=r"data: expected a split with factors y, integers \[N, F\]"):
             disentanglement_scores(KEY, vae, Split({"x": np.zeros((5, 4)), **y}, "real"))
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match="expected scikit-learn"):

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from scipy.special import logsumexp
 
 from vaejax.distributions import Gaussian, diagonal_gaussian
-from vaejax.evaluation import aggregate_log_density, elbo_parts, representation
+from vaejax.evaluation import elbo_parts
 from vaejax.keys import example_keys
 from vaejax.types import VAE, Draw, Split
 
@@ -142,18 +142,6 @@ def test_active_units(scale, units):
     assert "mutual_information" not in result
 
 
-def test_aggregate_log_density_against_float64():
-    rng = np.random.default_rng(0)
-    loc, scale, z = rng.normal(size=(150, 3)), np.exp(rng.normal(size=(150, 3)) - 1), rng.normal(size=(37, 3))
-    log_q = -0.5 * ((z[:, None] - loc) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
-    exact = logsumexp(log_q.sum(-1), axis=1) - np.log(150)
-    arrays = [jnp.asarray(a, jnp.float32) for a in (z, loc, scale)]
-    for block in (64, 1000):
-        np.testing.assert_allclose(aggregate_log_density(*arrays, block=block), exact, rtol=2e-5, atol=2e-5)
-    with pytest.raises(ValueError, match="z, loc, scale: expected"):
-        aggregate_log_density(arrays[0][:, :2], arrays[1], arrays[2])
-
-
 def test_a_prior_outside_the_table_is_sampled():
     def encode(params, key, batch):
         return _encode(
@@ -247,13 +235,3 @@ def test_supports_are_compared_before_anything_compiles():
     with pytest.raises(ValueError, match="split: expected at least two examples, got 1"):
         elbo_parts(KEY, _vae(), _split(n=1))
     assert ran == []
-
-
-def test_representation_is_the_posterior_mean():
-    x = _split(n=5).arrays["x"]
-    represent = representation(_vae())
-    np.testing.assert_allclose(represent(x), x @ A, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(jax.jit(represent)(x), x @ A, rtol=1e-5, atol=1e-6)
-
-    with pytest.raises(TypeError, match="vae: expected one posterior distribution, got 2 levels"):
-        representation(_vae(encode=_two_levels))(x)

@@ -30,7 +30,7 @@ def test_it_is_taken_at_the_posterior_mean_of_each_example_and_of_the_statistic_
     x = oracle.data(3)
     statistics = distributions.mean, distributions.logits
     found, logits = jax.jit(lambda: [evaluation.decoder_geometry(vae, x, of=of) for of in statistics])()
-    p = 1 / (1 + np.exp(-evaluation.representation(vae)(x) @ W.T))
+    p = 1 / (1 + np.exp(-evaluation.posterior_mean(vae, {"x": x}) @ W.T))
     singular = np.linalg.svd((p * (1 - p))[:, :, None] * W)[1]
     np.testing.assert_allclose(found.singular_values, singular, rtol=1e-10)
     np.testing.assert_allclose(found.log_volume, np.log(singular).sum(1), rtol=1e-10)

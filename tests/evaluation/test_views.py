@@ -11,7 +11,7 @@ from vaejax.ops.interpolation import slerp
 
 VAE = oracle.linear_vae().bind(oracle.exact_params())
 X = oracle.data(3).astype(np.float32)
-Z = np.asarray(evaluation.representation(VAE)(X))
+Z = np.asarray(evaluation.posterior_mean(VAE, {"x": X}))
 
 
 def decoded(z):

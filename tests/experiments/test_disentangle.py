@@ -16,7 +16,7 @@ import vaejax
 from experiments import disentangle as experiment
 from experiments import disentangle_report
 from experiments.disentangle_config import CHEN_SECONDS, METHODS, PRESETS, SETS, Config
-from vaejax import data, evaluation, nets, plots, runs, train
+from vaejax import data, disentanglement, evaluation, nets, plots, runs, train
 from vaejax.keys import named_key
 from vaejax.ops import aggregate, jacobian
 from vaejax.types import Split, TrainState
@@ -54,7 +54,7 @@ def dense():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, dense):
     folder = tmp_path_factory.mktemp("disentangle") / "run"
-    dense.setattr(evaluation, "dci", partial(evaluation.dci, trees=2))
+    dense.setattr(disentanglement, "dci", partial(disentanglement.dci, trees=2))
     experiment.main(dataclasses.replace(TINY, folder=folder))
     return folder
 
@@ -171,7 +171,7 @@ def test_the_scores_are_those_of_the_model_on_disk(run):
     known: Any = data.mini_sprites(16)
     key = jax.random.key(experiment.SCORE_KEY)
     again = evaluation.disentanglement_scores(
-        named_key(key, "scores"), vae, known, samples=200, train=60, test=30,
+        named_key(key, "scores"), vae, known, num_samples=200, train=60, test=30,
         skip=("mig_chen", "sap_svm", "dci", "local", "explicitness", "beta_vae"),
     ).values  # fmt: skip
     again |= experiment.dci(TINY, named_key(key, "dci"), vae, known, trees=False)

@@ -65,9 +65,9 @@ def test_the_curves_are_those_of_the_trainings(finished):
 def test_the_scores_are_the_flagships(finished):
     folder, report = finished
     dots = jl1_cost.load(TINY)
-    encode = jax.jit(runs.load_encoder(folder / "jl1_1-seed4"))
+    vae = runs.load(folder / "jl1_1-seed4").vae
     key = jax.random.key(jl1_three_dots.METRIC_KEY)
-    local = evaluation.local_scores(key, encode, dots.num_values, dots.sample_images, clusters=2, samples=50)
+    local = evaluation.local_scores(key, vae, dots, clusters=2, num_samples=50)
     assert report["methods"]["jl1_1"]["local_mig"]["mean"] == pytest.approx(local.mig, abs=1e-6)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import jl1_natural_patches as experiment
 from experiments import training
-from vaejax import data, evaluation, runs
+from vaejax import data, disentanglement, evaluation, runs
 
 FIGURES = {"columns", "jacobian_columns", "reconstructions", "scores", "training_curves"}
 TINY = dataclasses.replace(
@@ -48,8 +48,8 @@ def test_scores_are_those_of_the_loaded_model(run):
     assert saved["jacobian_l1"] == pytest.approx(np.abs(columns).sum() / 500, rel=1e-4)
     used = np.array(saved["kl_per_dimension"]) > 0.1
     assert saved["used"] == used.sum() > 0
-    assert saved["hoyer"] == pytest.approx(evaluation.hoyer(columns[:, used]).mean(), rel=1e-4)
-    assert saved["kurtosis"] == pytest.approx(evaluation.kurtosis(columns[:, used]).mean(), rel=1e-4)
+    assert saved["hoyer"] == pytest.approx(disentanglement.hoyer(columns[:, used]).mean(), rel=1e-4)
+    assert saved["kurtosis"] == pytest.approx(disentanglement.kurtosis(columns[:, used]).mean(), rel=1e-4)
     error = np.square(x - np.asarray(evaluation.reconstruct(vae, x))).sum()
     p = np.stack([x, 1 - x]).astype(float)
     entropy = -np.sum(p * np.log(np.where(p > 0, p, 1))) / len(x)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import jl1_sprites_multi as experiment
-from vaejax import data, evaluation, runs
+from vaejax import data, disentanglement, runs
 from vaejax.distributions import Gaussian, diagonal_gaussian
 from vaejax.types import VAE, Draw
 
@@ -19,7 +19,7 @@ FIGURES = {"scores", "training_curves", "traversals_JL1-VAE", "traversals_beta-V
 TINY = dataclasses.replace(
     experiment.PRESETS["fast"],
     seeds=1, images=64, side=16, latents=3, width=0.05, steps=2, batch_size=8, microbatch=None, workers=1,
-    clusters=2, samples=300,
+    clusters=2, num_samples=300,
 )  # fmt: skip
 
 
@@ -47,11 +47,11 @@ def test_what_a_run_leaves(run):
 def test_scores_are_those_of_the_loaded_encoder(run):
     sprites = data.sprites_multi(16, num_train=64)
     encode = jax.jit(runs.load_encoder(run / "beta_vae-seed0"))
-    factors = evaluation.local_clusters(
-        jax.random.key(experiment.METRIC_KEY), sprites.num_values, locality=1.0, clusters=2, samples=300
+    factors = disentanglement.local_clusters(
+        jax.random.key(experiment.METRIC_KEY), sprites.num_values, locality=1.0, clusters=2, num_samples=300
     )
-    codes = evaluation.represent_factors(encode, sprites.sample_images, factors, batch_size=300)
-    local = evaluation.score_local(codes, factors)
+    codes = disentanglement.represent_factors(encode, sprites.sample_images, factors, batch_size=300)
+    local = disentanglement.score_local(codes, factors)
     saved = runs.read_json(run / "beta_vae-seed0" / "report.json")
     assert local.mig == pytest.approx(saved["local_mig_locality_1"], abs=1e-4)
     assert local.modularity == pytest.approx(saved["local_modularity_locality_1"], abs=1e-4)

@@ -78,19 +78,14 @@ def test_what_a_run_leaves(run):
     assert cell["parameters"] == manifest["parameters"] == sum(a.size for a in jax.tree.leaves(params))
 
 
-def test_scores_are_those_of_the_loaded_encoder(run, monkeypatch):
+def test_scores_are_those_of_the_loaded_model(run, monkeypatch):
     folder, _ = run
     monkeypatch.setenv("VAEJAX_DATA", str(folder / "data"))
     config = _config(folder)
     dots = flagship.data.three_dots(config.side, config.radius, num_train=config.images)
-    encode = runs.load_encoder(folder / "run" / "beta_vae-seed0")
+    vae = runs.load(folder / "run" / "beta_vae-seed0").vae
     local = evaluation.local_scores(
-        jax.random.key(flagship.METRIC_KEY),
-        encode,
-        dots.num_values,
-        dots.sample_images,
-        clusters=2,
-        samples=300,
+        jax.random.key(flagship.METRIC_KEY), vae, dots, clusters=2, num_samples=300
     )
     saved = runs.read_json(folder / "run" / "beta_vae-seed0" / "report.json")
     assert local.mig == pytest.approx(saved["local_mig"], abs=1e-6)

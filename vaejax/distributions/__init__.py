@@ -3,7 +3,13 @@
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.gaussian import diagonal_gaussian
-from vaejax.distributions.kl import has_closed_form, kl_divergence, kl_or_sampled, kl_per_dimension
+from vaejax.distributions.kl import (
+    has_closed_form,
+    is_diagonal_gaussian,
+    kl_divergence,
+    kl_or_sampled,
+    kl_per_dimension,
+)
 from vaejax.distributions.likelihoods import (
     Bernoulli,
     ContinuousBernoulli,
@@ -47,6 +53,7 @@ __all__ = [
     "gaussian",
     "gaussian_learned_scale",
     "has_closed_form",
+    "is_diagonal_gaussian",
     "kl_divergence",
     "kl_or_sampled",
     "kl_per_dimension",

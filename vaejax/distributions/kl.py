@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from vaejax.ops import kl as ops_kl
 from vaejax.types import Array, Distribution
 
-__all__ = ["has_closed_form", "kl_divergence", "kl_or_sampled", "kl_per_dimension"]
+__all__ = ["has_closed_form", "is_diagonal_gaussian", "kl_divergence", "kl_or_sampled", "kl_per_dimension"]
 
 
 def _gaussian(dist: Distribution) -> tuple[Any, Any] | None:
@@ -42,6 +42,11 @@ def has_closed_form(q: Distribution, p: Distribution) -> bool:
     if _gaussian(q) is not None:
         return _gaussian(p) is not None
     return _logits(q) is not None and type(_base(q)) is type(_base(p))
+
+
+def is_diagonal_gaussian(dist: Any) -> bool:
+    """Whether this is one diagonal Gaussian with events [d]; a tuple of levels is not."""
+    return _gaussian(dist) is not None
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Array:

@@ -179,14 +179,6 @@ def continuous_bernoulli() -> Likelihood:
     return Likelihood(name="continuous_bernoulli", support="unit_interval", build=ContinuousBernoulli)
 
 
-def check_finite(value: float, name: str) -> None:
-    """Raise unless `value` is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: expected a float, got {type(value).__name__} ({value!r})")
-    if not math.isfinite(value):
-        raise ValueError(f"{name}: expected a finite number, got {value!r}")
-
-
 def split_channels(parameters: Array, event_ndims: int, parts: int) -> list[Array]:
     """[..., parts C] -> that many [..., C]; ValueError unless that is the event's last axis."""
     if event_ndims < 1 or parameters.shape[-1] % parts:

@@ -8,7 +8,8 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from vaejax.distributions.likelihoods import Likelihood, check_finite, split_channels
+from vaejax.checks import check_finite
+from vaejax.distributions.likelihoods import Likelihood, split_channels
 from vaejax.types import Array
 
 __all__ = ["Gaussian", "Laplace", "gaussian", "gaussian_learned_scale", "laplace"]

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_finite, check_positive_int
 from vaejax.distributions.categorical import ByteDistribution
-from vaejax.distributions.likelihoods import Likelihood, check_finite, split_channels
+from vaejax.distributions.likelihoods import Likelihood, split_channels
 from vaejax.types import Array
 
 __all__ = [

@@ -17,11 +17,11 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.distributions import score
-from vaejax.evaluation.batches import Progress, even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.likelihood import shapes
+from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
+from vaejax.evaluation.evidence import shapes
 from vaejax.keys import check_key, example_keys, named_key
 from vaejax.ops.bounds import log_mean_exp
-from vaejax.types import VAE, Array, Batch, Draw, Split
+from vaejax.types import VAE, Array, Batch, Draw, Progress, Split
 
 ACCEPTANCE = 0.65  # what the step size is adapted to: Neal 2011, 1206.1901
 RATE = 0.2  # of log(step size) per transition and unit of acceptance

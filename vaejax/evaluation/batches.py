@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,9 +11,7 @@ import numpy as np
 
 from vaejax.checks import check_support
 from vaejax.keys import named_key
-from vaejax.types import AnyArray, Array, Batch, Distribution, Split
-
-Progress = Callable[[Iterable[int]], Iterable[int]]
+from vaejax.types import AnyArray, Array, Batch, Distribution, Progress, Split
 
 
 def even_size(split: Split, batch_size: int) -> int:

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.distributions import score
-from vaejax.evaluation.batches import Progress, batch_at, mean_and_error, per_example, transformed
-from vaejax.evaluation.elbo import elbo_parts, is_diagonal_gaussian
+from vaejax.distributions import is_diagonal_gaussian, score
+from vaejax.evaluation.batches import batch_at, mean_and_error, per_example, transformed
+from vaejax.evaluation.elbo import elbo_parts
 from vaejax.keys import check_key, example_keys, named_key
 from vaejax.objectives import sample
-from vaejax.types import VAE, Array, Batch, Split
+from vaejax.types import VAE, Array, Batch, Progress, Split
 
 _LITTLE = 0.1  # nats: less is as good as nothing
 

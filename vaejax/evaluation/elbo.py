@@ -1,4 +1,4 @@
-"""The ELBO of a split and its parts; what the latents carry; the posterior means."""
+"""The ELBO of a split and its parts; what the latents carry."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.distributions import diagonal_gaussian, has_closed_form, kl_per_dimension
-from vaejax.evaluation.aggregate import aggregate_log_density
+from vaejax.distributions import has_closed_form, is_diagonal_gaussian, kl_per_dimension
 from vaejax.evaluation.batches import (
-    Progress,
     batch_at,
     check_likelihood,
     mean_and_error,
@@ -23,9 +20,8 @@ from vaejax.evaluation.batches import (
 )
 from vaejax.keys import check_key, named_key
 from vaejax.objectives import kl, reconstruction, sample
-from vaejax.types import VAE, Array, Batch, Draw, Split
-
-ACTIVE_VARIANCE = 0.01  # Burda et al. 2015 (1509.00519): a unit is active above this variance of its mean
+from vaejax.ops.aggregate import ACTIVE_VARIANCE, streamed_log_density
+from vaejax.types import VAE, Array, Batch, Draw, Progress, Split
 
 
 def elbo_parts(
@@ -85,30 +81,6 @@ def elbo_parts(
     return _summarise(parts, aggregate)
 
 
-def representation(vae: VAE) -> Callable[[Any], Array]:
-    """Return the function from images to posterior means, x: [n, ...] -> E_q[z|x]: [n, d].
-
-    Jit it to use it often: `jax.jit(representation(vae))`.
-
-    Raises:
-      TypeError: when called, if the posterior has several levels.
-    """
-    return jax.tree_util.Partial(_posterior_mean, vae)
-
-
-def _posterior_mean(vae: VAE, x: Any) -> Array:
-    return posterior_mean(vae, {"x": jnp.asarray(x)})
-
-
-def posterior_mean(vae: VAE, batch: Batch) -> Array:
-    """E_q[z|x] of a batch as the model eats it, [B, d]; TypeError if the posterior has several levels."""
-    # encode wants a key for its draw of z; the mean of q(z|x) does not depend on it
-    q = vae.encode(jax.random.key(0), batch).q
-    if isinstance(q, tuple):
-        raise TypeError(f"vae: expected one posterior distribution, got {len(q)} levels")
-    return q.mean()
-
-
 def _draw(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> Draw:
     """Transform, encode, decode and score one batch."""
     return sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
@@ -133,7 +105,7 @@ def _parts(
 # The boundary of the evaluation. One object for the life of the process: a validation in every epoch
 # finds the program of the first one.
 _jitted_parts = jax.jit(_parts, static_argnums=0)
-_jitted_aggregate = jax.jit(aggregate_log_density)
+_jitted_aggregate = jax.jit(streamed_log_density)
 
 
 def _summarise(parts: dict[str, np.ndarray], aggregate: bool) -> dict[str, Any]:
@@ -160,9 +132,3 @@ def _summarise(parts: dict[str, np.ndarray], aggregate: bool) -> dict[str, Any]:
 def _is_analytic(q: Any, p: Any) -> bool:
     """Whether every level has a closed-form KL."""
     return all(map(has_closed_form, q, p)) if isinstance(q, tuple) else has_closed_form(q, p)
-
-
-def is_diagonal_gaussian(q: Any) -> bool:
-    """Whether q stands in the KL table beside a diagonal Gaussian: only another one does."""
-    unit = diagonal_gaussian(jnp.zeros(1), jnp.ones(1))
-    return has_closed_form(q, unit)

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.batches import Progress, per_example, transformed
-from vaejax.evaluation.elbo import is_diagonal_gaussian, posterior_mean
-from vaejax.evaluation.local import represent_factors
-from vaejax.evaluation.predictors import generator
-from vaejax.keys import check_key, named_key
-from vaejax.types import VAE, Array, Batch, Split
+from vaejax.disentanglement.information import binned_factors
+from vaejax.disentanglement.local import check_num_values, represent_factors
+from vaejax.distributions import is_diagonal_gaussian
+from vaejax.evaluation.batches import per_example, transformed
+from vaejax.keys import check_key, named_key, numpy_generator
+from vaejax.objectives import linearised
+from vaejax.types import VAE, Array, Batch, Progress, Split
 
 LIMIT = 25_000
 
@@ -53,6 +54,7 @@ def factor_codes(
     data: FactorSet | Split,
     *,
     limit: int = LIMIT,
+    factor_bins: int | None = None,
     batch_size: int = 500,
     progress: Progress = iter,
 ) -> Codes:
@@ -60,36 +62,44 @@ def factor_codes(
 
     Args:
       key: typed PRNG key, for what is drawn.
-      vae, data, limit, batch_size, progress: as `disentanglement_scores`.
+      vae, data, limit, factor_bins, batch_size, progress: as `disentanglement_scores`.
 
     Returns:
       Codes.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, or the posterior has several levels.
+      TypeError, ValueError: an argument is of another kind, the posterior has several levels, or a posterior
+        mean is not finite.
     """
     check_key(key)
     check_positive_int(limit, "limit")
     check_positive_int(batch_size, "batch_size")
     if isinstance(data, Split):
-        return _codes_of_split(key, vae, data, limit, batch_size, progress)
+        split = _with_integers(data, factor_bins)
+        return _finite(_codes_of_split(key, vae, split, limit, batch_size, progress))
+    check_factor_set(data, "a Split or a set")
+    if factor_bins is not None:
+        raise ValueError("factor_bins: expected None for a set, whose factors are whole numbers")
+    return _finite(_codes_of_set(key, vae, data, limit, batch_size, progress))
+
+
+def check_factor_set(data: Any, expected: str = "a set") -> None:
+    """Raise TypeError unless the data render their factors."""
     if not (hasattr(data, "num_values") and hasattr(data, "sample_images")):
         raise TypeError(
-            "data: expected a Split or a set with `num_values` and `sample_images`, "
-            f"got {type(data).__name__}"
+            f"data: expected {expected} with `num_values` and `sample_images`, got {type(data).__name__}"
         )
-    return _codes_of_set(key, vae, data, limit, batch_size, progress)
 
 
 def _codes_of_set(
     key: Array, vae: VAE, data: FactorSet, limit: int, batch_size: int, progress: Progress
 ) -> Codes:
-    V = tuple(data.num_values)
+    V = tuple(check_num_values(data.num_values).tolist())
     whole = math.prod(V) <= limit
     if whole:
         drawn = np.stack(np.unravel_index(np.arange(math.prod(V)), V), axis=1)
     else:
-        drawn = generator(named_key(key, "draw")).integers(0, V, size=(limit, len(V)))
+        drawn = numpy_generator(named_key(key, "draw")).integers(0, V, size=(limit, len(V)))
     first = {"x": jnp.asarray(data.sample_images(drawn[:1]))}
     d = jax.eval_shape(_posterior, vae, first)[0].shape[1]  # traced, not compiled
 
@@ -114,23 +124,38 @@ def _codes_of_set(
 def _codes_of_split(
     key: Array, vae: VAE, split: Split, limit: int, batch_size: int, progress: Progress
 ) -> Codes:
-    factors = split.arrays.get("y")
-    if factors is None or factors.ndim != 2 or factors.dtype.kind not in "iu":
-        got = "none" if factors is None else f"{factors.dtype} {list(factors.shape)}"
-        raise ValueError(f"data: expected a split with factors y, integers [N, F]; got {got}")
     if split.size > limit:
-        rows = np.sort(generator(named_key(key, "draw")).permutation(split.size)[:limit])
+        rows = np.sort(numpy_generator(named_key(key, "draw")).permutation(split.size)[:limit])
         split = replace(split, arrays={name: array[rows] for name, array in split.arrays.items()})
     encode = partial(_jitted_posterior_of_split, split.transform, key, vae)
     parts = per_example(encode, split, min(batch_size, split.size), progress)
     return Codes(parts[0], parts[1] if len(parts) > 1 else None, np.asarray(split.arrays["y"]))
 
 
+def _with_integers(split: Split, factor_bins: int | None) -> Split:
+    """The split with factors y of whole numbers, [N, F]; binned over the whole split where they are real."""
+    factors = split.arrays.get("y")
+    real = factors is not None and factors.dtype.kind not in "iub"
+    if factors is None or factors.ndim != 2 or (real and factor_bins is None):
+        got = "none" if factors is None else f"{factors.dtype} {list(factors.shape)}"
+        raise ValueError(
+            f"data: expected a split with factors y, integers [N, F] (real ones need factor_bins); got {got}"
+        )
+    return replace(split, arrays={**split.arrays, "y": binned_factors(factors, factor_bins)})
+
+
+def _finite(codes: Codes) -> Codes:
+    bad = np.sum(~np.isfinite(codes.loc))
+    if bad:
+        raise ValueError(f"vae: expected finite posterior means, got {bad} of {codes.loc.size} that are not")
+    return codes
+
+
 def _posterior(vae: VAE, batch: Batch) -> tuple[Array, ...]:
     """(E_q[z|x],), and the scale of q(z|x) where it is a diagonal Gaussian; each [B, d]."""
-    loc = posterior_mean(vae, batch)
-    q = vae.encode(jax.random.key(0), batch).q  # the key is of the draw, which is not used
-    return (loc, q.stddev()) if is_diagonal_gaussian(q) else (loc,)
+    draw = vae.encode(jax.random.key(0), batch)  # the key is of the draw, which is not used
+    loc = linearised.posterior_mean(draw)
+    return (loc, draw.q.stddev()) if is_diagonal_gaussian(draw.q) else (loc,)
 
 
 def _posterior_of_split(

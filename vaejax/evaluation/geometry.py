@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from vaejax.distributions import mean
-from vaejax.evaluation.elbo import representation
+from vaejax.evaluation.codes import posterior_mean
 from vaejax.ops import metric
 from vaejax.ops.chunks import map_examples
 from vaejax.ops.jacobian import decoder_jacobian
@@ -41,7 +42,7 @@ def decoder_geometry(
 
     Source: Arvanitidis, Hansen & Hauberg 2018, arXiv 1710.11379 (the metric of a decoder).
     """
-    z = jax.lax.stop_gradient(representation(vae)(x))
+    z = jax.lax.stop_gradient(posterior_mean(vae, {"x": jnp.asarray(x)}))
 
     def per_example(z_i: Array) -> DecoderGeometry:
         jac = decoder_jacobian(lambda latent: of(vae.decode(latent)), z_i[None])

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.batches import Progress, even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.elbo import posterior_mean
+from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
+from vaejax.evaluation.codes import posterior_mean
 from vaejax.keys import check_key
-from vaejax.types import VAE, AnyArray, Array, Batch, Split
+from vaejax.types import VAE, AnyArray, Array, Batch, Progress, Split
 
 WINDOW, SIGMA = 11, 1.5  # Wang et al. 2004
 RANGES = {"binary": 1.0, "unit_interval": 1.0, "bytes": 255.0}

@@ -10,12 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.batches import Progress
-from vaejax.evaluation.dci import dci
-from vaejax.evaluation.disentanglement import Score, mig, modularity, sap
-from vaejax.evaluation.elbo import ACTIVE_VARIANCE
-from vaejax.evaluation.factor_codes import LIMIT, Codes, FactorSet, factor_codes
-from vaejax.evaluation.interventions import (
+from vaejax.disentanglement.dci import dci
+from vaejax.disentanglement.interventions import (
     FactorSampler,
     beta_vae_score,
     factor_sampler,
@@ -23,38 +19,51 @@ from vaejax.evaluation.interventions import (
     irs,
     lone_values,
 )
-from vaejax.evaluation.local import local_clusters, score_local
-from vaejax.evaluation.posterior_mig import mig_chen
-from vaejax.evaluation.predictors import TEST, TRAIN, explicitness, generator, sap_svm, sklearn_version
-from vaejax.evaluation.unsupervised import (
+from vaejax.disentanglement.local import local_clusters, score_local
+from vaejax.disentanglement.matrices import mig, modularity, sap
+from vaejax.disentanglement.posterior_mig import mig_chen
+from vaejax.disentanglement.predictors import TEST, TRAIN, explicitness, sap_svm, sklearn_version
+from vaejax.disentanglement.score import Score, missing
+from vaejax.disentanglement.unsupervised import (
     gaussian_total_correlation,
     pairwise_information,
     wasserstein_correlation,
 )
-from vaejax.keys import check_key, named_key
-from vaejax.types import VAE, Array, Split
+from vaejax.evaluation.factor_codes import LIMIT, Codes, FactorSet, factor_codes
+from vaejax.keys import check_key, named_key, numpy_generator
+from vaejax.ops.aggregate import ACTIVE_VARIANCE
+from vaejax.types import VAE, Array, Progress, Split
 
 SAMPLES = 10_000
 CLUSTERS = 20
-GROUPS = (
-    "mig", "mig_chen", "modularity", "explicitness", "sap", "sap_svm", "dci", "factor_vae", "beta_vae", "irs",
-    "unsupervised", "local",
-)  # fmt: skip
-
-
+NAMES = {  # of the scores of each group
+    "mig": ("mig", "active_mig"),
+    "mig_chen": ("mig_chen",),
+    "modularity": ("modularity", "active_modularity"),
+    "explicitness": ("explicitness",),
+    "sap": ("sap",),
+    "sap_svm": ("sap_svm",),
+    "dci": ("dci_disentanglement", "dci_completeness", "dci_informativeness"),
+    "factor_vae": ("factor_vae",),
+    "beta_vae": ("beta_vae",),
+    "irs": ("irs",),
+    "unsupervised": ("gaussian_total_correlation", "wasserstein_correlation", "pairwise_information"),
+    "local": ("local_mig", "local_mig_over_ceiling", "local_modularity"),
+}
+GROUPS = tuple(NAMES)
 _NONE = np.zeros(0)  # no parts
-_NOTHING = "nothing to measure"
 
 
 class DisentanglementScores(NamedTuple):
     """Scores by name, and what they were taken on.
 
-    `print(runs.table(scores.rows))` shows them; `scores.values` is plain data for a report.
+    `print(runs.table(scores.rows))` shows them; `scores.values` is plain data for a report. A score that
+    fails does not take the others with it: its value is nan, and its `missing` says why.
     """
 
     scores: dict[str, Score]
     n: int  # images that were encoded
-    n_active: int  # codes whose mean has variance > 0.01
+    active_units: int  # codes whose mean has variance > 0.01
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -62,29 +71,37 @@ class DisentanglementScores(NamedTuple):
         return [
             {
                 "score": name,
-                "value": score.value,
-                "codes": "" if score.n_active is None else score.n_active,
-                "note": "; ".join(filter(None, [_NOTHING if score.degenerate else "", score.library])),
+                "value": "-" if score.missing else score.value,
+                "codes": "" if score.active_units is None else score.active_units,
+                "note": _note(score),
             }
             for name, score in self.scores.items()
         ]
 
     @property
     def values(self) -> dict[str, Any]:
-        """Every value by name, as JSON has it: None where it is infinite.
+        """Every value by name, as JSON has it: None where it is infinite or missing.
 
-        Beside them `n`, `n_active`, the names of the `degenerate` and of the `infinite` ones, and the
-        `library` of the classifiers.
+        Beside them `n`, `active_units`, the names of the `degenerate` and of the `infinite` ones, the
+        `missing` ones with their reasons, and the `library` of the classifiers.
         """
         libraries = {score.library for score in self.scores.values()} - {""}
         return {
             **{name: s.value if math.isfinite(s.value) else None for name, s in self.scores.items()},
             "n": self.n,
-            "n_active": self.n_active,
+            "active_units": self.active_units,
             "degenerate": [name for name, score in self.scores.items() if score.degenerate],
-            "infinite": [name for name, score in self.scores.items() if not math.isfinite(score.value)],
+            "infinite": [name for name, score in self.scores.items() if math.isinf(score.value)],
+            "missing": {name: score.missing for name, score in self.scores.items() if score.missing},
             "library": ", ".join(sorted(libraries)),
         }
+
+
+def _note(score: Score) -> str:
+    """What stands beside a score in a table."""
+    if score.missing:
+        return f"missing: {score.missing}"
+    return "; ".join(filter(None, ["nothing to measure" if score.degenerate else "", score.library]))
 
 
 def disentanglement_scores(
@@ -93,10 +110,11 @@ def disentanglement_scores(
     data: FactorSet | Split,
     *,
     limit: int = LIMIT,
-    samples: int = SAMPLES,
+    factor_bins: int | None = None,
+    num_samples: int = SAMPLES,
     train: int = TRAIN,
     test: int = TEST,
-    chen_samples: int = SAMPLES,
+    num_samples_chen: int = SAMPLES,
     skip: Sequence[str] = (),
     batch_size: int = 500,
     progress: Progress = iter,
@@ -105,7 +123,7 @@ def disentanglement_scores(
 
     A set with at most `limit` combinations of factors is encoded whole, once, and every score draws from
     those codes; of a larger one, or a larger split, so many random images, and for the local scores of such
-    a set 20 * `samples` images more, 200 000. The defaults are the published
+    a set 20 * `num_samples` images more, 200 000. The defaults are the published
     numbers (Locatello et al. 2019, 1811.12359; of mig_chen, Chen et al. 2018, 1802.04942). `dci` takes
     most of the time, minutes for factors of many values: lower `train` or skip it. Each score has its own
     key: skipping one leaves the others as they are.
@@ -114,13 +132,16 @@ def disentanglement_scores(
       key: typed PRNG key.
       vae: a bound model with one posterior.
       data: a set with `num_values` and `sample_images`, such as `data.mini_sprites()`; or a split with
-        factors y, integers [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
+        factors y, [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
         without local scores).
       limit: the most images that are encoded, but for the local scores of a set that is larger.
-      samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20 local
-        clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is lower.
+      factor_bins: for a split whose factors are real numbers: each is cut into so many bins of equal width
+        over its range in the split, and the bins are its values from there on. None expects integers.
+      num_samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20
+        local clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is
+        lower.
       train, test: rows, votes and features of explicitness, sap_svm, dci, factor_vae and beta_vae.
-      chen_samples: of `mig_chen`, which needs a diagonal Gaussian posterior.
+      num_samples_chen: draws of each entropy of `mig_chen`, which needs a diagonal Gaussian posterior.
       skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
         factor_vae, beta_vae, irs, unsupervised, local.
       batch_size: images at a time.
@@ -128,43 +149,66 @@ def disentanglement_scores(
 
     Returns:
       DisentanglementScores: for mig and modularity also the active-only form, of the codes with variance
-      > 0.01; factor_vae and beta_vae are 0 and flagged where some value of a factor has one row only.
+      > 0.01; factor_vae and beta_vae are 0 and flagged where some value of a factor has one row only. A score
+      that fails is there with its reason, and the others stand.
 
     Raises:
       ImportError: scikit-learn is not installed and a score that takes it is not skipped.
-      TypeError, ValueError: an argument is of another kind, or the posterior has several levels.
+      TypeError, ValueError: an argument is of another kind, the posterior has several levels or means that
+        are not finite, or there are fewer than two images.
     """
     check_key(key)
-    for name, count in (
-        ("samples", samples),
-        ("train", train),
-        ("test", test),
-        ("chen_samples", chen_samples),
-    ):
+    counts = {"train": train, "test": test, "num_samples_chen": num_samples_chen, "num_samples": num_samples}
+    for name, count in counts.items():
         check_positive_int(count, name)
+    wanted = _wanted(skip)
+    codes = factor_codes(
+        *(named_key(key, "codes"), vae, data),
+        limit=limit, factor_bins=factor_bins, batch_size=batch_size, progress=progress,
+    )  # fmt: skip
+    if len(codes.loc) < 2:
+        raise ValueError(f"data, limit: expected two images or more, got {len(codes.loc)}")
+    rows = numpy_generator(named_key(key, "rows")).permutation(len(codes.loc))[:num_samples]
+    active = codes.loc.var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
+    groups = {
+        **_of_rows(codes.loc[rows], codes.factors[rows], active),
+        **_by_fitting(codes, train, test),
+        "mig_chen": partial(_chen, codes, num_samples_chen),
+        "local": partial(_local, codes, num_samples),
+    }
+    scores: dict[str, Score] = {}
+    for name in wanted:
+        scores |= _taken(NAMES[name], partial(groups[name], named_key(key, name)))
+    return DisentanglementScores(scores, len(codes.loc), int(active.sum()))
+
+
+Group = Callable[[Array], dict[str, Score]]
+
+
+def _wanted(skip: Sequence[str]) -> list[str]:
+    """The groups that are not skipped; raise for a name of none, or without the library that they need."""
     if isinstance(skip, str) or not set(skip) <= set(GROUPS):
         raise ValueError(f"skip: expected names among {', '.join(GROUPS)}; got {skip!r}")
     wanted = [name for name in GROUPS if name not in skip]
     if {"explicitness", "sap_svm", "dci", "beta_vae"} & set(wanted):
         sklearn_version()  # before anything is encoded
-    codes = factor_codes(
-        named_key(key, "codes"), vae, data, limit=limit, batch_size=batch_size, progress=progress
-    )
-    rows = generator(named_key(key, "rows")).permutation(len(codes.loc))[:samples]
-    active = codes.loc.var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
-    groups = {
-        **_of_rows(codes.loc[rows], codes.factors[rows], active),
-        **_by_fitting(codes, train, test),
-        "mig_chen": partial(_chen, codes, chen_samples),
-        "local": partial(_local, codes, samples),
-    }
-    scores: dict[str, Score] = {}
-    for name in wanted:
-        scores |= groups[name](named_key(key, name))
-    return DisentanglementScores(scores, len(codes.loc), int(active.sum()))
+    return wanted
 
 
-Group = Callable[[Array], dict[str, Score]]
+def _taken(names: Sequence[str], scores: Callable[[], dict[str, Score]]) -> dict[str, Score]:
+    """The scores, or in the place of each the reason why they failed: others do not depend on them."""
+    try:
+        return scores()
+    except Exception as error:
+        return dict.fromkeys(names, missing(error))
+
+
+def _each(scores: dict[str, Callable[[], Score]]) -> dict[str, Score]:
+    """Scores that do not depend on each other."""
+    made: dict[str, Score] = {}
+    for name, score in scores.items():
+        made |= _taken([name], lambda name=name, score=score: {name: score()})
+    return made
 
 
 def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Group]:
@@ -172,19 +216,20 @@ def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Grou
     n = int(active.sum())
 
     def with_active(name: str, metric: Callable[[np.ndarray, np.ndarray], Score]) -> dict[str, Score]:
-        return {
-            name: metric(z, v)._replace(n_active=len(active)),
-            f"active_{name}": metric(z[:, active], v)._replace(n_active=n)
-            if n
-            else Score(0.0, _NONE, True, 0),
-        }
+        def of_active() -> Score:
+            return metric(z[:, active], v)._replace(active_units=n) if n else Score(0.0, _NONE, True, 0)
+
+        return _each({
+            name: lambda: metric(z, v)._replace(active_units=len(active)),
+            f"active_{name}": of_active,
+        })  # fmt: skip
 
     def unsupervised(key: Array) -> dict[str, Score]:
-        return {
-            "gaussian_total_correlation": _plain(gaussian_total_correlation(z)),
-            "wasserstein_correlation": _plain(wasserstein_correlation(z)),
-            "pairwise_information": _plain(pairwise_information(z)),
-        }
+        return _each({
+            "gaussian_total_correlation": lambda: _plain(gaussian_total_correlation(z)),
+            "wasserstein_correlation": lambda: _plain(wasserstein_correlation(z)),
+            "pairwise_information": lambda: _plain(pairwise_information(z)),
+        })  # fmt: skip
 
     return {
         "mig": lambda key: with_active("mig", mig),
@@ -212,21 +257,21 @@ def _by_fitting(codes: Codes, train: int, test: int) -> dict[str, Group]:
         "explicitness": lambda key: {"explicitness": explicitness(key, z, v, train=train, test=test)},
         "sap_svm": lambda key: {"sap_svm": sap_svm(key, z, v, train=train, test=test)},
         "dci": of_dci,
-        "factor_vae": intervening("factor_vae", partial(factor_vae_score, votes=train, test_votes=test)),
+        "factor_vae": intervening("factor_vae", partial(factor_vae_score, train=train, test=test)),
         "beta_vae": intervening("beta_vae", partial(beta_vae_score, train=train, test=test)),
     }
 
 
-def _chen(codes: Codes, samples: int, key: Array) -> dict[str, Score]:
+def _chen(codes: Codes, num_samples: int, key: Array) -> dict[str, Score]:
     if codes.scale is None:
         return {}
-    return {"mig_chen": mig_chen(key, codes.loc, codes.scale, codes.factors, samples=samples)}
+    return {"mig_chen": mig_chen(key, codes.loc, codes.scale, codes.factors, num_samples=num_samples)}
 
 
-def _local(codes: Codes, samples: int, key: Array) -> dict[str, Score]:
+def _local(codes: Codes, num_samples: int, key: Array) -> dict[str, Score]:
     if codes.of is None or codes.num_values is None:
         return {}
-    factors = local_clusters(key, codes.num_values, clusters=CLUSTERS, samples=samples)
+    factors = local_clusters(key, codes.num_values, clusters=CLUSTERS, num_samples=num_samples)
     local = score_local(codes.of(factors), factors)
     moving = np.ptp(factors, axis=1).any(axis=0).sum()  # factors that local clusters do not freeze
     return {

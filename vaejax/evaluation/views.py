@@ -14,12 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_choice, check_positive_int
-from vaejax.evaluation.batches import Progress
-from vaejax.evaluation.elbo import representation
+from vaejax.evaluation.codes import posterior_mean
 from vaejax.keys import check_key, named_key
 from vaejax.ops import interpolation
 from vaejax.ops.jacobian import decoder_jacobian
-from vaejax.types import VAE, AnyArray, Array
+from vaejax.types import VAE, AnyArray, Array, Progress
 
 __all__ = ["decoder_samples", "interpolate", "jacobian_images", "prior_samples", "reconstruct", "traverse"]
 
@@ -37,7 +36,7 @@ def reconstruct(vae: VAE, x: AnyArray) -> Array:
     Raises:
       TypeError: if p(x|z) has no mean.
     """
-    return vae.decode(representation(vae)(x)).mean()
+    return vae.decode(posterior_mean(vae, {"x": jnp.asarray(x)})).mean()
 
 
 def prior_samples(
@@ -67,7 +66,7 @@ def decoder_samples(
 
     An autoregressive p(x|z) takes a pass of its network for every value of an image: minutes for a figure of
     large ones, so this is what a progress bar goes around. At the posterior means, z =
-    `representation(vae)(x)`, the draws are what z alone tells of x.
+    `posterior_mean(vae, {"x": x})`, the draws are what z alone tells of x.
 
     Args:
       key: typed PRNG key; the noise of a draw is of its place, whatever the batch size.
@@ -122,7 +121,7 @@ def interpolate(vae: VAE, a: AnyArray, b: AnyArray, steps: int, kind: str = "sle
     check_choice(kind, ("lerp", "slerp"), "kind")
     if steps < 2:
         raise ValueError(f"steps: expected at least 2, got {steps}")
-    z = representation(vae)(jnp.stack([a, b]))
+    z = posterior_mean(vae, {"x": jnp.stack([a, b])})
     path = getattr(interpolation, kind)(z[0], z[1], jnp.linspace(0.0, 1.0, steps))
     return vae.decode(path).mean()
 
@@ -138,7 +137,7 @@ def traverse(vae: VAE, x: AnyArray, values: AnyArray) -> Array:
     Returns:
       [d, steps, *event].
     """
-    z = representation(vae)(x[None])[0]
+    z = posterior_mean(vae, {"x": jnp.asarray(x)[None]})[0]
     d, steps = z.shape[0], len(values)
     moved = jnp.tile(z, (d, steps, 1))
     j = jnp.arange(d)
@@ -159,6 +158,6 @@ def jacobian_images(vae: VAE, x: AnyArray) -> Array:
 
     Source: Rhodes & Lee 2021, arXiv 2106.02923, figure 2.
     """
-    z = jax.lax.stop_gradient(representation(vae)(x))
+    z = jax.lax.stop_gradient(posterior_mean(vae, {"x": jnp.asarray(x)}))
     jac = decoder_jacobian(lambda z_i: vae.decode(z_i).mean(), z)  # [n, D, d]
     return jnp.moveaxis(jac, -1, 1).reshape(z.shape[0], z.shape[1], *x.shape[1:])

@@ -10,8 +10,7 @@ from vaejax.distributions import (
     Bernoulli,
     ContinuousBernoulli,
     Gaussian,
-    diagonal_gaussian,
-    has_closed_form,
+    is_diagonal_gaussian,
     score,
 )
 from vaejax.keys import named_key
@@ -74,7 +73,7 @@ def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = No
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         del key
         m = posterior_mean(draw)
-        if not has_closed_form(draw.p, diagonal_gaussian(jnp.zeros(1), jnp.ones(1))):
+        if not is_diagonal_gaussian(draw.p):
             raise TypeError(f"p: expected a diagonal Gaussian prior, got {type(draw.p).__name__}")
         loc, scale = (jnp.broadcast_to(a, m.shape) for a in (draw.p.mean(), draw.p.stddev()))
 

@@ -30,7 +30,8 @@ def cosine_schedule(init_value: float, end_value: float, transition_steps: int) 
     Raises:
       TypeError, ValueError: for arguments of another kind.
     """
-    _check_finite(init_value=init_value, end_value=end_value)
+    check_finite(init_value, "init_value")
+    check_finite(end_value, "end_value")
     check_positive_int(transition_steps, "transition_steps")
 
     def schedule(step: Array | int) -> Array:
@@ -77,7 +78,13 @@ def sigmoid_schedule(init_value: float, end_value: float, midpoint: float, steep
 
     Source: Bowman et al. 2015, arXiv 1511.06349.
     """
-    _check_finite(init_value=init_value, end_value=end_value, midpoint=midpoint, steepness=steepness)
+    for name, value in (
+        ("init_value", init_value),
+        ("end_value", end_value),
+        ("midpoint", midpoint),
+        ("steepness", steepness),
+    ):
+        check_finite(value, name)
 
     def schedule(step: Array | int) -> Array:
         return init_value + (end_value - init_value) * jax.nn.sigmoid(steepness * (step - midpoint))
@@ -101,7 +108,8 @@ def cyclical_schedule(end_value: float, total_steps: int, *, cycles: int = 4, ra
 
     Source: Fu et al. 2019, arXiv 1903.10145, eq. 6 and 7; there t counts from 1 and t - 1 is used.
     """
-    _check_finite(end_value=end_value, ratio=ratio)
+    check_finite(end_value, "end_value")
+    check_finite(ratio, "ratio")
     check_positive_int(total_steps, "total_steps")
     check_positive_int(cycles, "cycles")
     if cycles > total_steps:
@@ -116,9 +124,3 @@ def cyclical_schedule(end_value: float, total_steps: int, *, cycles: int = 4, ra
         return end_value * jnp.where(jnp.asarray(step) < total_steps, jnp.minimum(1.0, ramp), 1.0)
 
     return schedule
-
-
-def _check_finite(**values: float) -> None:
-    """Raise unless every value is a finite number."""
-    for name, value in values.items():
-        check_finite(value, name)

@@ -1,4 +1,4 @@
-"""The aggregate posterior q(z) = (1/N) sum_n q(z|x_n) of diagonal Gaussians, seen through a minibatch."""
+"""The aggregate posterior q(z) = (1/N) sum_n q(z|x_n) of diagonal Gaussians: of a minibatch, of all rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ import jax.numpy as jnp
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.types import Array
 
-__all__ = ["FORMS", "METHODS", "dip_penalty", "log_density", "permute_columns"]
+__all__ = [
+    "ACTIVE_VARIANCE",
+    "FORMS",
+    "METHODS",
+    "dip_penalty",
+    "log_density",
+    "permute_columns",
+    "streamed_log_density",
+]
+
+ACTIVE_VARIANCE = 0.01  # Burda et al. 2015 (1509.00519): a unit is active above this variance of its mean
 
 METHODS = ("mws", "mss", "exact")
 FORMS = ("i", "ii")
@@ -127,3 +137,52 @@ def permute_columns(key: Array, z: Array) -> Array:
     """
     chex.assert_rank(z, 2)
     return jax.random.permutation(key, z, axis=0, independent=True)
+
+
+def streamed_log_density(z: Array, loc: Array, scale: Array, *, block: int = 128) -> Array:
+    """Evaluate log q(z) = lse_n log N(z; loc_n, diag scale_n^2) - log N, exactly, over all N rows.
+
+    The logsumexp streams over blocks of rows for a block of z at a time, so memory does not grow with
+    N times n; time does.
+
+    Args:
+      z: [n, d].
+      loc, scale: [N, d], the posteriors.
+      block: rows, and z, at a time.
+
+    Returns:
+      [n] nats.
+
+    Raises:
+      TypeError, ValueError: block is not a positive int, or the shapes do not fit together.
+    """
+    check_positive_int(block, "block")
+    if loc.ndim != 2 or scale.shape != loc.shape or z.ndim != 2 or z.shape[1] != loc.shape[1]:
+        raise ValueError(
+            f"z, loc, scale: expected [n, d], [N, d] and [N, d], got {z.shape}, {loc.shape} and {scale.shape}"
+        )
+    N, d = loc.shape
+    log_norm = -jnp.sum(jnp.log(scale), axis=1) - 0.5 * d * math.log(2 * math.pi)
+    rows = (  # rows that fill the last block weigh exp(-inf)
+        _blocks(loc, block, 0.0),
+        _blocks(1 / scale, block, 1.0),
+        _blocks(log_norm, block, -jnp.inf),
+    )
+
+    def of_block(z: Array) -> Array:
+        def add(log_sum: Array, row: tuple[Array, Array, Array]) -> tuple[Array, None]:
+            loc, precision, log_norm = row  # precision: 1 / scale
+            standard = (z[:, None, :] - loc) * precision
+            log_q = log_norm - 0.5 * jnp.sum(jnp.square(standard), axis=-1)  # [block of z, block of rows]
+            return jnp.logaddexp(log_sum, jax.nn.logsumexp(log_q, axis=1)), None
+
+        return jax.lax.scan(add, jnp.full(len(z), -jnp.inf, loc.dtype), rows)[0]
+
+    return jax.lax.map(of_block, _blocks(z, block, 0.0)).reshape(-1)[: len(z)] - math.log(N)
+
+
+def _blocks(rows: Array, block: int, fill: float | Array) -> Array:
+    """[N, ...] -> [ceil(N / block), block, ...], filled up with `fill`."""
+    surplus = -len(rows) % block
+    widths = [(0, surplus)] + [(0, 0)] * (rows.ndim - 1)
+    return jnp.pad(rows, widths, constant_values=fill).reshape(-1, block, *rows.shape[1:])

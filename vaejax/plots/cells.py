@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from vaejax.plots.style import DPI, INK, LARGE, NORMAL, RULE
 
 GAP = 0.07  # between images, in widths of an image
+ROUNDING = 1e-5  # a decoder's mean, a float32 sum, may end so far outside of its range
 Limits = tuple[float, float] | None
 
 
@@ -50,10 +51,10 @@ def to_unit(value: ArrayLike, name: str, axes: str, limits: Limits) -> np.ndarra
     array = finite_images(value, name, axes)
     if limits is None:
         low, high = (0.0, 255.0) if array.dtype == np.uint8 else (0.0, 1.0)
-        if array.min() < low or array.max() > high:
+        if array.min() < low - ROUNDING or array.max() > high + ROUNDING:
             raise ValueError(
                 f"{name}: expected values in [0, 1] (uint8: 0..255), "
-                f"got [{array.min():.4g}, {array.max():.4g}]; pass limits=(black, white) to show them"
+                f"got [{array.min():.6g}, {array.max():.6g}]; pass limits=(black, white) to show them"
             )
     else:
         low, high = limits

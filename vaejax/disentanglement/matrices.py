@@ -1,4 +1,4 @@
-"""Disentanglement scores of codes against ground-truth factors: pure functions of arrays.
+"""MIG, modularity and SAP: scores of a matrix that says how much each code knows of each factor.
 
 Degenerate inputs: a factor with one value in the sample is left out of the averages (its score would be
 0/0), a constant code has no information, and where nothing is informative the score is 0 and flagged.
@@ -6,31 +6,21 @@ Degenerate inputs: a factor with one value in the sample is left out of the aver
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from vaejax.evaluation.information import (
+from vaejax.disentanglement.information import (
+    binned_factors,
     check_codes_and_factors,
+    discrete_entropy,
+    discrete_mutual_information,
     discretise,
-    entropy,
-    mutual_information,
 )
+from vaejax.disentanglement.score import Score
 
 SAP_VARIANCE = 1e-12
 
 
-class Score(NamedTuple):
-    """A score with the parts that it averages; its value is never nan."""
-
-    value: float
-    parts: np.ndarray  # one per factor (MIG) or per code (modularity); nan where left out of the average
-    degenerate: bool  # nothing to measure, and the value is 0 by convention
-    n_active: int | None = None  # codes that took part, for scores that leave out constant ones
-    library: str = ""  # what fitted a classifier, with its version
-
-
-def mig(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> Score:
+def mig(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20, factor_bins: int | None = None) -> Score:
     """Mutual information gap, histogram form: see `mig_from`.
 
     The published setting is bins = 20 and n = 10 000 (Locatello et al. 2019, 1811.12359). It is not the
@@ -38,35 +28,36 @@ def mig(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> Score:
 
     Args:
       codes: [n, d], posterior means unless stated.
-      factors: [n, F] integers.
+      factors: [n, F] integers; real numbers with `factor_bins`.
       bins: equal-width bins per code, over its own range.
+      factor_bins: equal-width bins per factor too, over its own range; None takes every value by itself.
 
     Returns:
       Score in [0, 1]; `parts` per factor [F].
 
     Raises:
-      TypeError, ValueError: see `discretise` and `mutual_information`.
+      TypeError, ValueError: see `discretise` and `discrete_mutual_information`.
     """
-    information = mutual_information(discretise(codes, bins), factors)
-    return mig_from(information, entropy(factors))
+    return mig_from(*_information_and_entropy(codes, factors, bins, factor_bins))
 
 
-def modularity(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> Score:
+def modularity(
+    codes: np.ndarray, factors: np.ndarray, *, bins: int = 20, factor_bins: int | None = None
+) -> Score:
     """Modularity of binned codes over the factors that vary in the sample: see `modularity_from`.
 
     Args:
       codes: [n, d], posterior means unless stated.
-      factors: [n, F] integers.
-      bins: equal-width bins per code, over its own range.
+      factors, bins, factor_bins: as `mig`.
 
     Returns:
       Score in [0, 1]; `parts` per code [d].
 
     Raises:
-      TypeError, ValueError: see `discretise` and `mutual_information`.
+      TypeError, ValueError: see `discretise` and `discrete_mutual_information`.
     """
-    information = mutual_information(discretise(codes, bins), factors)
-    return modularity_from(information[:, entropy(factors) > 0])
+    information, entropies = _information_and_entropy(codes, factors, bins, factor_bins)
+    return modularity_from(information[:, entropies > 0])
 
 
 def sap(codes: np.ndarray, factors: np.ndarray) -> Score:
@@ -80,7 +71,7 @@ def sap(codes: np.ndarray, factors: np.ndarray) -> Score:
       factors: [n, F] integers.
 
     Returns:
-      Score in [0, 1]; `parts` per factor [F]; `n_active`, the codes above that variance.
+      Score in [0, 1]; `parts` per factor [F]; `active_units`, the codes above that variance.
 
     Raises:
       TypeError, ValueError: codes or factors of another kind, or of different lengths.
@@ -88,10 +79,10 @@ def sap(codes: np.ndarray, factors: np.ndarray) -> Score:
     z, v = check_codes_and_factors(codes, factors)
     z, v = z - z.mean(axis=0), v - v.mean(axis=0)
     var_z, var_v = np.mean(z**2, axis=0), np.mean(v**2, axis=0)
-    active, varies = var_z > SAP_VARIANCE, entropy(factors) > 0
+    active, varies = var_z > SAP_VARIANCE, discrete_entropy(factors) > 0
     spread = np.where(active[:, None] & varies, np.outer(var_z, var_v), 1.0)
     squared = np.where(active[:, None] & varies, (z.T @ v / len(z)) ** 2 / spread, 0.0)
-    return sap_from(squared, varies, active)
+    return sap_from(np.minimum(squared, 1.0), varies, active)  # rounding
 
 
 def sap_from(predictability: np.ndarray, varies: np.ndarray, active: np.ndarray) -> Score:
@@ -104,7 +95,17 @@ def sap_from(predictability: np.ndarray, varies: np.ndarray, active: np.ndarray)
 
     Returns:
       Score; `parts` per factor [F].
+
+    Raises:
+      ValueError: the predictability is not finite, or shapes do not fit together.
     """
+    predictability = _check_matrix(predictability, "predictability")
+    varies, active = np.asarray(varies, bool), np.asarray(active, bool)
+    if (active.shape, varies.shape) != ((len(predictability),), predictability.shape[1:]):
+        raise ValueError(
+            f"varies, active: expected [F] and [d] for a predictability of shape {predictability.shape}, "
+            f"got {varies.shape} and {active.shape}"
+        )
     parts = np.where(varies, 0.0, np.nan)
     if not (active.any() and varies.any()):
         return Score(0.0, parts, True, int(active.sum()))
@@ -124,10 +125,18 @@ def mig_from(information: np.ndarray, entropies: np.ndarray) -> Score:
 
     Returns:
       Score; `parts` per factor [F].
+
+    Raises:
+      ValueError: a number is not finite, or shapes do not fit together.
     """
+    information, entropies = _check_matrix(information, "information"), np.asarray(entropies, np.float64)
+    if entropies.shape != information.shape[1:] or not np.isfinite(entropies).all():
+        raise ValueError(
+            f"entropies: expected {information.shape[1]} finite numbers, one per factor; got {entropies!r}"
+        )
     varies = entropies > 0
     parts = np.full(len(entropies), np.nan)
-    if not information.any():
+    if not (information.any() and varies.any()):
         parts[varies] = 0.0
         return Score(0.0, parts, True)
     second, first = _two_largest(information)
@@ -147,15 +156,35 @@ def modularity_from(information: np.ndarray) -> Score:
 
     Returns:
       Score; `parts` per code [d]. Flagged, and 0, where fewer than two factors vary.
+
+    Raises:
+      ValueError: the information is not [d, F], or not finite.
     """
+    information = _check_matrix(information, "information")
     d, F = information.shape
     if not information.any() or F < 2:
         return Score(0.0, np.zeros(d), True)
-    squares = information**2
-    m2 = squares.max(axis=1)
-    safe = np.where(m2 > 0, m2, 1.0)
-    parts = np.where(m2 > 0, 1 - (squares.sum(axis=1) - m2) / (safe * (F - 1)), 0.0)
+    m = information.max(axis=1)
+    share = information / np.where(m > 0, m, 1.0)[:, None]  # squares of small numbers would be 0
+    others = np.minimum((np.square(share).sum(axis=1) - 1) / (F - 1), 1.0)  # rounding
+    parts = np.where(m > 0, 1 - others, 0.0)
     return Score(float(parts.mean()), parts, False)
+
+
+def _information_and_entropy(
+    codes: np.ndarray, factors: np.ndarray, bins: int, factor_bins: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """I(z_j; v_k) [d, F] of binned codes, and H(v_k) [F], nats."""
+    binned, factors = discretise(codes, bins), binned_factors(factors, factor_bins)
+    return discrete_mutual_information(binned, factors), discrete_entropy(factors)
+
+
+def _check_matrix(matrix: np.ndarray, name: str) -> np.ndarray:
+    """The matrix as float64 [d, F]; ValueError unless it is that, and finite."""
+    matrix = np.asarray(matrix, np.float64)
+    if matrix.ndim != 2 or not np.isfinite(matrix).all():
+        raise ValueError(f"{name}: expected finite numbers [d, F], got {matrix!r}")
+    return matrix
 
 
 def _two_largest(matrix: np.ndarray) -> np.ndarray:

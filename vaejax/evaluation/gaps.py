@@ -15,13 +15,12 @@ import numpy as np
 import optax
 
 from vaejax.checks import check_positive_int
-from vaejax.distributions import diagonal_gaussian, score
-from vaejax.evaluation.batches import Progress, even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.elbo import is_diagonal_gaussian
-from vaejax.evaluation.likelihood import check_sampling, shapes
+from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian, score
+from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
+from vaejax.evaluation.evidence import check_sampling, shapes
 from vaejax.evaluation.weights import samples_at_once, weigh
 from vaejax.keys import check_key, example_keys, named_key
-from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Split
+from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Progress, Split
 
 
 class _Plan(NamedTuple):

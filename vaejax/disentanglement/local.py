@@ -1,30 +1,34 @@
 """Local disentanglement: scores inside small neighbourhoods of factor space.
 
 Rhodes & Lee 2021 (2106.02923): a representation may be aligned with the factors everywhere, but with
-other factors in other places. Sample factors, render, encode, score; the halves are separate functions,
-so that several models can be scored on the same images:
+other factors in other places. Sample factors, render, encode, score: `evaluation.local_scores` does all of it
+for a model, and for codes from elsewhere the steps are
 
-    factors = local_clusters(key, num_values)                             # [clusters, samples, F]
-    codes = represent_factors(jax.jit(representation(vae)), render, factors)  # [clusters, samples, d]
+    factors = local_clusters(key, num_values)                   # [clusters, num_samples, F]
+    codes = represent_factors(represent, render, factors)       # [clusters, num_samples, d]
     scores = score_local(codes, factors)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.disentanglement import Score, mig_from, modularity_from
-from vaejax.evaluation.elbo import ACTIVE_VARIANCE
-from vaejax.evaluation.information import discretise, entropy, mutual_information
-from vaejax.keys import check_key
-from vaejax.types import Array
-
-Progress = Callable[[Iterable[int]], Iterable[int]]
+from vaejax.disentanglement.information import (
+    binned_factors,
+    check_codes,
+    discrete_entropy,
+    discrete_mutual_information,
+    discretise,
+)
+from vaejax.disentanglement.matrices import mig_from, modularity_from
+from vaejax.disentanglement.score import Score
+from vaejax.keys import check_key, numpy_generator
+from vaejax.ops.aggregate import ACTIVE_VARIANCE
+from vaejax.types import Array, Progress
 
 MIN_VALUES = 10  # Rhodes & Lee: a factor with fewer values has no neighbourhood
 
@@ -43,9 +47,15 @@ class LocalScores(NamedTuple):
     mig_over_ceiling: float
     active_mig: float  # active codes only
     active_modularity: float
-    n_active: int
+    active_units: int
     degenerate: bool  # in every cluster nothing was informative: the scores are 0 by convention
     clusters: dict[str, np.ndarray]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every number by name, but those of the single clusters, as JSON has it: None where it is nan."""
+        numbers = {name: value for name, value in self._asdict().items() if name != "clusters"}
+        return {name: None if value != value else value for name, value in numbers.items()}
 
 
 def local_clusters(
@@ -54,7 +64,7 @@ def local_clusters(
     *,
     locality: float = 0.1,
     clusters: int = 20,
-    samples: int = 10_000,
+    num_samples: int = 10_000,
     frozen: Sequence[int] = (),
 ) -> np.ndarray:
     """Sample factors around random centres.
@@ -70,11 +80,11 @@ def local_clusters(
       num_values: V of each of the F factors.
       locality: rho in (0, 1].
       clusters: number of centres.
-      samples: points per cluster.
+      num_samples: points per cluster.
       frozen: places of the factors to keep at the centre.
 
     Returns:
-      [clusters, samples, F] integers.
+      [clusters, num_samples, F] integers.
 
     Raises:
       TypeError: the key is not a typed key, or a count is not an integer.
@@ -82,17 +92,17 @@ def local_clusters(
     """
     check_key(key)
     check_positive_int(clusters, "clusters")
-    check_positive_int(samples, "samples")
+    check_positive_int(num_samples, "num_samples")
     V = check_num_values(num_values)
     if not 0 < locality <= 1:
         raise ValueError(f"locality: expected a number in (0, 1], got {locality}")
     held = _frozen_mask(frozen, V)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rng = numpy_generator(key)
     centre = rng.integers(0, V, size=(clusters, 1, len(V)))
     # rounded first: 0.29 * 100 is a little less than 29 in floating point
     r = np.where(held, 0, np.floor(np.round(locality * V, 9)).astype(int))
     low, high = np.maximum(centre - r, 0), np.minimum(centre + r, V - 1)
-    return rng.integers(low, high + 1, size=(clusters, samples, len(V)))
+    return rng.integers(low, high + 1, size=(clusters, num_samples, len(V)))
 
 
 def represent_factors(
@@ -122,7 +132,7 @@ def represent_factors(
       ValueError: `represent` does not return [n, d].
     """
     check_positive_int(batch_size, "batch_size")
-    rows = factors.reshape(-1, factors.shape[-1])
+    rows = np.asarray(factors).reshape(-1, factors.shape[-1])
     codes = []
     for batch in progress(range(-(-len(rows) // batch_size))):
         place = np.arange(batch * batch_size, (batch + 1) * batch_size)
@@ -134,7 +144,12 @@ def represent_factors(
 
 
 def score_local(
-    codes: np.ndarray, factors: np.ndarray, *, bins: int = 5, active: np.ndarray | None = None
+    codes: np.ndarray,
+    factors: np.ndarray,
+    *,
+    bins: int = 5,
+    factor_bins: int | None = None,
+    active: np.ndarray | None = None,
 ) -> LocalScores:
     """Score codes inside each cluster: MIG (histogram form) and modularity, means over clusters.
 
@@ -146,9 +161,10 @@ def score_local(
     function of x, and its bins are scaled to its range, so it can carry information.
 
     Args:
-      codes: [clusters, samples, d].
-      factors: [clusters, samples, F] integers.
+      codes: [clusters, num_samples, d].
+      factors: [clusters, num_samples, F] integers; real numbers with `factor_bins`.
       bins: equal-width bins per code and cluster; 5 in the paper.
+      factor_bins: equal-width bins per factor and cluster too; None takes every value by itself.
       active: [d] booleans, the active codes. By default those whose variance over the samples of all
         clusters together exceeds 0.01 (ddof 1).
 
@@ -165,7 +181,8 @@ def score_local(
     rows: list[dict[str, float]] = []
     degenerate = True
     for z, v in zip(codes, factors, strict=True):
-        information, H = mutual_information(discretise(z, bins), v), entropy(v)
+        v = binned_factors(v, factor_bins)
+        information, H = discrete_mutual_information(discretise(z, bins), v), discrete_entropy(v)
         gap, modular = _pair(information, H)
         active_gap, active_modular = _pair(information[kept], H)
         rows.append(
@@ -182,51 +199,10 @@ def score_local(
     return _summarise(per_cluster, int(kept.sum()), degenerate)
 
 
-def local_scores(
-    key: Array,
-    represent: Callable[[Any], Any],
-    num_values: Sequence[int],
-    sample_images: Callable[[np.ndarray], Any],
-    *,
-    locality: float = 0.1,
-    clusters: int = 20,
-    samples: int = 10_000,
-    bins: int = 5,
-    frozen: Sequence[int] = (),
-    batch_size: int = 500,
-    progress: Progress = iter,
-) -> LocalScores:
-    """Local MIG and local modularity of a representation (Rhodes & Lee 2021, 2106.02923).
-
-    `local_clusters`, then `represent_factors`, then `score_local`: their docstrings say what the
-    arguments mean. The defaults are the paper's; locality is one of 0.1, 0.2, 0.3, 0.6 and 1 there.
-
-    Args:
-      key: typed PRNG key.
-      represent: images [n, ...] -> codes [n, d], such as `jax.jit(representation(vae))`.
-      num_values: number of values of each of the F factors.
-      sample_images: factors [n, F] -> images [n, ...], as the model eats them.
-      locality, clusters, samples, frozen: of `local_clusters`.
-      bins: of `score_local`.
-      batch_size, progress: of `represent_factors`.
-
-    Returns:
-      LocalScores.
-
-    Raises:
-      TypeError, ValueError: as the three functions do.
-    """
-    check_positive_int(bins, "bins")
-    factors = local_clusters(
-        key, num_values, locality=locality, clusters=clusters, samples=samples, frozen=frozen
-    )
-    codes = represent_factors(represent, sample_images, factors, batch_size=batch_size, progress=progress)
-    return score_local(codes, factors, bins=bins)
-
-
 def _active_codes(codes: np.ndarray) -> np.ndarray:
-    """Which codes vary over all clusters taken together, [d] booleans."""
-    return codes.reshape(-1, codes.shape[-1]).var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
+    """Which codes vary over all clusters taken together, [d] booleans; of one sample none does."""
+    rows = codes.reshape(-1, codes.shape[-1])
+    return rows.var(axis=0, ddof=1) > ACTIVE_VARIANCE if len(rows) > 1 else np.zeros(rows.shape[1], bool)
 
 
 def _pair(information: np.ndarray, H: np.ndarray) -> tuple[Score, Score]:
@@ -239,7 +215,7 @@ def _ceiling(H: np.ndarray, bins: int) -> float:
     return float(np.mean(np.minimum(np.log(bins), H) / H)) if len(H) else 0.0
 
 
-def _summarise(per_cluster: dict[str, np.ndarray], n_active: int, degenerate: bool) -> LocalScores:
+def _summarise(per_cluster: dict[str, np.ndarray], active_units: int, degenerate: bool) -> LocalScores:
     mean = {name: float(values.mean()) for name, values in per_cluster.items()}
     n = len(per_cluster["mig"])
     se = {
@@ -254,7 +230,7 @@ def _summarise(per_cluster: dict[str, np.ndarray], n_active: int, degenerate: bo
         mig_over_ceiling=mean["mig"] / mean["ceiling"] if mean["ceiling"] > 0 else 0.0,
         active_mig=mean["active_mig"],
         active_modularity=mean["active_modularity"],
-        n_active=n_active,
+        active_units=active_units,
         degenerate=degenerate,
         clusters=per_cluster,
     )
@@ -267,7 +243,7 @@ def check_num_values(num_values: Sequence[int]) -> np.ndarray:
         raise TypeError(f"num_values: expected integers, got {num_values!r}")
     if V.ndim != 1 or len(V) == 0 or V.min() < 1:
         raise ValueError(f"num_values: expected one positive number per factor, got {num_values!r}")
-    return V
+    return V.astype(np.int64)
 
 
 def _frozen_mask(frozen: Sequence[int], V: np.ndarray) -> np.ndarray:
@@ -278,10 +254,11 @@ def _frozen_mask(frozen: Sequence[int], V: np.ndarray) -> np.ndarray:
 
 
 def _check_clustered(codes: Any, factors: np.ndarray) -> np.ndarray:
-    codes = np.asarray(codes)
-    if codes.ndim != 3 or np.ndim(factors) != 3 or codes.shape[:2] != np.shape(factors)[:2]:
+    if np.ndim(codes) != 3 or np.ndim(factors) != 3 or np.shape(codes)[:2] != np.shape(factors)[:2]:
         raise ValueError(
-            "codes: expected [clusters, samples, d] beside factors of [clusters, samples, F], "
-            f"got {codes.shape} beside {np.shape(factors)}"
+            "codes: expected [clusters, num_samples, d] beside factors of [clusters, num_samples, F], "
+            f"got {np.shape(codes)} beside {np.shape(factors)}"
         )
-    return codes
+    if 0 in np.shape(codes)[:2]:
+        raise ValueError(f"codes: expected one cluster or more, none empty; got {np.shape(codes)}")
+    return np.stack([check_codes(z) for z in codes])

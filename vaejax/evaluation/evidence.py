@@ -12,7 +12,6 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.batches import (
-    Progress,
     batch_at,
     check_likelihood,
     even_size,
@@ -24,7 +23,7 @@ from vaejax.evaluation.weights import CURVE, Weights, samples_at_once, weigh
 from vaejax.keys import check_key, named_key
 from vaejax.objectives import log_weight, sample
 from vaejax.ops.chunks import largest_array
-from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Split
+from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Progress, Split
 
 
 def marginal_log_likelihood(

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from vaejax.evaluation import (
+from vaejax.disentanglement import (
     gaussian_total_correlation,
     mig_chen,
     pairwise_information,
@@ -74,7 +74,7 @@ def test_mig_under_the_posterior_against_quadrature():
         - 0.25 * entropy(density[1])
     )
     expected = information / -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    score = mig_chen(KEY, loc[:, None], scale[:, None], v[:, None], samples=20_000)
+    score = mig_chen(KEY, loc[:, None], scale[:, None], v[:, None], num_samples=20_000)
     assert 0.6 < expected < 0.99
     assert score.value == pytest.approx(expected, abs=0.02)  # 20 000 samples: 4 standard errors
 
@@ -82,16 +82,16 @@ def test_mig_under_the_posterior_against_quadrature():
 def test_mig_under_the_posterior_of_separate_posteriors():
     factors = np.stack(np.unravel_index(np.arange(36), (4, 9)), axis=1)
     loc, scale = 20.0 * factors, np.full((36, 2), 0.5)
-    assert mig_chen(KEY, loc, scale, factors, samples=2000).value == pytest.approx(1.0, abs=0.03)
-    twice = mig_chen(KEY, np.hstack([loc, loc]), np.hstack([scale, scale]), factors, samples=2000)
+    assert mig_chen(KEY, loc, scale, factors, num_samples=2000).value == pytest.approx(1.0, abs=0.03)
+    twice = mig_chen(KEY, np.hstack([loc, loc]), np.hstack([scale, scale]), factors, num_samples=2000)
     assert twice.value == pytest.approx(0.0, abs=0.03)
-    frozen = mig_chen(KEY, loc, scale, np.insert(factors, 0, 3, axis=1), samples=2000)
+    frozen = mig_chen(KEY, loc, scale, np.insert(factors, 0, 3, axis=1), num_samples=2000)
     assert np.isnan(frozen.parts).tolist() == [True, False, False]
-    flat = mig_chen(KEY, 0 * loc + 0.3, scale, factors, samples=50)
+    flat = mig_chen(KEY, 0 * loc + 0.3, scale, factors, num_samples=50)
     assert (flat.value, flat.degenerate, flat.parts.tolist()) == (0.0, True, [0.0, 0.0])
-    half = mig_chen(KEY, loc * [1, 0], scale, factors, samples=2000)
+    half = mig_chen(KEY, loc * [1, 0], scale, factors, num_samples=2000)
     assert (half.parts[1], half.degenerate) == (pytest.approx(0.0, abs=0.03), False)
-    by_scale = mig_chen(KEY, 0 * loc, np.exp(factors), factors, samples=500)  # constant means can tell
+    by_scale = mig_chen(KEY, 0 * loc, np.exp(factors), factors, num_samples=500)  # constant means can tell
     assert by_scale.value > 0.2
     with pytest.raises(ValueError, match="scale: expected positive"):
         mig_chen(KEY, loc, 0 * scale, factors)

@@ -1,29 +1,32 @@
 """Scores by classifiers from codes to factors: explicitness, SAP by support vectors, and DCI.
 
 The classifiers are scikit-learn's, with its defaults where nothing else is said; its version stands in every
-score's `library`, as such scores drift with it. All fit on some rows and score on others, drawn by the key.
+score's `library`, as such scores drift with it. All fit on some rows and score on others, drawn by the key or
+given.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.disentanglement import SAP_VARIANCE, Score, sap_from
-from vaejax.evaluation.information import check_codes_and_factors
-from vaejax.keys import check_key
+from vaejax.disentanglement.information import check_codes_and_factors
+from vaejax.disentanglement.matrices import SAP_VARIANCE, sap_from
+from vaejax.disentanglement.score import Score
+from vaejax.keys import check_key, numpy_generator
 from vaejax.types import Array
 
 Rows = tuple[np.ndarray, np.ndarray]  # codes [n, d] and factors [n, F]
+Chosen = int | Sequence[int] | np.ndarray  # a number of rows, or their places
 TRAIN, TEST = 10_000, 5_000  # Locatello et al. 2019 (1811.12359)
 _ITERATIONS = 10_000  # of the solvers: enough to converge; the default of 100 is not
 
 
 def explicitness(
-    key: Array, codes: np.ndarray, factors: np.ndarray, *, train: int = TRAIN, test: int = TEST
+    key: Array, codes: np.ndarray, factors: np.ndarray, *, train: Chosen = TRAIN, test: Chosen = TEST
 ) -> Score:
     """Explicitness (Ridgeway & Mozer 2018, 1802.05312): how well all codes together tell each factor.
 
@@ -35,7 +38,9 @@ def explicitness(
       key: typed PRNG key.
       codes: [n, d], posterior means unless stated.
       factors: [n, F] integers.
-      train, test: rows to fit and to score on; where there are fewer, two thirds and a third of them.
+      train, test: rows to fit and to score on. Two numbers: so many rows, drawn by the key; where there are
+        fewer, two thirds and a third of them. Or the places of the rows, [m] integers in 0..n-1 each, no row
+        in both.
 
     Returns:
       Score in [0, 1]; `parts` per factor [F].
@@ -73,12 +78,13 @@ def explicitness(
 
 
 def sap_svm(
-    key: Array, codes: np.ndarray, factors: np.ndarray, *, train: int = TRAIN, test: int = TEST
+    key: Array, codes: np.ndarray, factors: np.ndarray, *, train: Chosen = TRAIN, test: Chosen = TEST
 ) -> Score:
     """SAP for classes (Kumar et al. 2018, 1711.00848): mean_k (S_(1)k - S_(2)k) as in `sap_from`.
 
     S_jk is the accuracy on other rows with which a linear support vector machine (C = 0.01, classes balanced)
-    tells factor k from code j alone. One against the rest on a line, it tells the outer ones of many ordered
+    tells factor k from code j alone; from a constant code it is that of naming one value always, the value's
+    share of the rows, not 0. One against the rest on a line, it tells the outer ones of many ordered
     values and few of the inner: codes equal to a factor of 12 values reach about 0.25, not 1. `sap` is the
     form for values that have an order.
 
@@ -93,7 +99,7 @@ def sap_svm(
     fit, held = split_rows(key, codes, factors, train, test)
     active, varies = fit[0].var(axis=0) > SAP_VARIANCE, np.ptp(fit[1], axis=0) > 0
     accuracy = np.zeros((len(active), len(varies)))
-    for j in np.flatnonzero(active):
+    for j in range(len(active)):
         for k in np.flatnonzero(varies):
             # "auto" solves the primal for many rows: that has no randomness, and converges
             model = LinearSVC(C=0.01, class_weight="balanced", dual="auto", max_iter=_ITERATIONS)
@@ -108,28 +114,48 @@ def sklearn_version() -> str:
         import sklearn
     except ImportError as error:
         raise ImportError(
-            "evaluation: expected scikit-learn, which fits the classifiers of this score; "
+            "disentanglement: expected scikit-learn, which fits the classifiers of this score; "
             "pip install vaejax[eval]"
         ) from error
     return f"scikit-learn {sklearn.__version__}"
 
 
-def split_rows(key: Array, codes: Any, factors: Any, train: int, test: int) -> tuple[Rows, Rows]:
-    """(codes, factors) of `train` rows and of `test` others, drawn at random; fewer if there are fewer."""
+def split_rows(key: Array, codes: Any, factors: Any, train: Chosen, test: Chosen) -> tuple[Rows, Rows]:
+    """(codes, factors) of the rows to fit and of those to score on; see `explicitness`."""
     check_key(key)
-    check_positive_int(train, "train")
-    check_positive_int(test, "test")
+    counted = np.ndim(train) == 0
+    if counted != (np.ndim(test) == 0):
+        raise TypeError("train, test: expected two numbers of rows or the places of both, got one of each")
+    if counted:
+        check_positive_int(train, "train")
+        check_positive_int(test, "test")
     codes, factors = check_codes_and_factors(codes, factors)
-    if len(codes) < 3:
-        raise ValueError(f"codes: expected at least three rows to fit and to score on, got {len(codes)}")
-    if train + test > len(codes):
-        test = len(codes) // 3
-        train = len(codes) - test
-    mixed = generator(key).permutation(len(codes))
-    rows = mixed[:train], mixed[train : train + test]
+    rows = _drawn(key, len(codes), train, test) if counted else _given(len(codes), train, test)
     return (codes[rows[0]], factors[rows[0]]), (codes[rows[1]], factors[rows[1]])
 
 
-def generator(key: Array) -> np.random.Generator:
-    """NumPy's generator, seeded with the words of the key."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+def _drawn(key: Array, n: int, train: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The places of `train` rows and of `test` others, at random; fewer if there are fewer."""
+    if n < 3:
+        raise ValueError(f"codes: expected at least three rows to fit and to score on, got {n}")
+    if train + test > n:
+        test = n // 3
+        train = n - test
+    mixed = numpy_generator(key).permutation(n)
+    return mixed[:train], mixed[train : train + test]
+
+
+def _given(n: int, train: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The places that were asked for; raise unless they are rows, and no row is in both."""
+    for name, places in (("train", train), ("test", test)):
+        places = np.asarray(places)
+        if places.ndim != 1 or len(places) == 0:
+            raise ValueError(f"{name}: expected the places of one or more rows, got shape {places.shape}")
+        if places.dtype.kind not in "iu":
+            raise TypeError(f"{name}: expected the places of rows, integers, got {places.dtype}")
+        if places.min() < 0 or places.max() >= n:
+            raise ValueError(f"{name}: expected rows 0..{n - 1}, got {places.min()}..{places.max()}")
+    both = np.intersect1d(train, test)
+    if len(both):
+        raise ValueError(f"test: expected rows that are not in train, got {len(both)} that are")
+    return np.asarray(train), np.asarray(test)

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from vaejax.evaluation import beta_vae_score, factor_sampler, factor_vae_score, image_sampler, irs
+from vaejax.disentanglement import beta_vae_score, factor_sampler, factor_vae_score, image_sampler, irs
 
 KEY = jax.random.key(0)
-FEW = {"votes": 1500, "test_votes": 1000}
+FEW = {"train": 1500, "test": 1000}
 SOME = {"train": 600, "test": 400, "pairs": 32}
 V = (5, 6, 7)
 GRID = np.stack(np.unravel_index(np.arange(210), V), axis=1)
@@ -47,17 +47,17 @@ def test_codes_of_noise_are_at_chance_on_new_votes():
     rng = np.random.default_rng(3)
     factors = rng.integers(0, 3, size=(30_000, 3))
     sampler = factor_sampler(rng.normal(size=(30_000, 20)), factors)
-    assert factor_vae_score(KEY, sampler, votes=60, test_votes=2000).value == pytest.approx(1 / 3, abs=0.05)
+    assert factor_vae_score(KEY, sampler, train=60, test=2000).value == pytest.approx(1 / 3, abs=0.05)
     assert beta_vae_score(KEY, sampler, train=60, test=1000).value == pytest.approx(1 / 3, abs=0.06)
 
 
 def test_only_codes_that_vary_count():
     flat = np.column_stack([np.full(210, 0.3), GRID, 0.01 * _noise(1)])  # one constant, one below 0.05
     score = factor_vae_score(KEY, factor_sampler(flat, GRID), **FEW)
-    assert (score.n_active, score.value, score.degenerate) == (3, 1.0, False)
+    assert (score.active_units, score.value, score.degenerate) == (3, 1.0, False)
     beta = beta_vae_score(KEY, factor_sampler(flat, GRID), **SOME)
-    assert (beta.n_active, beta.library.split()[0]) == (4, "scikit-learn")
-    assert irs(flat, GRID).n_active == 4
+    assert (beta.active_units, beta.library.split()[0]) == (4, "scikit-learn")
+    assert irs(flat, GRID).active_units == 4
     # variances are relative: a scale does not matter, as long as it stays above 0.05
     z = GRID + 2 * _noise()
     scores = [factor_vae_score(KEY, factor_sampler(z * s, GRID), **FEW).value for s in (1, [1, 64, 0.25])]
@@ -88,7 +88,7 @@ def test_nothing_to_measure_is_flagged_and_never_nan(case):
     for score in scores:
         assert score[:3:2] == (0.0, True)
     if case == "constant codes":
-        assert [score.n_active for score in scores] == [0, 0, 0]
+        assert [score.active_units for score in scores] == [0, 0, 0]
 
 
 def test_a_group_shares_one_value_and_leaves_the_others_free():
@@ -144,6 +144,50 @@ def test_irs_is_its_formula():
     assert score.value == pytest.approx(np.dot(expected, weights) / sum(weights), rel=1e-12)
     assert irs(GRID, GRID).value == irs(np.hstack([GRID, GRID]), GRID).value == 1.0
     assert irs(1.0 * _rotated(), GRID).value < 0.75
+
+
+def _published_irs(z, v):
+    """The score of disentanglement_lib: factors in 20 bins of equal width, and constant ones kept."""
+    reach = np.abs(z - z.mean(axis=0)).max(axis=0)
+    robust = []
+    for factor in v.T:
+        binned = np.digitize(factor, np.histogram(factor, 20)[1][:-1])
+        at = [z[binned == value] for value in np.unique(binned)]
+        moved = np.mean([np.percentile(np.abs(a - a.mean(axis=0)), 99, axis=0) for a in at], axis=0)
+        robust.append(1 - moved / reach)
+    return np.average(np.max(robust, axis=0), weights=reach)
+
+
+def test_irs_differs_from_the_library_where_it_says():
+    rng = np.random.default_rng(4)
+    v = rng.integers(0, (20, 3), size=(900, 2))
+    z = v @ np.array([[0.1, 0.0], [0.3, 1.0]]) + 0.3 * rng.normal(size=(900, 2))
+    assert irs(z, v).value == pytest.approx(_published_irs(z, v), rel=1e-12)
+    many = rng.integers(0, 60, size=(900, 1))  # three of them to a bin
+    z = 0.05 * many + 0.02 * rng.normal(size=(900, 1))
+    assert irs(z, many).value > _published_irs(z, many) + 0.01
+    free = rng.normal(size=(900, 1))  # a constant factor has the robustness of a heavy tail
+    free[0] = 40.0
+    coin = rng.integers(0, 2, size=(900, 1))
+    coin[0] = 0
+    both = np.hstack([coin, np.ones_like(coin)])
+    assert irs(free, both).value == irs(free, coin).value
+    assert _published_irs(free, both) >= _published_irs(free, coin)
+
+
+def test_codes_that_are_not_finite_and_draws_that_are_too_few_are_refused():
+    whole = factor_sampler(GRID, GRID)
+
+    def broken(rng, fixed, size):
+        return np.where(whole.draw(rng, fixed, size) == 0, np.nan, 1.0)
+
+    for call in (lambda s: factor_vae_score(KEY, s, **FEW), lambda s: beta_vae_score(KEY, s, **SOME)):
+        with pytest.raises(ValueError, match="sampler: expected finite codes, got"):
+            call(whole._replace(draw=broken))
+    with pytest.raises(ValueError, match="num_samples: expected two codes or more"):
+        factor_vae_score(KEY, whole, num_samples=1)
+    with pytest.raises(ValueError, match="train: expected features of two factors or more, got 1 of one"):
+        beta_vae_score(KEY, whole, train=1, test=5)
 
 
 def test_bad_arguments_are_named():

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.batches import Progress, even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.elbo import ACTIVE_VARIANCE, posterior_mean
+from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
+from vaejax.evaluation.codes import posterior_mean
 from vaejax.keys import check_key, example_keys, named_key
-from vaejax.types import VAE, Array, Batch, Split
+from vaejax.ops.aggregate import ACTIVE_VARIANCE
+from vaejax.types import VAE, Array, Batch, Progress, Split
 
 
 def latent_distances(

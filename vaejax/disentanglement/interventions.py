@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.disentanglement import Score
-from vaejax.evaluation.information import check_codes_and_factors
-from vaejax.evaluation.local import check_num_values, represent_factors
-from vaejax.evaluation.predictors import TEST, TRAIN, generator, sklearn_version
-from vaejax.keys import check_key
+from vaejax.disentanglement.information import check_codes_and_factors
+from vaejax.disentanglement.local import check_num_values, represent_factors
+from vaejax.disentanglement.predictors import TEST, TRAIN, sklearn_version
+from vaejax.disentanglement.score import Score
+from vaejax.keys import check_key, numpy_generator
 from vaejax.types import Array
 
 BATCH = 64  # codes of a vote, pairs of a feature
@@ -89,7 +89,7 @@ def image_sampler(
     """Sample factors, render and encode anew: for sets whose grid is too large to encode.
 
     Args:
-      represent: images [n, ...] -> codes [n, d], such as `jax.jit(representation(vae))`.
+      represent: images [n, ...] -> codes [n, d], jitted.
       sample_images: factors [n, F] -> images [n, ...].
       num_values: number of values of each of the F factors.
       batch_size: images at a time.
@@ -109,37 +109,39 @@ def image_sampler(
 
 
 def factor_vae_score(
-    key: Array, sampler: FactorSampler, *, votes: int = TRAIN, test_votes: int = TEST, points: int = 10_000
+    key: Array, sampler: FactorSampler, *, train: int = TRAIN, test: int = TEST, num_samples: int = 10_000
 ) -> Score:
     """The FactorVAE score (Kim & Mnih 2018, 1802.05983): does the stillest code tell which factor is fixed?
 
     A vote: pick a factor k, draw 64 codes that share its value, and take the code argmin_j var(z_j) / s_j^2,
-    with s_j^2 its variance over `points` codes; codes with s_j < 0.05 are left out. Each code stands for
+    with s_j^2 its variance over `num_samples` codes; codes with s_j < 0.05 are left out. Each code stands for
     the factor that most of its votes had; the score is the accuracy of that on new votes.
 
     Args:
       key: typed PRNG key.
       sampler: see `factor_sampler` and `image_sampler`.
-      votes, test_votes: to learn which factor a code stands for, and to score.
-      points: codes for the variances.
+      train, test: votes to learn which factor a code stands for, and to score on.
+      num_samples: codes for the variances.
 
     Returns:
-      Score in [0, 1]; `parts` per factor [F], the accuracy where it was fixed; `n_active`, the codes kept.
-      Flagged, and 0, where no code is kept or fewer than two factors vary.
+      Score in [0, 1]; `parts` per factor [F], the accuracy where it was fixed; `active_units`, the codes
+      kept. Flagged, and 0, where no code is kept or fewer than two factors vary.
 
     Raises:
       TypeError, ValueError: an argument is of another kind.
     """
     check_key(key)
-    for name, count in (("votes", votes), ("test_votes", test_votes), ("points", points)):
+    for name, count in (("train", train), ("test", test), ("num_samples", num_samples)):
         check_positive_int(count, name)
-    rng = generator(key)
-    variance = sampler.draw(rng, np.array([-1]), points)[0].var(axis=0, ddof=1, dtype=np.float64)
+    if num_samples < 2:
+        raise ValueError(f"num_samples: expected two codes or more, which can vary; got {num_samples}")
+    rng = numpy_generator(key)
+    variance = _draw(sampler, rng, np.array([-1]), num_samples)[0].var(axis=0, ddof=1, dtype=np.float64)
     active = np.sqrt(variance) >= ACTIVE_DEVIATION
     parts = np.where(sampler.varies, 0.0, np.nan)
     if not active.any() or sampler.varies.sum() < 2:
         return Score(0.0, parts, True, int(active.sum()))
-    k = rng.choice(np.flatnonzero(sampler.varies), votes + test_votes)
+    k = rng.choice(np.flatnonzero(sampler.varies), train + test)
 
     def stillest(z: np.ndarray) -> np.ndarray:
         within = z[..., active].var(axis=1, ddof=1, dtype=np.float64)
@@ -147,9 +149,9 @@ def factor_vae_score(
 
     j = _of_groups(sampler, rng, k, BATCH, len(active), stillest)
     table = np.zeros((int(active.sum()), len(parts)), int)
-    np.add.at(table, (j[:votes], k[:votes]), 1)
-    right = table.argmax(axis=1)[j[votes:]] == k[votes:]
-    return _accuracy(right, k[votes:], parts, int(active.sum()))
+    np.add.at(table, (j[:train], k[:train]), 1)
+    right = table.argmax(axis=1)[j[train:]] == k[train:]
+    return _accuracy(right, k[train:], parts, int(active.sum()))
 
 
 def beta_vae_score(
@@ -180,8 +182,8 @@ def beta_vae_score(
     library = sklearn_version()
     from sklearn.linear_model import LogisticRegression
 
-    rng = generator(key)
-    sample = sampler.draw(rng, np.array([-1]), 1000)[0]
+    rng = numpy_generator(key)
+    sample = _draw(sampler, rng, np.array([-1]), 1000)[0]
     active = np.ptp(sample, axis=0) > 0
     parts = np.where(sampler.varies, 0.0, np.nan)
     if not active.any() or sampler.varies.sum() < 2:
@@ -192,6 +194,8 @@ def beta_vae_score(
         return np.abs(z[:, 0] - z[:, 1]).reshape(-1, pairs, z.shape[-1]).mean(axis=1)
 
     feature = _of_groups(sampler, rng, k, 2, len(active), distance, repeat=pairs)[:, active]
+    if len(np.unique(k[:train])) < 2:
+        raise ValueError(f"train: expected features of two factors or more, got {train} of one factor")
     model = LogisticRegression(max_iter=10_000).fit(feature[:train], k[:train])
     right = model.predict(feature[train:]) == k[train:]
     return _accuracy(right, k[train:], parts, int(active.sum()))._replace(library=library)
@@ -202,15 +206,22 @@ def irs(codes: np.ndarray, factors: np.ndarray) -> Score:
 
     IRS_jk = 1 - mean_v Q_.99(|z_j - E[z_j|v_k = v]|) / D_j, with D_j = max |z_j - E z_j|, Q_.99 the 0.99
     quantile over the rows of value v, and the mean over the values; the score is the mean over codes of
-    max_k IRS_jk, weighted with D_j. Constant codes are left out.
+    max_k IRS_jk, weighted with D_j. Constant codes are left out, and factors that do not vary. A value with
+    one row counts as robust: take rows in which every value stands several times, best a whole grid.
+
+    Deviations. The paper has the maximum where Q_.99 stands here, as in disentanglement_lib (Locatello et al.
+    2019, 1811.12359). That library's `irs` differs in three points. It bins the factors first, in 20
+    equal-width bins over their range, so that neighbouring values of a factor with more than 20 count as one;
+    with 20 consecutive values or fewer the score is the same. It takes max_k also over factors that do not
+    vary, whose one value all rows have. And its `num_active_dims` is the sum of the codes, not their number.
 
     Args:
       codes: [n, d], posterior means unless stated.
       factors: [n, F] integers.
 
     Returns:
-      Score, at most 1; `parts` per code [d], nan for constant ones; `n_active`, the others. Flagged, and 0,
-      where no code or no factor varies.
+      Score, at most 1; `parts` per code [d], nan for constant ones; `active_units`, the others. Flagged, and
+      0, where no code or no factor varies.
 
     Raises:
       TypeError, ValueError: codes or factors of another kind, or of different lengths.
@@ -218,21 +229,29 @@ def irs(codes: np.ndarray, factors: np.ndarray) -> Score:
     z, v = check_codes_and_factors(codes, factors)
     active, varies = np.ptp(z, axis=0) > 0, np.ptp(v, axis=0) > 0
     parts = np.where(active, 0.0, np.nan)
-    n_active = int(active.sum())
-    if not (n_active and varies.any()):
-        return Score(0.0, parts, True, n_active)
+    active_units = int(active.sum())
+    if not (active_units and varies.any()):
+        return Score(0.0, parts, True, active_units)
     z = z[:, active]
     D = np.abs(z - z.mean(axis=0)).max(axis=0)
     moved = np.stack([_deviation(z, v[:, k]) for k in np.flatnonzero(varies)])  # [F, d]
     robust = (1 - moved / D).max(axis=0)
     parts[active] = robust
-    return Score(float(np.average(robust, weights=D)), parts, False, n_active)
+    return Score(float(np.average(robust, weights=D)), parts, False, active_units)
 
 
 def _deviation(z: np.ndarray, v: np.ndarray) -> np.ndarray:
     """mean_v Q_.99(|z - E[z|v]|) of every code, [d]."""
     at = [z[v == value] for value in np.unique(v)]
     return np.mean([np.quantile(np.abs(a - a.mean(axis=0)), 0.99, axis=0) for a in at], axis=0)
+
+
+def _draw(sampler: FactorSampler, rng: np.random.Generator, fixed: np.ndarray, size: int) -> np.ndarray:
+    """Codes [g, size, d] under interventions; ValueError unless they are finite."""
+    z = np.asarray(sampler.draw(rng, fixed, size))
+    if not np.isfinite(z).all():
+        raise ValueError(f"sampler: expected finite codes, got {np.sum(~np.isfinite(z))} that are not")
+    return z
 
 
 def _of_groups(
@@ -247,10 +266,10 @@ def _of_groups(
     """`function` of `repeat` groups of codes for each of k, a chunk at a time."""
     chunk = max(1, _CHUNK // (size * repeat * d))
     parts = [k[first : first + chunk] for first in range(0, len(k), chunk)]
-    return np.concatenate([function(sampler.draw(rng, np.repeat(part, repeat), size)) for part in parts])
+    return np.concatenate([function(_draw(sampler, rng, np.repeat(part, repeat), size)) for part in parts])
 
 
-def _accuracy(right: np.ndarray, k: np.ndarray, parts: np.ndarray, n_active: int) -> Score:
+def _accuracy(right: np.ndarray, k: np.ndarray, parts: np.ndarray, active_units: int) -> Score:
     for factor in np.unique(k):
         parts[factor] = right[k == factor].mean()
-    return Score(float(right.mean()), parts, False, n_active)
+    return Score(float(right.mean()), parts, False, active_units)

@@ -15,7 +15,7 @@ from vaejax import log_weight, sample
 from vaejax.distributions import Gaussian
 from vaejax.evaluation import bits_per_dim, elbo_parts, marginal_log_likelihood
 from vaejax.evaluation.batches import transformed
-from vaejax.evaluation.likelihood import _estimate
+from vaejax.evaluation.evidence import _estimate
 from vaejax.evaluation.weights import samples_at_once, weigh
 from vaejax.keys import example_keys, named_key
 from vaejax.types import Split

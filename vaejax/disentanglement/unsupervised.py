@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from vaejax.evaluation.information import check_codes, discretise, mutual_information
+from vaejax.disentanglement.information import check_codes, discrete_mutual_information, discretise
 
 
 def gaussian_total_correlation(codes: np.ndarray) -> float:
@@ -73,7 +73,7 @@ def pairwise_information(codes: np.ndarray, *, bins: int = 20) -> float:
     Source: Locatello et al. 2019, 1811.12359.
     """
     binned = discretise(codes, bins)
-    information = mutual_information(binned, binned)
+    information = discrete_mutual_information(binned, binned)
     pairs = [information[i, j] for i, j in combinations(range(len(information)), 2)]
     return float(np.mean(pairs)) if pairs else 0.0
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vaejax.evaluation import (
+from vaejax.disentanglement import (
+    discrete_entropy,
+    discrete_mutual_information,
     discretise,
-    entropy,
     mig,
     mig_from,
     modularity,
     modularity_from,
-    mutual_information,
+    sap,
+    sap_from,
 )
 
 N = 10_000
@@ -45,21 +47,23 @@ def test_information_and_entropy_by_hand():
     table = np.array([[2, 1], [1, 3], [1, 0]]) / 8
     product = np.outer(table.sum(1), table.sum(0))
     expected = sum(p * np.log(p / q) for p, q in zip(table.ravel(), product.ravel(), strict=True) if p > 0)
-    np.testing.assert_allclose(mutual_information(code, factor), [[expected]], rtol=1e-14)
-    np.testing.assert_allclose(entropy(np.hstack([code, factor])), [9.74315e-01, np.log(2)], rtol=1e-6)
-    np.testing.assert_allclose(mutual_information(factor, factor), [[np.log(2)]], rtol=1e-14)
+    np.testing.assert_allclose(discrete_mutual_information(code, factor), [[expected]], rtol=1e-14)
+    np.testing.assert_allclose(
+        discrete_entropy(np.hstack([code, factor])), [9.74315e-01, np.log(2)], rtol=1e-6
+    )
+    np.testing.assert_allclose(discrete_mutual_information(factor, factor), [[np.log(2)]], rtol=1e-14)
 
 
 def test_information_of_far_apart_labels_and_of_independent_tables():
     a, b = (m.reshape(-1, 1) for m in np.meshgrid([0, 10**9, -7], [3, 4], indexing="ij"))
-    assert mutual_information(a, b)[0, 0] == 0.0
-    np.testing.assert_allclose(mutual_information(a, a), [[np.log(3)]], rtol=1e-14)
+    assert discrete_mutual_information(a, b)[0, 0] == 0.0
+    np.testing.assert_allclose(discrete_mutual_information(a, a), [[np.log(3)]], rtol=1e-14)
 
 
 def test_information_bias_of_independent_variables():
     rng = np.random.default_rng(1)
     noise = discretise(rng.normal(size=(N, 6)) % 1, 20)
-    bias = mutual_information(noise, _factors(10)).mean()
+    bias = discrete_mutual_information(noise, _factors(10)).mean()
     np.testing.assert_allclose(bias, 19 * 9 / (2 * N), rtol=0.08)
 
 
@@ -140,3 +144,41 @@ def test_bad_arguments_are_named():
         mig(np.zeros((9, 2)), factors)
     with pytest.raises(ValueError, match="bins"):
         mig(np.zeros((10, 2)), factors, bins=0)
+
+
+def test_bounds_hold_to_the_last_digit():
+    """0 <= I(c; v) <= H(c), H(v), and every score of such tables in [0, 1]."""
+    rng = np.random.default_rng(5)
+    for n in range(2, 120):
+        v = rng.integers(0, rng.integers(2, 9), size=(n, 3))
+        H, I = discrete_entropy(v), discrete_mutual_information(v, v)
+        assert (I >= 0).all()
+        assert (np.minimum(H, H[:, None]) >= I).all()
+        for score in (mig, modularity, sap):
+            made = score(v.astype(float), v)
+            kept = made.parts[~np.isnan(made.parts)]
+            assert kept.min(initial=0) >= 0
+            assert kept.max(initial=0) <= 1
+
+
+def test_modularity_of_matrices_with_small_numbers():
+    golden = np.array([[1, 0.5], [0, 0.2], [0.3, 0.3], [0, 0]])
+    np.testing.assert_allclose(modularity_from(1e-170 * golden).parts, [0.75, 1, 0, 0], atol=1e-15)
+
+
+def test_matrices_are_checked():
+    ones, bad = np.ones((2, 3)), np.array([[0.1, np.nan, 0.2], [0.0, 0.0, 0.0]])
+    for call in (
+        lambda matrix: mig_from(matrix, np.ones(3)),
+        modularity_from,
+        lambda matrix: sap_from(matrix, np.ones(3, bool), np.ones(2, bool)),
+    ):
+        with pytest.raises(ValueError, match=r"expected finite numbers \[d, F\]"):
+            call(bad)
+        with pytest.raises(ValueError, match=r"expected finite numbers \[d, F\]"):
+            call(np.ones(3))
+    with pytest.raises(ValueError, match="entropies: expected 3 finite numbers"):
+        mig_from(ones, np.ones(2))
+    with pytest.raises(ValueError, match=r"varies, active: expected \[F\] and \[d\]"):
+        sap_from(ones, np.ones(2, bool), np.ones(2, bool))
+    assert mig_from(ones, np.zeros(3))[:3:2] == (0.0, True)  # no factor varies

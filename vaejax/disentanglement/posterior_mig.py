@@ -7,36 +7,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.evaluation.aggregate import aggregate_log_density
-from vaejax.evaluation.disentanglement import Score, mig_from
-from vaejax.evaluation.information import check_codes_and_factors, entropy
-from vaejax.evaluation.predictors import generator
-from vaejax.keys import check_key, named_key
+from vaejax.disentanglement.information import check_codes_and_factors, discrete_entropy
+from vaejax.disentanglement.matrices import mig_from
+from vaejax.disentanglement.score import Score
+from vaejax.keys import check_key, named_key, numpy_generator
+from vaejax.ops.aggregate import streamed_log_density
 from vaejax.types import AnyArray, Array
 
-_BLOCK = 128  # of rows, as in `aggregate_log_density`
+_BLOCK = 128  # of rows, as in `streamed_log_density`
 _FAR = 1e18  # where a posterior that only fills a place adds exp(-inf) to every density
 
 
 def mig_chen(
-    key: Array, loc: AnyArray, scale: AnyArray, factors: np.ndarray, *, samples: int = 10_000
+    key: Array, loc: AnyArray, scale: AnyArray, factors: np.ndarray, *, num_samples: int = 10_000
 ) -> Score:
     """MIG of Chen et al. 2018 (1802.04942), for diagonal Gaussian posteriors.
 
     I_jk = H(z_j) - sum_v (n_v/n) H(z_j|v_k = v), at least 0, with q(z_j) = (1/N) sum_n N(z_j; loc_n,
-    scale_n^2) over the rows (those of value v), each entropy the mean of -log q at `samples` draws; then
+    scale_n^2) over the rows (those of value v), each entropy the mean of -log q at `num_samples` draws; then
     `mig_from`. It differs from the histogram form `mig`: name the form beside the number. The authors leave
     out shape on dSprites. A dimension whose loc and scale are the same in all rows has exactly no
-    information; of others, noise of the order of 1/sqrt(samples) nats remains where there is none.
+    information; of others, noise of the order of 1/sqrt(num_samples) nats remains where there is none.
 
-    The work is (1 + F) d N `samples` densities, about 2 ns each on one core: half a minute for N = 20 736,
-    d = 10 and F = 5.
+    The work is (1 + F) d N `num_samples` densities, about 2 ns each on one core: half a minute for
+    N = 20 736, d = 10 and F = 5.
 
     Args:
       key: typed PRNG key.
       loc, scale: [n, d], the posteriors, best of a whole grid of factors.
       factors: [n, F] integers.
-      samples: draws of each q.
+      num_samples: draws of each q.
 
     Returns:
       Score; `parts` per factor [F]. Flagged, and 0, where nothing is informative.
@@ -45,32 +45,34 @@ def mig_chen(
       TypeError, ValueError: arguments of another kind, or of different lengths.
     """
     check_key(key)
-    check_positive_int(samples, "samples")
-    check_codes_and_factors(loc, factors)
+    check_positive_int(num_samples, "num_samples")
+    _, factors = check_codes_and_factors(loc, factors)
     loc, scale = (np.asarray(a, np.float32) for a in (loc, scale))
-    if scale.shape != loc.shape or not (scale > 0).all():
-        raise ValueError(f"scale: expected positive numbers of shape {loc.shape}, got {scale!r}")
-    H = entropy(factors)
+    if scale.shape != loc.shape or not (np.isfinite(scale) & (scale > 0)).all():
+        raise ValueError(f"scale: expected positive finite numbers of shape {loc.shape}, got {scale!r}")
+    H = discrete_entropy(factors)
     collapsed = (np.ptp(loc, axis=0) == 0) & (np.ptp(scale, axis=0) == 0)
     everything = np.zeros(len(loc), int)
-    whole = _entropies(named_key(key, "z"), loc, scale, everything, samples)[0]
+    whole = _entropies(named_key(key, "z"), loc, scale, everything, num_samples)[0]
     information = np.zeros((loc.shape[1], len(H)))
     for k in np.flatnonzero(H > 0):
         _, value, count = np.unique(factors[:, k], return_inverse=True, return_counts=True)
-        given = _entropies(named_key(key, f"z|{k}"), loc, scale, value, samples)
+        given = _entropies(named_key(key, f"z|{k}"), loc, scale, value, num_samples)
         information[:, k] = np.where(collapsed, 0.0, np.maximum(0.0, whole - count / len(loc) @ given))
     return mig_from(information, H)
 
 
-def _entropies(key: Array, loc: np.ndarray, scale: np.ndarray, value: np.ndarray, samples: int) -> np.ndarray:
+def _entropies(
+    key: Array, loc: np.ndarray, scale: np.ndarray, value: np.ndarray, num_samples: int
+) -> np.ndarray:
     """H(z_j) among the rows of each value 0..V-1, [V, d] nats."""
-    rng = generator(key)
+    rng = numpy_generator(key)
     count = np.bincount(value)
     H = np.empty((len(count), loc.shape[1]))
     for v, n in enumerate(count):
         rows = np.flatnonzero(value == v)
-        place = rows[rng.integers(n, size=samples)]
-        z = loc[place] + scale[place] * rng.normal(size=(samples, loc.shape[1])).astype(np.float32)
+        place = rows[rng.integers(n, size=num_samples)]
+        z = loc[place] + scale[place] * rng.normal(size=(num_samples, loc.shape[1])).astype(np.float32)
         full = -(-count.max() // _BLOCK) * _BLOCK  # one compilation for all values
         filled = [
             np.pad(a[rows], [(0, full - n), (0, 0)], constant_values=c) for a, c in ((loc, _FAR), (scale, 1))
@@ -84,7 +86,7 @@ def _marginals(z: Array, loc: Array, scale: Array) -> Array:
     """log q(z_j) of every z and dimension, [n, d]."""
 
     def one(z: Array, loc: Array, scale: Array) -> Array:
-        return aggregate_log_density(z[:, None], loc[:, None], scale[:, None])
+        return streamed_log_density(z[:, None], loc[:, None], scale[:, None])
 
     return jax.vmap(one, 1, 1)(*(jnp.asarray(a) for a in (z, loc, scale)))
 

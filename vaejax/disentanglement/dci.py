@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaejax.evaluation.disentanglement import Score
-from vaejax.evaluation.predictors import TEST, TRAIN, Rows, generator, sklearn_version, split_rows
-from vaejax.keys import named_key
+from vaejax.disentanglement.predictors import TEST, TRAIN, Chosen, Rows, sklearn_version, split_rows
+from vaejax.disentanglement.score import Score
+from vaejax.keys import named_key, numpy_generator
 from vaejax.types import Array
 
 _LEAST = 1e-11  # added to importances before they are normalised: all zero becomes uniform
@@ -27,14 +27,19 @@ class DCI(NamedTuple):
     informativeness: Score
     importance: np.ndarray  # [d, F], nan for factors that do not vary
 
+    @property
+    def values(self) -> dict[str, float]:
+        """The three numbers by name."""
+        return {name: score.value for name, score in self._asdict().items() if isinstance(score, Score)}
+
 
 def dci(
     key: Array,
     codes: np.ndarray,
     factors: np.ndarray,
     *,
-    train: int = TRAIN,
-    test: int = TEST,
+    train: Chosen = TRAIN,
+    test: Chosen = TEST,
     trees: int = 100,
 ) -> DCI:
     """DCI by gradient-boosted trees: for each factor a classifier, its importances a column of P.
@@ -48,7 +53,7 @@ def dci(
       key: typed PRNG key.
       codes: [n, d], posterior means unless stated.
       factors: [n, F] integers.
-      train, test: rows to fit and to score on; where there are fewer, two thirds and a third of them.
+      train, test: rows to fit and to score on, two numbers or the places of both; as `explicitness`.
       trees: boosting rounds, each of a tree per value.
 
     Returns:
@@ -61,11 +66,12 @@ def dci(
     library = sklearn_version()
     from sklearn.ensemble import GradientBoostingClassifier
 
-    seed = int(generator(named_key(key, "trees")).integers(2**31))
+    seed = int(numpy_generator(named_key(key, "trees")).integers(2**31))
 
     def fit(z: np.ndarray, v: np.ndarray, z_held: np.ndarray, v_held: np.ndarray) -> tuple[np.ndarray, float]:
         model = GradientBoostingClassifier(n_estimators=trees, random_state=seed).fit(z, v)
-        return np.asarray(model.feature_importances_), float(model.score(z_held, v_held))
+        # trees that have nothing left to gain say -1e-19: rounding of a sum that is not negative
+        return np.maximum(model.feature_importances_, 0.0), float(model.score(z_held, v_held))
 
     return _scores(fit, *split_rows(key, codes, factors, train, test), library)
 
@@ -75,8 +81,8 @@ def dci_linear(
     codes: np.ndarray,
     factors: np.ndarray,
     *,
-    train: int = TRAIN,
-    test: int = TEST,
+    train: Chosen = TRAIN,
+    test: Chosen = TEST,
     alpha: float = 0.02,
 ) -> DCI:
     """DCI by the lasso, the linear form: P_jk is |weight| from standardised codes to standardised factors.
@@ -133,7 +139,7 @@ def _concentration(P: np.ndarray) -> Score:
         return Score(0.0, np.zeros(rows), True)
     P = P + _LEAST
     p = P / P.sum(axis=1, keepdims=True)
-    parts = 1 + np.sum(p * np.log(p), axis=1) / np.log(base)
+    parts = np.maximum(1 + np.sum(p * np.log(p), axis=1) / np.log(base), 0.0)  # rounding
     return Score(float(P.sum(axis=1) / P.sum() @ parts), parts, False)
 
 
@@ -149,6 +155,6 @@ def _scores(fit: Callable[..., tuple[np.ndarray, float]], rows: Rows, held: Rows
     D, C = dci_from(P[:, varies])
     whole = np.full(len(varies), np.nan)
     whole[varies] = C.parts
-    n = {"n_active": int(active.sum()), "library": library}
+    n = {"active_units": int(active.sum()), "library": library}
     value = 0.0 if nothing else float(told[varies].mean())
     return DCI(D._replace(**n), C._replace(parts=whole, **n), Score(value, told, nothing, **n), P)

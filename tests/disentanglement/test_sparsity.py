@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vaejax.evaluation import hoyer, kurtosis, main_share
+from vaejax.disentanglement import hoyer, kurtosis, main_share
 
 RNG = np.random.default_rng(0)
 FUNCTIONS = {"hoyer": hoyer, "kurtosis": kurtosis, "main_share": lambda a: main_share(a, np.arange(12) // 4)}
