@@ -324,7 +324,8 @@ def test_a_summary_adds_entries_scores_and_rows(tmp_path):
     near = told["models"]["near"]
     assert near["half"]["mean"] == near["size"]["mean"] / 2 == told["sum"] / 2
     assert told["models"]["PCA"]["size"]["mean"] == 2.0
-    assert list(run.labels.values()) == ["near", "far away", "PCA"]
+    assert [row.label for row in run.rows.values()] == ["near", "far away", "PCA"]
+    assert list(run.labels) == ["near", "far"]
 
 
 def test_seconds_of_training_are_those_of_all_steps_or_not_known(tmp_path):

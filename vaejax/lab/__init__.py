@@ -62,10 +62,10 @@ from vaejax.lab.figures import curves, gallery, scores, traversals, views
 from vaejax.lab.grid import Row
 from vaejax.lab.run import Run, run
 from vaejax.lab.settings import BetaVAE, NonNegative, Positive, Settings, parse
-from vaejax.lab.tables import shown
+from vaejax.lab.tables import entry, shown
 from vaejax.lab.trainings import Training
 
 __all__ = [
-    "BetaVAE", "NonNegative", "Positive", "Row", "Run", "Settings", "Training", "curves", "gallery", "parse",
-    "run", "scores", "shown", "traversals", "views",
+    "BetaVAE", "NonNegative", "Positive", "Row", "Run", "Settings", "Training", "curves", "entry", "gallery",
+    "parse", "run", "scores", "shown", "traversals", "views",
 ]  # fmt: skip

@@ -36,10 +36,10 @@ def scores(
     """Scores of the rows that have them, every seed a point; options of `plots.score_comparison`."""
     values: dict[str, dict[str, Any]] = {}
     for title, column in columns.items():
-        for name in run.labels if names is None else names:
-            found = entry(run.reports[name], column) if name in run.labels else "-"
+        for name in run.rows if names is None else names:
+            found = entry(run.reports[name], column)
             if not isinstance(found, str):
-                values.setdefault(title, {})[run.labels[name]] = found
+                values.setdefault(title, {})[run.rows[name].label] = found
     return plots.score_comparison(values, **{"units": UNITS, **options})
 
 

@@ -63,8 +63,8 @@ class Run:
 
     @property
     def labels(self) -> dict[str, str]:
-        """{name: label} of the rows that have scores."""
-        return {name: row.label for name, row in self.rows.items() if self.reports[name]}
+        """{name: label} of the rows that have a training with scores."""
+        return {name: self.rows[name].label for name, jobs in self.finished.items() if jobs}
 
     def vae(self, name: str) -> VAE:
         """The model of a row, of the first seed that has scores."""
@@ -77,9 +77,17 @@ class Run:
         """{seed: what `score` returned under "arrays"}."""
         return {job.seed: np.load(job.folder / f"{array}.npy") for job in self.finished[name]}
 
+    def array(self, name: str, array: str) -> np.ndarray:
+        """The same of the first seed that has scores."""
+        return next(iter(self.arrays(name, array).values()))
+
     def metrics(self, name: str) -> list[tuple[dict[str, np.ndarray], list[dict[str, Any]]]]:
         """Curves and validation records of each seed that has scores, as `train.read_metrics` returns them."""
         return [train.read_metrics(job.folder) for job in self.finished[name]]
+
+    def seconds(self, name: str) -> list[dict[int, float]]:
+        """{step: the seconds until then} at the ends of chunks, of each of these seeds."""
+        return [trainings.Clock(job.folder / "seconds.jsonl", 0.0).seconds for job in self.finished[name]]
 
     def minus(self, a: str, b: str) -> dict[Any, dict[str, Any]]:
         """{score: mean of row a minus mean of row b, with Welch's interval}."""

@@ -34,7 +34,7 @@ def entry(reports: Sequence[Mapping[str, Any]], column: Column) -> Entry | str:
     Of one seed the interval is the score's own, over what was scored: 1.96 of its standard errors.
     """
     values = [_value(report, column) for report in reports]
-    if any(v is None for v in values):
+    if not values or any(v is None for v in values):
         return "-"
     if not all(isinstance(v, Mapping) for v in values):
         return ", ".join(dict.fromkeys(map(str, values)))
@@ -47,6 +47,8 @@ def _value(report: Mapping[str, Any], column: Column) -> Any:
         value = column(report)
     else:
         value = tuple(report.get(k) for k in column) if isinstance(column, tuple) else report.get(column)
+    if isinstance(value, Mapping):
+        return value
     number, error = value if isinstance(value, tuple) else (value, None)
     if isinstance(number, float) and not math.isfinite(number):
         return None
