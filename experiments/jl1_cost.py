@@ -115,7 +115,7 @@ def curves(config: Config, metrics: Any, records: Any, seconds: dict[int, float]
 
     So compilation, the scores and what a kill left unmeasured are not counted.
     """
-    ends = np.array(sorted(seconds))
+    ends = np.array(sorted(step for step, s in seconds.items() if s is not None))
     at = np.array([record["step"] for record in records])
     rates = 1000 * np.diff([seconds[step] for step in ends]) / np.diff(ends)
     between = [rates[(ends[1:] > step - config.every) & (ends[1:] <= step)] for step in at]

@@ -270,7 +270,9 @@ def test_what_cannot_be_scored_is_named_and_tried_again(tmp_path, trained, capsy
     assert "in the training" in shown.err
     trained.clear()
     toy.run(config)
-    assert [name.split("-")[0] for name in trained] == ["near"]  # its steps are there: they are not done again
+    assert [name.split("-")[0] for name in trained] == [
+        "near"
+    ]  # its steps are there: they are not done again
 
 
 @pytest.mark.parametrize(
@@ -345,19 +347,31 @@ def test_seconds_of_training_are_those_of_all_steps_or_not_known(tmp_path):
 
 
 def test_a_resumed_training_adds_its_seconds_to_those_before(tmp_path, monkeypatch):
-    path, now = tmp_path / "seconds.jsonl", iter(range(10, 1000, 10))
-    monkeypatch.setattr(trainings.time, "perf_counter", lambda: next(now))
-    clock = trainings.Clock(path, 0.0)
-    clock.tick(2, 0)  # at 10
-    clock.tick(4, 0)  # at 20, not saved
-    resumed = trainings.Clock(path, 25.0)
-    resumed.tick(4, 2)  # at 30
-    assert resumed.seconds == {0: 0.0, 2: 10.0, 4: 15.0}
-    path.write_text(path.read_text() + "[6, 1")  # cut by a kill
-    assert trainings.Clock(path, 0.0).seconds == resumed.seconds
-    unknown = trainings.Clock(path, 0.0)
-    unknown.tick(4, 3)  # from a step whose seconds nobody kept
-    assert 4 not in unknown.seconds
+    """The first process is killed at step 4, which is not saved; the second begins at step 2."""
+    config = Config(folder=tmp_path / "run", steps=6, sweep=("pull=1",))
+    fit, killed, now = train.fit, [], [0.0]
+
+    def timed(*args, progress, **kwargs):
+        def tick(n, record):
+            now[0] += 10.0  # each chunk takes 10 s
+            progress(n, record)
+            if record["step"] == 4 and not killed:
+                killed.append(record)
+                now[0] += 7.0
+                raise KeyboardInterrupt
+
+        return fit(*args, progress=tick, save_every=1, **kwargs)
+
+    monkeypatch.setattr(trainings.train, "fit", timed)
+    monkeypatch.setattr(trainings.time, "perf_counter", lambda: now[0])
+    with pytest.raises(KeyboardInterrupt):
+        toy.run(config)
+    run = toy.run(config)
+    assert run.cells[0].seconds("far") == [{0: 0.0, 2: 10.0, 4: 20.0, 6: 30.0}]
+    assert run.cells[0].reports["far"][0]["train_seconds"] == 30.0
+    path = run.cells[0].jobs["far"][0].folder / "seconds.jsonl"
+    path.write_text("[2, 5.0]\n[4, null]\n[6, 1")  # a step that nobody timed, and a line cut by a kill
+    assert trainings.seconds_of(path.parent) == {0: 0.0, 2: 5.0, 4: None}
 
 
 def test_a_long_training_keeps_some_of_its_records(tmp_path, monkeypatch):

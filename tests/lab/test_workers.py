@@ -1,4 +1,4 @@
-"""Trainings side by side: results in their places, nothing begun after a failure, a line every 30 s in a log."""
+"""Trainings side by side: results in their places, nothing begun after a failure, few lines in a log."""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ def score(config: Config, name: str, vae: Any, data: Any) -> dict[str, Any]:
     if config.pull == 13:
         raise ValueError("pull: unlucky")
     return {
-        "size": float(np.sum(encoder, dtype=np.float64)), "pull": config.pull, "error": 0.25, "kind": name, "list": [1, 2], "none": None,
+        "size": float(np.sum(encoder, dtype=np.float64)),
+        "pull": config.pull, "error": 0.25, "kind": name, "list": [1, 2], "none": None,
         "arrays": {"encoder": encoder},
     }  # fmt: skip
 

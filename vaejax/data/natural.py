@@ -43,7 +43,7 @@ class NaturalPatches(LazySplits):
         return _whitened_photographs()
 
     def contrasted(self, n: int) -> np.ndarray:
-        """n test patches to look at, each of another picture, four fifths of whose patches have less contrast."""
+        """n test patches to look at, one of a picture; four fifths of its patches have less contrast."""
         x, picture = self.test.arrays["x"], self.test.arrays["y"][:, 0]
         each = [np.flatnonzero(picture == p) for p in range(n)]
         return x[[mine[np.argsort(x[mine].std((1, 2, 3)))[4 * len(mine) // 5]] for mine in each]]

@@ -175,7 +175,7 @@ def _pair(a: AnyArray, b: AnyArray) -> tuple[Array, Array]:
 
 
 def sharpness(images: AnyArray) -> float:
-    """The mean length of the gradient of images, by differences of neighbours: blur has less, clutter has more.
+    """The mean length of images' gradients, by differences of neighbours: blur has less, clutter more.
 
     Args:
       images: [n, H, W, C].

@@ -1,7 +1,7 @@
-"""The machinery of experiments: settings and flags, dry runs, workers, sweeps, resume, reports, tables, figures.
+"""The machinery of experiments: flags, dry runs, workers, sweeps, resume, reports, tables, figures.
 
-An experiment is one file: rows, a config, presets, `training`, `score`, columns and a `main` of a few lines. This
-one is whole; `python my_experiment.py --help` shows its flags, and `--dry-run`, `--seeds 3` or
+An experiment is one file: rows, a config, presets, `training`, `score`, columns and a `main` of a few lines.
+This one is whole; `python my_experiment.py --help` shows its flags, and `--dry-run`, `--seeds 3` or
 `--sweep beta=1,4,16` work as for any other:
 
     '''A beta-VAE beside a VAE on digits.'''
@@ -36,7 +36,8 @@ one is whole; `python my_experiment.py --help` shows its flags, and `--dry-run`,
         )
         beta = config.beta if name == "beta_vae" else 1.0
         loss = compose(reconstruction=objectives.reconstruction, kl=scaled(beta, objectives.kl))
-        return lab.Training(model, train.gradient_update(loss, model, optax.adam(config.learning_rate)), digits)
+        update = train.gradient_update(loss, model, optax.adam(config.learning_rate))
+        return lab.Training(model, update, digits)
 
 
     def score(config, name, vae, digits):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def estimate(cells: Sequence[Run], workers: int) -> dict[str, Any]:
-    """Measure a few steps of each kind of training, print a table, and return {label: StepCost, "hours": in all}.
+    """Measure a few steps of each kind of training; print and return {label: StepCost, "hours": in all}.
 
     Trainings of one row are of one kind if their cells differ in floats alone and their parameters have the
     same shapes. The hours are of the steps, `workers` trainings at a time; trainings side by side slow each

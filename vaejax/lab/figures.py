@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 from vaejax import evaluation, plots
 from vaejax.lab.run import Run
@@ -16,8 +15,8 @@ from vaejax.lab.tables import Column, entry
 UNITS = {"reconstruction": "nats", "kl": "nats", "KL": "nats", "jacobian_l1": "sum of |J|"}
 
 
-def curves(run: Run, names: Sequence[str] | Mapping[str, str], *, yscale: str = "linear") -> Figure:
-    """Metrics, names or {title: name}, over training: every seed a line; a log scale has gaps where they are 0."""
+def curves(run: Run, names: Sequence[str] | Mapping[str, str], *, yscale: str = "linear") -> Any:
+    """Metrics, names or {title: name}, over training, every seed a line; on a log scale 0 is a gap."""
     named = names if isinstance(names, Mapping) else {name: name for name in names}
     lines, records = {}, 0
     for name, label in run.labels.items():
@@ -32,7 +31,7 @@ def curves(run: Run, names: Sequence[str] | Mapping[str, str], *, yscale: str = 
 
 def scores(
     run: Run, columns: Mapping[str, Column], names: Sequence[str] | None = None, **options: Any
-) -> Figure:
+) -> Any:
     """Scores of the rows that have them, every seed a point; options of `plots.score_comparison`."""
     values: dict[str, dict[str, Any]] = {}
     for title, column in columns.items():
@@ -43,7 +42,7 @@ def scores(
     return plots.score_comparison(values, **{"units": UNITS, **options})
 
 
-def gallery(run: Run, x: np.ndarray, brightest: Mapping[str, float] | None = None) -> Figure:
+def gallery(run: Run, x: np.ndarray, brightest: Mapping[str, float] | None = None) -> Any:
     """Reconstructions of the first half of x, and as many decoder means at prior draws, a line per row.
 
     Args:
@@ -60,7 +59,7 @@ def gallery(run: Run, x: np.ndarray, brightest: Mapping[str, float] | None = Non
     return plots.reconstructions(x, lines, limits=(0.0, 1.0), groups=groups)
 
 
-def traversals(run: Run, name: str, x: np.ndarray, widest: float = 2.0) -> Figure:
+def traversals(run: Run, name: str, x: np.ndarray, widest: float = 2.0) -> Any:
     """Every latent of image x in turn goes from -widest to widest; latents in order of their KL."""
     values = np.linspace(-widest, widest, 9)
     kl = run.reports[name][0]["kl_per_dimension"]

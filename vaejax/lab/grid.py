@@ -64,14 +64,14 @@ def digest(plain: Mapping[str, Any]) -> str:
 
 
 def cells(config: Any, fixed: Collection[str]) -> list[tuple[dict[str, Any], Any]]:
-    """Every cell of the grid of `config.sweep`, the last field fastest: the swept values, the config with them.
+    """Every cell of the grid of `config.sweep`, the last field fastest: swept values, the config with them.
 
     Without a sweep it is the config itself. Values are read as the field's type; fields of `fixed` cannot be
     swept.
 
     Raises:
-      ValueError: for a text that is not field=value,value,..., a field that is unknown, fixed or swept twice, a
-        value that is not of the field's type or comes twice, or one that the config refuses.
+      ValueError: for a text that is not field=value,value,..., a field that is unknown, fixed or swept twice,
+        a value that is not of the field's type or comes twice, or one that the config refuses.
     """
     kinds = get_type_hints(type(config))
     names = sorted(kinds.keys() - {*fixed, "sweep"})
@@ -113,8 +113,8 @@ def jobs(
 ) -> dict[str, list[Job]]:
     """The trainings of one cell, {row: one per seed}.
 
-    Where they are `shared` by the cells of a sweep, a folder is named by all that its training depends on, and
-    what it does not depend on has the values of `default`.
+    Where they are `shared` by the cells of a sweep, a folder is named by all that its training depends on,
+    and what it does not depend on has the values of `default`.
     """
     each: dict[str, list[Job]] = {}
     for row, (_, same_as, unread) in rows.items():

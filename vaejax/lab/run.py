@@ -1,4 +1,4 @@
-"""A whole experiment: what is not trained yet is trained, then all is read back as a Run of tables and figures."""
+"""A whole experiment: what is not trained yet is trained; then all is read back as tables and figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from vaejax import plots, runs, train
 from vaejax.lab import estimate, grid, tables, trainings, workers
@@ -82,12 +81,12 @@ class Run:
         return next(iter(self.arrays(name, array).values()))
 
     def metrics(self, name: str) -> list[tuple[dict[str, np.ndarray], list[dict[str, Any]]]]:
-        """Curves and validation records of each seed that has scores, as `train.read_metrics` returns them."""
+        """What `train.read_metrics` reads of each seed that has scores."""
         return [train.read_metrics(job.folder) for job in self.finished[name]]
 
-    def seconds(self, name: str) -> list[dict[int, float]]:
-        """{step: the seconds until then} at the ends of chunks, of each of these seeds."""
-        return [trainings.Clock(job.folder / "seconds.jsonl", 0.0).seconds for job in self.finished[name]]
+    def seconds(self, name: str) -> list[dict[int, float | None]]:
+        """{step: the seconds until then} at ends of chunks, of each of these."""
+        return [trainings.seconds_of(job.folder) for job in self.finished[name]]
 
     def minus(self, a: str, b: str) -> dict[Any, dict[str, Any]]:
         """{score: mean of row a minus mean of row b, with Welch's interval}."""
@@ -134,7 +133,7 @@ class Run:
             shown.append({"": title, **cells})
         print(runs.table(shown))
 
-    def figure(self, name: str, figure: Callable[[Run], Figure]) -> None:
+    def figure(self, name: str, figure: Callable[[Run], Any]) -> None:
         """Write figures/NAME.png: `figure(run)` of the run, or of the cell that a sweep turns about."""
         own = dataclasses.replace(self.config, sweep=())
         for cell in self.cells:
@@ -170,8 +169,8 @@ def run(
       training: `training(config, name) -> Training`; a function of a module, as workers import it.
       score: `score(config, name, vae, data) -> {score: value}`, plain numbers or arrays.
       summary: `summary(run) -> {name: value}`, further entries of the report of a run or cell whose rows all
-        have scores; its entry "rows", {row: [{score: value} per seed]}, becomes scores of rows, or rows that are
-        called by that name.
+        have scores; its entry "rows", {row: [{score: value} per seed]}, becomes scores of rows, or rows that
+        are called by that name.
 
     Raises:
       ValueError: a bad config, grid or folder, before anything is written.
@@ -247,7 +246,7 @@ def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str])
 
 
 def _costs(jobs: Sequence[Job]) -> list[tuple[int, float]]:
-    """Steps of each training and the work of one; refuses a bad config, and prepares data, before any begins."""
+    """Steps of each training and the work of one; a bad config is refused, and data are prepared, here."""
     known: dict[Any, tuple[int, float]] = {}
     for job in jobs:
         if (job.config, job.name) not in known:

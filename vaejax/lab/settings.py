@@ -29,8 +29,8 @@ SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "retry", "tensorboa
 class Settings:
     """Settings of every experiment; the values are those of its presets.
 
-    A field of a subclass is annotated as Positive[int], NonNegative[float], a Literal of choices, or a tuple of
-    these: other values are refused when an instance is made. The comment behind it is what `--help` says.
+    A field of a subclass is annotated as Positive[int], NonNegative[float], a Literal of choices, or a tuple
+    of these: other values are refused when an instance is made. The comment behind it is what `--help` says.
     """
 
     preset: str = "fast"  # named settings; read first, the other flags change them

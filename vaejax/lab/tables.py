@@ -38,35 +38,39 @@ def entry(reports: Sequence[Mapping[str, Any]], column: Column) -> Entry | str:
         return "-"
     if not all(isinstance(v, Mapping) for v in values):
         return ", ".join(dict.fromkeys(map(str, values)))
-    return runs.mean_ci95([v["mean"] for v in values]) if len(values) > 1 else {"per_seed": [], **values[0]}
+    return runs.mean_ci95([v["mean"] for v in values]) if len(values) > 1 else values[0]
 
 
 def _value(report: Mapping[str, Any], column: Column) -> Any:
-    """An entry, None or a text."""
+    """An entry, None or a text; a row may lack what a column shows."""
     if callable(column):
-        value = column(report)
+        try:
+            value = column(report)
+        except KeyError:
+            return None
     else:
         value = tuple(report.get(k) for k in column) if isinstance(column, tuple) else report.get(column)
     if isinstance(value, Mapping):
-        return value
+        return value if "mean" in value else None
     number, error = value if isinstance(value, tuple) else (value, None)
     if isinstance(number, float) and not math.isfinite(number):
         return None
     if not is_number(number):
         return number
     mean, half = float(number), 1.96 * (error or 0)
-    known = {"mean": mean, "ci95": [None, None] if error is None else [mean - half, mean + half]}
-    return {**known, "per_seed": [mean], "error": error}
+    if error is None:
+        return runs.mean_ci95([mean])
+    return {"mean": mean, "ci95": [mean - half, mean + half], "per_seed": [mean], "error": error}
 
 
 def means(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """{score: its entry} of what is a number; without a mean where some seed has none."""
     known: dict[str, Any] = {}
     for name in dict.fromkeys(name for report in reports for name in report):
-        values = [report.get(name) for report in reports]
-        if all(is_number(v) for v in values):
-            known[name] = runs.mean_ci95([float(v) for v in values])
-        elif any(is_number(v) for v in values) and all(is_number(v) or v is None for v in values):
+        values, found = [report.get(name) for report in reports], entry(reports, name)
+        if not isinstance(found, str):
+            known[name] = found
+        elif found == "-" and any(is_number(v) for v in values):
             known[name] = {"mean": None, "ci95": [None, None], "per_seed": values}
     return known
 
@@ -126,7 +130,10 @@ def swept(run: Run, columns: Mapping[str, Column]) -> tuple[list[dict[str, Any]]
                 table[-1] |= {title: known.get("mean"), f"{title} low": low, f"{title} high": high}
                 if known:
                     lines[title].setdefault(label, {})[x] = known
-    return table, {t: of for t, of in lines.items() if any("mean" in e for p in of.values() for e in p.values())}
+    drawn = {
+        t for t, of in lines.items() if any("mean" in e for points in of.values() for e in points.values())
+    }
+    return table, {title: of for title, of in lines.items() if title in drawn}
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

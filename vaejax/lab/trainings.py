@@ -66,7 +66,7 @@ class Job(NamedTuple):
 
     @property
     def stopped(self) -> dict[str, Any]:
-        """Why it has none: {"diverged": step, "error": text} or {"failed": text}; empty where nobody knows."""
+        """Why it has none: {"diverged": step, "error": text} or {"failed": text}; else empty."""
         path = self.folder / "stopped.json"
         return runs.read_json(path) if path.exists() else {}
 
@@ -122,10 +122,17 @@ def _train_and_score(job: Job) -> None:
         name, first, groups = made.before
         params = _fit(job, first, first.model, job.folder / name, lambda step, resumed: None).params
         model = models.starting_from(model, {group: params[group] for group in groups})
-    clock = Clock(job.folder / "seconds.jsonl", start)
+    before = seconds_of(job.folder)
+
+    def tick(step: int, first: int) -> None:
+        known = before.get(first)
+        until = None if known is None else known + time.perf_counter() - start
+        with (job.folder / "seconds.jsonl").open("a") as file:
+            file.write(json.dumps([step, until]) + "\n")
+
     own = {**dataclasses.asdict(job.config), "model": job.name, "seed": job.seed}
     with created(job.folder, own, model, SHOWN_ONLY):
-        state = _fit(job, made, model, job.folder, clock.tick)
+        state = _fit(job, made, model, job.folder, tick)
     trained = time.perf_counter()
     scores = dict(job.score(job.config, job.name, model.bind(state.params, state.variables), made.data))
     for name, array in scores.pop("arrays", {}).items():
@@ -133,7 +140,7 @@ def _train_and_score(job: Job) -> None:
     scored = time.perf_counter()
     more = {"params": state.params, "score_seconds": round(scored - trained, 1)}
     runs.write_json(job.folder / "manifest.json", runs.manifest(seconds=scored - start, **more))
-    seconds = clock.seconds.get(int(state.step))
+    seconds = seconds_of(job.folder).get(int(state.step))
     runs.write_json(job.folder / "report.json", {**scores, "train_seconds": seconds})
 
 
@@ -158,25 +165,10 @@ def _fit(job: Job, made: Training, model: Model, folder: Path, tick: Callable[[i
     return state
 
 
-class Clock:
-    """The seconds that a training took up to each end of a chunk, over all processes that did its steps.
-
-    Kept in a file of JSON lines [step, seconds]; steps whose seconds it lacks have none.
-    """
-
-    def __init__(self, path: Path, start: float):
-        self._path, self._start = path, start
-        self.seconds: dict[int, float] = {0: 0.0}
-        for line in path.read_text().splitlines() if path.exists() else ():
-            with contextlib.suppress(ValueError):  # cut by a kill
-                step, seconds = json.loads(line)
-                self.seconds[step] = seconds
-
-    def tick(self, step: int, resumed: int) -> None:
-        """Keep the seconds until `step`, in a process that began at step `resumed`."""
-        if resumed in self.seconds:
-            self.seconds[step] = self.seconds[resumed] + time.perf_counter() - self._start
-            with self._path.open("a") as file:
-                file.write(json.dumps([step, self.seconds[step]]) + "\n")
-        else:
-            self.seconds.pop(step, None)
+def seconds_of(folder: Path) -> dict[int, float | None]:
+    """{step: the seconds until then} at ends of chunks, over all processes; None where these are not known."""
+    path, known = folder / "seconds.jsonl", {0: 0.0}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):  # cut by a kill
+            step, known[step] = json.loads(line)
+    return known

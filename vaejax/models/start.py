@@ -79,7 +79,9 @@ def glorot(model: Model, mean: np.ndarray) -> Model:
     return model._replace(init=partial(_init_glorot, model, np.log(p / (1 - p)).ravel()))
 
 
-def _init_glorot(model: Model, logits: np.ndarray, key: Array, batch: Batch) -> tuple[dict[str, PyTree], PyTree]:
+def _init_glorot(
+    model: Model, logits: np.ndarray, key: Array, batch: Batch
+) -> tuple[dict[str, PyTree], PyTree]:
     params, variables = model.init(key, batch)
     uniform = jax.nn.initializers.glorot_uniform()
 

@@ -51,7 +51,7 @@ def ramp_schedule(end_value: float, transition_steps: int) -> Schedule:
     Raises:
       TypeError, ValueError: for arguments of another kind.
     """
-    _check_finite(end_value=end_value)
+    check_finite(end_value, "end_value")
     if transition_steps == 0:
         return lambda step: jnp.asarray(end_value, jnp.float32)
     check_positive_int(transition_steps, "transition_steps")
