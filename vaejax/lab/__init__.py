@@ -28,7 +28,7 @@ This one is whole; `python my_experiment.py --help` shows its flags, and `--dry-
 
 
     def training(config, name):
-        digits = data.digits(pixels="binary")
+        digits = data.digits(pixels="dynamic")
         model = models.gaussian_vae(
             encoder=nets.MLPEncoder(latents=8, features=(64,), event_ndims=3),
             decoder=nets.MLP(features=(64,), output_shape=(8, 8, 1)),

@@ -236,7 +236,9 @@ def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str])
                 shutil.rmtree(job.folder)  # from the start: the same steps would diverge again
         count = min(config.workers or workers.default_workers(), len(todo))
         work = [steps * work for steps, work in costs]
-        workers.run_all(trainings.do, todo, work, sum(steps for steps, _ in costs), count)
+        total = sum(steps for steps, _ in costs)
+        with workers.bar(f"{len(todo)} trainings", total, lambda: sum(job.done for job in todo)):
+            workers.run_all(trainings.do, todo, work, count)
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
     done = [job.folder for job in each if job.finished]

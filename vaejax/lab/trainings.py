@@ -17,7 +17,6 @@ import jax
 import numpy as np
 
 from vaejax import models, runs, train
-from vaejax.lab import workers
 from vaejax.lab.settings import SHOWN_ONLY, Settings
 from vaejax.types import Model, Update
 
@@ -63,6 +62,11 @@ class Job(NamedTuple):
     def finished(self) -> bool:
         """Whether it has its scores."""
         return (self.folder / "report.json").exists()
+
+    @property
+    def done(self) -> int:
+        """The steps that are done, those of a training before it included."""
+        return sum(max(seconds_of(path.parent)) for path in self.folder.rglob("seconds.jsonl"))
 
     @property
     def stopped(self) -> dict[str, Any]:
@@ -120,19 +124,11 @@ def _train_and_score(job: Job) -> None:
     model = made.model
     if made.before is not None:
         name, first, groups = made.before
-        params = _fit(job, first, first.model, job.folder / name, lambda step, resumed: None).params
+        params = _fit(job, first, first.model, job.folder / name, start).params
         model = models.starting_from(model, {group: params[group] for group in groups})
-    before = seconds_of(job.folder)
-
-    def tick(step: int, first: int) -> None:
-        known = before.get(first)
-        until = None if known is None else known + time.perf_counter() - start
-        with (job.folder / "seconds.jsonl").open("a") as file:
-            file.write(json.dumps([step, until]) + "\n")
-
     own = {**dataclasses.asdict(job.config), "model": job.name, "seed": job.seed}
     with created(job.folder, own, model, SHOWN_ONLY):
-        state = _fit(job, made, model, job.folder, tick)
+        state = _fit(job, made, model, job.folder, start)
     trained = time.perf_counter()
     scores = dict(job.score(job.config, job.name, model.bind(state.params, state.variables), made.data))
     for name, array in scores.pop("arrays", {}).items():
@@ -144,14 +140,17 @@ def _train_and_score(job: Job) -> None:
     runs.write_json(job.folder / "report.json", {**scores, "train_seconds": seconds})
 
 
-def _fit(job: Job, made: Training, model: Model, folder: Path, tick: Callable[[int, int], None]) -> Any:
-    """The last state; `tick(step, first)` after each chunk, in a process that began at step `first`."""
-    steps, done = made.steps or job.config.steps, []
+def _fit(job: Job, made: Training, model: Model, folder: Path, start: float) -> Any:
+    """The last state; after each chunk seconds.jsonl gets [step, seconds since `start` and before it]."""
+    steps, before, done = made.steps or job.config.steps, seconds_of(folder), 0
 
     def progress(n: int, record: dict[str, Any]) -> None:
-        done.append(n)
-        tick(record["step"], record["step"] - sum(done))
-        workers.report(n)
+        nonlocal done
+        done += n
+        known = before.get(record["step"] - done)  # at the step that this process began with
+        until = None if known is None else known + time.perf_counter() - start
+        with (folder / "seconds.jsonl").open("a") as file:
+            file.write(json.dumps([record["step"], until]) + "\n")
 
     state = train.fit(
         jax.random.key(job.seed), model, made.update, made.data.train, steps,
@@ -159,14 +158,13 @@ def _fit(job: Job, made: Training, model: Model, folder: Path, tick: Callable[[i
         tensorboard=job.config.tensorboard, progress=progress,
         **{"log_every": math.ceil(steps / LOGGED), **made.options},
     ).state  # fmt: skip
-    workers.report(steps - sum(done))  # what an earlier process did
     if done:  # what is done after the last chunk counts too
-        tick(int(state.step), int(state.step) - sum(done))
+        progress(0, {"step": int(state.step)})
     return state
 
 
 def seconds_of(folder: Path) -> dict[int, float | None]:
-    """{step: the seconds until then} at ends of chunks, over all processes; None where these are not known."""
+    """{step: the seconds until then} at ends of chunks, over all processes; None: not known."""
     path, known = folder / "seconds.jsonl", {0: 0.0}
     for line in path.read_text().splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError):  # cut by a kill
