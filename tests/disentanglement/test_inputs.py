@@ -100,7 +100,7 @@ def test_real_factors_are_refused_elsewhere(name):
 def test_bins_of_factors_are_checked_by_their_name():
     with pytest.raises(ValueError, match="factor_bins: expected at least 1, got 0"):
         mig(CODES, 1.0 * GRID, factor_bins=0)
-    with pytest.raises(ValueError, match="factors: expected finite numbers, got 180 that are not"):
+    with pytest.raises(ValueError, match="factors: expected finite numbers, as float32 has them; got 180"):
         modularity(CODES, GRID * [1.0, np.nan], factor_bins=2)
 
 
@@ -108,8 +108,10 @@ def test_bins_of_factors_are_checked_by_their_name():
 def test_nan_codes_and_hidden_values_are_refused(name):
     broken = CODES.copy()
     broken[3, 1] = np.nan
-    with pytest.raises(ValueError, match="codes: expected finite numbers, got 1 that are not"):
+    with pytest.raises(ValueError, match="codes: expected finite numbers, as float32 has them; got 1"):
         SCORES[name](broken, GRID)
+    with pytest.raises(ValueError, match="codes: expected finite numbers, as float32 has them; got 540"):
+        SCORES[name](1e300 * (1 + np.abs(CODES)), GRID)
     with pytest.raises(TypeError, match="codes: expected a plain array, got a masked one"):
         SCORES[name](np.ma.masked_invalid(broken), GRID)
     with pytest.raises(TypeError, match="factors: expected a plain array, got a masked one"):
@@ -141,7 +143,7 @@ def test_local_scores_need_clusters_with_finite_codes():
     codes, factors = CODES[None], GRID[None]
     with pytest.raises(ValueError, match="codes: expected one cluster or more, none empty"):
         score_local(codes[:0], factors[:0])
-    with pytest.raises(ValueError, match="codes: expected finite numbers, got 1 that are not"):
+    with pytest.raises(ValueError, match="codes: expected finite numbers, as float32 has them; got 1"):
         score_local(np.where(codes == codes[0, 2, 1], np.inf, codes), factors)
     single = score_local(codes[:, :1], factors[:, :1])  # nothing varies in one sample
     assert (single.mig, single.degenerate, single.active_units) == (0.0, True, 0)

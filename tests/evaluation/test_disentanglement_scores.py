@@ -232,6 +232,7 @@ def test_a_score_that_fails_leaves_the_others_and_says_why(perfect, monkeypatch)
     assert "nan" not in row
 
 
+<<<<<<< HEAD
 def test_means_that_are_not_finite_are_the_models_fault():
     broken = PERFECT.copy()
     broken[3, 0] = np.inf
@@ -287,6 +288,8 @@ def test_a_set_may_count_its_values_in_bytes():
     assert (codes.whole, codes.num_values, len(codes.loc)) == (True, (20, 20), 400)
 
 
+=======
+>>>>>>> dis
 def test_a_value_with_one_row_leaves_the_other_scores():
     class Line(Pictures):
         num_values = (12,)

@@ -146,7 +146,7 @@ def _concentration(P: np.ndarray) -> Score:
 def _scores(fit: Callable[..., tuple[np.ndarray, float]], rows: Rows, held: Rows, library: str) -> DCI:
     """Fit every factor that varies from the codes that vary; the others get no importance."""
     (z, v), (z_held, v_held) = rows, held
-    active, varies = np.ptp(z, axis=0) > 0, np.ptp(v, axis=0) > 0
+    active, varies = (np.ptp(z, axis=0) > 0) & (z.std(axis=0) > 0), np.ptp(v, axis=0) > 0
     P = np.where(varies, 0.0, np.full((len(active), 1), np.nan))
     told = np.where(varies, 0.0, np.nan)
     nothing = not (active.any() and varies.any())

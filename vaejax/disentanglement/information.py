@@ -98,13 +98,14 @@ def check_codes_and_factors(codes: Any, factors: Any) -> tuple[np.ndarray, np.nd
 
 
 def check_codes(codes: Any, name: str = "codes") -> np.ndarray:
-    """Return codes as float64 [n, d]; raise ValueError unless they are finite and n > 0."""
+    """Return codes as float64 [n, d]; raise ValueError unless they are finite, in float32 too, and n > 0."""
     check_unmasked(codes, name)
     codes = np.asarray(codes, np.float64)
     if codes.ndim != 2 or len(codes) == 0:
         raise ValueError(f"{name}: expected shape [n, d] with n > 0, got {codes.shape}")
-    if not np.isfinite(codes).all():
-        raise ValueError(f"{name}: expected finite numbers, got {np.sum(~np.isfinite(codes))} that are not")
+    bad = np.sum(~(np.abs(codes) <= np.finfo(np.float32).max))  # their squares would overflow, and trees
+    if bad:
+        raise ValueError(f"{name}: expected finite numbers, as float32 has them; got {bad} that are not")
     return codes
 
 

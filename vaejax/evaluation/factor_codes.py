@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,19 +22,9 @@ from vaejax.objectives import linearised
 from vaejax.types import VAE, Array, Batch, Progress, Split
 
 LIMIT = 25_000
-
-
-class FactorSet(Protocol):
-    """A set that renders its factors, as `data.mini_sprites` and `data.three_dots` make them."""
-
-    @property
-    def num_values(self) -> tuple[int, ...]:
-        """V of each factor."""
-        ...
-
-    def sample_images(self, factors: np.ndarray) -> np.ndarray:
-        """Images [n, ...] as the model eats them, of factors [n, F]."""
-        ...
+# A set that renders its factors, as `data.mini_sprites` and `data.three_dots` make them: it has `num_values`,
+# V of each factor, and `sample_images(factors [n, F])`, images [n, ...] as the model eats them.
+FactorSet = Any
 
 
 class Codes(NamedTuple):
