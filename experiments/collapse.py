@@ -36,8 +36,20 @@ import jax
 import numpy as np
 import optax
 
-from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, plots
-from vaejax import scaled, train
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    scaled,
+    train,
+)
 
 REMEDIES = {
     "plain": "none",
@@ -58,7 +70,9 @@ class Config(lab.Settings):
 
     dataset: Literal["fashion_mnist", "mnist", "digits"] = "fashion_mnist"  # grey images with a class
     pool: lab.Positive[int] = 2  # sides of squares that become their mean, before an image becomes binary
-    pixels: Literal["threshold", "dynamic"] = "threshold"  # binary above half of white, or drawn anew each time
+    pixels: Literal["threshold", "dynamic"] = (
+        "threshold"  # binary above half of white, or drawn anew each time
+    )
     remedies: tuple[Literal[tuple(REMEDIES)], ...] = tuple(REMEDIES)  # which are trained, plain among them
     latents: lab.Positive[int] = 64  # d, the number of latents
     hidden: tuple[lab.Positive[int], ...] = (128,) * 5  # widths of the encoder's hidden layers
@@ -112,7 +126,9 @@ PRESETS = {
 def load(config: Config) -> data.Dataset:
     """Binary images; before they are binary, squares of pixels become their mean."""
     images = getattr(data, config.dataset)(pixels=config.pixels)
-    return data.Dataset(*(data.pooled(s, config.pool) for s in (images.train, images.validation, images.test)))
+    return data.Dataset(
+        *(data.pooled(s, config.pool) for s in (images.train, images.validation, images.test))
+    )
 
 
 def objective(config: Config, name: str) -> Any:
@@ -155,7 +171,11 @@ def training(config: Config, name: str) -> lab.Training:
         first = round(config.pretraining * config.steps)
         before = lab.Training(model, step("autoencoder"), images, steps=first)
         return lab.Training(
-            model, step(name), images, steps=config.steps - first, before=("autoencoder", before, ("encoder",))
+            model,
+            step(name),
+            images,
+            steps=config.steps - first,
+            before=("autoencoder", before, ("encoder",)),
         )
     if name == "aggressive":
         update = train.aggressive(
@@ -229,7 +249,9 @@ def main(config: Config) -> dict[str, Any]:
     x = np.asarray(test.transform(jax.random.key(1901), data.first(test, 6).arrays)["x"])
     terms = {"KL": "kl", "-log p(x|z)": "reconstruction"}
     run.figure("training_curves", partial(lab.curves, names=terms, yscale="log"))
-    run.figure("scores", partial(lab.scores, columns={k: COLUMNS[k] for k in ("KL", "I(x; z)", "NLL minus plain")}))
+    run.figure(
+        "scores", partial(lab.scores, columns={k: COLUMNS[k] for k in ("KL", "I(x; z)", "NLL minus plain")})
+    )
     run.figure("draws", partial(draws, x=x))
     return run.report
 

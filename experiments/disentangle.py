@@ -41,8 +41,22 @@ import jax
 import numpy as np
 import optax
 
-from vaejax import VAE, Model, compose, data, disentanglement, distributions, evaluation, lab, models, nets
-from vaejax import objectives, plots, scaled, train
+from vaejax import (
+    VAE,
+    Model,
+    compose,
+    data,
+    disentanglement,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    scaled,
+    train,
+)
 from vaejax.keys import named_key
 
 METHODS = {
@@ -101,7 +115,9 @@ class Config(lab.BetaVAE):
     dataset: tuple[Literal[tuple(SETS)], ...] = ("mini_sprites",)  # one or several
     side: lab.Positive[int] = 32  # pixels on a side of mini_sprites and three_dots, a power of two from 16
     ramp: lab.NonNegative[int] = 1000  # steps over which all weights but annealed_gamma rise linearly from 0
-    microbatch: int | None = None  # images per slice, for speed on CPU; terms that mix the batch take it whole
+    microbatch: int | None = (
+        None  # images per slice, for speed on CPU; terms that mix the batch take it whole
+    )
     beta: lab.NonNegative[float] = 4.0  # of the beta-VAE's KL (Higgins et al. 2017: 4 on dSprites)
     annealed_gamma: lab.NonNegative[float] = 1000.0  # of |KL - C| (Burgess et al. 2018, 1804.03599)
     annealed_nats: lab.NonNegative[float] = 25.0  # C, where its rise from 0 ends (Burgess et al. 2018)
@@ -183,7 +199,10 @@ def terms(config: Config, method: str, size: int) -> dict[str, Any]:
         "dip_vae_ii": {"dip": (1.0, objectives.dip(lam_od=ii, lam_d=ii, form="ii"))},
         "jl1_vae": {
             "kl": (config.jl1_beta, objectives.kl),
-            "jacobian_l1": (config.jl1_gamma, objectives.jacobian_l1(method="columns", columns=config.columns)),
+            "jacobian_l1": (
+                config.jl1_gamma,
+                objectives.jacobian_l1(method="columns", columns=config.columns),
+            ),
         },
     }
     if method == "annealed_vae":
@@ -263,7 +282,9 @@ def notes(run: lab.Run, names: list[str]) -> list[str]:
         each: dict[str, list[str]] = {}
         for label, report in reports:
             each.setdefault(label, []).extend(report.get(flag, ()))
-        lines += [f"{meaning} in some seed of {k}: {', '.join(dict.fromkeys(v))}" for k, v in each.items() if v]
+        lines += [
+            f"{meaning} in some seed of {k}: {', '.join(dict.fromkeys(v))}" for k, v in each.items() if v
+        ]
     return lines
 
 

@@ -39,8 +39,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, plots, runs
-from vaejax import train
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    train,
+)
 
 BOUNDS = {  # name -> the term, of a config and K
     "vae": lambda config, K: objectives.miwae(K, 1),
@@ -94,9 +105,15 @@ PRESETS = {
 def rows(config: Config) -> dict[str, lab.Row]:
     """Every bound with every K; with one sample most bounds are the ELBO."""
     named = {f"{bound}-{K}": (bound, K) for bound, K in product(config.bound, config.k)}
-    names = {name: {"renyi": "Renyi", "dreg": "DReG"}.get(bound, bound.upper()) for name, (bound, _) in named.items()}
+    names = {
+        name: {"renyi": "Renyi", "dreg": "DReG"}.get(bound, bound.upper())
+        for name, (bound, _) in named.items()
+    }
     alike = {name: K == 1 and bound in ("iwae", "ciwae", "renyi") for name, (bound, K) in named.items()}
-    return {name: lab.Row(f"{names[name]}, K = {K}", "vae-1" if alike[name] else None) for name, (_, K) in named.items()}
+    return {
+        name: lab.Row(f"{names[name]}, K = {K}", "vae-1" if alike[name] else None)
+        for name, (_, K) in named.items()
+    }
 
 
 def training(config: Config, name: str) -> lab.Training:
@@ -140,9 +157,16 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
     parts = evaluation.elbo_parts(key, vae, images.test, aggregate=False)
     known = evaluation.marginal_log_likelihood(key, vae, some, num_samples=config.samples)
     arrays = {"log_likelihood": known.pop("per_example")["log_likelihood"]}
-    same = all(getattr(config, k) == getattr(PRESETS["paper"], k) for k in ("dataset", "pixels", "latents", "hidden"))
+    same = all(
+        getattr(config, k) == getattr(PRESETS["paper"], k) for k in ("dataset", "pixels", "latents", "hidden")
+    )
     known |= {k: parts[k] for k in ("reconstruction", "kl", "kl_se", "neg_elbo", "active_units")}
-    return {**known, "kl_images": parts["n"], "published": PUBLISHED.get(name) if same else None, "arrays": arrays}
+    return {
+        **known,
+        "kl_images": parts["n"],
+        "published": PUBLISHED.get(name) if same else None,
+        "arrays": arrays,
+    }
 
 
 COLUMNS = {
@@ -167,7 +191,11 @@ def differences(run: lab.Run) -> dict[str, Any]:
     def minus(a: str, b: str) -> list[dict[str, float]]:
         return [evaluation.paired(log_p[a][s], log_p[b][s]) for s in log_p[a] if s in log_p[b]]
 
-    told = {f"{run.rows[a].label} minus {run.rows[b].label}": minus(a, b) for a, b in pairs if run.jobs[a] != run.jobs[b]}
+    told = {
+        f"{run.rows[a].label} minus {run.rows[b].label}": minus(a, b)
+        for a, b in pairs
+        if run.jobs[a] != run.jobs[b]
+    }
     return {"rows": {name: minus(name, next(iter(log_p))) for name in log_p}, "differences": told}
 
 
@@ -175,7 +203,9 @@ def tightening(run: lab.Run) -> Any:
     """The bound against samples per image."""
     first = {label: run.reports[name][0] for name, label in run.labels.items()}
     curves = {"$-L_k$ of test images (nats)": {label: m["curve_nll"] for label, m in first.items()}}
-    return plots.band_curves(curves, {k: m["curve_samples"] for k, m in first.items()}, "samples k per image", xscale="log")
+    return plots.band_curves(
+        curves, {k: m["curve_samples"] for k, m in first.items()}, "samples k per image", xscale="log"
+    )
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -186,7 +216,10 @@ def main(config: Config) -> dict[str, Any]:
         print(f"{title}: {lab.shown(lab.entry(seeds, ('mean', 'se')))}")
     run.figure("training_curves", partial(lab.curves, names={"negative bound (nats)": "neg_bound"}))
     run.figure("k_curve", tightening)
-    run.figure("scores", partial(lab.scores, columns={k: COLUMNS[k] for k in ("minus the first", "KL", "active units")}))
+    run.figure(
+        "scores",
+        partial(lab.scores, columns={k: COLUMNS[k] for k in ("minus the first", "KL", "active units")}),
+    )
     return run.report
 
 

@@ -30,8 +30,21 @@ import jax
 import numpy as np
 import optax
 
-from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, plots, runs
-from vaejax import scaled, train
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    runs,
+    scaled,
+    train,
+)
 
 METHODS = {  # label, penalty, the field of the config that is its weight, the work of a step
     "beta_vae": ("beta-VAE", None, "", 1),
@@ -42,7 +55,9 @@ METHODS = {  # label, penalty, the field of the config that is its weight, the w
     "orojar": ("OroJaR, 2 probes", objectives.orthogonality(method="hutchinson"), "gamma_orojar", 2.5),
 }
 WEIGHTS = {"gamma", "gamma_jl2", "gamma_orojar"}
-ROWS = {name: lab.Row(label, unread=tuple(WEIGHTS - {weight})) for name, (label, _, weight, _) in METHODS.items()}
+ROWS = {
+    name: lab.Row(label, unread=tuple(WEIGHTS - {weight})) for name, (label, _, weight, _) in METHODS.items()
+}
 SCORES = {"local_mig": "local MIG", "local_modularity": "local modularity"}
 
 
@@ -155,9 +170,13 @@ def summary(run: lab.Run) -> dict[str, Any]:
             for c in seeds
         ]
         hits = np.flatnonzero(mean[name]["local_mig"] >= goal)
-        to_goal[name] = {k: float(mean[name][k][hits[0]]) for k in ("steps", "seconds")} if hits.size else None
+        to_goal[name] = (
+            {k: float(mean[name][k][hits[0]]) for k in ("steps", "seconds")} if hits.size else None
+        )
     minus = {
-        name: {k: runs.welch_ci95([r[k] for r in rows[name]], [r[k] for r in rows["jl1_exact"]]) for k in SCORES}
+        name: {
+            k: runs.welch_ci95([r[k] for r in rows[name]], [r[k] for r in rows["jl1_exact"]]) for k in SCORES
+        }
         for name in set(rows) - {"jl1_exact"}
     }
     told = {"equal_seconds": equal, "goal": goal, "to_goal": to_goal, "minus_exact": minus}
@@ -167,7 +186,10 @@ def summary(run: lab.Run) -> dict[str, Any]:
 def against(run: lab.Run, axis: str, title: str, scale: str) -> Any:
     """Scores against steps or seconds."""
     curves = {run.rows[name].label: seeds for name, seeds in run.report["curves"].items()}
-    scores = {title: {label: [c[k] for c in seeds] for label, seeds in curves.items()} for k, title in SCORES.items()}
+    scores = {
+        title: {label: [c[k] for c in seeds] for label, seeds in curves.items()}
+        for k, title in SCORES.items()
+    }
     at = {label: np.mean([c[axis] for c in seeds], axis=0) for label, seeds in curves.items()}
     return plots.band_curves(scores, at, title, xscale=scale)
 

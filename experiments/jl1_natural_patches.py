@@ -28,8 +28,21 @@ import optax
 from scipy.special import entr
 from sklearn.decomposition import PCA, FastICA
 
-from vaejax import VAE, compose, data, disentanglement, distributions, evaluation, lab, models, nets
-from vaejax import objectives, plots, scaled, train
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    disentanglement,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    scaled,
+    train,
+)
 
 ROWS = {"beta_vae": lab.Row("beta-VAE", unread=("gamma", "method", "columns")), "jl1_vae": "JL1-VAE"}
 SIDE, SHADES = 16, (0.3, 0.6)  # black and white of patches in figures

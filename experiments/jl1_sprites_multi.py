@@ -29,8 +29,20 @@ import jax
 import numpy as np
 import optax
 
-from vaejax import VAE, compose, data, disentanglement, distributions, evaluation, lab, models, nets
-from vaejax import objectives, scaled, train
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    disentanglement,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    scaled,
+    train,
+)
 
 ROWS = {"beta_vae": lab.Row("beta-VAE", unread=("gamma", "method", "columns")), "jl1_vae": "JL1-VAE"}
 TERMS = ("reconstruction", "kl", "jacobian_l1")

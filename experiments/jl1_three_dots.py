@@ -28,7 +28,6 @@ from functools import partial
 from typing import Any, Literal
 
 import jax
-import numpy as np
 import optax
 
 from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, scaled, train

@@ -38,8 +38,22 @@ import jax
 import numpy as np
 import optax
 
-from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, ops, plots
-from vaejax import runs, scaled, train
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    ops,
+    plots,
+    runs,
+    scaled,
+    train,
+)
 from vaejax.keys import named_key
 from vaejax.types import AnyArray
 
@@ -177,7 +191,9 @@ def main(config: Config) -> dict[str, Any]:
     x = getattr(data, run.config.dataset)().test.arrays["x"][:16] / np.float32(255)
     run.table(COLUMNS)
     run.figure("gallery", partial(lab.gallery, x=x))
-    run.figure("codes", lambda run: plots.codes({label: run.array(m, "codes") for m, label in run.labels.items()}))
+    run.figure(
+        "codes", lambda run: plots.codes({label: run.array(m, "codes") for m, label in run.labels.items()})
+    )
     return run.report
 
 

@@ -60,8 +60,8 @@ def marginal_log_likelihood(
       num_samples: K.
       curve: further numbers of samples k; those of K and above are left out. L_k is the mean over the K // k
         disjoint groups of k samples: L_1 is the ELBO of all K.
-      batch_size: at most so many examples at a time.
-      chunk: at most so many samples of each together; None aims at 32 MiB of temporaries, which suits a CPU's
+      batch_size: the most examples at a time.
+      chunk: the most samples of each example together; None aims at 32 MiB of temporaries, which suits a CPU's
         cache (an accelerator wants more). The number used divides, or is a multiple of, every k of the curve.
       progress: wraps the range of batches, as a progress bar does.
 

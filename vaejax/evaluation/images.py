@@ -113,7 +113,7 @@ def reconstruction_quality(
       vae: a bound model with one posterior.
       split: the examples; its transform runs first.
       data_range: of the transformed data; None for 1 or 255 as the split's support says ("real" says none).
-      batch_size: at most so many examples at a time.
+      batch_size: the most examples at a time.
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:
