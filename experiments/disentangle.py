@@ -74,6 +74,7 @@ SETS = {  # side (None: the config's), channels, support
     "dsprites": (64, 1, "binary"),
     "shapes3d": (64, 3, "unit_interval"),
 }
+FLAGS = {"degenerate": "nothing to measure", "infinite": "infinite", "missing": "could not be taken"}
 SHOWN = {
     "MIG, histogram": "mig",
     "MIG, Chen, {draws} draws": "mig_chen",
@@ -278,7 +279,7 @@ def notes(run: lab.Run, names: list[str]) -> list[str]:
     reports = [(run.rows[name].label, report) for name in names for report in run.reports[name]]
     libraries = sorted({report["library"] for _, report in reports if report.get("library")})
     lines = [f"classifiers by {', '.join(libraries)}"] if libraries else []
-    for flag, meaning in {"degenerate": "nothing to measure", "infinite": "infinite"}.items():
+    for flag, meaning in FLAGS.items():
         each: dict[str, list[str]] = {}
         for label, report in reports:
             each.setdefault(label, []).extend(report.get(flag, ()))
