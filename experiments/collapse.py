@@ -28,63 +28,110 @@ over images. `large` (28 x 28, the PixelCNN of He et al. 2019, for a GPU) has no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import optax
 
-from experiments import collapse_report, jobs, parallel
-from experiments.cli import parse
-from experiments.collapse_config import PRESETS, REMEDIES, Config
-from experiments.dry_run import Kind, estimate
-from experiments.jobs import Job, first
-from vaejax import compose, data, distributions, evaluation, models, nets, objectives, runs, scaled, train
-from vaejax.types import VAE, Model, Split, Update
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    scaled,
+    train,
+)
 
-EVALUATION_KEY = 1901  # the same for all: they see the same binary test images
-SCORING = 0.2  # what the scores take, as a share of the plain training; for the bar
+REMEDIES = {
+    "plain": "none",
+    "weak": "weaker decoder",
+    "linear": "linear annealing",
+    "cyclical": "cyclical annealing",
+    "free_bits": "free bits",
+    "aggressive": "aggressive encoder",
+    "pretrained": "pre-trained encoder",
+    "labels": "auxiliary labels",
+    "information": "mutual information",
+}
+
+
+@dataclass(frozen=True)
+class Config(lab.Settings):
+    """One VAE with an autoregressive decoder under each remedy against posterior collapse."""
+
+    dataset: Literal["fashion_mnist", "mnist", "digits"] = "fashion_mnist"  # grey images with a class
+    pool: lab.Positive[int] = 2  # sides of squares that become their mean, before an image becomes binary
+    pixels: Literal["threshold", "dynamic"] = (
+        "threshold"  # binary above half of white, or drawn anew each time
+    )
+    remedies: tuple[Literal[tuple(REMEDIES)], ...] = tuple(REMEDIES)  # which are trained, plain among them
+    latents: lab.Positive[int] = 64  # d, the number of latents
+    hidden: tuple[lab.Positive[int], ...] = (128,) * 5  # widths of the encoder's hidden layers
+    features: lab.Positive[int] = 24  # channels of the PixelCNN's stacks
+    kernels: tuple[lab.Positive[int], ...] = (7, 7, 5, 5)  # widths of its layers' kernels
+    weak_kernels: tuple[lab.Positive[int], ...] = (3,)  # those of the weaker decoder
+    steps: lab.Positive[int] = 2500  # of every training; of the pre-trained encoder's, pre-training included
+    batch_size: lab.Positive[int] = 32  # images per step
+    learning_rate: lab.Positive[float] = 4e-3  # Adam's
+    ramp: lab.Positive[int] = 800  # steps in which the KL's weight rises, linearly and after pre-training
+    cycles: lab.Positive[int] = 4  # of cyclical annealing: each ramps from 0 to 1 in its first half
+    free_nats: lab.NonNegative[float] = 0.05  # free bits: nats that every latent has for free
+    target: lab.NonNegative[float] = 3.0  # after pre-training: nats that all latents have for free together
+    pretraining: float = 0.5  # the share of the steps in which the encoder is pre-trained as an autoencoder's
+    label_weight: lab.NonNegative[float] = 3.0  # of -log r(y|z) (nats) under auxiliary labels
+    information_weight: lab.NonNegative[float] = 0.9  # of the bound on I(x; z): what a nat of it is paid
+    window: lab.Positive[int] = 5  # aggressive: encoder steps between looks at whether its loss still falls
+    most: lab.Positive[int] = 10  # aggressive: the most encoder steps before each step of the decoder
+    patience: lab.Positive[int] = 3  # aggressive training ends when I(x; z) was below its best this often
+    validate_every: lab.Positive[int] = 100  # steps between these looks, a multiple of chunk
+    samples: lab.Positive[int] = 200  # per test image, in the estimate of log p(x)
+    at_once: lab.Positive[int] = 10  # of them decoded together: the memory of that estimate
+    test_images: lab.Positive[int] = 500  # the first, whose log p(x) is estimated
+    judged: lab.Positive[int] = 2000  # the first, which give KL, mutual information and active units
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "plain" not in self.remedies:
+            raise ValueError(f"remedies: expected 'plain' among them, got {self.remedies}")
+        if not 1 <= round(self.pretraining * self.steps) < self.steps:
+            raise ValueError(
+                f"pretraining: expected a share that leaves either part at least one of the {self.steps} "
+                f"steps, got {self.pretraining}"
+            )
+        if self.validate_every % (chunk := min(self.chunk, self.steps)):
+            raise ValueError(
+                f"validate_every: expected a multiple of the chunk of {chunk}, got {self.validate_every}"
+            )
+
+
+PRESETS = {
+    "fast": Config(),
+    "large": Config(
+        preset="large", pool=1, latents=32, hidden=(512, 256), features=64, steps=60_000, batch_size=50,
+        kernels=(7,) * 5 + (5,) * 4 + (3,) * 4, learning_rate=1e-3, ramp=12_000, free_nats=0.25, target=8.0,
+        window=10, most=99, patience=5, validate_every=1200, samples=500, at_once=1, judged=10_000,
+    ),
+}  # fmt: skip
 
 
 def load(config: Config) -> data.Dataset:
     """Binary images; before they are binary, squares of pixels become their mean."""
     images = getattr(data, config.dataset)(pixels=config.pixels)
-    fitted, validation, test = (
-        pooled(s, config.pool) for s in (images.train, images.validation, images.test)
+    return data.Dataset(
+        *(data.pooled(s, config.pool) for s in (images.train, images.validation, images.test))
     )
-    return data.Dataset(fitted, validation, test)
 
 
-def pooled(split: Split, k: int) -> Split:
-    """The same split with the means of k x k pixels, rounded to bytes."""
-    x = split.arrays["x"]
-    n, height, width, channels = x.shape
-    if height % k or width % k:
-        raise ValueError(f"pool: expected a divisor of the images' sides, {height} and {width}, got {k}")
-    cut = x.reshape(n, height // k, k, width // k, k, channels)
-    means = np.rint(cut.mean((2, 4), dtype=np.float32)).astype(np.uint8)
-    return Split({**split.arrays, "x": means}, split.support, split.transform)
-
-
-def build(config: Config, name: str, event: tuple[int, ...]) -> Model:
-    """A dense encoder and a gated PixelCNN; the auxiliary labels come with a linear classifier of z."""
-    height, width, channels = event
-    kernels = config.weak_kernels if name == "weak" else config.kernels
-    model = models.gaussian_vae(
-        encoder=nets.MLPEncoder(config.latents, config.hidden, event_ndims=3),
-        decoder=nets.GatedPixelCNN((height, width, channels), config.features, kernels),
-        latents=config.latents,
-        likelihood=distributions.bernoulli(),
-    )
-    if name == "labels":
-        return models.with_heads(model, classifier=nets.MLP((), (10,)))
-    return model
-
-
-def objective(config: Config, name: str) -> Callable[..., Any]:
+def objective(config: Config, name: str) -> Any:
     """-log p(x|z) and what the remedy makes of the KL, which is logged as `kl` whatever is in the loss."""
     kl, linear = objectives.kl, optax.linear_schedule(0.0, 1.0, config.ramp)
     cyclical = objectives.cyclical_schedule(1.0, config.steps, cycles=min(config.cycles, config.steps))
@@ -101,107 +148,113 @@ def objective(config: Config, name: str) -> Callable[..., Any]:
     return compose(reconstruction=objectives.reconstruction, **terms.get(name, {"kl": kl}))
 
 
-def update(config: Config, model: Model, name: str) -> Update:
-    """Adam on the objective; under aggressive training the encoder's steps and the decoder's are apart."""
-    step = partial(train.gradient_update, objective(config, name), model, optax.adam(config.learning_rate))
-    if name != "aggressive":
-        return step()
-    encoder, decoder = step(wrt=("encoder",)), step(wrt=("decoder",))
-    return train.aggressive(encoder, decoder, window=config.window, most=config.most)
-
-
-def train_one(job: Job) -> None:
-    """Train and score one model."""
-    config, name = job.config, job.name
+def training(config: Config, name: str) -> lab.Training:
+    """A dense encoder and a gated PixelCNN, Adam; under aggressive training each has steps of its own."""
     images = load(config)
-    model = build(config, name, images.train.arrays["x"].shape[1:])
-    steps, work, more = config.steps, REMEDIES[name].work, {}
-    if name == "pretrained" and not (job.folder / "report.json").exists():
-        model = models.starting_from(model, {"encoder": pretrain(job, model, images)})
+    model = models.gaussian_vae(
+        encoder=nets.MLPEncoder(config.latents, config.hidden, event_ndims=3),
+        decoder=nets.GatedPixelCNN(
+            images.train.arrays["x"].shape[1:], config.features,
+            config.weak_kernels if name == "weak" else config.kernels,
+        ),
+        latents=config.latents,
+        likelihood=distributions.bernoulli(),
+    )  # fmt: skip
+    if name == "labels":  # with a linear classifier of z
+        model = models.with_heads(model, classifier=nets.MLP((), (10,)))
+
+    def step(name: str, **options: Any) -> Any:
+        adam = optax.adam(config.learning_rate)
+        return train.gradient_update(objective(config, name), model, adam, **options)
+
     if name == "pretrained":
-        steps -= config.autoencoder_steps
-    if name == "aggressive":
-        more = {
-            "validate": lambda key, vae: evaluation.elbo_parts(key, vae, images.validation),
-            "after_validation": train.end_aggressive(config.patience),
-            "save_every": config.validate_every // min(config.chunk, steps),
-            "log_every": 1,  # the report counts the encoder's steps
-        }
-    jobs.train_job(
-        job, model, update(config, model, name), lambda: images, partial(score, config, job.folder),
-        steps=steps, work=work, amount=amount(config, name), **more,
-    )  # fmt: skip
-
-
-def pretrain(job: Job, model: Model, images: data.Dataset) -> dict[str, Any]:
-    """The parameters of the encoder of an autoencoder, which lies in a folder within the training's."""
-    config: Config = job.config
-    steps = config.autoencoder_steps
-    fitted = train.fit(
-        jax.random.key(job.seed), model, update(config, model, "autoencoder"), images.train, steps,
-        batch_size=config.batch_size, chunk=min(config.chunk, steps), folder=job.folder / "autoencoder",
-        resume=True, progress=lambda n, _: parallel.report(n),
-    )  # fmt: skip
-    return fitted.state.params["encoder"]
-
-
-def amount(config: Config, name: str) -> float:
-    """Work of a training and its scores, in steps of the plain one."""
-    return config.steps * (REMEDIES[name].work + SCORING)
-
-
-def score(config: Config, folder: Path, vae: VAE, images: data.Dataset) -> dict[str, Any]:
-    """The signs of collapse, and log p(x) of the first test images, kept one by one in the folder."""
-    key = jax.random.key(EVALUATION_KEY)
-    signs = evaluation.collapse(key, vae, first(images.test, config.judged))
-
-    def reported(batches: Iterable[int]) -> Iterator[int]:
-        batches = list(batches)
-        for i in batches:
-            yield i
-            parallel.report(config.steps * SCORING / len(batches))
-
-    marginal = evaluation.marginal_log_likelihood(
-        key, vae, first(images.test, config.test_images), num_samples=config.samples, chunk=config.at_once,
-        progress=reported,
-    )  # fmt: skip
-    np.save(folder / "log_likelihood.npy", marginal.pop("per_example")["log_likelihood"])
-    return {**marginal, **{name: value for name, value in signs.items() if name != "n"}, "judged": signs["n"]}
-
-
-def dry_run(config: Config) -> dict[str, Any]:
-    """Say what the trainings would take, from a few steps of each."""
-    few, kinds = first(load(config).train, config.batch_size), {}
-    for name in config.remedies:
-        model = build(config, name, few.arrays["x"].shape[1:])
-        kinds[REMEDIES[name].label] = Kind(
-            model, update(config, model, name), few, config.batch_size, config.steps, 1
+        first = round(config.pretraining * config.steps)
+        before = lab.Training(model, step("autoencoder"), images, steps=first)
+        return lab.Training(
+            model,
+            step(name),
+            images,
+            steps=config.steps - first,
+            before=("autoencoder", before, ("encoder",)),
         )
-    costs = estimate(kinds, config.workers or parallel.default_workers())
-    if "aggressive" in config.remedies:
-        print("(as if the encoder were aggressive to the end: it goes on until the information stops rising)")
-    return costs
+    if name == "aggressive":
+        update = train.aggressive(
+            step(name, wrt=("encoder",)), step(name, wrt=("decoder",)), window=config.window, most=config.most
+        )
+        return lab.Training(
+            model, update, images, work=4.0, log_every=1,  # the report counts the encoder's steps
+            validate=lambda key, vae: evaluation.elbo_parts(key, vae, images.validation),
+            after_validation=train.end_aggressive(config.patience),
+            save_every=config.validate_every // min(config.chunk, config.steps),
+        )  # fmt: skip
+    return lab.Training(model, step(name), images, work=0.4 if name == "weak" else 1.0)
+
+
+def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str, Any]:
+    """The signs of collapse, and log p(x) of the first test images, kept one by one."""
+    key = jax.random.key(1901)  # the same for all: they see the same binary test images
+    some, judged = data.first(images.test, config.test_images), data.first(images.test, config.judged)
+    signs = evaluation.collapse(key, vae, judged)
+    known = evaluation.marginal_log_likelihood(
+        key, vae, some, num_samples=config.samples, chunk=config.at_once
+    )
+    arrays = {"log_likelihood": known.pop("per_example")["log_likelihood"]}
+    return {**known, **signs, "n": known["n"], "judged": signs["n"], "arrays": arrays}
+
+
+COLUMNS = {
+    "KL": ("kl", "kl_se"),
+    "I(x; z)": "mutual_information",
+    "active units": lambda m: f"{m['active_units']} of {m['latents']}",
+    "NLL": ("nll", "nll_se"),
+    "NLL minus plain": ("minus_plain", "minus_plain_se"),
+    "ESS": "ess",
+    "seconds": "train_seconds",
+    "verdict": lambda m: m["summary"].split(":")[0],
+}
+
+
+def minus_plain(run: lab.Run) -> dict[str, Any]:
+    """NLL minus the plain one's, image by image; how many steps were the encoder's alone."""
+    log_p = {name: run.arrays(name, "log_likelihood") for name in run.rows}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in run.rows}
+    for name, of in log_p.items():
+        for (seed, here), (metrics, _) in zip(of.items(), run.metrics(name), strict=True):
+            found = evaluation.paired(here, log_p["plain"][seed]) if seed in log_p["plain"] else {}
+            own = {"minus_plain": found.get("mean"), "minus_plain_se": found.get("se")}
+            counted = [key for key in ("inner_steps", "aggressive") if key in metrics]
+            rows[name].append(own | {key: int(metrics[key].sum()) for key in counted})
+    return {"rows": rows}
+
+
+def draws(run: lab.Run, x: np.ndarray) -> Any:
+    """Three draws of p(x|z) at the posterior mean of every x: alike, and like x, where the decoder uses z."""
+    rows = {}
+    for name, label in run.labels.items():
+        z = np.repeat(np.asarray(evaluation.posterior_mean(run.vae(name), {"x": x})), 3, axis=0)
+        rows[label] = evaluation.decoder_samples(jax.random.key(3), run.vae(name), z, batch_size=len(z))
+    groups = [("", 3)] * len(x)
+    return plots.reconstructions(np.repeat(x, 3, axis=0), rows, limits=(0.0, 1.0), groups=groups)
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
-    if config.dry_run:
-        return dry_run(config)
-    config, folder = jobs.open_folder("collapse", config, PRESETS)
-    folders = {name: folder / name for name in REMEDIES if name in config.remedies}
-    images = load(config)  # and the set is prepared once, here
-    if not config.report_only:
-        each = [Job(config, path, name, config.seed) for name, path in folders.items()]
-        jobs.run(train_one, each, [amount(config, job.name) for job in each], config, folder)
-    labels = {name: REMEDIES[name].label for name in folders}
-    result = {**collapse_report.summarise(folders, labels), "config": config}
-    runs.write_json(folder / "report.json", result)
-    key = jax.random.key(EVALUATION_KEY)
-    x = images.test.transform(key, first(images.test, collapse_report.SHOWN).arrays)["x"]
-    collapse_report.draw(folder, folders, result, x)
-    print(collapse_report.table(result))
-    return result
+
+    def rows(config: Config) -> dict[str, str]:
+        return {name: label for name, label in REMEDIES.items() if name in config.remedies}
+
+    run = lab.run(config, PRESETS, rows, training, score, minus_plain)
+    run.table(COLUMNS)
+    test = load(run.config).test
+    x = np.asarray(test.transform(jax.random.key(1901), data.first(test, 6).arrays)["x"])
+    terms = {"KL": "kl", "-log p(x|z)": "reconstruction"}
+    run.figure("training_curves", partial(lab.curves, names=terms, yscale="log"))
+    run.figure(
+        "scores", partial(lab.scores, columns={k: COLUMNS[k] for k in ("KL", "I(x; z)", "NLL minus plain")})
+    )
+    run.figure("draws", partial(draws, x=x))
+    return run.report
 
 
 if __name__ == "__main__":
-    main(parse(PRESETS, __doc__))
+    main(lab.parse(PRESETS, __doc__))

@@ -32,224 +32,287 @@ The README has all of it.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import optax
 
-from experiments import disentangle_report, jobs, parallel, training
-from experiments.cli import parse
-from experiments.disentangle_config import METHODS, PRESETS, SETS, Config, score_seconds
-from experiments.dry_run import Kind, estimate
-from experiments.jobs import Job, first
-from vaejax import data, disentanglement, distributions, evaluation, models, nets, objectives, runs, train
+from vaejax import (
+    VAE,
+    Model,
+    compose,
+    data,
+    disentanglement,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    scaled,
+    train,
+)
 from vaejax.keys import named_key
-from vaejax.types import VAE, Array, Model, Split, Update
+
+METHODS = {
+    "beta_vae": "beta-VAE",
+    "annealed_vae": "AnnealedVAE",
+    "beta_tcvae": "beta-TCVAE",
+    "factor_vae": "FactorVAE",
+    "dip_vae_i": "DIP-VAE-I",
+    "dip_vae_ii": "DIP-VAE-II",
+    "jl1_vae": "JL1-VAE",
+}
+SETS = {  # side (None: the config's), channels, support
+    "mini_sprites": (None, 1, "binary"),
+    "three_dots": (None, 1, "unit_interval"),
+    "dsprites": (64, 1, "binary"),
+    "shapes3d": (64, 3, "unit_interval"),
+}
+FLAGS = {"degenerate": "nothing to measure", "infinite": "infinite", "missing": "could not be taken"}
+SHOWN = {
+    "MIG, histogram": "mig",
+    "MIG, Chen, {draws} draws": "mig_chen",
+    "SAP, correlation": "sap",
+    "DCI disentanglement, {codes} codes": "dci_disentanglement_trees",
+    "DCI completeness, {codes} codes": "dci_completeness_trees",
+    "DCI informativeness, {codes} codes": "dci_informativeness_trees",
+    "FactorVAE score": "factor_vae",
+    "beta-VAE score": "beta_vae",
+    "modularity": "modularity",
+    "explicitness": "explicitness",
+    "IRS": "irs",
+    "local MIG": "local_mig",
+    "local modularity": "local_modularity",
+    "reconstruction": "reconstruction",
+    "KL": "kl",
+}
+TABLED = {
+    **SHOWN,
+    "MIG, histogram, active codes": "active_mig",
+    "modularity, active codes": "active_modularity",
+    "SAP, support vectors": "sap_svm",
+    "DCI by the lasso, disentanglement": "dci_disentanglement_lasso",
+    "DCI by the lasso, completeness": "dci_completeness_lasso",
+    "DCI by the lasso, informativeness (R^2)": "dci_informativeness_lasso",
+    "local MIG over its ceiling": "local_mig_over_ceiling",
+    "Gaussian total correlation": "gaussian_total_correlation",
+    "Wasserstein correlation": "wasserstein_correlation",
+    "information between codes": "pairwise_information",
+    "active codes": "active_units",
+    "seconds of training": "train_seconds",
+}
 
 
-class Loaded(NamedTuple):
-    """Images to train on and to test, and those whose factors are scored."""
+@dataclass(frozen=True)
+class Config(lab.BetaVAE):
+    """Seven methods and the weight of each."""
 
-    train: Split
-    test: Split
-    known: Any  # a set that renders its factors, or a Split with factors y
+    dataset: tuple[Literal[tuple(SETS)], ...] = ("mini_sprites",)  # one or several
+    side: lab.Positive[int] = 32  # pixels on a side of mini_sprites and three_dots, a power of two from 16
+    ramp: lab.NonNegative[int] = 1000  # steps over which all weights but annealed_gamma rise linearly from 0
+    microbatch: int | None = (
+        None  # images per slice, for speed on CPU; terms that mix the batch take it whole
+    )
+    beta: lab.NonNegative[float] = 4.0  # of the beta-VAE's KL (Higgins et al. 2017: 4 on dSprites)
+    annealed_gamma: lab.NonNegative[float] = 1000.0  # of |KL - C| (Burgess et al. 2018, 1804.03599)
+    annealed_nats: lab.NonNegative[float] = 25.0  # C, where its rise from 0 ends (Burgess et al. 2018)
+    annealed_steps: lab.Positive[int] = 100_000  # steps over which C rises (Burgess et al. 2018)
+    tc_beta: lab.NonNegative[float] = 6.0  # of beta-TCVAE's total correlation (Chen et al. 2018, 1802.04942)
+    factor_gamma: lab.NonNegative[float] = 35.0  # of FactorVAE's (Kim & Mnih 2018, 1802.05983: 35)
+    critic: tuple[lab.Positive[int], ...] = (1000,) * 6  # widths of its critic (Kim & Mnih 2018)
+    critic_rate: lab.Positive[float] = 1e-4  # the critic's, with Adam(.5, .9) (Kim & Mnih 2018)
+    dip_i: lab.NonNegative[float] = 10.0  # lam_od of DIP-VAE-I; lam_d is 10 times it (Kumar, 1711.00848)
+    dip_ii: lab.NonNegative[float] = 10.0  # lam_od and lam_d of DIP-VAE-II (Kumar et al. 2018)
+    jl1_beta: lab.NonNegative[float] = 4.0  # of the JL1-VAE's KL (Rhodes & Lee 2021, 2106.02923)
+    jl1_gamma: lab.NonNegative[float] = 0.1  # of the JL1-VAE's penalty (Rhodes & Lee 2021)
+    columns: lab.Positive[int] = 1  # Jacobian columns per image and step, a sample of all
+    scored: lab.Positive[int] = 10_000  # codes of scores that fit nothing (Locatello et al. 2019, 1811.12359)
+    sampled: lab.Positive[int] = 10_000  # draws for each entropy of MIG in Chen's form (Chen et al. 2018)
+    fitted: lab.Positive[int] = 10_000  # codes that classifiers learn from; half as many judge (Locatello)
+    dci_fitted: lab.Positive[int] = 10_000  # codes that DCI's trees learn from (Locatello); minutes a model
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.dataset or len(set(self.dataset)) < len(self.dataset):
+            raise ValueError(f"dataset: expected one or several, each once; got {self.dataset!r}")
 
 
-WORK = {"jl1_vae": 2.0, "factor_vae": 1.5}  # of a step, for the bar, where it is not that of the beta-VAE
-STEP = 0.006  # seconds of a beta-VAE's step on one core, for the bar
-SCORE_KEY = 1811  # of all that scores draw; the settings were chosen on other seeds of the trainings
-TESTED = 2000  # test images for reconstruction and KL
+# 32x32 images and few steps: weights from the papers' grids, fewer draws of the two scores that take longest
+_SMALL = Config(
+    width=0.5, steps=3000, learning_rate=2e-3, annealed_gamma=100.0, annealed_nats=10.0,
+    annealed_steps=2000, tc_beta=4.0, factor_gamma=10.0, critic=(256,) * 4, critic_rate=1e-3, dip_i=5.0,
+    dip_ii=5.0, sampled=2000, dci_fitted=1000,
+)  # fmt: skip
+PRESETS = {
+    "fast": _SMALL,
+    "medium": replace(
+        _SMALL, preset="medium", dataset=("mini_sprites", "three_dots"), seeds=3, steps=8000,
+        annealed_steps=5000, dci_fitted=2000,
+    ),
+    "paper": Config(
+        preset="paper", dataset=("dsprites",), images=600_000, seeds=5, steps=300_000, learning_rate=1e-4,
+        ramp=100_000,
+    ),
+}  # fmt: skip
 
 
-def load(config: Config, name: str) -> Loaded:
+def load(config: Config, name: str) -> Any:
     """The images of a set, and what is scored: the whole grid of its factors, else its training split."""
-    if name == "mini_sprites":
-        images = known = data.mini_sprites(config.side)
-    elif name == "three_dots":
-        images = known = data.three_dots(config.side, num_train=config.images)
+    if name in ("mini_sprites", "three_dots"):
+        more = {} if name == "mini_sprites" else {"num_train": config.images}
+        images = known = getattr(data, name)(config.side, **more)
     else:
-        images = data.from_tfds(name, pixels=SETS[name].support)
+        images = data.from_tfds(name, pixels=SETS[name][2])
         known = images.train
-    return Loaded(first(images.train, config.images), first(images.test, TESTED), known)
+    few, test = data.first(images.train, config.images), data.first(images.test, 2000)
+    return SimpleNamespace(train=few, test=test, known=known)
 
 
 @cache  # one object for all methods: what scores a second one finds the programs of the first
 def vae_model(config: Config, name: str) -> Model:
     """The model of Rhodes & Lee at the config's width."""
-    known = SETS[name]
+    side, channels, support = SETS[name]
     return models.gaussian_vae(
         encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
-        decoder=nets.ConvDecoder(side=known.side or config.side, channels=known.channels, width=config.width),
+        decoder=nets.ConvDecoder(side=side or config.side, channels=channels, width=config.width),
         latents=config.latents,
-        likelihood=distributions.bernoulli(cross_entropy=known.support != "binary"),
+        likelihood=distributions.bernoulli(cross_entropy=support != "binary"),
     )
-
-
-def build(config: Config, name: str, method: str) -> Model:
-    """The same model for all methods, for FactorVAE with a critic."""
-    model = vae_model(config, name)
-    return models.with_heads(model, critic=nets.Critic(config.critic)) if method == "factor_vae" else model
 
 
 def terms(config: Config, method: str, size: int) -> dict[str, Any]:
     """What a method adds to the reconstruction, with its weight; `size`: of the training set."""
-    scaled, rise = objectives.scaled, partial(training.ramp, config)
+    rise = partial(objectives.ramp_schedule, transition_steps=config.ramp)
     C = optax.linear_schedule(0.0, config.annealed_nats, config.annealed_steps)
-    parts = objectives.beta_tc(dataset_size=size, beta=config.tc_beta)
     i, ii = config.dip_i, config.dip_ii
-    jl1 = objectives.jacobian_l1(method="columns", columns=config.columns)
     kl = {"kl": scaled(rise(1.0), objectives.kl)}
-    return {
-        "beta_vae": {"kl": scaled(rise(config.beta), objectives.kl)},
-        "annealed_vae": {"capacity": scaled(config.annealed_gamma, objectives.capacity(C))},
-        "beta_tcvae": {"beta_tc": scaled(rise(1.0), parts)},
-        "factor_vae": {
-            **kl, "total_correlation": scaled(rise(config.factor_gamma), objectives.total_correlation()),
-        },
-        "dip_vae_i": {**kl, "dip": scaled(rise(1.0), objectives.dip(lam_od=i, lam_d=10 * i, form="i"))},
-        "dip_vae_ii": {**kl, "dip": scaled(rise(1.0), objectives.dip(lam_od=ii, lam_d=ii, form="ii"))},
+    own = {
+        "beta_vae": {"kl": (config.beta, objectives.kl)},
+        "beta_tcvae": {"beta_tc": (1.0, objectives.beta_tc(dataset_size=size, beta=config.tc_beta))},
+        "factor_vae": {"total_correlation": (config.factor_gamma, objectives.total_correlation())},
+        "dip_vae_i": {"dip": (1.0, objectives.dip(lam_od=i, lam_d=10 * i, form="i"))},
+        "dip_vae_ii": {"dip": (1.0, objectives.dip(lam_od=ii, lam_d=ii, form="ii"))},
         "jl1_vae": {
-            "kl": scaled(rise(config.jl1_beta), objectives.kl),
-            "jacobian_l1": scaled(rise(config.jl1_gamma), jl1),
+            "kl": (config.jl1_beta, objectives.kl),
+            "jacobian_l1": (
+                config.jl1_gamma,
+                objectives.jacobian_l1(method="columns", columns=config.columns),
+            ),
         },
-    }[method]  # fmt: skip
+    }
+    if method == "annealed_vae":
+        return {"capacity": scaled(config.annealed_gamma, objectives.capacity(C))}
+    weighted = {name: scaled(rise(weight), term) for name, (weight, term) in own[method].items()}
+    return weighted if method in ("beta_vae", "beta_tcvae", "jl1_vae") else kl | weighted
 
 
-def update(config: Config, model: Model, method: str, size: int) -> Update:
+def training(config: Config, name: str) -> lab.Training:
     """Adam on the objective; FactorVAE's critic has its own, on the same batch."""
-    objective = objectives.compose(reconstruction=objectives.reconstruction, **terms(config, method, size))
+    dataset, method = name.split("-")
+    loaded, model = load(config, dataset), vae_model(config, dataset)
+    if method == "factor_vae":
+        model = models.with_heads(model, critic=nets.Critic(config.critic))
+    loss = compose(reconstruction=objectives.reconstruction, **terms(config, method, loaded.train.size))
     step = partial(
-        train.gradient_update, objective, model, optax.adam(config.learning_rate),
-        microbatch=None if objective.mixes_examples else training.microbatch(config),  # type: ignore[attr-defined]
+        train.gradient_update, loss, model, optax.adam(config.learning_rate),
+        microbatch=None if loss.mixes_examples else config.slices,  # type: ignore[attr-defined]
     )  # fmt: skip
     if method != "factor_vae":
-        return step()
-    critic = objectives.compose(cross_entropy=objectives.total_correlation_critic())
+        return lab.Training(model, step(), loaded, work=2.0 if method == "jl1_vae" else 1.0)
+    critic = compose(cross_entropy=objectives.total_correlation_critic())
     adam = optax.adam(config.critic_rate, b1=0.5, b2=0.9)
-    return train.sequence(
+    update = train.sequence(
         vae=step(wrt=("encoder", "decoder")),
         critic=train.gradient_update(critic, model, adam, wrt=("critic",)),
     )
+    return lab.Training(model, update, loaded, work=1.5)
 
 
-def train_one(job: Job) -> None:
-    """Train and score one method with one seed on one data set."""
-    config, method = job.config, job.name
-    (name,) = config.dataset
-    loaded = load(config, name)
-    model = build(config, name, method)
-
-    def scored(vae: VAE, loaded: Loaded) -> dict[str, Any]:
-        scores = score(config, vae, loaded, trees=SETS[name].tree_seconds is not None)
-        parallel.report(_amount(job) - config.steps * _work(job))
-        return scores
-
-    jobs.train_job(
-        job, model, update(config, model, method, loaded.train.size), lambda: loaded, scored,
-        steps=config.steps, work=_work(job), amount=_amount(job),
-    )  # fmt: skip
-
-
-def _work(job: Job) -> float:
-    """Of a step, for the bar."""
-    return WORK.get(job.name, 1.0)
-
-
-def _amount(job: Job) -> float:
-    """Work of a training and its scores, in steps of the beta-VAE."""
-    (name,) = job.config.dataset
-    return job.config.steps * _work(job) + score_seconds(job.config, name) / STEP
-
-
-def score(config: Config, vae: VAE, loaded: Loaded, *, trees: bool) -> dict[str, Any]:
+def score(config: Config, name: str, vae: VAE, loaded: Any) -> dict[str, Any]:
     """Every score of disentanglement, reconstruction and KL; the draws are the same for all models."""
-    key = jax.random.key(SCORE_KEY)
+    key = jax.random.key(1811)  # the settings were chosen on other seeds of the trainings
     parts = evaluation.elbo_parts(named_key(key, "elbo"), vae, loaded.test)
-    scores = evaluation.disentanglement_scores(
+    half = max(1, config.fitted // 2)
+    values = evaluation.disentanglement_scores(
         named_key(key, "scores"), vae, loaded.known, num_samples=config.scored, train=config.fitted,
-        test=max(1, config.fitted // 2), num_samples_chen=config.sampled, skip=("dci",),
-    )  # fmt: skip
-    names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
-    values = scores.values
-    fitted = dci(config, named_key(key, "dci"), vae, loaded.known, trees=trees)
-    return {
-        **values,
-        **fitted,
-        "degenerate": values["degenerate"] + fitted["degenerate"],
-        **{name: parts[name] for name in names},
-    }
-
-
-def dci(config: Config, key: Array, vae: VAE, known: Any, *, trees: bool) -> dict[str, Any]:
-    """DCI by the lasso, and by trees where they are taken, whose codes are fewer; the `degenerate` ones."""
-    codes = evaluation.factor_codes(named_key(key, "codes"), vae, known)
-    rows = {"key": named_key(key, "fit"), "codes": codes.loc, "factors": codes.factors}
-    test = max(1, config.fitted // 2)
-    forms = {"lasso": disentanglement.dci_linear(**rows, train=config.fitted, test=test)}
-    if trees:
-        forms["trees"] = disentanglement.dci(**rows, train=config.dci_fitted, test=test)
+        test=half, num_samples_chen=config.sampled, skip=("dci",),
+    ).values  # fmt: skip
+    codes = evaluation.factor_codes(named_key(key, "codes"), vae, loaded.known)
+    fit = {"key": named_key(key, "fit"), "codes": codes.loc, "factors": codes.factors, "test": half}
+    forms = {"lasso": disentanglement.dci_linear(**fit, train=config.fitted)}
+    if not name.startswith("three_dots"):  # a tree for each of 6 x 64 values, 100 times, would take too long
+        forms["trees"] = disentanglement.dci(**fit, train=config.dci_fitted)
     made = {
         f"dci_{name}_{form}": getattr(result, name)
         for form, result in forms.items()
         for name in ("disentanglement", "completeness", "informativeness")
     }
     flagged = [name for name, score in made.items() if score.degenerate]
-    return {**{name: score.value for name, score in made.items()}, "degenerate": flagged}
+    names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
+    return {
+        **values,
+        **{name: score.value for name, score in made.items()},
+        "degenerate": values["degenerate"] + flagged,
+        **{name: parts[name] for name in names},
+    }
 
 
-def plan(config: Config, folder: Path) -> list[Job]:
-    """Every training: of each data set, method and seed."""
-    return [
-        Job(replace(config, dataset=(name,)), folder / f"{name}-{method}-seed{seed}", method, seed)
-        for name in config.dataset
-        for method in METHODS
-        for seed in range(config.first_seed, config.first_seed + config.seeds)
-    ]
+def rows(config: Config) -> dict[str, str]:
+    """Every method on every set."""
+    return {f"{d}-{method}": label for d in config.dataset for method, label in METHODS.items()}
 
 
-def dry_run(config: Config) -> dict[str, Any]:
-    """Say what all would take: a few steps of each method on grey images, and seconds of scores as seen."""
-    kinds = {}
-    for shape in dict.fromkeys((SETS[n].side or config.side, SETS[n].channels) for n in config.dataset):
-        names = [n for n in config.dataset if (SETS[n].side or config.side, SETS[n].channels) == shape]
-        side, channels = shape
-        x = np.zeros((config.batch_size, side, side, channels), np.float32)
-        for method, label in METHODS.items():
-            model = build(config, names[0], method)
-            kinds[f"{label}, {side}x{side}x{channels}"] = Kind(
-                model, update(config, model, method, config.images), Split({"x": x}, SETS[names[0]].support),
-                config.batch_size, config.steps, config.seeds * len(names),
-            )  # fmt: skip
-    workers = config.workers or parallel.default_workers()
-    costs = estimate(kinds, workers)
-    seconds = sum(score_seconds(config, n) for n in config.dataset) * config.seeds * len(METHODS)
-    scoring = seconds / 3600 / workers
-    print(f"about {scoring:.2g} hours of scores, as taken on one AVX2 core each")
-    return {**costs, "scoring_hours": scoring}
+def titled(shown: dict[str, str], config: Config, known: set[str]) -> dict[str, str]:
+    """The scores that were taken, their titles with the numbers that may be less than the published ones."""
+    numbers = {"codes": config.dci_fitted, "draws": config.sampled}
+    return {title.format(**numbers): key for title, key in shown.items() if key in known}
+
+
+def notes(run: lab.Run, names: list[str]) -> list[str]:
+    """What stands under the table: the library of the classifiers, and scores that are flagged."""
+    reports = [(run.rows[name].label, report) for name in names for report in run.reports[name]]
+    libraries = sorted({report["library"] for _, report in reports if report.get("library")})
+    lines = [f"classifiers by {', '.join(libraries)}"] if libraries else []
+    for flag, meaning in FLAGS.items():
+        each: dict[str, list[str]] = {}
+        for label, report in reports:
+            each.setdefault(label, []).extend(report.get(flag, ()))
+        lines += [
+            f"{meaning} in some seed of {k}: {', '.join(dict.fromkeys(v))}" for k, v in each.items() if v
+        ]
+    return lines
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
-    if config.dry_run:
-        return dry_run(config)
-    config, folder = jobs.open_folder("disentangle", config, PRESETS)
-    each = plan(config, folder)
-    if not config.report_only:
-        for name in config.dataset:
-            load(config, name)  # prepared once, here
-        jobs.run(train_one, each, [_amount(job) for job in each], config, folder)
-    result = {"datasets": disentangle_report.summarise(each), "config": config}
-    runs.write_json(folder / "report.json", result)
-    for name in config.dataset:
-        disentangle_report.draw(folder, each, result, name, config, load(config, name))
-        print(f"{name}\n\n{disentangle_report.table(result, name, config)}\n")
-        print("".join(f"{line}\n" for line in disentangle_report.notes(result, name)))
-    return result
+    run = lab.run(config, PRESETS, rows, training, score)
+    for dataset in run.config.dataset if run.cells else ():
+        names = [f"{dataset}-{method}" for method in METHODS]
+        known = {key for name in names for report in run.reports[name] for key in report}
+        print(dataset)
+        run.side_by_side(titled(TABLED, run.config, known), names=names)
+        print("\n".join(notes(run, names)))
+        shown = titled(SHOWN, run.config, known)
+        run.figure(f"scores_{dataset}", partial(lab.scores, columns=shown, names=names))
+        run.figure(f"traversals_{dataset}", partial(traversals, dataset=dataset))
+    return run.report
+
+
+def traversals(run: lab.Run, dataset: str) -> Any:
+    """A panel per method, a row per latent, those of the largest KL; its nats stand at the left."""
+    test, values = load(run.config, dataset).test, np.linspace(-2, 2, 7)
+    x = np.asarray(test.transform(jax.random.key(0), {"x": test.arrays["x"][:1]})["x"])[0]
+    names = {name: label for name, label in run.labels.items() if name.startswith(dataset)}
+    images = {label: evaluation.traverse(run.vae(name), x, values) for name, label in names.items()}
+    kl = {label: run.reports[name][0]["kl_per_dimension"] for name, label in names.items()}
+    return plots.traversal_panels(images, kl, rows=6)
 
 
 if __name__ == "__main__":
-    main(parse(PRESETS, __doc__))
+    main(lab.parse(PRESETS, __doc__))

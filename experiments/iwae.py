@@ -29,83 +29,68 @@ of the variance, not of the scale.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from itertools import pairwise, product
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import iwae_report, jobs, parallel
-from experiments.cli import parse
-from experiments.dry_run import Kind, estimate
-from experiments.jobs import Job, first
-from vaejax import data, distributions, evaluation, models, nets, objectives, runs, train
-from vaejax.checks import check_choice, check_positive_int
-from vaejax.keys import named_key
-from vaejax.types import VAE, Array, Batch, Model, Split, Update
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    train,
+)
 
-BOUNDS = ("vae", "iwae", "miwae", "piwae", "ciwae", "renyi", "dreg")
-OWN = ("fashion_mnist", "mnist", "digits")  # sets that do not come from tensorflow-datasets
-PIXELS = ("dynamic", "static", "binary")  # what makes images binary; see `data.fashion_mnist`
-EVALUATION_KEY = 1509  # the same for all models: they see the same binary test images
-STAGES = 8  # of the learning rate
-MIXED = ("miwae", "piwae")  # bounds of M groups of K samples
+BOUNDS = {  # name -> the term, of a config and K
+    "vae": lambda config, K: objectives.miwae(K, 1),
+    "iwae": lambda config, K: objectives.iwae(K),
+    "miwae": lambda config, K: objectives.miwae(config.m, K),
+    "piwae": lambda config, K: objectives.piwae(config.m, K),
+    "ciwae": lambda config, K: objectives.ciwae(K, config.beta),
+    "renyi": lambda config, K: objectives.renyi(K, config.alpha),
+    "dreg": lambda config, K: objectives.dreg(K),
+}
+# Burda et al. 2015, table 1: one layer, test NLL of dynamically binarised MNIST after 3280 epochs
+PUBLISHED = {"vae-1": 86.76, "vae-5": 86.47, "vae-50": 86.35, "iwae-5": 85.54, "iwae-50": 84.78}
 
 
 @dataclass(frozen=True)
-class Config(jobs.Settings):
+class Config(lab.Settings):
     """VAE and IWAE for several numbers of samples K."""
 
-    dataset: str = "fashion_mnist"
-    """fashion_mnist, mnist, digits, or the name of an image set of tensorflow-datasets."""
-    pixels: str = "dynamic"
-    """How images become binary: dynamic (anew each time), static, or binary for sets that store 0 and 1."""
-    bound: tuple[str, ...] = ("vae", "iwae")
-    """What is maximised: vae (the mean of K ELBOs), iwae, miwae, piwae, ciwae, renyi, dreg."""
-    k: tuple[int, ...] = (1, 5, 50)
-    """K, the samples per image; each bound is trained with each of them."""
-    m: int = 8
-    """M, the groups of K samples of miwae and piwae."""
-    beta: float = 0.05
-    """The share of the ELBO in ciwae."""
-    alpha: float = 0.5
-    """The order of renyi."""
-    epochs: float = 1.0
-    """Passes over the training images; the paper's learning rates are squeezed into them."""
-    batch_size: int = 20
-    """Images per step."""
-    learning_rate: float = 1e-3
-    """Adam's at the start; it falls to a tenth."""
-    latents: int = 50
-    """d, the number of latents."""
-    hidden: tuple[int, ...] = (200, 200)
-    """Widths of the hidden layers, from the image to the latents; the decoder's are the same in reverse."""
-    seed: int = 0
-    """Of weights, order and noise; the same for all models."""
-    samples: int = 5000
-    """Samples per test image in the estimate of log p(x)."""
-    test_images: int = 10_000
-    """The first so many test images have their log p(x) estimated; KL and active units are of all."""
+    dataset: str = "fashion_mnist"  # fashion_mnist, mnist, digits, or an image set of tensorflow-datasets
+    pixels: Literal["dynamic", "static", "binary"] = "dynamic"  # binary anew each time, once, or as stored
+    bound: tuple[Literal[tuple(BOUNDS)], ...] = ("vae", "iwae")  # what is maximised; vae: the mean of K ELBOs
+    k: tuple[lab.Positive[int], ...] = (1, 5, 50)  # K, samples per image; each bound is trained with each
+    m: lab.Positive[int] = 8  # M, the groups of K samples of miwae and piwae
+    beta: float = 0.05  # the share of the ELBO in ciwae
+    alpha: float = 0.5  # the order of renyi
+    epochs: lab.Positive[float] = 1.0  # passes over the images; the paper's rates are squeezed into them
+    steps: lab.NonNegative[int] = 0  # 0: as many as the epochs have, without ragged last batches
+    batch_size: lab.Positive[int] = 20  # images per step
+    learning_rate: lab.Positive[float] = 1e-3  # Adam's at the start; it falls to a tenth
+    latents: lab.Positive[int] = 50  # d, the number of latents
+    hidden: tuple[lab.Positive[int], ...] = (200, 200)  # widths of the encoder; reversed, of the decoder
+    samples: lab.Positive[int] = 5000  # per test image, in the estimate of log p(x)
+    test_images: lab.Positive[int] = 10_000  # the first, whose log p(x) is estimated; KL is of all
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("m", "batch_size", "latents", "samples", "test_images"):
-            check_positive_int(getattr(self, name), name)
-        for k in self.k:
-            check_positive_int(k, "k")
-        for name in self.bound:
-            check_choice(name, BOUNDS, "bound")
         for name in ("bound", "k"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected at least one, got none")
-        check_choice(self.pixels, PIXELS, "pixels")
-        jobs.check_finite(self, ("epochs", "learning_rate"), positive=True)
         objectives.ciwae(1, self.beta)  # these refuse what is no beta or no alpha
         objectives.renyi(1, self.alpha)
 
@@ -117,184 +102,126 @@ PRESETS = {
 }
 
 
-def load(config: Config) -> data.Dataset:
-    """The binary images."""
-    if config.dataset in OWN:
-        return getattr(data, config.dataset)(pixels=config.pixels)
-    return data.from_tfds(config.dataset, pixels=config.pixels)
+def rows(config: Config) -> dict[str, lab.Row]:
+    """Every bound with every K; with one sample most bounds are the ELBO."""
+    named = {f"{bound}-{K}": (bound, K) for bound, K in product(config.bound, config.k)}
+    names = {
+        name: {"renyi": "Renyi", "dreg": "DReG"}.get(bound, bound.upper())
+        for name, (bound, _) in named.items()
+    }
+    alike = {name: K == 1 and bound in ("iwae", "ciwae", "renyi") for name, (bound, K) in named.items()}
+    return {
+        name: lab.Row(f"{names[name]}, K = {K}", "vae-1" if alike[name] else None)
+        for name, (_, K) in named.items()
+    }
 
 
-def build(config: Config, images: Split) -> Model:
-    """Dense layers with tanh, a Bernoulli decoder whose output bias starts at the logit of the mean image."""
-    event = images.arrays["x"].shape[1:]
+def training(config: Config, name: str) -> lab.Training:
+    """Dense layers with tanh, Adam on one bound at the paper's learning rates."""
+    own = config.dataset in ("fashion_mnist", "mnist", "digits")
+    load = getattr(data, config.dataset) if own else partial(data.from_tfds, config.dataset)
+    images = load(pixels=config.pixels)
+    x = images.train.arrays["x"]
     model = models.gaussian_vae(
-        encoder=nets.MLPEncoder(config.latents, config.hidden, "tanh", event_ndims=len(event)),
-        decoder=nets.MLP(config.hidden[::-1], event, "tanh"),
+        encoder=nets.MLPEncoder(config.latents, config.hidden, "tanh", event_ndims=x.ndim - 1),
+        decoder=nets.MLP(config.hidden[::-1], x.shape[1:], "tanh"),
         latents=config.latents,
         likelihood=distributions.bernoulli(),
     )
-    mean = images.arrays["x"].mean(axis=0) / (255 if config.pixels == "dynamic" else 1)
-    return model._replace(init=partial(start, model, np.clip(mean, 0.001, 0.999)))
+    mean = x.mean(axis=0) / (255 if config.pixels == "dynamic" else 1)
+    model = models.glorot(model, np.clip(mean, 0.001, 0.999))
+    steps = config.steps or max(1, round(config.epochs * (len(x) // config.batch_size)))
+    bound, K = name.split("-")
+    loss = compose(neg_bound=BOUNDS[bound](config, int(K)))
+    update = train.gradient_update(loss, model, adam(config, steps))
+    work = float(K) * (config.m if bound in ("miwae", "piwae") else 1)
+    return lab.Training(model, update, images, steps=steps, work=work)
 
 
-def start(model: Model, mean: np.ndarray, key: Array, batch: Batch) -> tuple[dict[str, Any], Any]:
-    """Glorot's initial weights, zero biases, and logit(mean) as the bias of the decoder's output."""
-    params, variables = model.init(key, batch)
-    glorot = jax.nn.initializers.glorot_uniform()
-
-    def weight(path: tuple, a: Array) -> Array:
-        own = named_key(key, jax.tree_util.keystr(path))
-        return glorot(own, a.shape, a.dtype) if a.ndim == 2 else jnp.zeros_like(a)
-
-    params = jax.tree_util.tree_map_with_path(weight, params)
-    out = params["decoder"]["out"]
-    out["bias"] = jnp.asarray(np.log(mean / (1 - mean)).ravel(), out["bias"].dtype)
-    return params, variables
-
-
-def bound(config: Config, name: str, K: int) -> Callable[..., Array]:
-    """The term of one bound."""
-    terms = {
-        "vae": lambda: objectives.miwae(K, 1),
-        "iwae": lambda: objectives.iwae(K),
-        "miwae": lambda: objectives.miwae(config.m, K),
-        "piwae": lambda: objectives.piwae(config.m, K),
-        "ciwae": lambda: objectives.ciwae(K, config.beta),
-        "renyi": lambda: objectives.renyi(K, config.alpha),
-        "dreg": lambda: objectives.dreg(K),
-    }
-    return terms[name]()
+def adam(config: Config, steps: int) -> optax.GradientTransformation:
+    """Adam as in the paper; its eps of 1e-4 meets gradients summed over the batch, as the authors' does."""
+    rates = learning_rates(config.learning_rate, steps)
+    return optax.chain(optax.scale(config.batch_size), optax.adam(rates, b1=0.9, b2=0.999, eps=1e-4))
 
 
 def learning_rates(first: float, steps: int) -> optax.Schedule:
-    """first 10^(-i/7) in stage i = 0..7, whose share of the steps is 3^i / 3280.
-
-    With 3280 epochs the stages are the paper's, of 3^i epochs; a shorter training squeezes all in proportion.
-    """
-    ends = [round(steps * (3**i - 1) / 2 / 3280) for i in range(1, STAGES)]
-    values = jnp.asarray([first * 10 ** (-i / 7) for i in range(STAGES)])
-    return lambda step: values[jnp.searchsorted(jnp.asarray(ends), step, side="right")]
+    """first 10^(-i/7) in stage i = 0..7, whose share of the steps is 3^i / 3280; of 3280 epochs, 3^i."""
+    ends = jnp.asarray([round(steps * (3**i - 1) / 2 / 3280) for i in range(1, 8)])
+    values = jnp.asarray([first * 10 ** (-i / 7) for i in range(8)])
+    return lambda step: values[jnp.searchsorted(ends, step, side="right")]
 
 
-def is_published(config: Config) -> bool:
-    """Whether the paper has numbers of this model and this kind of images, for some set."""
-    of_paper = PRESETS["paper"]
-    return all(getattr(config, name) == getattr(of_paper, name) for name in ("pixels", "latents", "hidden"))
-
-
-def num_steps(config: Config, images: Split) -> int:
-    """The steps of all epochs; a ragged last batch is left out."""
-    return max(1, round(config.epochs * (images.size // config.batch_size)))
-
-
-def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """Adam as in the paper; its eps of 1e-4 meets gradients summed over the batch, as the authors' does."""
-    adam = optax.adam(learning_rates(config.learning_rate, steps), b1=0.9, b2=0.999, eps=1e-4)
-    return optax.chain(optax.scale(config.batch_size), adam)
-
-
-def update(config: Config, model: Model, steps: int, name: str, K: int) -> Update:
-    """A step on one bound."""
-    objective = objectives.compose(neg_bound=bound(config, name, K))
-    return train.gradient_update(objective, model, optimizer(config, steps))
-
-
-def plan(config: Config) -> dict[str, tuple[str, int]]:
-    """{name of a training: (bound, K)} for every bound and K; with one sample most bounds are the ELBO."""
-    asked = [(name, K) for name in config.bound for K in config.k]
-    return {training_name(name, K): (name, K) for name, K in reversed(asked)}
-
-
-def training_name(name: str, K: int) -> str:
-    """The training that a bound and K ask for."""
-    return f"vae-{K}" if K == 1 and name in ("iwae", "ciwae", "renyi") else f"{name}-{K}"
-
-
-def work(config: Config, name: str, K: int) -> float:
-    """Work of a step for the bar: samples decoded."""
-    return config.batch_size * K * (config.m if name in MIXED else 1)
-
-
-def train_one(job: Job) -> None:
-    """Train and score one model."""
-    config, (name, K) = job.config, plan(job.config)[job.name]
-    images = load(config)
-    model, steps = build(config, images.train), num_steps(config, images.train)
-    jobs.train_job(
-        job, model, update(config, model, steps, name, K), lambda: images, partial(score, config, job.folder),
-        steps=steps, work=work(config, name, K), amount=amount(config, steps, name, K),
-    )  # fmt: skip
-
-
-def amount(config: Config, steps: int, name: str, K: int) -> float:
-    """Work of a training and its scores, in the same unit."""
-    return steps * work(config, name, K) + config.test_images * config.samples
-
-
-def score(config: Config, folder: Path, vae: VAE, images: data.Dataset) -> dict[str, Any]:
-    """log p(x) of the first test images, kept one by one in the folder; KL and active units of all."""
-    key = jax.random.key(EVALUATION_KEY)
+def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str, Any]:
+    """log p(x) of the first test images, kept one by one; KL and active units of all."""
+    key, some = jax.random.key(1509), data.first(images.test, config.test_images)
     parts = evaluation.elbo_parts(key, vae, images.test, aggregate=False)
-    names = ("reconstruction", "kl", "kl_se", "neg_elbo", "active_units")
-    some = first(images.test, config.test_images)
-
-    def reported(batches: Iterable[int]) -> Iterator[int]:
-        batches = list(batches)
-        for i in batches:
-            yield i
-            parallel.report(config.test_images * config.samples / len(batches))
-
-    marginal = evaluation.marginal_log_likelihood(
-        key, vae, some, num_samples=config.samples, progress=reported
+    known = evaluation.marginal_log_likelihood(key, vae, some, num_samples=config.samples)
+    arrays = {"log_likelihood": known.pop("per_example")["log_likelihood"]}
+    same = all(
+        getattr(config, k) == getattr(PRESETS["paper"], k) for k in ("dataset", "pixels", "latents", "hidden")
     )
-    np.save(folder / "log_likelihood.npy", marginal.pop("per_example")["log_likelihood"])
-    return {**marginal, **{name: parts[name] for name in names}, "kl_images": parts["n"]}
-
-
-def dry_run(config: Config) -> dict[str, Any]:
-    """Say what the run would take, from a few steps of each training and log p(x) of a few images."""
-    images = load(config)
-    model, steps = build(config, images.train), num_steps(config, images.train)
-    few = first(images.train, max(config.batch_size, 64))
-    kinds = {
-        iwae_report.label(name, K): Kind(
-            model, update(config, model, steps, name, K), few, config.batch_size, steps, 1
-        )
-        for name, K in plan(config).values()
+    known |= {k: parts[k] for k in ("reconstruction", "kl", "kl_se", "neg_elbo", "active_units")}
+    return {
+        **known,
+        "kl_images": parts["n"],
+        "published": PUBLISHED.get(name) if same else None,
+        "arrays": arrays,
     }
-    workers = config.workers or parallel.default_workers()
-    costs = estimate(kinds, workers)
-    params, _ = model.init(jax.random.key(0), few.transform(jax.random.key(0), first(few, 1).arrays))
-    vae, seconds = model.bind(params), 0.0
-    for _ in range(2):  # the first compiles
-        begin = time.perf_counter()
-        evaluation.marginal_log_likelihood(jax.random.key(0), vae, first(few, 64), num_samples=500)
-        seconds = time.perf_counter() - begin
-    n = min(config.test_images, images.test.size)
-    hours = seconds / 64 / 500 * n * config.samples * len(kinds) / workers / 3600
-    print(f"and {hours:.2g} hours for log p(x) of {n} images, {config.samples} samples each")
-    return {**costs, "scoring_hours": hours}
+
+
+COLUMNS = {
+    "NLL": ("nll", "nll_se"),
+    "minus the first": ("mean", "se"),
+    "-ELBO": lambda m: m["curve_nll"][0],
+    "KL": ("kl", "kl_se"),
+    "active units": "active_units",
+    "ESS": "ess",
+    "seconds": "train_seconds",
+    "NLL, published": "published",
+}
+
+
+def differences(run: lab.Run) -> dict[str, Any]:
+    """NLL minus another's, image by image: of the first row, of the next smaller K, of the first bound."""
+    log_p = {name: run.arrays(name, "log_likelihood") for name in run.rows}
+    bounds, ks = run.config.bound, sorted(run.config.k)
+    pairs = [(f"{b}-{K}", f"{b}-{J}") for b in bounds for J, K in pairwise(ks)]
+    pairs += [(f"{b}-{K}", f"{bounds[0]}-{K}") for b in bounds[1:] for K in ks]
+
+    def minus(a: str, b: str) -> list[dict[str, float]]:
+        return [evaluation.paired(log_p[a][s], log_p[b][s]) for s in log_p[a] if s in log_p[b]]
+
+    told = {
+        f"{run.rows[a].label} minus {run.rows[b].label}": minus(a, b)
+        for a, b in pairs
+        if run.jobs[a] != run.jobs[b]
+    }
+    return {"rows": {name: minus(name, next(iter(log_p))) for name in log_p}, "differences": told}
+
+
+def tightening(run: lab.Run) -> Any:
+    """The bound against samples per image."""
+    first = {label: run.reports[name][0] for name, label in run.labels.items()}
+    curves = {"$-L_k$ of test images (nats)": {label: m["curve_nll"] for label, m in first.items()}}
+    return plots.band_curves(
+        curves, {k: m["curve_samples"] for k, m in first.items()}, "samples k per image", xscale="log"
+    )
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
-    if config.dry_run:
-        return dry_run(config)
-    config, folder = jobs.open_folder("iwae", config, PRESETS)
-    trainings = plan(config)
-    if not config.report_only:
-        steps = num_steps(config, load(config).train)  # which also prepares the set, once
-        each = [Job(config, folder / name, name, config.seed) for name in trainings]
-        jobs.run(
-            train_one, each, [amount(config, steps, *pair) for pair in trainings.values()], config, folder
-        )
-    rows = {(name, K): folder / training_name(name, K) for name in config.bound for K in config.k}
-    result = {**iwae_report.summarise(rows), "config": config}
-    runs.write_json(folder / "report.json", result)
-    iwae_report.draw(folder, rows, result)
-    print(iwae_report.table(result, config.dataset if is_published(config) else ""))
-    return result
+    run = lab.run(config, PRESETS, rows, training, score, differences)
+    run.table(COLUMNS)
+    for title, seeds in run.report.get("differences", {}).items():
+        print(f"{title}: {lab.shown(lab.entry(seeds, ('mean', 'se')))}")
+    run.figure("training_curves", partial(lab.curves, names={"negative bound (nats)": "neg_bound"}))
+    run.figure("k_curve", tightening)
+    run.figure(
+        "scores",
+        partial(lab.scores, columns={k: COLUMNS[k] for k in ("minus the first", "KL", "active units")}),
+    )
+    return run.report
 
 
 if __name__ == "__main__":
-    main(parse(PRESETS, __doc__))
+    main(lab.parse(PRESETS, __doc__))

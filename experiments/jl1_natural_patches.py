@@ -19,25 +19,33 @@ change from patch to patch (figures/jacobian_columns.png).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any
+from functools import cache, partial
+from typing import Any, Literal
 
 import jax
 import numpy as np
+import optax
 from scipy.special import entr
 from sklearn.decomposition import PCA, FastICA
 
-from experiments import training
-from experiments.cli import parse
-from vaejax import data, disentanglement, distributions, evaluation, models, nets, plots, runs
-from vaejax.types import VAE, Model
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    disentanglement,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    scaled,
+    train,
+)
 
-SIDE = 16
-MEAN, SPREAD = 0.455, 0.05  # of the values of all patches, rounded
-SCORED = 500  # test patches at whose posterior means the Jacobian is taken
-SHADES = (0.3, 0.6)  # black and white of patches in figures
-LABELS = {**training.MODELS, "pca": "PCA", "ica": "FastICA"}
+ROWS = {"beta_vae": lab.Row("beta-VAE", unread=("gamma", "method", "columns")), "jl1_vae": "JL1-VAE"}
+SIDE, SHADES = 16, (0.3, 0.6)  # black and white of patches in figures
 SHOWN = {
     "kurtosis of columns": "kurtosis",
     "Hoyer sparsity of columns": "hoyer",
@@ -49,16 +57,17 @@ SHOWN = {
 
 
 @dataclass(frozen=True)
-class Config(training.Settings):
+class Config(lab.BetaVAE):
     """beta-VAE and Jacobian-L1 VAE on natural patches."""
 
+    gamma: lab.NonNegative[float] = 0.1  # weight of the Jacobian penalty, reached at the end of the ramp
+    method: Literal["exact", "columns", "finite_difference"] = "columns"  # columns: unbiased sample of them
+    columns: lab.Positive[int] = 1  # Jacobian columns per image and step, for method=columns
     standardise: bool = True
     """Whether the encoder sees (x - .455) / .05; the authors' sees x, and learns many times slower."""
 
 
-_AUTHORS = Config(
-    images=100_000, batch_size=128, learning_rate=1e-3, beta=0.01, gamma=0.01, standardise=False
-)
+_AUTHORS = Config(images=100_000, batch_size=128, beta=0.01, gamma=0.01, standardise=False)
 PRESETS = {
     "fast": Config(
         seeds=4, width=0.5, steps=4000, batch_size=32, learning_rate=2e-3, beta=0.01, gamma=0.01, ramp=1000
@@ -69,47 +78,52 @@ PRESETS = {
 }
 
 
-def build(config: Config) -> Model:
-    """The model of Rhodes & Lee for patches, at the config's width."""
-    offset, scale = (MEAN, SPREAD) if config.standardise else (0.0, 1.0)
-    return models.gaussian_vae(
+def training(config: Config, name: str) -> lab.Training:
+    """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
+    offset, scale = (0.455, 0.05) if config.standardise else (0.0, 1.0)  # of all patches, rounded
+    model = models.gaussian_vae(
         encoder=nets.PatchEncoder(config.latents, config.width, offset=offset, scale=scale),
         decoder=nets.PatchDecoder(side=SIDE, width=config.width),
         latents=config.latents,
         likelihood=distributions.bernoulli(cross_entropy=True),
     )
+    rise = partial(objectives.ramp_schedule, transition_steps=config.ramp)
+    terms = {"kl": scaled(rise(config.beta), objectives.kl)}
+    if name == "jl1_vae":
+        columns = config.columns if config.method == "columns" else 1
+        penalty = objectives.jacobian_l1(method=config.method, columns=columns)
+        terms["jacobian_l1"] = scaled(rise(config.gamma), penalty)
+    loss = compose(reconstruction=objectives.reconstruction, **terms)
+    adam = optax.adam(config.learning_rate)
+    update = train.gradient_update(loss, model, adam, microbatch=config.slices)
+    patches = data.natural_patches(SIDE, num_train=config.images)
+    return lab.Training(model, update, patches, work=2.0 if name == "jl1_vae" else 1.0)
 
 
-def train_one(job: training.Job) -> None:
-    """Train and score one model with one seed."""
-    load = partial(data.natural_patches, SIDE, num_train=job.config.images)
-    training.train_job(job, build(job.config), load, score)
-
-
-def score(vae: VAE, patches: data.NaturalPatches) -> dict[str, Any]:
+def score(config: Config, name: str, vae: VAE, patches: data.NaturalPatches) -> dict[str, Any]:
     """Sparsity of the Jacobian's columns at posterior means of test patches, and the price."""
     parts = evaluation.elbo_parts(jax.random.key(2022), vae, patches.test)
-    used = parts["kl_per_dimension"] > training.ACTIVE
+    used = parts["kl_per_dimension"] > 0.1  # nats: the columns of other latents are left out
     x = patches.test.arrays["x"]
-    columns = jax.jit(evaluation.jacobian_images)(vae, x[:SCORED])
-    columns = np.asarray(columns).reshape(*columns.shape[:2], SIDE**2)
+    columns = np.asarray(jax.jit(evaluation.jacobian_images)(vae, x[:500]))
+    columns = columns.reshape(*columns.shape[:2], SIDE**2)
+    p = x.astype(np.float64)
+    floor = float((entr(p) + entr(1 - p)).sum() / len(p))  # the least cross-entropy: the patches' own
     names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
     return {
         **sparsity(columns[:, used]),
         "jacobian_l1": float(np.abs(columns).sum((1, 2)).mean()),
         "explained": explained(x, np.asarray(jax.jit(evaluation.reconstruct)(vae, x))),
-        "excess": parts["reconstruction"] - floor(x),
+        "excess": parts["reconstruction"] - floor,
         "used": int(used.sum()),
         **{name: parts[name] for name in names},
     }
 
 
 def sparsity(columns: np.ndarray) -> dict[str, float]:
-    """Means over columns [..., D]."""
-    return {
-        "kurtosis": training.mean_defined(disentanglement.kurtosis(columns)),
-        "hoyer": training.mean_defined(disentanglement.hoyer(columns)),
-    }
+    """Means over columns [..., D] that have a value; 0 where none has, as in a model without a latent in use."""
+    values = {"kurtosis": disentanglement.kurtosis(columns), "hoyer": disentanglement.hoyer(columns)}
+    return {name: float(np.nanmean(v)) if np.isfinite(v).any() else 0.0 for name, v in values.items()}
 
 
 def explained(x: np.ndarray, mean: np.ndarray) -> float:
@@ -117,89 +131,63 @@ def explained(x: np.ndarray, mean: np.ndarray) -> float:
     return float(1 - np.square(x - mean).sum() / np.square(x - x.mean(0)).sum())
 
 
-def floor(x: np.ndarray) -> float:
-    """The least cross-entropy of patches x in [0, 1], their own entropy as probabilities; nats per patch."""
-    x = x.astype(np.float64)
-    return float((entr(x) + entr(1 - x)).sum() / len(x))
-
-
-def linear(config: Config, patches: data.NaturalPatches) -> dict[str, tuple[Any, np.ndarray]]:
+@cache
+def linear(images: int, latents: int) -> dict[str, tuple[Any, np.ndarray]]:
     """PCA and FastICA of the training patches, and their columns [d, D] for sources of unit variance."""
-    x = patches.train.arrays["x"].reshape(config.images, -1).astype(np.float64)
-    pca = PCA(config.latents, whiten=True, svd_solver="covariance_eigh").fit(x)
-    ica = FastICA(config.latents, whiten="unit-variance", max_iter=1000, tol=1e-3, random_state=0).fit(x)
-    return {
-        "pca": (pca, pca.components_ * np.sqrt(pca.explained_variance_)[:, None]),
-        "ica": (ica, np.transpose(ica.mixing_)),
-    }
+    patches = data.natural_patches(SIDE, num_train=images)
+    x = patches.train.arrays["x"].reshape(images, -1).astype(np.float64)
+    pca = PCA(latents, whiten=True, svd_solver="covariance_eigh").fit(x)
+    ica = FastICA(latents, whiten="unit-variance", max_iter=1000, tol=1e-3, random_state=0).fit(x)
+    components = pca.components_ * np.sqrt(pca.explained_variance_)[:, None]
+    return {"PCA": (pca, components), "FastICA": (ica, np.transpose(ica.mixing_))}
 
 
-def score_linear(method: Any, columns: np.ndarray, patches: data.NaturalPatches) -> dict[str, float]:
-    """What a linear model has of the scores of a VAE."""
-    x = patches.test.arrays["x"].reshape(patches.num_test, -1)
-    return {
-        **sparsity(columns),
-        "jacobian_l1": float(np.abs(columns).sum()),
-        "explained": explained(x, method.inverse_transform(method.transform(x))),
-        "used": len(columns),
-    }
+def score_linear(method: Any, columns: np.ndarray, x: np.ndarray) -> dict[str, float]:
+    """What a linear model has of the scores of a VAE, on patches x [N, D]."""
+    mean = method.inverse_transform(method.transform(x))
+    l1 = float(np.abs(columns).sum())
+    return {**sparsity(columns), "jacobian_l1": l1, "explained": explained(x, mean), "used": len(columns)}
 
 
-def draw(
-    folder: Path, folders: dict[str, list[Path]], report: dict[str, Any], patches: data.NaturalPatches,
-    fitted: dict[str, tuple[Any, np.ndarray]],
-) -> None:  # fmt: skip
-    """Write every figure into folder/figures; VAEs are shown at their first seed."""
-    x = contrasted(patches, 8)
-    vaes = {training.MODELS[name]: runs.load(paths[0]).vae for name, paths in folders.items()}
-    means = {}
-    for name, (method, _) in fitted.items():
-        means[LABELS[name]] = method.inverse_transform(method.transform(x.reshape(len(x), -1))).reshape(
-            x.shape
-        )
-    means |= {label: evaluation.reconstruct(vae, x) for label, vae in vaes.items()}
-    jac = {label: np.asarray(jax.jit(evaluation.jacobian_images)(vae, x[::2])) for label, vae in vaes.items()}
-    flat = {LABELS[name]: columns.reshape(1, -1, SIDE, SIDE, 1) for name, (_, columns) in fitted.items()}
-    at_one = flat | {label: columns[:1] for label, columns in jac.items()}
-    figures = {
-        "training_curves": training.curves(folders),
-        "scores": training.scores(report, SHOWN, LABELS),
-        "columns": plots.jacobian_columns(at_one, order_by_norm=True),
-        "jacobian_columns": plots.jacobian_columns(jac, images=x[::2], order_by_norm=True, limits=SHADES),
-        "reconstructions": plots.reconstructions(x, means, limits=SHADES),
-    }
-    for name, figure in figures.items():
-        plots.save(figure, folder / "figures" / f"{name}.png")
+def summary(run: lab.Run) -> dict[str, Any]:
+    """JL1-VAE minus beta-VAE, and the linear models."""
+    x = data.natural_patches(SIDE).test.arrays["x"].reshape(-1, SIDE**2)
+    fitted = linear(run.config.images, run.config.latents)
+    rows = {name: [score_linear(*of, x)] for name, of in fitted.items()}
+    return {"rows": rows, "difference": run.minus("jl1_vae", "beta_vae")}
 
 
-def contrasted(patches: data.NaturalPatches, n: int) -> np.ndarray:
-    """n test patches, each of another picture, four fifths of whose patches have less contrast."""
-    x, picture = patches.test.arrays["x"], patches.test.arrays["y"][:, 0]
-    chosen = []
-    for p in range(n):
-        mine = np.flatnonzero(picture == p)
-        chosen.append(mine[np.argsort(x[mine].std((1, 2, 3)))[4 * len(mine) // 5]])
-    return x[chosen]
+def columns(run: lab.Run, x: np.ndarray | None = None) -> Any:
+    """Jacobian columns: of patches x, or of one and the columns of the linear models, by their norms."""
+    at = data.natural_patches(SIDE).contrasted(8)[::2] if x is None else x
+    shown = {label: np.asarray(evaluation.jacobian_images(run.vae(m), at)) for m, label in run.labels.items()}
+    if x is not None:
+        return plots.jacobian_columns(shown, images=x, order_by_norm=True, limits=SHADES)
+    fitted = linear(run.config.images, run.config.latents)
+    flat = {name: of.reshape(1, -1, SIDE, SIDE, 1) for name, (_, of) in fitted.items()}
+    return plots.jacobian_columns(flat | {k: v[:1] for k, v in shown.items()}, order_by_norm=True)
+
+
+def reconstructions(run: lab.Run, x: np.ndarray) -> Any:
+    """What all models make of patches x."""
+    fitted, flat = linear(run.config.images, run.config.latents), x.reshape(len(x), -1)
+    seen = {k: m.inverse_transform(m.transform(flat)).reshape(x.shape) for k, (m, _) in fitted.items()}
+    seen |= {label: evaluation.reconstruct(run.vae(name), x) for name, label in run.labels.items()}
+    return plots.reconstructions(x, seen, limits=SHADES)
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Train, score, report and draw."""
-    if config.dry_run:
-        return training.dry_run(config, build(config), (SIDE, SIDE, 1))
-    config, folder, folders = training.open_run("jl1_natural_patches", config, PRESETS)
-    if not config.report_only:
-        training.run(train_one, config, folder, folders)
-    result = {**training.summarise(folders), "config": config}
-    patches = data.natural_patches(SIDE, num_train=config.images)
-    fitted = linear(config, patches)
-    for name, (method, columns) in fitted.items():
-        numbers = score_linear(method, columns, patches)
-        result["models"][name] = {k: runs.mean_ci95([v]) for k, v in numbers.items()}
-    runs.write_json(folder / "report.json", result)
-    print(training.table(result, {**SHOWN, "latents in use": "used"}, LABELS))
-    draw(folder, folders, result, patches, fitted)
-    return result
+    """Train, score, report and draw; VAEs are shown at their first seed."""
+    run = lab.run(config, PRESETS, ROWS, training, score, summary)
+    run.side_by_side({**SHOWN, "latents in use": "used"}, minus=("jl1_vae", "beta_vae"))
+    x = data.natural_patches(SIDE).contrasted(8)
+    run.figure("training_curves", partial(lab.curves, names=("reconstruction", "kl", "jacobian_l1")))
+    run.figure("scores", partial(lab.scores, columns=SHOWN))
+    run.figure("columns", columns)
+    run.figure("jacobian_columns", partial(columns, x=x[::2]))
+    run.figure("reconstructions", partial(reconstructions, x=x))
+    return run.report
 
 
 if __name__ == "__main__":
-    main(parse(PRESETS, __doc__))
+    main(lab.parse(PRESETS, __doc__))

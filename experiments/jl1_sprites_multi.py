@@ -23,21 +23,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
+import optax
 
-from experiments import jl1_report, training
-from experiments.cli import parse
-from vaejax import data, disentanglement, distributions, evaluation, models, nets, plots, runs
-from vaejax.checks import check_positive_int
-from vaejax.types import VAE, Model
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    disentanglement,
+    distributions,
+    evaluation,
+    lab,
+    models,
+    nets,
+    objectives,
+    scaled,
+    train,
+)
 
-SCORED = 200  # test images at whose posterior means the Jacobian is taken
-LOCALITIES = {"": 0.1, "_locality_1": 1.0}  # suffix in the report -> rho
-METRIC_KEY = 2106  # of the neighbourhoods; the settings were chosen on others
+ROWS = {"beta_vae": lab.Row("beta-VAE", unread=("gamma", "method", "columns")), "jl1_vae": "JL1-VAE"}
+TERMS = ("reconstruction", "kl", "jacobian_l1")
 SHOWN = {
     "share in the main tile": "main_share",
     "the same, of the average column": "main_share_of_average",
@@ -52,20 +60,15 @@ SHOWN = {
 
 
 @dataclass(frozen=True)
-class Config(training.Settings):
+class Config(lab.BetaVAE):
     """beta-VAE and Jacobian-L1 VAE on sprites-multi."""
 
-    side: int = 32
-    """Pixels on a side, an even number of at least 16."""
-    clusters: int = 20
-    """Neighbourhoods of the local metrics."""
-    samples: int = 10_000
-    """Images per neighbourhood."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("clusters", "samples"):
-            check_positive_int(getattr(self, name), name)
+    gamma: lab.NonNegative[float] = 0.1  # weight of the Jacobian penalty, reached at the end of the ramp
+    method: Literal["exact", "columns", "finite_difference"] = "columns"  # columns: unbiased sample of them
+    columns: lab.Positive[int] = 1  # Jacobian columns per image and step, for method=columns
+    side: lab.Positive[int] = 32  # pixels on a side, an even number of at least 16
+    clusters: lab.Positive[int] = 20  # neighbourhoods of the local metrics
+    samples: lab.Positive[int] = 10_000  # images per neighbourhood
 
 
 PRESETS = {
@@ -80,91 +83,77 @@ PRESETS = {
 }  # fmt: skip
 
 
-def build(config: Config) -> Model:
-    """The model of Rhodes & Lee at the config's side and width, in colour."""
-    return models.gaussian_vae(
+def training(config: Config, name: str) -> lab.Training:
+    """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
+    model = models.gaussian_vae(
         encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
         decoder=nets.ConvDecoder(side=config.side, channels=3, width=config.width),
         latents=config.latents,
         likelihood=distributions.bernoulli(cross_entropy=True),
     )
+    rise = partial(objectives.ramp_schedule, transition_steps=config.ramp)
+    terms = {"kl": scaled(rise(config.beta), objectives.kl)}
+    if name == "jl1_vae":
+        columns = config.columns if config.method == "columns" else 1
+        penalty = objectives.jacobian_l1(method=config.method, columns=columns)
+        terms["jacobian_l1"] = scaled(rise(config.gamma), penalty)
+    loss = compose(reconstruction=objectives.reconstruction, **terms)
+    adam = optax.adam(config.learning_rate)
+    update = train.gradient_update(loss, model, adam, microbatch=config.slices)
+    sprites = data.sprites_multi(config.side, num_train=config.images)
+    return lab.Training(model, update, sprites, work=2.0 if name == "jl1_vae" else 1.0)
 
 
-def train_one(job: training.Job) -> None:
-    """Train and score one model with one seed."""
-    config = job.config
-    load = partial(data.sprites_multi, config.side, num_train=config.images)
-    training.train_job(job, build(config), load, partial(score, config))
-
-
-def score(config: Config, vae: VAE, sprites: data.SpritesMulti) -> dict[str, Any]:
+def score(config: Config, name: str, vae: VAE, sprites: data.SpritesMulti) -> dict[str, Any]:
     """Whether a latent moves one tile, local metrics on the same images for all models, the price."""
     parts = evaluation.elbo_parts(jax.random.key(2022), vae, sprites.test)
-    used = parts["kl_per_dimension"] > training.ACTIVE
+    used = parts["kl_per_dimension"] > 0.1  # nats: the columns of other latents are left out
     scores: dict[str, Any] = {**shares(vae, sprites, used), "used": int(used.sum())}
-    for suffix, locality in LOCALITIES.items():
+    for suffix, locality in {"": 0.1, "_locality_1": 1.0}.items():
         local = evaluation.local_scores(
-            jax.random.key(METRIC_KEY), vae, sprites,
+            jax.random.key(2106), vae, sprites,
             locality=locality, clusters=config.clusters, num_samples=config.samples,
-        )  # fmt: skip
-        scores["local_mig" + suffix] = local.mig
-        scores["local_modularity" + suffix] = local.modularity
-        scores["local_mig_over_ceiling" + suffix] = local.mig_over_ceiling
+        ).values  # fmt: skip
+        scores |= {f"local_{k}{suffix}": local[k] for k in ("mig", "modularity", "mig_over_ceiling")}
     names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
-    return {**scores, **{name: parts[name] for name in names}}
+    return {**scores, **{k: parts[k] for k in names}}
 
 
 def shares(vae: VAE, sprites: data.SpritesMulti, used: np.ndarray) -> dict[str, float]:
-    """The share of a Jacobian column's mass in its main tile, mean over latents in use.
+    """The share of a Jacobian column's mass in its main tile, mean over latents in use; 0 where none is.
 
     `main_share` is taken image by image, `main_share_of_average` of the columns' magnitudes averaged over
     images: a latent that moves one tile here and another one there has a high first and a low second.
     """
-    x = sprites.sample_images(sprites.test.arrays["y"][:SCORED])
+    x = sprites.sample_images(sprites.test.arrays["y"][:200])
     columns = np.abs(np.asarray(jax.jit(evaluation.jacobian_images)(vae, x))[:, used])
     tiles = sprites.tiles.ravel()
     columns = columns.reshape(*columns.shape[:2], len(tiles))  # also where no latent is in use
-    return {
-        "main_share": training.mean_defined(disentanglement.main_share(columns, tiles)),
-        "main_share_of_average": training.mean_defined(disentanglement.main_share(columns.mean(0), tiles)),
-    }
-
-
-def draw(folder: Path, folders: dict[str, list[Path]], report: dict[str, Any], side: int) -> None:
-    """Write every figure into folder/figures; models are shown at their first seed."""
-    sprites = data.sprites_multi(side, num_test=SCORED)
-    x = sprites.sample_images(np.random.default_rng(7).integers(0, 40, (8, 8)))
-    seen = sprites.sample_images(sprites.test.arrays["y"])
-    vaes = {training.MODELS[name]: runs.load(paths[0]).vae for name, paths in folders.items()}
-    figures = {
-        "training_curves": training.curves(folders, "log"),
-        "scores": training.scores(report, SHOWN, training.MODELS),
-        **jl1_report.views(vaes, x),
-    }
-    for name, label in training.MODELS.items():
-        # with a small beta codes are wide: as far as the widest of them goes
-        spread = np.std(jax.jit(evaluation.posterior_mean)(vaes[label], {"x": seen}), axis=0).max()
-        values = np.linspace(-2 * spread, 2 * spread, 9)
-        figures[f"traversals_{label}"] = jl1_report.traversals(
-            vaes[label], folders[name][0], x[0], values, label
-        )
-    for name, figure in figures.items():
-        plots.save(figure, folder / "figures" / f"{name}.png")
+    each = {"main_share": columns, "main_share_of_average": columns.mean(0)}
+    values = {name: disentanglement.main_share(a, tiles) for name, a in each.items()}
+    return {name: float(np.nanmean(v)) if np.isfinite(v).any() else 0.0 for name, v in values.items()}
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Train, score, report and draw."""
-    if config.dry_run:
-        return training.dry_run(config, build(config), (config.side, config.side, 3))
-    config, folder, folders = training.open_run("jl1_sprites_multi", config, PRESETS)
-    if not config.report_only:
-        training.run(train_one, config, folder, folders)
-    result = {**training.summarise(folders), "config": config}
-    runs.write_json(folder / "report.json", result)
-    print(training.table(result, SHOWN, training.MODELS))
-    draw(folder, folders, result, config.side)
-    return result
+    """Train, score, report and draw; models are shown at their first seed."""
+    pair = ("jl1_vae", "beta_vae")
+    run = lab.run(config, PRESETS, ROWS, training, score, lambda run: {"difference": run.minus(*pair)})
+    run.side_by_side({**SHOWN, "seconds of training": "train_seconds"}, minus=pair)
+    run.figure("training_curves", partial(lab.curves, names=TERMS, yscale="log"))
+    run.figure("scores", partial(lab.scores, columns=SHOWN))
+    sprites = data.sprites_multi(run.config.side, num_test=200)
+    lab.views(run, x := sprites.sample_images(np.random.default_rng(7).integers(0, 40, (8, 8))))
+    for name, label in {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}.items():
+        run.figure(f"traversals_{label}", partial(traversals, name=name, x=x[0], sprites=sprites))
+    return run.report
+
+
+def traversals(run: lab.Run, name: str, x: np.ndarray, sprites: data.SpritesMulti) -> Any:
+    """With a small beta codes are wide: as far as the widest of them goes."""
+    seen = {"x": sprites.sample_images(sprites.test.arrays["y"])}
+    z = jax.jit(evaluation.posterior_mean)(run.vae(name), seen)
+    return lab.traversals(run, name, x, 2 * float(np.std(z, axis=0).max()))
 
 
 if __name__ == "__main__":
-    main(parse(PRESETS, __doc__))
+    main(lab.parse(PRESETS, __doc__))

@@ -23,133 +23,134 @@ of single seeds, at width .5, radius .08 and one column:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
-import numpy as np
+import optax
 
-from experiments import jl1_report, jobs, parallel, sweep, training
-from experiments.cli import parse
-from experiments.dry_run import Kind, estimate
-from experiments.jl1_config import PENALTY, PRESETS, Config, Dots, distinct, plan
-from experiments.jobs import Job
-from experiments.training import MODELS
-from vaejax import data, distributions, evaluation, models, nets, runs
-from vaejax.types import Model, Split
+from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, scaled, train
 
-LOCALITIES = {"": 0.1, "_locality_1": 1.0}  # suffix in the report -> rho
-# fields that time and memory depend on
-SIZES = ("side", "latents", "width", "batch_size", "microbatch", "steps", "method", "columns")
-METRIC_KEY = 2106  # of the neighbourhoods; all settings but `columns` were chosen on others
+PENALTY = ("gamma", "method", "columns")
+TERMS = ("reconstruction", "kl", "jacobian_l1")
+LOCAL = {"local MIG": "local_mig", "local modularity": "local_modularity"}
+SHOWN = {
+    **LOCAL,
+    **{f"{title}, locality 1": f"{name}_locality_1" for title, name in LOCAL.items()},
+    "reconstruction": "reconstruction",
+    "KL": "kl",
+}
+# Rhodes & Lee 2021, figures, three-dots 64x64 after 300 000 steps, read off to 0.003
+PAPER = {
+    "local MIG": {"beta-VAE": 0.054, "JL1-VAE": 0.125},
+    "local modularity": {"beta-VAE": 0.889, "JL1-VAE": 0.941},
+}
 
 
-def build(config: Dots) -> Model:
-    """The model of Rhodes & Lee at the config's side and width."""
-    return models.gaussian_vae(
+@dataclass(frozen=True)
+class Config(lab.BetaVAE):
+    """beta-VAE and Jacobian-L1 VAE on three-dots."""
+
+    seeds: lab.Positive[int] = 4  # number of seeds for each model
+    width: lab.Positive[float] = 0.5  # multiplier of channels and hidden units; 1 is the paper's model
+    batch_size: lab.Positive[int] = 32  # images per step
+    learning_rate: lab.Positive[float] = 2e-3  # Adam's
+    gamma: lab.NonNegative[float] = 0.2  # weight of the Jacobian penalty, reached at the end of the ramp
+    method: Literal["exact", "columns", "finite_difference"] = "columns"  # columns: unbiased sample of them
+    columns: lab.Positive[int] = 2  # Jacobian columns per image and step, for method=columns
+    side: lab.Positive[int] = 32  # pixels on a side, a power of two of at least 16
+    radius: float = 0.08  # of a dot, as a share of the side
+    clusters: lab.Positive[int] = 20  # neighbourhoods of the local metrics
+    samples: lab.Positive[int] = 10_000  # images per neighbourhood
+
+
+_AUTHORS = Config(
+    side=64, width=1.0, batch_size=64, microbatch=0, method="exact", columns=1, beta=4.0, gamma=0.1,
+    learning_rate=1e-3,
+)  # fmt: skip
+PRESETS = {
+    "fast": Config(),
+    "small": replace(_AUTHORS, preset="small", images=20_000, steps=30_000, ramp=10_000, seeds=1),
+    "paper": replace(
+        _AUTHORS, preset="paper", images=500_000, steps=300_000, ramp=100_000, learning_rate=1e-4, seeds=10,
+        sweep=("gamma=0,.05,.1,.2,.4",),  # gamma = 0 is the beta-VAE
+    ),
+}  # fmt: skip
+
+
+def rows(config: Config) -> dict[str, lab.Row]:
+    """Both models; without the penalty there is one."""
+    unread = () if config.method == "columns" else ("columns",)
+    penalised = lab.Row("JL1-VAE", unread=unread) if config.gamma else lab.Row("JL1-VAE", "beta_vae", PENALTY)
+    return {"beta_vae": lab.Row("beta-VAE", unread=PENALTY), "jl1_vae": penalised}
+
+
+def training(config: Config, name: str) -> lab.Training:
+    """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
+    model = models.gaussian_vae(
         encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
         decoder=nets.ConvDecoder(side=config.side, width=config.width),
         latents=config.latents,
         likelihood=distributions.bernoulli(cross_entropy=True),
     )
+    terms = {"kl": (config.beta, objectives.kl)}
+    if name == "jl1_vae":
+        columns = config.columns if config.method == "columns" else 1
+        terms["jacobian_l1"] = config.gamma, objectives.jacobian_l1(method=config.method, columns=columns)
+    rise = partial(objectives.ramp_schedule, transition_steps=config.ramp)
+    weighted = {term: scaled(rise(weight), fn) for term, (weight, fn) in terms.items()}
+    update = train.gradient_update(
+        compose(reconstruction=objectives.reconstruction, **weighted), model,
+        optax.adam(config.learning_rate), microbatch=config.slices,
+    )  # fmt: skip
+    dots = data.three_dots(config.side, config.radius, num_train=config.images)
+    return lab.Training(model, update, dots, work=2.0 if name == "jl1_vae" else 1.0)
 
 
-def load(config: Dots) -> data.ThreeDots:
-    """The images."""
-    return data.three_dots(config.side, config.radius, num_train=config.images)
-
-
-def train_one(job: Job) -> None:
-    """Train and score one model with one seed."""
-    config = job.config
-    training.train_job(job, build(config), partial(load, config), partial(score, config))
-
-
-def score(config: Config, vae: Any, dots: data.ThreeDots) -> dict[str, Any]:
+def score(config: Config, name: str, vae: VAE, dots: data.ThreeDots) -> dict[str, Any]:
     """The paper's metrics at both localities, on the same images for all models, and the price."""
-    scores: dict[str, Any] = {}
-    for suffix, locality in LOCALITIES.items():
+    scores = {}
+    for suffix, locality in {"": 0.1, "_locality_1": 1.0}.items():
         local = evaluation.local_scores(
-            jax.random.key(METRIC_KEY), vae, dots,
+            jax.random.key(2106), vae, dots,
             locality=locality, clusters=config.clusters, num_samples=config.samples,
-        )  # fmt: skip
-        scores["local_mig" + suffix] = local.mig
-        for metric, error in (("mig", local.mig_se), ("modularity", local.modularity_se)):
-            scores[f"local_{metric}_cluster_se{suffix}"] = None if math.isnan(error) else error
-        scores["local_modularity" + suffix] = local.modularity
-        scores["local_mig_over_ceiling" + suffix] = local.mig_over_ceiling
-        scores["active_local_mig" + suffix] = local.active_mig
-        scores["active_local_modularity" + suffix] = local.active_modularity
+        ).values  # fmt: skip
+        for metric in ("mig", "modularity"):
+            scores[f"local_{metric}{suffix}"] = local[metric]
+            scores[f"local_{metric}_cluster_se{suffix}"] = local[f"{metric}_se"]
+            scores[f"active_local_{metric}{suffix}"] = local[f"active_{metric}"]
+        scores[f"local_mig_over_ceiling{suffix}"] = local["mig_over_ceiling"]
     parts = evaluation.elbo_parts(jax.random.key(2022), vae, dots.test)
     names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "active_units")
-    return {**scores, **{name: parts[name] for name in names}, "kl_per_dimension": parts["kl_per_dimension"]}
+    return {**scores, **{k: parts[k] for k in (*names, "kl_per_dimension")}}
 
 
-def dry_run(config: Config) -> dict[str, Any]:
-    """Say what the run would take, from a few steps of each kind of training on blank images."""
-    kinds: dict[str, Kind] = {}
-    cells = plan(config, Path())
-    swept = cells[0][0].values
-    for own, _, name, _ in distinct(cells):
-        sizes = [k for k in SIZES if k in swept and not (name == "beta_vae" and k in PENALTY)]
-        label = ", ".join([MODELS[name], *(f"{k}={sweep.text(getattr(own, k))}" for k in sizes)])
-        if label not in kinds:
-            model = build(own)
-            blank = np.zeros((own.batch_size, own.side, own.side, 1), np.float32)
-            split = Split({"x": blank}, "unit_interval")
-            kinds[label] = Kind(model, training.update(own, model, name), split, own.batch_size, own.steps, 0)
-        kinds[label] = kinds[label]._replace(trainings=kinds[label].trainings + 1)
-    for images, side in dict.fromkeys((cell.config.images, cell.config.side) for cell, _ in cells):
-        print(f"{images} images of {side} x {side}: {images * side**2 / 2**20:.0f} MiB")
-    return estimate(kinds, config.workers or parallel.default_workers())
-
-
-def run(config: Config, folder: Path, each: list[Job], swept: Iterable[str]) -> None:
-    """Train and score whatever is not finished yet."""
-    for job in each:
-        training.update(job.config, build(job.config), job.name)  # a bad cell is refused first
-    path = folder / "config.json"
-    kept = path.exists() and runs.read_json(path).get("sweep")
-    grid = ("sweep", *swept) if kept and config.sweep else ()  # a sweep may go on with another grid
-
-    def prepare() -> None:
-        sets = {(job.config.side, job.config.radius, job.config.images): job.config for job in each}
-        for dots in map(load, sets.values()):
-            dots.train  # noqa: B018
-
-    amounts = [training.amount(job) for job in each]
-    jobs.run(train_one, each, amounts, config, folder, prepare=prepare, free=grid)
+def summary(run: lab.Run) -> dict[str, Any]:
+    """JL1-VAE minus beta-VAE, and the verdict: local MIG at least 1.5 times, both local scores above."""
+    jl1, beta = (run.report["models"][name]["local_mig"]["mean"] for name in ("jl1_vae", "beta_vae"))
+    difference, ratio = run.minus("jl1_vae", "beta_vae"), jl1 / max(beta, 1e-12)
+    lows = [difference[k]["ci95"][0] for k in ("local_mig", "local_modularity")]
+    passed = None if None in lows else bool(ratio >= 1.5 and min(lows) > 0)
+    return {"difference": difference, "local_mig_ratio": ratio, "passed": passed}
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Train, score, report and draw."""
-    if config.dry_run:
-        return dry_run(config)
-    config, folder = jobs.open_folder("jl1_three_dots", config, PRESETS)
-    cells = plan(config, folder)
-    if not config.report_only:
-        run(config, folder, distinct(cells), cells[0][0].values)
-    folders = [{name: [job.folder for job in js] for name, js in each.items()} for _, each in cells]
-    reports = [jl1_report.summarise(paths) for paths in folders]
-    if config.sweep:
-        result: dict[str, Any] = {
-            "cells": [{"values": cell.values, **r} for (cell, _), r in zip(cells, reports, strict=True)]
-        }
-        result["table"], text = jl1_report.write_sweep(folder, result["cells"])
-    else:
-        result, text = reports[0], jl1_report.table(reports[0])
-    result["config"] = config
-    runs.write_json(folder / "report.json", result)
-    print(text)
-    for (cell, _), paths, report in zip(cells, folders, reports, strict=True):
-        if cell.config == replace(config, sweep=()):  # the only cell, or the one that the sweep turns about
-            jl1_report.draw(folder, paths, report)
-    return result
+    """Train, score, report and draw; models are shown at their first seed."""
+    run = lab.run(config, PRESETS, rows, training, score, summary)
+    run.side_by_side({**SHOWN, "seconds of training": "train_seconds"}, minus=("jl1_vae", "beta_vae"))
+    if "passed" in run.report:
+        verdict = {True: "passed", False: "not passed", None: "not decided: an interval needs two seeds"}
+        print(f"\nlocal MIG, JL1-VAE over beta-VAE: {run.report['local_mig_ratio']:.2f} (at least 1.5, and both "
+              f"differences above zero: {verdict[run.report['passed']]})")  # fmt: skip
+    run.figure("training_curves", partial(lab.curves, names=TERMS, yscale="log"))
+    run.figure("scores", lambda run: lab.scores(run, SHOWN, references=PAPER, reference_label="paper, 64x64"))
+    dots = data.three_dots(run.config.side, run.config.radius)
+    lab.views(run, x := dots.sample_images(dots.separate(8)))
+    for name, label in {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}.items():
+        run.figure(f"traversals_{label}", partial(lab.traversals, name=name, x=x[0]))
+    return run.report
 
 
 if __name__ == "__main__":
-    main(parse(PRESETS, __doc__))
+    main(lab.parse(PRESETS, __doc__))

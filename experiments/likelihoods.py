@@ -23,80 +23,38 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import optax
-from flax import linen as nn
-from matplotlib.figure import Figure
 
-from experiments import jobs, parallel
-from experiments.cli import parse
-from experiments.dry_run import Kind, estimate
-from experiments.jobs import Job, first
-from vaejax import data, distributions, evaluation, models, nets, objectives, plots, runs, train
-from vaejax.checks import check_positive_int
-from vaejax.types import VAE, Model, Update
+from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, train
 
-
-class Choice(NamedTuple):
-    """A likelihood: its name in tables, what it sees of an image, the work of a step beside others."""
-
-    label: str
-    pixels: str
-    work: float = 1.0
-
-
-CHOICES = {
-    "gaussian": Choice("Gaussian, fixed scale", "dequantised"),
-    "learned_scale": Choice("Gaussian, learned scale", "dequantised"),
-    "optimal_scale": Choice("Gaussian, optimal scale", "dequantised"),
-    "continuous_bernoulli": Choice("continuous Bernoulli", "dequantised"),
-    "logistic_mixture": Choice("logistic mixture", "bytes", 5.0),
+ROWS = {
+    "gaussian": "Gaussian, fixed scale",
+    "learned_scale": "Gaussian, learned scale",
+    "optimal_scale": "Gaussian, optimal scale",
+    "continuous_bernoulli": "continuous Bernoulli",
+    "logistic_mixture": "logistic mixture",
 }
-EVALUATION_KEY = 2006
-SHOWN = 8  # images in a row of the figure, reconstructions and samples each
-SCORING = 0.3  # what the scores take, as a share of the training; for the bar
+BYTES = "logistic_mixture"  # the one that scores bytes; the others are densities of grey values
 
 
 @dataclass(frozen=True)
-class Config(jobs.Settings):
+class Config(lab.Settings):
     """One model under five likelihoods."""
 
-    dataset: str = "fashion_mnist"
-    """fashion_mnist, mnist or digits: grey images of bytes."""
-    latents: int = 20
-    """d, the number of latents."""
-    hidden: tuple[int, ...] = (256, 256)
-    """Widths of the hidden layers of the encoder; the decoder's are the same in reverse."""
-    scale: float = 1.0
-    """The fixed scale of the first Gaussian; 1 is the squared error of many implementations, halved."""
-    components: int = 3
-    """R, the components of the mixture."""
-    steps: int = 5000
-    """Training steps."""
-    batch_size: int = 50
-    """Images per step."""
-    learning_rate: float = 1e-3
-    """Adam's."""
-    seed: int = 0
-    """Of weights, order and noise."""
-    samples: int = 500
-    """Samples per test image in the estimate of log p(x)."""
-    test_images: int = 100
-    """The first so many test images have their log p(x) estimated."""
-    judged: int = 1000
-    """The first so many test images are reconstructed, and as many drawn from the prior."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        sizes = ("latents", "components", "steps", "batch_size", "samples", "test_images", "judged")
-        for name in sizes:
-            check_positive_int(getattr(self, name), name)
-        jobs.check_finite(self, ("scale", "learning_rate"), positive=True)
+    dataset: Literal["fashion_mnist", "mnist", "digits"] = "fashion_mnist"  # grey images of bytes
+    latents: lab.Positive[int] = 20  # d, the number of latents
+    hidden: tuple[lab.Positive[int], ...] = (256, 256)  # widths of the encoder; reversed, of the decoder
+    scale: lab.Positive[float] = 1.0  # of the first Gaussian; 1 is the squared error, halved
+    components: lab.Positive[int] = 3  # R, the components of the mixture
+    steps: lab.Positive[int] = 5000  # training steps
+    batch_size: lab.Positive[int] = 50  # images per step
+    samples: lab.Positive[int] = 500  # per test image, in the estimate of log p(x)
+    test_images: lab.Positive[int] = 100  # the first of the test set, whose log p(x) is estimated
+    judged: lab.Positive[int] = 1000  # the first, which are reconstructed, and as many drawn from the prior
 
 
 PRESETS = {
@@ -105,14 +63,10 @@ PRESETS = {
 }
 
 
-def load(config: Config, name: str) -> data.Dataset:
-    """The images as a likelihood sees them."""
-    return getattr(data, config.dataset)(pixels=CHOICES[name].pixels)
-
-
-def build(config: Config, name: str, event: tuple[int, ...]) -> Model:
-    """Dense layers; what differs between likelihoods are the channels that the decoder gives."""
-    encoder: nn.Module = nets.MLPEncoder(config.latents, config.hidden, event_ndims=3)
+def training(config: Config, name: str) -> lab.Training:
+    """Dense layers, Adam on the negative ELBO; what differs are the channels that the decoder gives."""
+    images = getattr(data, config.dataset)(pixels="bytes" if name == BYTES else "dequantised")
+    event = images.train.arrays["x"].shape[1:]
     likelihood = {
         "gaussian": distributions.gaussian(config.scale),
         "learned_scale": distributions.gaussian_learned_scale(),
@@ -120,149 +74,69 @@ def build(config: Config, name: str, event: tuple[int, ...]) -> Model:
         "continuous_bernoulli": distributions.continuous_bernoulli(),
         "logistic_mixture": distributions.discretised_logistic_mixture(config.components),
     }[name]
-    shared = name == "learned_scale"
-    decoder: nn.Module = nets.MLP(config.hidden[::-1], event if shared else likelihood.parameter_shape(event))
-    if shared:
-        decoder = nets.SharedScale(decoder, start=-2.0)
-    if name == "logistic_mixture":
-        encoder = nets.FromBytes(encoder)
+    encoder = nets.MLPEncoder(config.latents, config.hidden, event_ndims=3)
+    shared = name == "learned_scale"  # the scale is one parameter, no channel
+    decoder = nets.MLP(config.hidden[::-1], event if shared else likelihood.parameter_shape(event))
     model = models.gaussian_vae(
-        encoder=encoder, decoder=decoder, latents=config.latents, likelihood=likelihood
+        encoder=nets.FromBytes(encoder) if name == BYTES else encoder,
+        decoder=nets.SharedScale(decoder, start=-2.0) if shared else decoder,
+        latents=config.latents,
+        likelihood=likelihood,
     )
-    return models.optimal_scale(model) if name == "optimal_scale" else model
-
-
-def update(config: Config, model: Model, name: str) -> Update:
-    """Adam on the negative ELBO; the optimal scale is found anew in every batch."""
-    optimal = name == "optimal_scale"
-    reconstruction = objectives.optimal_gaussian_reconstruction if optimal else objectives.reconstruction
-    objective = objectives.compose(reconstruction=reconstruction, kl=objectives.kl)
-    return train.gradient_update(objective, model, optax.adam(config.learning_rate))
-
-
-def train_one(job: Job) -> None:
-    """Train and score one model."""
-    config, name = job.config, job.name
-    images = load(config, name)
-    model = build(config, name, images.train.arrays["x"].shape[1:])
-    jobs.train_job(
-        job, model, update(config, model, name), lambda: images, partial(score, config, name),
-        steps=config.steps, work=CHOICES[name].work, amount=amount(config, name),
-    )  # fmt: skip
-
-
-def amount(config: Config, name: str) -> float:
-    """Work of a training and its scores, in steps of the Gaussians."""
-    return config.steps * CHOICES[name].work * (1 + SCORING)
+    reconstruction = objectives.reconstruction
+    if name == "optimal_scale":  # found anew in every batch
+        model, reconstruction = models.optimal_scale(model), objectives.optimal_gaussian_reconstruction
+    loss = compose(reconstruction=reconstruction, kl=objectives.kl)
+    update = train.gradient_update(loss, model, optax.adam(config.learning_rate))
+    return lab.Training(model, update, images, work=5.0 if name == BYTES else 1.0)
 
 
 def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str, Any]:
     """How likely test images are, and how near and how sharp the decoder's means are."""
-    key, test = jax.random.key(EVALUATION_KEY), images.test
+    key, test, dequantised = jax.random.key(2006), images.test, name != BYTES
+    some, judged = data.first(test, config.test_images), data.first(test, config.judged)
+    marginal = evaluation.marginal_log_likelihood(key, vae, some, num_samples=config.samples)
     parts = evaluation.elbo_parts(key, vae, test, aggregate=False)
-    marginal = evaluation.marginal_log_likelihood(
-        key, vae, first(test, config.test_images), num_samples=config.samples
-    )
-    judged = first(test, config.judged)
     quality = evaluation.reconstruction_quality(key, vae, judged)
-    top = quality["data_range"]
-    x = np.asarray(test.transform(key, judged.arrays)["x"])
-    means = {
-        "reconstructions": jax.jit(evaluation.reconstruct)(vae, x),
-        "samples": evaluation.prior_samples(key, vae, config.judged),
-    }
-    of_data = gradient(x / top)
-    nll = marginal["nll"]
-    at_zero = vae.decode(np.zeros((1, config.latents), np.float32))  # these scales are the same everywhere
-    parallel.report(amount(config, name) - config.steps * CHOICES[name].work)
+    top, x = quality["data_range"], np.asarray(test.transform(key, judged.arrays)["x"])
+    seen = np.asarray(jax.jit(evaluation.reconstruct)(vae, x))
+    drawn = np.asarray(evaluation.prior_samples(key, vae, config.judged))
+    px = vae.decode(np.zeros((1, config.latents), np.float32))  # these scales are the same everywhere
     return {
         **{k: marginal[k] for k in ("n", "num_samples", "nll", "nll_se", "ess")},
-        "bits_per_dim": evaluation.bits_per_dim(nll, x[0].size, dequantised=is_density(name)),
+        "bits_per_dim": evaluation.bits_per_dim(marginal["nll"], x[0].size, dequantised=dequantised),
         **{k: parts[k] for k in ("reconstruction", "kl", "neg_elbo", "active_units")},
         "mse": quality["mse"] / top**2,
         **{k: quality[k] for k in ("psnr", "ssim", "ssim_se")},
-        **{f"gradient_{k}": gradient(np.asarray(images) / top) / of_data for k, images in means.items()},
-        "scale": float(at_zero.stddev().max()) if isinstance(at_zero, distributions.Gaussian) else None,
+        "gradient_reconstructions": evaluation.sharpness(seen) / evaluation.sharpness(x),
+        "gradient_samples": evaluation.sharpness(drawn) / evaluation.sharpness(x),
+        "scale": float(px.stddev().max()) if isinstance(px, distributions.Gaussian) else None,
+        "density": dequantised,
     }
 
 
-def is_density(name: str) -> bool:
-    """Whether a likelihood is a density of grey values, and no probability of bytes."""
-    return CHOICES[name].pixels == "dequantised"
-
-
-def gradient(images: np.ndarray) -> float:
-    """The mean length of the gradient of images [n, H, W, C], differences of neighbours: blur has less."""
-    across = images[:, :-1, 1:] - images[:, :-1, :-1]
-    down = images[:, 1:, :-1] - images[:, :-1, :-1]
-    return float(np.hypot(across, down).mean(dtype=np.float64))
-
-
-def table(models: dict[str, dict[str, Any]]) -> str:
-    """A row per likelihood; densities and probabilities do not share a column."""
-    rows = []
-    for name, m in models.items():
-        density, bits = is_density(name), f"{m['bits_per_dim']:.2f}"
-        rows.append(
-            {
-                "": CHOICES[name].label,
-                "NLL, density (nats)": f"{m['nll']:.1f} +- {m['nll_se']:.1f}" if density else "",
-                "+ 8 bits/dim, a bound": bits if density else "",
-                "NLL, bytes (bits/dim)": "" if density else bits,
-                "KL": f"{m['kl']:.1f}",
-                "active units": m["active_units"],
-                "scale": "" if m["scale"] is None else f"{m['scale']:.3f}",
-                "RMSE": f"{math.sqrt(m['mse']):.3f}",
-                "SSIM": f"{m['ssim']:.3f}",
-                "gradient, reconstructions": f"{m['gradient_reconstructions']:.2f}",
-                "gradient, samples": f"{m['gradient_samples']:.2f}",
-            }
-        )
-    return runs.table(rows)
-
-
-def gallery(config: Config, folders: dict[str, Path]) -> Figure:
-    """A row per likelihood: reconstructions at the left, decoder means at prior draws at the right."""
-    shown = load(config, "logistic_mixture").test.arrays["x"][: 2 * SHOWN] / np.float32(255)
-    key, rows = jax.random.key(3), {}
-    for name, folder in folders.items():
-        top = 1 if is_density(name) else 255
-        vae = runs.load(folder).vae
-        seen = np.asarray(evaluation.reconstruct(vae, shown[:SHOWN] * top)) / top
-        drawn = np.asarray(evaluation.prior_samples(key, vae, SHOWN)) / top
-        rows[CHOICES[name].label] = np.concatenate([seen, drawn])
-    groups = (("reconstructions", SHOWN), ("samples (data: other test images)", SHOWN))
-    return plots.reconstructions(shown, rows, limits=(0.0, 1.0), groups=groups)
-
-
-def dry_run(config: Config) -> dict[str, Any]:
-    """Say what the trainings would take, from a few steps of each."""
-    kinds = {}
-    for name, choice in CHOICES.items():
-        few = first(load(config, name).train, config.batch_size)
-        model = build(config, name, few.arrays["x"].shape[1:])
-        kinds[choice.label] = Kind(
-            model, update(config, model, name), few, config.batch_size, config.steps, 1
-        )
-    return estimate(kinds, config.workers or parallel.default_workers())
+COLUMNS = {  # densities and probabilities do not share one
+    "NLL, density (nats)": lambda m: (m["nll"], m["nll_se"]) if m["density"] else "",
+    "+ 8 bits/dim, a bound": lambda m: m["bits_per_dim"] if m["density"] else "",
+    "NLL, bytes (bits/dim)": lambda m: "" if m["density"] else m["bits_per_dim"],
+    "KL": "kl",
+    "active units": "active_units",
+    "scale": "scale",
+    "RMSE": lambda m: math.sqrt(m["mse"]),
+    "SSIM": ("ssim", "ssim_se"),
+    "gradient, reconstructions": "gradient_reconstructions",
+    "gradient, samples": "gradient_samples",
+}
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
-    if config.dry_run:
-        return dry_run(config)
-    config, folder = jobs.open_folder("likelihoods", config, PRESETS)
-    folders = {name: folder / name for name in CHOICES}
-    if not config.report_only:
-        load(config, next(iter(folders)))  # prepared once, here
-        each = [Job(config, path, name, config.seed) for name, path in folders.items()]
-        jobs.run(train_one, each, [amount(config, job.name) for job in each], config, folder)
-    result = {"models": jobs.read_reports(folders), "config": config}
-    runs.write_json(folder / "report.json", result)
-    plots.save(gallery(config, folders), folder / "figures" / "gallery.png")
-    print(table(result["models"]))
-    return result
+    run = lab.run(config, PRESETS, ROWS, training, score)
+    x = getattr(data, run.config.dataset)(pixels="bytes").test.arrays["x"][:16] / np.float32(255)
+    run.table(COLUMNS)
+    run.figure("gallery", lambda run: lab.gallery(run, x, {BYTES: 255}))
+    return run.report
 
 
 if __name__ == "__main__":
-    main(parse(PRESETS, __doc__))
+    main(lab.parse(PRESETS, __doc__))

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     | {"ops", "distributions", "nets", "objectives", "models", "train", "data", "disentanglement"}
     | {"evaluation", "plots"},
 }
+MAY_IMPORT["lab"] = {*MAY_IMPORT}  # all; nothing imports it but experiments
 HOMES = {  # third party -> packages that may import it
     "distrax": {"distributions"},
     "flax": {"nets", "models"},
@@ -41,7 +42,7 @@ HOMES = {  # third party -> packages that may import it
     "matplotlib": {"plots"},
     "scipy": {"runs"},
     "sklearn": {"disentanglement", "data"},
-    "tyro": set(),
+    "tyro": {"lab"},
     "chex": {"ops", "nets"},
 }
 FILES = [path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py"]

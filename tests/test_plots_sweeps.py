@@ -142,3 +142,15 @@ def test_long_names_are_slanted():
 def test_sweep_curves_refuse(scores, options, message):
     with pytest.raises(ValueError, match=message):
         plots.sweep_curves(scores, "x", **options)
+
+
+def test_a_training_that_is_missing_is_a_cross_at_its_value():
+    points = {"a": {1.0: entry(0.5), 10.0: {"missing": "diverged"}}, "b": {1.0: entry(0.4), 10.0: entry(0.3)}}
+    figure = plots.sweep_curves({"m": points}, "rate")
+    (axes,) = figure.axes
+    crosses = [line for line in axes.lines if line.get_marker() == "x"]
+    assert [list(line.get_xdata()) for line in crosses] == [[10.0]]
+    assert [list(line.get_xdata()) for line in axes.lines if line not in crosses] == [[1.0], [1.0, 10.0]]
+    assert legend_texts(figure) == ["a", "b", "diverged"]
+    assert tick_texts(axes.xaxis) == ["1", "10"]
+    assert "diverged" not in legend_texts(over([1, 2]))

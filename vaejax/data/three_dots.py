@@ -58,6 +58,12 @@ class ThreeDots(LazySplits):
         counts = render_counts(check_factors(factors, self.num_values), self.side, self.radius)
         return counts[..., None].astype(np.float32) * PERCENT
 
+    def separate(self, n: int) -> np.ndarray:
+        """Factors of n <= 8 images to look at, [n, 6]: their dots lie inside the frame and do not touch."""
+        factors = np.random.default_rng(7).integers(8, 56, (400, NUM_DOTS, 2))
+        distance = np.linalg.norm(factors[:, :, None] - factors[:, None], axis=-1) + 64 * np.eye(NUM_DOTS)
+        return factors[distance.min(axis=(1, 2)) > 22][:n].reshape(n, _NUM_FACTORS)
+
     @property
     def recipe(self) -> Recipe:
         """How the set is prepared on disk."""

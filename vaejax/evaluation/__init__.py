@@ -8,11 +8,11 @@ from vaejax.evaluation.ais import annealed_log_likelihood, sandwich
 from vaejax.evaluation.codes import posterior_mean
 from vaejax.evaluation.collapse import collapse
 from vaejax.evaluation.elbo import elbo_parts
-from vaejax.evaluation.evidence import bits_per_dim, marginal_log_likelihood
+from vaejax.evaluation.evidence import bits_per_dim, marginal_log_likelihood, paired
 from vaejax.evaluation.factor_codes import Codes, factor_codes
 from vaejax.evaluation.gaps import gaps
 from vaejax.evaluation.geometry import DecoderGeometry, decoder_geometry
-from vaejax.evaluation.images import mse, psnr, reconstruction_quality, ssim, ssim_window
+from vaejax.evaluation.images import mse, psnr, reconstruction_quality, sharpness, ssim, ssim_window
 from vaejax.evaluation.local_scores import local_scores
 from vaejax.evaluation.round_trip import latent_distances
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
@@ -44,12 +44,14 @@ __all__ = [
     "local_scores",
     "marginal_log_likelihood",
     "mse",
+    "paired",
     "posterior_mean",
     "prior_samples",
     "psnr",
     "reconstruct",
     "reconstruction_quality",
     "sandwich",
+    "sharpness",
     "ssim",
     "ssim_window",
     "traverse",

@@ -57,7 +57,7 @@ def annealed_log_likelihood(
       num_temperatures: T.
       num_chains: C >= 2 chains per example.
       leapfrog_steps: in each transition, of which there is one per temperature.
-      batch_size: at most so many examples at a time.
+      batch_size: the most examples at a time.
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:

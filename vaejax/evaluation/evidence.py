@@ -53,8 +53,8 @@ def marginal_log_likelihood(
       num_samples: K.
       curve: further numbers of samples k; those of K and above are left out. L_k is the mean over the K // k
         disjoint groups of k samples: L_1 is the ELBO of all K.
-      batch_size: at most so many examples at a time.
-      chunk: at most so many samples of each together; None aims at 32 MiB of temporaries, which suits a CPU's
+      batch_size: the most examples at a time.
+      chunk: the most samples of each example together; None aims at 32 MiB of temporaries, for a CPU's
         cache (an accelerator wants more). The number used divides, or is a multiple of, every k of the curve.
       progress: wraps the range of batches, as a progress bar does.
 
@@ -93,6 +93,24 @@ def marginal_log_likelihood(
         "is_bound": bool(getattr(draw.px, "is_bound", False)),
         "per_example": weights._asdict(),
     }
+
+
+def paired(log_a: AnyArray, log_b: AnyArray) -> dict[str, float]:
+    """NLL of model a minus NLL of model b, image by image: {mean, se}, the standard error over images.
+
+    Differences of the same images spread much less than either NLL.
+
+    Args:
+      log_a, log_b: log p(x) of the same images, [N] nats.
+
+    Raises:
+      ValueError: the shapes differ.
+    """
+    a, b = np.asarray(log_a, np.float64), np.asarray(log_b, np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"log_a, log_b: expected the same images, got {a.shape} and {b.shape}")
+    difference = mean_and_error("mean", b - a)
+    return {"mean": difference["mean"], "se": difference["mean_se"]}
 
 
 def bits_per_dim(nll: float | AnyArray, num_dims: int, *, dequantised: bool = False) -> Any:

@@ -70,8 +70,8 @@ def gaps(
       num_samples: K, for the ELBOs and log p(x).
       log_likelihood: log p(x), [N] nats, from elsewhere: exact, or the larger of this estimate and that of
         `annealed_log_likelihood` with the same key (which gives both the same transformed x).
-      batch_size: at most so many examples at a time.
-      chunk: at most so many samples of each evaluated together; None aims at 32 MiB of temporaries.
+      batch_size: the most examples at a time.
+      chunk: the most samples of each example together; None aims at 32 MiB of temporaries.
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:

@@ -119,7 +119,7 @@ def reconstruction_quality(
       vae: a bound model with one posterior.
       split: the examples; its transform runs first.
       data_range: of the transformed data; None for 1 or 255 as the split's support says ("real" says none).
-      batch_size: at most so many examples at a time.
+      batch_size: the most examples at a time.
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:
@@ -181,6 +181,23 @@ def _pair(a: AnyArray, b: AnyArray) -> tuple[Array, Array]:
         )
     # bytes would wrap around when subtracted
     return jnp.asarray(a, jnp.result_type(a, jnp.float32)), jnp.asarray(b, jnp.result_type(b, jnp.float32))
+
+
+def sharpness(images: AnyArray) -> float:
+    """The mean length of images' gradients, by differences of neighbours: blur has less, clutter more.
+
+    Args:
+      images: [n, H, W, C].
+
+    Raises:
+      ValueError: the shape has other axes.
+    """
+    x = np.asarray(images)
+    if x.ndim != 4:
+        raise ValueError(f"images: expected [n, H, W, C], got shape {x.shape}")
+    across = x[:, :-1, 1:] - x[:, :-1, :-1]
+    down = x[:, 1:, :-1] - x[:, :-1, :-1]
+    return float(np.hypot(across, down).mean(dtype=np.float64))
 
 
 def _as_range(data_range: Any) -> float:

@@ -41,7 +41,7 @@ def latent_distances(
       key: typed PRNG key, for z and for the noise of the split's transform.
       vae: a bound model with one posterior and one array of latents.
       split: the examples (two at least); its transform runs first.
-      batch_size: at most so many examples at a time.
+      batch_size: the most examples at a time.
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:

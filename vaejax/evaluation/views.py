@@ -96,7 +96,7 @@ def decoder_samples(
       key: typed PRNG key; the noise of a draw is of its place, whatever the batch size.
       vae: a bound model.
       z: [n, d].
-      batch_size: at most so many at a time.
+      batch_size: the most images at a time.
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:

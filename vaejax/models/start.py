@@ -1,4 +1,4 @@
-"""A model that starts from given parameters."""
+"""A model that starts from given parameters, or from weights of another distribution."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from vaejax.keys import named_key
 from vaejax.types import Array, Batch, Model, Params, PyTree
 
-__all__ = ["starting_from"]
+__all__ = ["glorot", "starting_from"]
 
 
 def starting_from(model: Model, params: Params) -> Model:
@@ -49,3 +51,47 @@ def _init_from(model: Model, given: dict, key: Array, batch: Batch) -> tuple[dic
         if expected != got:
             raise ValueError(f"params[{group!r}]: expected shapes {expected}, got {got}")
     return {**params, **jax.tree.map(jnp.asarray, given)}, variables
+
+
+def glorot(model: Model, mean: np.ndarray) -> Model:
+    """Have dense weights start as Glorot's, biases at 0, and a Bernoulli decoder at the mean of the data.
+
+    Kernels are uniform on +- sqrt(6 / (inputs + outputs)); the bias of the decoder's output is logit(mean).
+
+    Args:
+      model: its decoder is an `MLP` of logits.
+      mean: [...] in (0, 1), as many values as the decoder's output has.
+
+    Returns:
+      The Model with another `init`; its spec is the model's.
+
+    Raises:
+      TypeError: for anything but a Model.
+      ValueError: for a mean outside (0, 1); when initialised, for one of another size.
+
+    Source: Glorot & Bengio 2010; for VAEs Burda et al. 2015, arXiv 1509.00519, and their code.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
+    p = np.asarray(mean, np.float64)
+    if not ((p > 0) & (p < 1)).all():
+        raise ValueError(f"mean: expected values in (0, 1), got {p.min()} to {p.max()}")
+    return model._replace(init=partial(_init_glorot, model, np.log(p / (1 - p)).ravel()))
+
+
+def _init_glorot(
+    model: Model, logits: np.ndarray, key: Array, batch: Batch
+) -> tuple[dict[str, PyTree], PyTree]:
+    params, variables = model.init(key, batch)
+    uniform = jax.nn.initializers.glorot_uniform()
+
+    def weight(path: tuple, a: Array) -> Array:
+        own = named_key(key, jax.tree_util.keystr(path))
+        return uniform(own, a.shape, a.dtype) if a.ndim == 2 else jnp.zeros_like(a)
+
+    params = jax.tree_util.tree_map_with_path(weight, params)
+    out = params["decoder"]["out"]
+    if out["bias"].shape != logits.shape:
+        raise ValueError(f"mean: expected {out['bias'].size} values, got {logits.size}")
+    out["bias"] = jnp.asarray(logits, out["bias"].dtype)
+    return params, variables

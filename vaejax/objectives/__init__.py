@@ -28,7 +28,7 @@ from vaejax.objectives.importance import ciwae, iwae, miwae, renyi
 from vaejax.objectives.independence import beta_tc, dip
 from vaejax.objectives.posterior_mean import contractive, kumar_poole, reconstruction_at_mean
 from vaejax.objectives.rate import capacity, free_bits, geco, target_rate
-from vaejax.objectives.schedules import cosine_schedule, cyclical_schedule, sigmoid_schedule
+from vaejax.objectives.schedules import cosine_schedule, cyclical_schedule, ramp_schedule, sigmoid_schedule
 from vaejax.objectives.transport import mmd, sliced_wasserstein
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "optimal_gaussian_reconstruction",
     "orthogonality",
     "piwae",
+    "ramp_schedule",
     "reconstruction",
     "reconstruction_at_mean",
     "renyi",

@@ -106,7 +106,8 @@ def one_latent_array(draw: Draw) -> Array:
 def posterior_mean(draw: Draw) -> Array:
     """E_q[z|x]: [B, d], of a posterior over one level of vector latents."""
     z = one_latent_array(draw)
-    expected = f"q: expected one posterior that knows its mean, got {type(draw.q).__name__}"
+    got = f"{len(draw.q)} levels" if isinstance(draw.q, tuple) else type(draw.q).__name__
+    expected = f"q: expected one posterior that knows its mean, got {got}"
     if not hasattr(draw.q, "mean"):
         raise TypeError(expected)
     try:

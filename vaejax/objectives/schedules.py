@@ -1,7 +1,8 @@
 """Weights over the steps of training, where optax has none: pure functions step -> float, as its own are.
 
-The linear ramp is `optax.linear_schedule(b0, b1, T)`, with T >= 1: without steps to rise in it stays at b0
-for ever, so that a weight which was to be there from the start never comes. The schedules here refuse T = 0.
+The linear ramp from b0 to b1 is `optax.linear_schedule(b0, b1, T)`, with T >= 1: without steps to rise in it
+stays at b0 for ever, so that a weight which was to be there from the start never comes. `ramp_schedule`,
+from 0, is at its end then; the others refuse T = 0.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from vaejax.checks import check_finite, check_positive_int, plain
 from vaejax.types import Array
 
-__all__ = ["cosine_schedule", "cyclical_schedule", "sigmoid_schedule"]
+__all__ = ["cosine_schedule", "cyclical_schedule", "ramp_schedule", "sigmoid_schedule"]
 
 Schedule = Callable[[Array | int], Array]
 
@@ -38,6 +39,29 @@ def cosine_schedule(init_value: float, end_value: float, transition_steps: int) 
     def schedule(step: Array | int) -> Array:
         done = jnp.minimum(1.0, jnp.asarray(step) / transition_steps)
         return init_value + (end_value - init_value) * (1 - jnp.cos(jnp.pi * done)) / 2
+
+    return schedule
+
+
+def ramp_schedule(end_value: float, transition_steps: int) -> Schedule:
+    """b min(1, t/T): a weight that rises from 0, and is there from the start if T is 0.
+
+    Args:
+      end_value: b, finite.
+      transition_steps: T, >= 0.
+
+    Raises:
+      TypeError, ValueError: for arguments of another kind.
+    """
+    check_finite(end_value, "end_value")
+    end_value, transition_steps = plain(end_value), plain(transition_steps)
+    if transition_steps == 0:
+        return lambda step: jnp.asarray(end_value, jnp.float32)
+    check_positive_int(transition_steps, "transition_steps")
+
+    def schedule(step: Array | int) -> Array:
+        left = 1 - jnp.clip(jnp.asarray(step), 0, transition_steps) / transition_steps
+        return end_value - end_value * left  # in this order it is `optax.linear_schedule` to the bit
 
     return schedule
 

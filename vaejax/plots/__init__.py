@@ -10,11 +10,13 @@ from vaejax.plots.bands import band_curves
 from vaejax.plots.curves import score_comparison, training_curves
 from vaejax.plots.grids import image_grid, interpolations, reconstructions, samples, traversals
 from vaejax.plots.jacobian import jacobian_columns
+from vaejax.plots.latents import codes, traversal_panels
 from vaejax.plots.style import model_colors, save
 from vaejax.plots.sweeps import sweep_curves
 
 __all__ = [
     "band_curves",
+    "codes",
     "image_grid",
     "interpolations",
     "jacobian_columns",
@@ -25,5 +27,6 @@ __all__ = [
     "score_comparison",
     "sweep_curves",
     "training_curves",
+    "traversal_panels",
     "traversals",
 ]

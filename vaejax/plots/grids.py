@@ -243,7 +243,7 @@ def traversals(
       values: [steps], what z_j is set to.
       kl: [d] nats, the mean KL of each latent, written at the end of its row.
       order_by_kl: put the latent with the largest KL first; each row keeps its index.
-      top: show only the first so many rows, after ordering.
+      top: how many rows are shown, the first after ordering.
       label: the model's name, above the panel.
       limits: as in `image_grid`.
 

@@ -21,6 +21,8 @@ from vaejax.plots.style import INK, NORMAL, PALETTE, PLAIN, SMALL, check_mapping
 _STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))  # line and marker, when colours come again
 _WIDTH = 3.3  # of a panel, inches
 
+_CROSS: dict[str, Any] = {"linestyle": "", "marker": "x", "markersize": 6, "markeredgewidth": 1.5}
+
 
 def sweep_curves(
     scores: Mapping[str, Mapping[str, Mapping[Any, Mapping[str, Any]]]],
@@ -39,7 +41,8 @@ def sweep_curves(
 
     Args:
       scores: {metric: {label: {value: {"mean": m, "ci95": (low, high)}}}}; "ci95" is None, (None, None) or
-        NaN where one seed leaves it undefined; a label may lack some values.
+        NaN where one seed leaves it undefined; a label may lack some values. An entry {"missing": why}, as of
+        a training that diverged, is a cross at the foot of the panel.
       field: the name of the setting.
       units: one unit for all metrics, or {metric: unit}; metrics it does not name have none.
       columns: panels in a row.
@@ -68,11 +71,15 @@ def sweep_curves(
     styles = _styles(labels, colors, numeric)
     gap = min(4.0, 12.0 / max(1, len(labels) - 1))  # points between two labels
     figure, grid = panels(len(scores), columns, _WIDTH, 2.3)
-    bars = False
+    bars, missing = False, dict[str, None]()
     for axes, (metric, per_label) in zip(grid, scores.items(), strict=True):
         for label, points in per_label.items():
             shift = gap * (labels.index(label) - (len(labels) - 1) / 2)
-            bars |= _line(axes, points, places, styles[label], shift, f"scores[{metric!r}][{label!r}]")
+            known = {v: e for v, e in points.items() if "missing" not in e}
+            bars |= _line(axes, known, places, styles[label], shift, f"scores[{metric!r}][{label!r}]")
+            lost = {v: e["missing"] for v, e in points.items() if "missing" in e}
+            _crosses(axes, [places[v] for v in lost], styles[label]["color"], shift)
+            missing |= dict.fromkeys(lost.values())
         _dress(axes, places, numeric)
         axes.set_xlabel(field, fontsize=NORMAL, color=INK, **PLAIN)
         axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK, **PLAIN)
@@ -81,8 +88,18 @@ def sweep_curves(
     if bars:
         bar: dict[str, Any] = {"linestyle": "", "marker": "|", "markersize": 9, "markeredgewidth": 1.5}
         handles.append(Line2D([], [], color="0.4", label="95 % interval", **bar))
+    if missing:
+        handles.append(Line2D([], [], color="0.4", label=", ".join(missing), **_CROSS))
     legend(figure, handles)
     return figure
+
+
+def _crosses(axes: Axes, at: Sequence[float], color: Any, shift: float) -> None:
+    """Crosses at the foot of the panel, `shift` points to the right."""
+    if at:
+        offset = ScaledTranslation(shift / 72, 0, axes.figure.dpi_scale_trans)
+        transform = axes.get_xaxis_transform() + offset
+        axes.plot(at, [0.04] * len(at), color=color, transform=transform, **_CROSS)
 
 
 def _is_number(value: Any) -> bool:

@@ -87,10 +87,10 @@ def fit(
         "neg_elbo" (nats, beta = 1, no penalty) chooses the best state; arrays in it are not recorded.
       stop: `stop(records) -> bool`, called after each validation with all of them so far, as `Fit.validation`
         holds them; True ends the run there.
-      after_validation: `after_validation(records, state) -> state`, called after each validation with all of
-        them so far and the state, and again with those of a run that is resumed: the state that it returns
-        goes on. It must depend on them alone. The checkpoint of that step and the best state are the ones
-        before it.
+      after_validation: `after_validation(records, state) -> state`, called after each validation with the
+        records so far; training goes on from the state that it returns. A resumed run calls it once more with
+        the records that it has, so it must depend on its arguments alone. The checkpoint of that step and the
+        best state are the ones before it.
       folder: where metrics.jsonl, checkpoints, and what `runs.load` reads beside them go: model.json, the
         model's spec, and config.json, how `fit` was called (one that `runs.create` made stays as it is). None
         keeps everything in memory.
@@ -98,8 +98,8 @@ def fit(
         examples and model must be those of the run, with other values in the data there is a RuntimeWarning;
         the objective is the caller's to keep (`runs.create` compares).
       save_every: chunks between checkpoints; the last step is always saved.
-      log_every: the metrics of every so-manieth step are kept, here and in metrics.jsonl; the loss of every
-        step is still checked.
+      log_every: the metrics of one in `log_every` steps are kept, here and in metrics.jsonl; the loss of
+        every step is still checked.
       tensorboard: also write TensorBoard events to `folder` (extra "tensorboard").
       progress: True for a bar, or `progress(n, record)`, called after each chunk with its number of steps
         and the record of the last; with seeds, for each of them, "seed" in the record.

@@ -138,7 +138,7 @@ class Store:
                 description.write(self._folder, key=self._meta["key"])
 
     def write(self, records: list[dict[str, Any]], every: int = 1) -> None:
-        """Log every so-manieth step of a chunk; stop at the first loss that is not finite, and log it."""
+        """Log one of `every` steps of a chunk; stop at the first loss that is not finite, and log it."""
         if self.metrics and (other := self.metrics[0].keys() ^ records[0].keys()):
             raise ValueError(f"resume: expected the metrics of the run so far; differing: {sorted(other)}")
         bad = next(

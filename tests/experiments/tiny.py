@@ -1,0 +1,68 @@
+"""Every script at a tiny size, with nets that compile in a moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from experiments import (
+    collapse,
+    disentangle,
+    iwae,
+    jl1_cost,
+    jl1_natural_patches,
+    jl1_sprites_multi,
+    jl1_three_dots,
+    likelihoods,
+    wae,
+)
+from vaejax import nets
+
+_DOTS: dict[str, Any] = {
+    "side": 16, "images": 64, "latents": 2, "batch_size": 4, "ramp": 0, "microbatch": None, "clusters": 2,
+    "samples": 300,
+}  # fmt: skip
+CONFIGS: dict[ModuleType, Any] = {
+    jl1_three_dots: replace(jl1_three_dots.PRESETS["fast"], seeds=1, **_DOTS),
+    jl1_sprites_multi: replace(jl1_sprites_multi.PRESETS["fast"], seeds=1, **_DOTS),
+    jl1_natural_patches: replace(
+        jl1_natural_patches.PRESETS["fast"], seeds=1, images=100, latents=2, batch_size=4, microbatch=None
+    ),
+    jl1_cost: replace(jl1_cost.PRESETS["fast"], seeds=1, steps=3, every=3, chunk=1, **_DOTS),
+    iwae: iwae.Config(dataset="digits", k=(1, 2), latents=2, hidden=(4,), samples=6, test_images=5),
+    likelihoods: likelihoods.Config(
+        dataset="digits", latents=2, hidden=(4,), components=2, samples=4, test_images=5, judged=20,
+    ),
+    wae: wae.Config(dataset="digits", latents=2, hidden=(4,), critic=(4,), batch_size=10, judged=40),
+    collapse: collapse.Config(
+        dataset="digits", remedies=("plain", "aggressive", "pretrained", "labels"), steps=2, chunk=2, pool=4,
+        latents=3, hidden=(4,), features=2, kernels=(5,), weak_kernels=(3,), batch_size=6, ramp=10, window=1,
+        most=3, validate_every=2, samples=4, at_once=2, test_images=5, judged=20,
+    ),
+    disentangle: replace(
+        disentangle.PRESETS["fast"], side=16, latents=3, batch_size=8, critic=(4,), scored=200, sampled=20,
+        fitted=60, dci_fitted=60,
+    ),
+}  # fmt: skip
+TINY = {
+    script: replace(config, workers=1, **({} if script is jl1_cost else {"steps": 2, "chunk": 2}))
+    for script, config in CONFIGS.items()
+}
+
+
+def dense(patch: pytest.MonkeyPatch) -> None:
+    """Dense nets in the place of convolutions."""
+
+    def encoder(latents: int, width: float, **options: Any) -> nets.MLPEncoder:
+        return nets.MLPEncoder(latents, (4,), event_ndims=3)
+
+    def decoder(side: int, width: float, channels: int = 1) -> nets.MLP:
+        return nets.MLP((4,), (side, side, channels), activation="softplus")
+
+    for name in ("ConvEncoder", "PatchEncoder"):
+        patch.setattr(nets, name, encoder)
+    for name in ("ConvDecoder", "PatchDecoder"):
+        patch.setattr(nets, name, decoder)

@@ -1,0 +1,131 @@
+"""The grid of a sweep and what is refused, folders, and which cells share a training."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.lab.toy import PRESETS, ROWS, Config, score, training
+from vaejax import lab
+from vaejax.lab import grid
+
+
+@dataclass(frozen=True)
+class Settings:
+    rate: float = 0.1
+    size: int = 4
+    slices: int | None = None
+    fast: bool = False
+    kind: str = "a"
+    method: Literal["p", "q"] = "p"
+    shape: tuple[int, ...] = ()
+    where: str = "here"
+    sweep: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f"size: expected at least 1, got {self.size}")
+
+
+def _values(*axes):
+    return [values for values, _ in grid.cells(Settings(sweep=axes), ("where",))]
+
+
+def test_the_cells_are_all_combinations_with_the_fields_types():
+    cells = grid.cells(Settings(kind="z", sweep=("rate=.5,1", "slices=none,2")), ("where",))
+    points = [(0.5, None), (0.5, 2), (1.0, None), (1.0, 2)]
+    assert [config for _, config in cells] == [Settings(r, slices=s, kind="z") for r, s in points]
+    assert [values for values, _ in cells] == [{"rate": r, "slices": s} for r, s in points]
+    assert type(cells[2][0]["rate"]) is float
+    assert _values("fast=True,false", "kind= b , 1") == [
+        {"fast": f, "kind": k} for f in (True, False) for k in ("b", "1")
+    ]
+    assert _values("method=q") == [{"method": "q"}]
+    assert grid.cells(Settings(size=7), ()) == [({}, Settings(size=7))]
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (("rat=1",), "expected one of fast, .*; got 'rat': the config has no such field"),
+        (("where=1",), "expected one of .*; got 'where': it cannot be swept"),
+        (("sweep=1",), "got 'sweep': it cannot be swept"),
+        (("size=1.5",), "expected size=value,value,... with values of int; got '1.5'"),
+        (("size=none",), "with values of int; got 'none'"),
+        (("slices=x",), r"with values of int \| None; got 'x'"),
+        (("fast=1",), "with values of bool; got '1'"),
+        (("method=r",), r"with values of typing.Literal\['p', 'q'\]; got 'r'"),
+        (("shape=1",), r"with values of tuple\[int, ...\]; got '1'"),
+        (("kind",), "with values of str; got ''"),
+        (("rate=1,,2",), "with values of float; got ''"),
+        (("rate=.1,0.1",), "expected every value once, got 'rate=.1,0.1'"),
+        (("rate=1", "rate=2"), "expected every field once, got rate again"),
+        (("size=1,0",), "size: expected at least 1, got 0"),
+    ],
+)
+def test_what_is_no_grid_is_refused(axes, message):
+    with pytest.raises(ValueError, match=message):
+        _values(*axes)
+
+
+def _folder(config):
+    return grid.opened("title", config, PRESETS)[1]
+
+
+def test_the_default_folder_keeps_configs_apart():
+    fast, slow = PRESETS.values()
+    assert _folder(fast) == Path("runs/title-fast")
+    assert _folder(slow) == Path("runs/title-slow")
+    assert _folder(replace(fast, workers=3, tensorboard=True, retry=True)) == Path("runs/title-fast")
+    changed = {_folder(replace(fast, pull=p)).name for p in (0.3, 0.4)}
+    assert len(changed) == 2
+    assert all(name.startswith("title-fast-") for name in changed)
+    (once, again) = (_folder(replace(fast, pull=3.0, sweep=s)) for s in (("seeds=1",), ("kind=a", "seeds=2")))
+    assert once == again  # the folder of any grid
+    assert once.name == _folder(replace(fast, pull=3.0)).name + "-sweep"
+    with pytest.raises(ValueError, match="preset: expected one of 'fast', 'slow'; got 'quick'"):
+        _folder(replace(fast, preset="quick"))
+
+
+def test_a_home_is_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _folder(Config(folder=Path("~/runs/x"))) == tmp_path / "runs" / "x"
+
+
+def _place(name="near", seed=3, rows=ROWS, **changes):
+    """The folder of a training of a sweep."""
+    config = replace(PRESETS["fast"], first_seed=seed, **changes)
+    each = grid.jobs(config, Config(), grid.rows_of(rows, config), Path("run"), (training, score), True)
+    return each[name][0].folder
+
+
+# another value for every field; with it another training, or the same
+OTHER = {
+    "chunk": 9, "steps": 9, "batch_size": 9, "learning_rate": 0.1, "latents": 9, "pull": 9.0, "breaks": 9,
+    "kind": "b", "sizes": (), "slices": 9,
+}  # fmt: skip
+FREE = {
+    "preset": "slow", "folder": Path("f"), "workers": 9, "tensorboard": True, "report_only": True,
+    "dry_run": True, "retry": True, "seeds": 9, "sweep": ("seeds=8",),
+}  # fmt: skip
+
+
+def test_a_training_of_a_sweep_lies_in_a_folder_named_by_all_that_it_depends_on():
+    assert {f.name for f in dataclasses.fields(Config)} == OTHER.keys() | FREE.keys() | {"first_seed"}
+    for name in ROWS:
+        first = _place(name)
+        assert first.parent == Path("run/trainings")
+        assert (first.name.split("-")[0], first.name.split("-")[2]) == (name, "seed3")
+        assert first != _place(name, seed=4)
+        free = FREE | ({"pull": 9.0} if name == "far" else {})
+        for field, value in (OTHER | FREE).items():
+            assert (_place(name, **{field: value}) == first) is (field in free), field
+
+
+def test_rows_may_share_a_training():
+    rows = {"near": "near", "alias": lab.Row("the same", same_as="near")}
+    assert _place("alias", rows=rows) == _place("near", rows=lambda config: rows)

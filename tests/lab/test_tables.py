@@ -1,0 +1,70 @@
+"""What tables and curves show of the reports of trainings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.lab.toy import Config
+from vaejax import lab, runs
+from vaejax.lab import tables
+from vaejax.lab.run import Run
+from vaejax.lab.trainings import Job
+
+
+def test_entries_are_means_over_seeds_or_texts():
+    one = [{"nll": 2.0, "se": 0.5, "kind": "a", "none": None, "bad": float("nan"), "known": {"mean": 1.0}}]
+    two = [*one, {"nll": 4.0, "se": 0.1, "kind": "b", "none": 3.0, "bad": 1.0, "known": {"mean": 2.0}}]
+    assert lab.entry(one, "nll") == runs.mean_ci95([2.0])
+    assert lab.entry(two, "nll") == lab.entry(two, ("nll", "se")) == runs.mean_ci95([2.0, 4.0])
+    pair = lab.entry(one, ("nll", "se"))
+    assert pair["ci95"] == pytest.approx([2 - 0.98, 2 + 0.98])
+    assert lab.shown(pair) == "2 +- 0.5"
+    assert lab.entry(one, lambda m: (m["nll"] / 2, m["se"]))["mean"] == 1.0
+    assert lab.entry(one, "known") == {"mean": 1.0}
+    assert lab.entry(two, "known") == runs.mean_ci95([1.0, 2.0])
+    assert lab.entry(two, "kind") == "a, b"
+    for column in ("none", "bad", "absent", ("absent", "se"), lambda m: m["absent"]):
+        assert lab.entry(two, column) == "-"
+    assert lab.entry([], "nll") == "-"
+    assert set(tables.means(two)) == {"nll", "se", "none", "bad", "known"}
+    assert tables.means(two)["none"] == {"mean": None, "ci95": [None, None], "per_seed": [None, 3.0]}
+
+
+def test_different_numbers_are_different_texts():
+    assert [tables.short(v) for v in (0.5, 1e-7, 2, None, "x")] == ["0.5", "1e-07", "2", "None", "x"]
+    assert tables.short(1e-3 + 1e-12) != tables.short(1e-3)
+    assert lab.shown({"mean": 0.5, "ci95": [-0.5, 1.5]}) == "0.5 [-0.5, 1.5]"
+    assert lab.shown({"mean": 0.5}) == lab.shown({"mean": 0.5, "ci95": [None, None]}) == "0.5"
+
+
+def _run(folder: Path, jacobians: dict[str, list[list[float]]]) -> Run:
+    """A run whose trainings have these records, every third step."""
+    jobs = {}
+    for name, seeds in jacobians.items():
+        jobs[name] = [Job(Config(), name, i, folder / f"{name}-{i}", None, None) for i in range(len(seeds))]
+        for job, jacobian in zip(jobs[name], seeds, strict=True):
+            rows = [{"step": 3 * i + 3, "kl": 2.0 + i, "jacobian_l1": j} for i, j in enumerate(jacobian)]
+            runs.write_json(job.folder / "report.json", {})
+            (job.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return Run(Config(), folder, {}, {name: lab.Row(name) for name in jobs}, jobs)
+
+
+def test_curves_lie_at_the_steps_of_their_records(tmp_path):
+    run = _run(tmp_path, {"a": [[1.0, 2.0, 3.0]] * 2, "b": [[1.0, 2.0, 3.0]] * 2})
+    figure = lab.curves(run, {"KL": "kl", "|J|": "jacobian_l1"})
+    lines = [line for axes in figure.axes for line in axes.lines]
+    assert len(lines) == 2 * 2 * 3  # terms, rows, two seeds and their mean
+    assert all(np.array_equal(line.get_xdata(), [3, 6, 9]) for line in lines)
+
+
+@pytest.mark.parametrize("jacobian", [[1.0, 0.0, 3.0], [0.0, 0.0, 0.0]])
+def test_a_jacobian_of_zero_is_a_gap_on_a_log_scale(tmp_path, jacobian):
+    run = _run(tmp_path, {"a": [[1.0, 2.0, 3.0]], "b": [jacobian]})
+    figure = lab.curves(run, ("kl", "jacobian_l1"), yscale="log")
+    figure.canvas.draw()
+    (axes,) = (a for a in figure.axes if a.get_ylabel().startswith("jacobian_l1"))
+    np.testing.assert_array_equal(axes.lines[-1].get_ydata(), [j or np.nan for j in jacobian])

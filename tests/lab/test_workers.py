@@ -1,0 +1,58 @@
+"""Trainings side by side: results in their places, nothing begun after a failure, few lines in a log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from vaejax.lab import workers
+
+
+def marked(folder, n):
+    (folder / str(n)).touch()
+    if n == 0:
+        raise OSError("no space left")
+    time.sleep(0.2)
+
+
+def test_the_longest_begins_first():
+    begun = []
+    workers.run_all(begun.append, [3, 1, 2], [3, 1, 2], 1)
+    assert begun == [3, 2, 1]
+
+
+def test_after_a_failure_no_waiting_job_begins(tmp_path):
+    with pytest.raises(OSError, match="no space left"):
+        workers.run_all(partial(marked, tmp_path), range(12), range(12, 0, -1), 2)
+    # two ran, and as many as workers and one more were handed out already
+    assert len(list(tmp_path.iterdir())) <= 6
+
+
+def test_a_log_file_gets_a_line_every_half_minute(monkeypatch, capsys):
+    now, waited = [100.0], []
+
+    class Event(threading.Event):
+        """Time passes while a line is waited for; after three of them the trainings end."""
+
+        def wait(self, timeout=None):
+            if timeout is None or self.is_set():
+                return super().wait(timeout)
+            waited.append(timeout)
+            now[0] += timeout
+            return len(waited) > 3 and super().wait()
+
+    monkeypatch.setattr(workers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(workers.threading, "Event", Event)
+    with workers.bar("2 trainings", 200, lambda: round(now[0]) - 90):  # ten steps were done before
+        while len(waited) <= 3:
+            time.sleep(0.01)
+    assert waited == [30.0] * 4
+    assert capsys.readouterr().err.splitlines() == [
+        "2 trainings: 40 of 200 steps in 0:00:30, 0:02:40 left",
+        "2 trainings: 70 of 200 steps in 0:01:00, 0:02:10 left",
+        "2 trainings: 100 of 200 steps in 0:01:30, 0:01:40 left",
+        "2 trainings: 130 of 200 steps in 0:02:00, 0:01:10 left",
+    ]

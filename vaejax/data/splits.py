@@ -1,0 +1,34 @@
+"""Splits made of splits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vaejax.checks import check_positive_int
+from vaejax.types import Split
+
+
+def first(split: Split, n: int) -> Split:
+    """The first n examples of a split, or all of fewer.
+
+    Raises:
+      TypeError, ValueError: n is not an int of at least 1.
+    """
+    check_positive_int(n, "n")
+    return Split({name: a[:n] for name, a in split.arrays.items()}, split.support, split.transform)
+
+
+def pooled(split: Split, k: int) -> Split:
+    """The same split with the means of squares of k x k pixels, rounded to bytes; x is uint8 [N, H, W, C].
+
+    Raises:
+      TypeError, ValueError: k is not an int of at least 1, or does not divide both sides.
+    """
+    check_positive_int(k, "k")
+    x = split.arrays["x"]
+    n, height, width, channels = x.shape
+    if height % k or width % k:
+        raise ValueError(f"k: expected a divisor of the images' sides, {height} and {width}, got {k}")
+    cut = x.reshape(n, height // k, k, width // k, k, channels)
+    means = np.rint(cut.mean((2, 4), dtype=np.float32)).astype(np.uint8)
+    return Split({**split.arrays, "x": means}, split.support, split.transform)

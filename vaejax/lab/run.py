@@ -1,0 +1,258 @@
+"""A whole experiment: what is not trained yet is trained; then all is read back as tables and figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaejax import plots, runs, train
+from vaejax.lab import estimate, grid, tables, trainings, workers
+from vaejax.lab.grid import Row, Rows
+from vaejax.lab.settings import SHOWN_ONLY
+from vaejax.lab.tables import Column
+from vaejax.lab.trainings import Job, Training
+from vaejax.types import VAE
+
+
+@dataclass
+class Run:
+    """A finished experiment, or one cell of its sweep; a dry run has no cells, and shows nothing.
+
+    Attributes:
+      config, folder: of the run; of a cell, its config.
+      values: the swept fields of a cell.
+      rows: {name: Row}.
+      jobs: {name of a row: its trainings, one per seed}.
+      cells: those of a sweep; without one, the run itself.
+      report: what report.json holds.
+    """
+
+    config: Any
+    folder: Path
+    values: dict[str, Any]
+    rows: dict[str, Row]
+    jobs: dict[str, list[Job]]
+    cells: list[Run] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+    loaded: dict[str, VAE] = field(default_factory=dict)
+
+    @cached_property
+    def finished(self) -> dict[str, list[Job]]:
+        """{name: its trainings that have scores}."""
+        return {name: [job for job in each if job.finished] for name, each in self.jobs.items()}
+
+    @cached_property
+    def reports(self) -> dict[str, list[dict[str, Any]]]:
+        """{name: the scores of each of these}."""
+        return {n: [runs.read_json(j.folder / "report.json") for j in js] for n, js in self.finished.items()}
+
+    @cached_property
+    def stopped(self) -> dict[str, list[str]]:
+        """{name: why the others have none}."""
+        return {n: [_why(job.stopped) for job in js if not job.finished] for n, js in self.jobs.items()}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """{name: label} of the rows that have a training with scores."""
+        return {name: self.rows[name].label for name, jobs in self.finished.items() if jobs}
+
+    def vae(self, name: str) -> VAE:
+        """The model of a row, of the first seed that has scores."""
+        if name not in self.loaded:
+            job = self.finished[name][0]
+            self.loaded[name] = runs.load(job.folder, model=job.training(job.config, job.name).model).vae
+        return self.loaded[name]
+
+    def arrays(self, name: str, array: str) -> dict[int, np.ndarray]:
+        """{seed: what `score` returned under "arrays"}."""
+        return {job.seed: np.load(job.folder / f"{array}.npy") for job in self.finished[name]}
+
+    def array(self, name: str, array: str) -> np.ndarray:
+        """The same of the first seed that has scores."""
+        return next(iter(self.arrays(name, array).values()))
+
+    def metrics(self, name: str) -> list[tuple[dict[str, np.ndarray], list[dict[str, Any]]]]:
+        """What `train.read_metrics` reads of each seed that has scores."""
+        return [train.read_metrics(job.folder) for job in self.finished[name]]
+
+    def seconds(self, name: str) -> list[dict[int, float | None]]:
+        """{step: the seconds until then} at ends of chunks, of each of these."""
+        return [trainings.seconds_of(job.folder) for job in self.finished[name]]
+
+    def minus(self, a: str, b: str) -> dict[Any, dict[str, Any]]:
+        """{score: mean of row a minus mean of row b, with Welch's interval}."""
+        x, y = (tables.means(self.reports[name]) for name in (a, b))
+        both = [k for k in y if k in x and None not in (x[k]["mean"], y[k]["mean"])]
+        return {k: runs.welch_ci95(x[k]["per_seed"], y[k]["per_seed"]) for k in both}
+
+    def table(self, columns: Mapping[str, Column]) -> None:
+        """Print a row for every row; a sweep's is also kept, in sweep.csv and figures/sweep.png."""
+        if not self.cells:
+            return
+        swept = self.cells[0].values
+        columns = {f"{title} (score)" if title in swept else title: c for title, c in columns.items()}
+        print(runs.table(tables.rows(self, columns)))
+        if self.config.sweep:
+            self.report["table"], lines = tables.swept(self, columns)
+            tables.write_csv(self.folder / "sweep.csv", self.report["table"])
+            runs.write_json(self.folder / "report.json", self.report)
+            if lines:
+                figure = plots.sweep_curves(lines, next(iter(swept)))
+                plots.save(figure, self.folder / "figures" / "sweep.png")
+
+    def side_by_side(
+        self, columns: Mapping[str, Column], *, minus: tuple[str, str] | None = None,
+        names: Iterable[str] | None = None,
+    ) -> None:  # fmt: skip
+        """Print a row for every score and a column for every row; of a sweep `table`.
+
+        Args:
+          columns: title -> what it shows.
+          minus: (a, b), rows whose difference is shown where a column is the name of a score.
+          names: the rows that are shown; None: all.
+        """
+        if not self.cells or self.config.sweep:
+            return self.table(columns)
+        names = list(self.rows if names is None else names)
+        known = self.minus(*minus) if minus else {}
+        shown = []
+        for title, column in columns.items():
+            cells = {self.rows[name].label: tables.cell(self, name, column) for name in names}
+            if minus:
+                heading = " minus ".join(self.rows[name].label for name in minus)
+                cells[heading] = tables.shown(known[column]) if column in known else "-"
+            shown.append({"": title, **cells})
+        print(runs.table(shown))
+
+    def figure(self, name: str, figure: Callable[[Run], Any]) -> None:
+        """Write figures/NAME.png: `figure(run)` of the run, or of the cell that a sweep turns about."""
+        own = dataclasses.replace(self.config, sweep=())
+        for cell in self.cells:
+            if cell.labels and own == dataclasses.replace(cell.config, sweep=()):
+                plots.save(figure(cell), self.folder / "figures" / f"{name}.png")
+
+
+def _why(stopped: Mapping[str, Any]) -> str:
+    """Why a training has no scores, for a table."""
+    if "failed" in stopped:
+        return f"failed: {stopped['failed'].splitlines()[0][:60]}"
+    return "diverged" if stopped["diverged"] is None else f"diverged at step {stopped['diverged']}"
+
+
+def run(
+    config: Any,
+    presets: Mapping[str, Any],
+    rows: Rows,
+    training: Callable[[Any, str], Training],
+    score: Callable[[Any, str, VAE, Any], dict[str, Any]],
+    summary: Callable[[Run], dict[str, Any]] | None = None,
+) -> Run:
+    """Train and score every row of an experiment with every seed, as the config's flags say, and report.
+
+    What is trained already is left as it is, what was killed goes on; a training that diverges, or cannot be
+    scored, is kept as such, and the others go on. report.json has "models", {row: {score: its mean over seeds
+    and interval}}, what `summary` adds, and "config"; of a sweep "cells", one of these each.
+
+    Args:
+      config: a `Settings`; its fields are the flags.
+      presets: name -> config.
+      rows: {name: label or Row}, or a function of the config that gives them.
+      training: `training(config, name) -> Training`; a function of a module, as workers import it.
+      score: `score(config, name, vae, data) -> {score: value}`, plain numbers or arrays.
+      summary: `summary(run) -> {name: value}`, further entries of the report of a run or cell whose rows all
+        have scores; its entry "rows", {row: [{score: value} per seed]}, becomes scores of rows, or rows that
+        are called by that name.
+
+    Raises:
+      ValueError: a bad config, grid or folder, before anything is written.
+      FileNotFoundError: with `report_only`, trainings that are not finished.
+      RuntimeError: if no training has scores.
+    """
+    config, folder = grid.opened(Path(inspect.getfile(training)).stem, config, presets)
+    default, cells = next(iter(presets.values())), []
+    for values, own in grid.cells(config, (*SHOWN_ONLY, "preset")):
+        named = grid.rows_of(rows, own)
+        jobs = grid.jobs(own, default, named, folder, (training, score), bool(config.sweep))
+        cells.append(Run(own, folder, values, named, jobs))
+    whole = dataclasses.replace(cells[0], config=config, values={})
+    each = {job.folder: job for cell in cells for jobs in cell.jobs.values() for job in jobs}
+    if config.dry_run:
+        whole.report = estimate.estimate(cells, config.workers or workers.default_workers())
+        return whole
+    if not config.report_only:
+        print(f"run folder: {folder.resolve()}")
+        _train(config, folder, list(each.values()), cells[0].values)
+    if missing := [str(path) for path, job in each.items() if not (job.finished or job.stopped)]:
+        raise FileNotFoundError(
+            f"folder: expected finished trainings, but {', '.join(missing)} has no report.json"
+        )
+    if not any(job.finished for job in each.values()):
+        raise RuntimeError("; ".join(f"{path}: {_why(job.stopped)}" for path, job in each.items()))
+    whole.cells = cells if config.sweep else [whole]
+    for cell in whole.cells:
+        cell.report = _report(cell, summary)
+    parts = {"cells": [{"values": cell.values, **cell.report} for cell in cells]}
+    whole.report = {**(parts if config.sweep else whole.report), "config": config}
+    runs.write_json(folder / "report.json", whole.report)
+    return whole
+
+
+def _report(cell: Run, summary: Callable[[Run], dict[str, Any]] | None) -> dict[str, Any]:
+    """What report.json holds of a run or cell; rows that `summary` adds have no trainings."""
+    cell.report = {"models": {name: tables.means(reports) for name, reports in cell.reports.items()}}
+    more = summary(cell) if summary and all(cell.reports.values()) else {}
+    for name, scores in more.pop("rows", {}).items():
+        if name not in cell.rows:
+            cell.rows[name], cell.stopped[name], cell.reports[name] = Row(name), [], [{} for _ in scores]
+        cell.reports[name][:] = [{**a, **b} for a, b in zip(cell.reports[name], scores, strict=True)]
+    cell.report["models"] = {name: tables.means(reports) for name, reports in cell.reports.items()}
+    for name, jobs in cell.jobs.items():
+        if stopped := {job.seed: job.stopped for job in jobs if not job.finished}:
+            cell.report["models"][name]["stopped"] = stopped
+    return cell.report | more
+
+
+def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str]) -> None:
+    """Train and score whatever is not finished yet, and keep what the run took."""
+    path, start = folder / "config.json", time.perf_counter()
+    kept = path.exists() and runs.read_json(path).get("sweep")
+    free = ("sweep", *swept) if kept and config.sweep else ()  # a sweep may go on with another grid
+    todo = [job for job in each if not job.finished and (config.retry or "diverged" not in job.stopped)]
+    costs = _costs(todo)
+    with trainings.created(folder, config, ignore=(*SHOWN_ONLY, *free)):
+        if not todo:
+            return
+        for job in todo:
+            if "diverged" in job.stopped:
+                shutil.rmtree(job.folder)  # from the start: the same steps would diverge again
+        count = min(config.workers or workers.default_workers(), len(todo))
+        work = [steps * work for steps, work in costs]
+        total = sum(steps for steps, _ in costs)
+        with workers.bar(f"{len(todo)} trainings", total, lambda: sum(job.done for job in todo)):
+            workers.run_all(trainings.do, todo, work, count)
+    path = folder / "manifest.json"
+    before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
+    done = [job.folder for job in each if job.finished]
+    sizes = {runs.read_json(place / "manifest.json")["parameters"] for place in done}
+    seconds = before + time.perf_counter() - start
+    runs.write_json(path, runs.manifest(seconds=seconds, parameters=sizes.pop() if len(sizes) == 1 else None))
+
+
+def _costs(jobs: Sequence[Job]) -> list[tuple[int, float]]:
+    """Steps of each training and the work of one; a bad config is refused, and data are prepared, here."""
+    known: dict[Any, tuple[int, float]] = {}
+    for job in jobs:
+        if (job.config, job.name) not in known:
+            made = job.training(job.config, job.name)
+            made.data.train  # noqa: B018
+            known[job.config, job.name] = made.total(job.config), made.work
+    return [known[job.config, job.name] for job in jobs]

@@ -1,0 +1,127 @@
+"""Settings of experiments: frozen dataclasses whose annotations say what is refused, and the command line."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+from vaejax.checks import check_choice, check_positive, check_positive_int
+from vaejax.ops.chunks import automatic_chunk
+
+T = TypeVar("T")
+Config = TypeVar("Config")
+Positive = Annotated[T, "above 0"]
+NonNegative = Annotated[T, "at least 0"]
+
+# fields that do not change the results
+SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "retry", "tensorboard")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of every experiment; the values are those of its presets.
+
+    A field of a subclass is annotated as Positive[int], NonNegative[float], a Literal of choices, or a tuple
+    of these: other values are refused when an instance is made. The comment behind it is what `--help` says.
+    """
+
+    preset: str = "fast"  # named settings; read first, the other flags change them
+    folder: Path | None = None
+    """Where the run goes; by default runs/EXPERIMENT-PRESET, with a digest if flags change the preset."""
+    chunk: Positive[int] = 100  # steps per program on the device
+    workers: NonNegative[int] = 0  # trainings side by side; 0: one per CPU core, or one on an accelerator
+    tensorboard: bool = False  # also write TensorBoard events
+    report_only: bool = False  # rebuild report and figures of a finished run; train nothing
+    dry_run: bool = False  # print steps, sizes, memory and an estimated time; train nothing
+    retry: bool = False  # train again, from the start, what diverged
+    seeds: Positive[int] = 1  # number of seeds of every training
+    first_seed: Annotated[int, "at least 0", tyro.conf.arg(aliases=("--seed",))] = 0
+    """The first seed, of weights, order and noise; the others follow."""
+    sweep: tuple[str, ...] = ()
+    """A grid, as `learning_rate=1e-3,2e-3 latents=8,16`: all combinations in one table and one figure, whose
+    axis is the first field. Trainings that cells share are done once. Without values: no sweep."""
+    latents: Positive[int] = 10  # d, the number of latents
+    steps: Positive[int] = 10_000  # training steps
+    batch_size: Positive[int] = 64  # images per step
+    learning_rate: Positive[float] = 1e-3  # Adam's
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self), include_extras=True).items():
+            _check(getattr(self, name), kind, name)
+
+
+@dataclass(frozen=True)
+class BetaVAE(Settings):
+    """Settings of a convolutional beta-VAE, and of what is set beside it."""
+
+    images: Positive[int] = 50_000  # training images
+    width: Positive[float] = 1.0  # multiplier of channels and hidden units; 1 is the paper's model
+    beta: NonNegative[float] = 1.0  # weight of the KL, reached at the end of the ramp
+    ramp: NonNegative[int] = 2000  # steps over which the weights rise linearly from 0
+    microbatch: int | None = 8
+    """Images per slice of a step, for speed on CPU; 0 takes as many as are fast on the device, None the batch
+    at once."""
+
+    @property
+    def slices(self) -> Any:
+        """`microbatch` as `train.gradient_update` takes it."""
+        return automatic_chunk if self.microbatch == 0 else self.microbatch
+
+
+def _check(value: Any, kind: Any, name: str) -> None:
+    """Raise unless a value is what its annotation says."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        others = [k for k in inner if k is not NoneType]
+        if len(others) == 1 and value is not None:
+            _check(value, others[0], name)
+    elif origin is tuple:
+        for item in value:
+            _check(item, inner[0], name)
+    elif origin is Literal:
+        check_choice(value, inner, name)
+    elif origin is Annotated and "above 0" in inner:
+        (check_positive_int if inner[0] is int else check_positive)(value, name)
+    elif origin is Annotated and "at least 0" in inner:
+        number = numbers.Integral if inner[0] is int else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, number):
+            raise TypeError(f"{name}: expected {inner[0].__name__}, got {type(value).__name__} ({value!r})")
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
+
+
+def parse(
+    presets: Mapping[str, Config], description: str | None, arguments: Sequence[str] | None = None
+) -> Config:
+    """Read `--preset` first, then every other flag on top of that preset's values.
+
+    Args:
+      presets: name -> settings of that name; the first is the default.
+      description: the script's header; its first three paragraphs are shown: title, command, purpose.
+      arguments: the command line; None reads sys.argv.
+
+    Raises:
+      SystemExit: after --help, or with a message for unknown flags, values or presets.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    name = next(iter(presets))
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            name = arguments[i + 1]
+        elif argument.startswith("--preset="):
+            name = argument.removeprefix("--preset=")
+    if name not in presets:
+        raise SystemExit(f"--preset: expected one of {', '.join(presets)}; got {name!r}")
+    default = presets[name]
+    shown = "\n\n".join((description or "").split("\n\n")[:3])
+    module = getattr(sys.modules["__main__"].__spec__, "name", None)
+    prog = f"python -m {module}" if module else None
+    return tyro.cli(type(default), default=default, args=arguments, description=shown, prog=prog)

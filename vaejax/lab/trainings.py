@@ -1,0 +1,172 @@
+"""One training and its scores, in a folder of its own: done once, resumed after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from vaejax import models, runs, train
+from vaejax.lab.settings import SHOWN_ONLY, Settings
+from vaejax.types import Model, Update
+
+LOGGED = 10_000  # a training keeps the metrics of about this many steps, evenly spaced
+
+
+class Training:
+    """What `training(config, name)` returns: a model, how it is trained, and on what.
+
+    Args:
+      model, update: as `train.fit` takes them.
+      data: an object with a Split `train`; `score` gets it too.
+      steps: the number of steps; None: `config.steps`.
+      work: of a step beside those of other rows, so that the longest trainings begin first.
+      before: (name, training, groups): a training that is done before this one, in a folder of that name
+        within this one's; this one starts from its parameters of those groups.
+      **options: of `train.fit`, such as `validate` or `save_every`.
+    """
+
+    def __init__(
+        self, model: Model, update: Update, data: Any, *, steps: int | None = None, work: float = 1.0,
+        before: tuple[str, Training, tuple[str, ...]] | None = None, **options: Any,
+    ):  # fmt: skip
+        self.model, self.update, self.data, self.before = model, update, data, before
+        self.steps, self.work, self.options = steps, work, options
+
+    def total(self, config: Settings) -> int:
+        """All steps, those of the training before it included."""
+        return (self.steps or config.steps) + (self.before[1].total(config) if self.before else 0)
+
+
+class Job(NamedTuple):
+    """A training of one row with one seed, in a folder of its own; the two functions are the script's."""
+
+    config: Settings
+    name: str
+    seed: int
+    folder: Path
+    training: Callable[[Any, str], Training]
+    score: Callable[[Any, str, Any, Any], dict[str, Any]]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has its scores."""
+        return (self.folder / "report.json").exists()
+
+    @property
+    def done(self) -> int:
+        """The steps that are done, those of a training before it included."""
+        return sum(max(seconds_of(path.parent)) for path in self.folder.rglob("seconds.jsonl"))
+
+    @property
+    def stopped(self) -> dict[str, Any]:
+        """Why it has none: {"diverged": step, "error": text} or {"failed": text}; else empty."""
+        path = self.folder / "stopped.json"
+        return runs.read_json(path) if path.exists() else {}
+
+
+@contextlib.contextmanager
+def created(
+    folder: Path, config: Any, model: Model | None = None, ignore: Sequence[str] = ()
+) -> Iterator[None]:
+    """Make a run's folder by `runs.create`; an error before any training takes its config out again."""
+    new = not (folder / "config.json").exists()
+    runs.create(folder, config, model, ignore)
+    try:
+        yield
+    except BaseException:
+        if new and next(folder.rglob("metrics.jsonl"), None) is None:
+            for name in ("config.json", "model.json"):
+                (folder / name).unlink(missing_ok=True)
+        raise
+
+
+def do(job: Job) -> None:
+    """Train and score; keep what stops this one, so that the others go on.
+
+    Raises:
+      Exception: what is wrong before the first step; OSError at any time.
+    """
+    (job.folder / "stopped.json").unlink(missing_ok=True)
+    try:
+        _train_and_score(job)
+    except Exception as error:
+        error.add_note(f"in the training {job.folder}")
+        if isinstance(error, FloatingPointError):
+            step = re.search(r"step (\d+)", str(error))
+            stopped = {"diverged": int(step[1]) if step else None, "error": str(error)}
+        elif isinstance(error, OSError) or not (job.folder / "metrics.jsonl").exists():
+            raise
+        else:
+            traceback.print_exc()
+            stopped = {"failed": f"{type(error).__name__}: {error}"}
+        runs.write_json(job.folder / "stopped.json", stopped)
+
+
+def _train_and_score(job: Job) -> None:
+    """Fill the folder of a training.
+
+    Its report.json has `train_seconds` beside the scores: what all steps took, over all processes that did
+    them; None where that is not known. What `score` returns under "arrays", {name: array}, becomes name.npy.
+    """
+    start = time.perf_counter()
+    made = job.training(job.config, job.name)
+    model = made.model
+    if made.before is not None:
+        name, first, groups = made.before
+        params = _fit(job, first, first.model, job.folder / name, start).params
+        model = models.starting_from(model, {group: params[group] for group in groups})
+    own = {**dataclasses.asdict(job.config), "model": job.name, "seed": job.seed}
+    with created(job.folder, own, model, SHOWN_ONLY):
+        state = _fit(job, made, model, job.folder, start)
+    trained = time.perf_counter()
+    scores = dict(job.score(job.config, job.name, model.bind(state.params, state.variables), made.data))
+    for name, array in scores.pop("arrays", {}).items():
+        np.save(job.folder / f"{name}.npy", array)
+    scored = time.perf_counter()
+    more = {"params": state.params, "score_seconds": round(scored - trained, 1)}
+    runs.write_json(job.folder / "manifest.json", runs.manifest(seconds=scored - start, **more))
+    seconds = seconds_of(job.folder).get(int(state.step))
+    runs.write_json(job.folder / "report.json", {**scores, "train_seconds": seconds})
+
+
+def _fit(job: Job, made: Training, model: Model, folder: Path, start: float) -> Any:
+    """The last state; after each chunk seconds.jsonl gets [step, seconds since `start` and before it]."""
+    steps, before, done = made.steps or job.config.steps, seconds_of(folder), 0
+
+    def progress(n: int, record: dict[str, Any]) -> None:
+        nonlocal done
+        done += n
+        known = before.get(record["step"] - done)  # at the step that this process began with
+        until = None if known is None else known + time.perf_counter() - start
+        with (folder / "seconds.jsonl").open("a") as file:
+            file.write(json.dumps([record["step"], until]) + "\n")
+
+    state = train.fit(
+        jax.random.key(job.seed), model, made.update, made.data.train, steps,
+        batch_size=job.config.batch_size, chunk=min(job.config.chunk, steps), folder=folder, resume=True,
+        tensorboard=job.config.tensorboard, progress=progress,
+        **{"log_every": math.ceil(steps / LOGGED), **made.options},
+    ).state  # fmt: skip
+    if done:  # what is done after the last chunk counts too
+        progress(0, {"step": int(state.step)})
+    return state
+
+
+def seconds_of(folder: Path) -> dict[int, float | None]:
+    """{step: the seconds until then} at ends of chunks, over all processes; None: not known."""
+    path, known = folder / "seconds.jsonl", {0: 0.0}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):  # cut by a kill
+            step, known[step] = json.loads(line)
+    return known
