@@ -14,7 +14,7 @@ demo: .venv/installed
 	$(BIN)/python -m experiments.jl1_three_dots --preset fast
 
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report term --cov-fail-under 90
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term --cov-fail-under 90
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Shared by all tests: a compilation cache inside the run, and float64 where a test asks for it."""
+"""Shared by all tests: a compilation cache inside the run, memory given back, float64 where a test asks for it."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,29 @@ from pathlib import Path
 import jax
 import pytest
 
-_CACHE = Path(__file__).parent.parent / ".jax_cache"
-# in the environment for the processes that tests start, in the config for this one
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
-jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+# Every program is kept, small ones too: the next file, the other worker and the processes that tests start find
+# them. In the environment for those processes, in the config for this one.
+_CACHE = {
+    "jax_compilation_cache_dir": str(Path(__file__).parent.parent / ".jax_cache"),
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+for _name, _value in _CACHE.items():
+    jax.config.update(_name, type(_value)(os.environ.setdefault(_name.upper(), str(_value))))
+# Files that take long go first, so that no worker is left with one at the end.
+_FIRST = ("test_notebooks.py", "test_docs.py", "test_catalogue.py", "test_scripts.py", "test_kill.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest files first."""
+    items.sort(key=lambda item: item.path.name not in _FIRST)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_of_one_file():
+    """Drop what was compiled after each file: all programs together are gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture
