@@ -1,4 +1,4 @@
-"""Shared by all tests: a compilation cache inside the run, memory given back, float64 where a test asks for it."""
+"""Shared by all tests: a cache of compiled programs, memory given back, float64 where a test asks for it."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
-# Every program is kept, small ones too: the next file, the other worker and the processes that tests start find
-# them. In the environment for those processes, in the config for this one.
+# Every program is kept, small ones too: the next file, the other worker and the processes that tests start
+# find them. In the environment for those processes, in the config for this one.
 _CACHE = {
     "jax_compilation_cache_dir": str(Path(__file__).parent.parent / ".jax_cache"),
     "jax_persistent_cache_min_compile_time_secs": 0.0,
