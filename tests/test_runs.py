@@ -267,8 +267,10 @@ def test_a_model_with_a_part_of_ones_own_is_passed_in(finished, copy, net):
         with pytest.raises(ValueError, match=message):
             load(folder)
     run = runs.load(folder, model=own)
-    assert run.model is own
     jax.tree.map(np.testing.assert_array_equal, run.params, dict(fitted.state.params))
+    for other, message in ((finished[1], "of another model"), (run.vae, "vaejax.Model, got VAE")):
+        with pytest.raises((ValueError, TypeError), match=f"model: .*{message}"):
+            runs.load(folder, model=other)
 
 
 @pytest.mark.parametrize(

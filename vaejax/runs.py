@@ -162,7 +162,9 @@ def load(folder: str | os.PathLike[str], *, checkpoint: str = "latest", model: M
 
     Raises:
       FileNotFoundError: if the folder holds no run.
-      ValueError: if it holds no such checkpoint, or the model cannot be built from model.json.
+      TypeError: for another thing than a model.
+      ValueError: if it holds no such checkpoint, the model cannot be built from model.json, or another model
+        is given.
     """
     folder = expanded(folder)
     check_choice(checkpoint, ("latest", "best"), "checkpoint")
@@ -176,6 +178,10 @@ def load(folder: str | os.PathLike[str], *, checkpoint: str = "latest", model: M
         raise ValueError(f"checkpoint: {folder} holds no {checkpoint!r} checkpoint")
     if model is None:
         model = _stored_model(folder)
+    elif not isinstance(model, Model):
+        raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
+    else:
+        check_model(folder, model.spec)
     checkpoints = Checkpoints(place)
     try:
         if checkpoints.latest() is None:

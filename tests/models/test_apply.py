@@ -27,6 +27,10 @@ class Layer(nn.Module):
             h = nn.SpectralNorm(nn.Dense(3))(h, update_stats=True)
         elif self.kind == "dropped":
             h = nn.Dropout(0.5, deterministic=False)(h)
+        elif self.kind == "untold dropout":
+            h = nn.Dropout(0.5)(h)
+        elif self.kind == "untold norm":
+            h = nn.BatchNorm()(h)
         elif self.kind == "noisy":
             h = h + jax.random.normal(self.make_rng("noise"), h.shape)
         elif self.kind == "constant":
@@ -71,6 +75,8 @@ IMPURE = {
     "averaged": "has 'layer/BatchNorm_0/mean' in 'batch_stats'; .* use nn.GroupNorm or nn.LayerNorm",
     "spectral": "has 'layer/SpectralNorm_0/Dense_0/kernel/sigma' in 'batch_stats'",
     "dropped": 'asks for a key: Dropout_0 needs PRNG for "dropout"; .*leave nn.Dropout out or make it',
+    "untold dropout": "has a layer without 'deterministic'; .*leave nn.Dropout out or make it",
+    "untold norm": "has a layer without 'use_running_average'; .* use nn.GroupNorm or nn.LayerNorm",
     "noisy": 'asks for a key: layer needs PRNG for "noise"; nets get no key',
     "constant": "has 'layer/scale' in 'constants'; nothing would keep it",
     "loss": "has 'layer/norm/0' in 'losses'; nothing would keep it",

@@ -94,6 +94,7 @@ def test_bad_inputs_are_refused_when_bound(params):
         (lambda: vae.decode(z, c), "c: expected None, this model has no condition"),
         (lambda: vae.sample_prior(KEY, 4, c), "c: expected None, this model has no condition"),
         (lambda: objectives.sample(KEY, vae, {"x": X, "c": c}), "c: expected None"),
+        (lambda: objectives.sample(KEY, vae, {"x": X[:, None]}), r"x: expected \[B, \*event\].* got shapes"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

@@ -86,6 +86,19 @@ def test_an_optimiser_may_keep_a_typed_key(tmp_path):
     assert resumed.state.params["decoder"] == pytest.approx(float(params["decoder"]), rel=1e-6)
 
 
+def test_one_that_takes_no_more_is_given_no_more():
+    """`sam` is of the kind that takes further arguments, and its update takes none."""
+    sam = optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.3), sync_period=2, reset_state=False)
+    params = jax.tree.map(jnp.asarray, {"decoder": START["decoder"]})
+    state = sam.init(params)
+    for _ in range(4):
+        updates, state = sam.update({"decoder": jnp.ones(())}, state, params)
+        params = optax.apply_updates(params, updates)
+    fitted = toy_fit(4, update=toy_update(slope_of_one, sam, wrt=("decoder",)))
+    assert params["decoder"] != START["decoder"]
+    assert fitted.state.params["decoder"] == pytest.approx(float(params["decoder"]), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "lacks"),
     [(optax.lbfgs(), "L-BFGS .*value_fn"), (optax.contrib.sophia(0.1), "Sophia for `obj_fn`")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -38,7 +39,14 @@ def initialised(name: str, net: nn.Module, key: Array, *arrays: Any) -> tuple[An
     Raises:
       ValueError: if the net has variables beside its parameters, or asks for a random key.
     """
-    variables = dict(net.init(key, *arrays))
+    try:
+        variables = dict(net.init(key, *arrays))
+    except ValueError as error:  # a Dropout or BatchNorm that is not told which of its two it is
+        lacks = re.match(r'Parameter "(\w+)" must be passed to the constructor', str(error))
+        advice = {"deterministic": "key", "use_running_average": "batch_stats"}.get(lacks[1] if lacks else "")
+        if lacks is None or advice is None:
+            raise
+        raise _not_pure(name, net, f"has a layer without {lacks[1]!r}", advice) from error
     params = variables.pop("params", {})
     for path, _ in jax.tree_util.tree_leaves_with_path(variables):
         collection, *place = (jax.tree_util.keystr((entry,), simple=True) for entry in path)

@@ -95,6 +95,9 @@ def _encode(encoder: nn.Module, latents: int, params: PyTree, key: Array, batch:
     p = diagonal_gaussian(jnp.zeros_like(loc), jnp.ones_like(loc))
     dtype = jnp.result_type(loc, scale)
     eps = jax.vmap(lambda k: jax.random.normal(k, (latents,), dtype))(example_keys(key, batch))
+    if loc.shape != eps.shape:  # nets take any leading axes
+        got = [jnp.shape(a) for a in jax.tree.leaves(batch["x"])]
+        raise ValueError(f"x: expected [B, *event], of which codes are {list(eps.shape)}; got shapes {got}")
     z = loc + scale * eps
     return Draw(z=z, log_q=q.log_prob(z), log_p=p.log_prob(z), q=q, p=p, batch=batch)
 

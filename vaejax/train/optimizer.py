@@ -31,12 +31,12 @@ def told_the_loss(optimizer: optax.GradientTransformation) -> tuple[Callable, Ca
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
         got = type(optimizer).__name__
         raise TypeError(f"optimizer: expected an optax transformation, as optax.adam(1e-3); got {got}")
-    # optax.MultiSteps takes more arguments and is none of the kind that says so
-    takes = inspect.signature(optimizer.update).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in takes):
+    # its type does not say whether it takes more: MultiSteps does, contrib.sam does not
+    takes = inspect.signature(optimizer.update).parameters
+    if "value" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
         told = optax.GradientTransformationExtraArgs(optimizer.init, optimizer.update)
     else:
-        told = optax.with_extra_args_support(optimizer)
+        told = optax.with_extra_args_support(optax.GradientTransformation(optimizer.init, optimizer.update))
 
     def init(params: Params) -> PyTree:
         return jax.tree.map(lambda a: jax.random.key_data(a) if is_key(a) else a, told.init(params))
