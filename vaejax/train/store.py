@@ -99,7 +99,7 @@ class Store:
         ]
         if differing:
             raise ValueError(
-                f"resume: the run in {self._folder} was made with another {', '.join(differing)}; what may "
+                f"resume: the run in {self._folder} differs from this call in {', '.join(differing)}; what may "
                 "change are steps, chunk, save_every and log_every. To go on from its parameters otherwise, "
                 "give models.starting_from(model, runs.load(folder).params) another folder"
             )
