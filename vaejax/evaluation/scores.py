@@ -140,7 +140,8 @@ def disentanglement_scores(
       num_samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20
         local clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is
         lower.
-      train, test: rows, votes and features of explicitness, sap_svm, dci, factor_vae and beta_vae.
+      train: rows, votes and features that explicitness, sap_svm, dci, factor_vae and beta_vae fit on.
+      test: those that they score on.
       num_samples_chen: draws of each entropy of `mig_chen`, which needs a diagonal Gaussian posterior.
       skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
         factor_vae, beta_vae, irs, unsupervised, local.
