@@ -152,9 +152,10 @@ def evaluators() -> dict[str, Callable[[np.ndarray, int, int, int], np.ndarray]]
 
 def marginal(vae: VAE, x: np.ndarray, K: int, batch_size: int, chunk: int) -> np.ndarray:
     """log p(x) by vaejax, [N] nats."""
-    options = {"num_samples": K, "batch_size": batch_size, "chunk": chunk}
-    split = Split({"x": x}, "binary")
-    result = evaluation.marginal_log_likelihood(jax.random.key(1), vae, split, **options)
+    split, key = Split({"x": x}, "binary"), jax.random.key(1)
+    result = evaluation.marginal_log_likelihood(
+        key, vae, split, num_samples=K, batch_size=batch_size, chunk=chunk
+    )
     return result["per_example"]["log_likelihood"]
 
 
@@ -187,7 +188,7 @@ def main(config: Config) -> dict[str, Any]:
         raise ValueError(f"parts: expected a divisor of the {config.images} images, got {config.parts}")
     if hasattr(os, "sched_setaffinity"):  # before jax makes its threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(config.threads)
     torch.manual_seed(0)
