@@ -68,7 +68,7 @@ class Config:
     k_eval: int = 5000
     """K of log p(x)."""
     parts: int = 10
-    """log p(x) is timed on so many equal parts of the images, in turn; chunks are tried on the first."""
+    """log p(x) is timed on this many equal parts of the images, in turn; chunks are tried on the first."""
     check: bool = False
     """Exit with 1 when a bar is missed."""
     output: Path | None = None
@@ -141,7 +141,7 @@ def time_steps(config: Config) -> dict[str, dict[str, list[float]]]:
 
 
 def evaluators() -> dict[str, Callable[[np.ndarray, int, int, int], np.ndarray]]:
-    """(images [N, 784], K, so many images and samples at a time) -> log p(x), [N] nats, of both."""
+    """(images [N, 784], K, images at a time, samples at a time) -> log p(x), [N] nats, of both."""
     from benchmarks.torch_iwae_peer import TorchIWAE, log_likelihood
 
     model = build()

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SLOW
+
+TESTS = Path(__file__).parent
 ROOT = Path(__file__).parent.parent / "vaejax"
 BASE = {"types", "keys", "checks", "precision", "fixed", "files", "progress"}
 MAY_IMPORT = {
@@ -101,3 +104,10 @@ def test_functions_stay_small():
 
 def _lines(node):
     return node.end_lineno - node.lineno + 1
+
+
+def test_what_is_slow_exists():
+    for name in SLOW:
+        path, _, test = name.partition("::")
+        assert (TESTS / path).exists(), name
+        assert f"def {test}" in (TESTS / path).read_text() if test else True, name
