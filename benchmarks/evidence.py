@@ -68,7 +68,7 @@ class Config:
     k_eval: int = 5000
     """K of log p(x)."""
     parts: int = 10
-    """log p(x) is timed on so many equal parts of the images, in turn; chunks are tried on the first."""
+    """log p(x) is timed on this many equal parts of the images, in turn; chunks are tried on the first."""
     check: bool = False
     """Exit with 1 when a bar is missed."""
     output: Path | None = None
@@ -141,7 +141,7 @@ def time_steps(config: Config) -> dict[str, dict[str, list[float]]]:
 
 
 def evaluators() -> dict[str, Callable[[np.ndarray, int, int, int], np.ndarray]]:
-    """(images [N, 784], K, so many images and samples at a time) -> log p(x), [N] nats, of both."""
+    """(images [N, 784], K, images at a time, samples at a time) -> log p(x), [N] nats, of both."""
     from benchmarks.torch_iwae_peer import TorchIWAE, log_likelihood
 
     model = build()
@@ -152,9 +152,10 @@ def evaluators() -> dict[str, Callable[[np.ndarray, int, int, int], np.ndarray]]
 
 def marginal(vae: VAE, x: np.ndarray, K: int, batch_size: int, chunk: int) -> np.ndarray:
     """log p(x) by vaejax, [N] nats."""
-    options = {"num_samples": K, "batch_size": batch_size, "chunk": chunk}
-    split = Split({"x": x}, "binary")
-    result = evaluation.marginal_log_likelihood(jax.random.key(1), vae, split, **options)
+    split, key = Split({"x": x}, "binary"), jax.random.key(1)
+    result = evaluation.marginal_log_likelihood(
+        key, vae, split, num_samples=K, batch_size=batch_size, chunk=chunk
+    )
     return result["per_example"]["log_likelihood"]
 
 
@@ -187,7 +188,7 @@ def main(config: Config) -> dict[str, Any]:
         raise ValueError(f"parts: expected a divisor of the {config.images} images, got {config.parts}")
     if hasattr(os, "sched_setaffinity"):  # before jax makes its threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(config.threads)
     torch.manual_seed(0)

@@ -116,7 +116,11 @@ def main(config: Config) -> dict[str, Any]:
     x = images(SIDE)
 
     def repeated(step: Callable[[], float]) -> Callable[[int], None]:
-        return lambda n: [step() for _ in range(n)] and None
+        def steps(n: int) -> None:
+            for _ in range(n):
+                step()
+
+        return steps
 
     peers = {
         name: repeated(make_step(x, LATENTS, config.batch_size, gamma, config.threads))
@@ -166,20 +170,7 @@ def report(
     rate = PRODUCT / float(np.median(seconds["product"]))
     floor = {k: (3 * (1 + m) * decoder + 3 * encoder) * config.batch_size / rate for k, m in columns.items()}
     median = {name: float(np.median(values)) for name, values in seconds.items()}
-    rows = []
-    for name, values in seconds.items():
-        program = programs.get(name)
-        rows.append(
-            {
-                "step": name,
-                "ms, median": 1000 * median[name],
-                "min": 1000 * min(values),
-                "max": 1000 * max(values),
-                "over the floor": median[name] / floor[name] if name in floor else "",
-                "temporaries, MiB": program.temporaries_mib if program else "",
-                "compile, s": program.compile_seconds if program else "",
-            }
-        )
+    rows = [_row(name, values, programs.get(name), floor.get(name)) for name, values in seconds.items()]
     pairs = [key.split("/") for key in BARS if "/" in key]
     ratios = {f"{a}/{b}": median[a] / (floor[a] if b == "floor" else median[b]) for a, b in pairs}
     ratios["exact_temporaries_mib"] = max(temporaries.values())
@@ -195,20 +186,32 @@ def report(
     passed = {k: ratios[k] <= bar[k] and (flat or k != "exact_temporaries_mib") for k in BARS}
     print(runs.table(rows))
     print(f"\nproduct rate {2e-9 * rate:.0f} GFLOP/s, {config.threads} thread(s)\n")
-    print(
-        runs.table(
-            [
-                {"ratio": k, "": v, "least": spread.get(k, ["", ""])[0], "most": spread.get(k, ["", ""])[1],
-                 "bar": bar[k], "held": "yes" if passed[k] else "no"}
-                for k, v in ratios.items()
-            ]
-        )
-    )  # fmt: skip
+    ends = {k: spread.get(k, ["", ""]) for k in ratios}
+    table = [
+        {"ratio": k, "": v, "least": ends[k][0], "most": ends[k][1], "bar": bar[k],
+         "held": "yes" if passed[k] else "no"}
+        for k, v in ratios.items()
+    ]  # fmt: skip
+    print(runs.table(table))
     return {
         "ratios": ratios, "spread": spread, "bars": bar, "passed": passed, "rows": rows, "seconds": seconds,
         "floor_seconds": floor, "gflops": 2e-9 * rate, "temporaries_mib": temporaries,
         "threads": config.threads, "batch_size": config.batch_size, "manifest": runs.manifest(seconds=0.0),
     }  # fmt: skip
+
+
+def _row(name: str, seconds: list[float], program: Program | None, floor: float | None) -> dict[str, Any]:
+    """What a step takes, as the table shows it."""
+    median = float(np.median(seconds))
+    return {
+        "step": name,
+        "ms, median": 1000 * median,
+        "min": 1000 * min(seconds),
+        "max": 1000 * max(seconds),
+        "over the floor": median / floor if floor else "",
+        "temporaries, MiB": program.temporaries_mib if program else "",
+        "compile, s": program.compile_seconds if program else "",
+    }
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Config:
     chunk: int = 20
     """Steps between checkpoints."""
     patience: float = 1.5
-    """A kill comes at a random moment up to so many seconds after the first chunk."""
+    """A kill comes at a random moment up to this many seconds after the first chunk."""
     seed: int = 0
     """Of the random moments."""
     folder: Path | None = None

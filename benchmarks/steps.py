@@ -62,7 +62,7 @@ def compile_step(
 ) -> Program:
     """The program that `fit` runs, of the beta-VAE or with a penalty."""
     model = model or build(side, latents)
-    terms = {"reconstruction": objectives.reconstruction, "kl": objectives.kl}
+    terms: dict[str, Any] = {"reconstruction": objectives.reconstruction, "kl": objectives.kl}
     if penalty is not None:
         terms["penalty"] = objectives.scaled(0.1, penalty)
     update = train.gradient_update(

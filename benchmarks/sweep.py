@@ -71,7 +71,7 @@ def measure(setting: Setting, rounds: int) -> list[dict[str, Any]]:
         method: compile_step(
             penalty_of(method, setting.chunk),
             setting.B,
-            automatic_chunk if setting.microbatch == "auto" else setting.microbatch,
+            automatic_chunk if isinstance(setting.microbatch, str) else setting.microbatch,
             side=setting.side,
             latents=setting.d,
         )

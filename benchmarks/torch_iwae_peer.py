@@ -5,6 +5,7 @@ pass, one matrix product for both parts of q(z|x), the fused Adam unless told ot
 within a step.
 """
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import itertools
@@ -32,7 +33,8 @@ class TorchIWAE(nn.Module):
 
     def log_weights(self, x: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         """log w of z = loc + scale eps; x: [B, D], eps: [K, B, d], the result [K, B] nats."""
-        return self.weights_from(*self.encoder(x).chunk(2, dim=-1), x, eps)
+        loc, logvar = self.encoder(x).chunk(2, dim=-1)
+        return self.weights_from(loc, logvar, x, eps)
 
     def weights_from(
         self, loc: torch.Tensor, logvar: torch.Tensor, x: torch.Tensor, eps: torch.Tensor

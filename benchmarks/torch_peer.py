@@ -5,6 +5,7 @@ finite difference of the decoded mean over the stacked batch of (d+1)B latents, 
 Eager mode, the default memory layout, `zero_grad(set_to_none=True)`, no synchronisation within a step.
 """
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import itertools

@@ -30,6 +30,39 @@ def _programs_of_one_file():
     yield
     jax.clear_caches()
 
+# What trains whole experiments, starts processes or kernels, runs pages, downloads: not in `make quick`.
+SLOW = (
+    "data/test_disk.py",
+    "data/test_download.py",
+    "data/test_fashion_mnist.py",
+    "data/test_mnists.py",
+    "experiments/",
+    "lab/test_example.py",
+    "lab/test_run.py",
+    "lab/test_workers.py",
+    "test_benchmarks.py",
+    "test_benchmarks_evidence.py",
+    "test_commands.py",
+    "test_docs.py::test_the_code",
+    "test_generators.py",
+    "test_notebooks.py::test_runs",
+    "train/test_aggressive.py",
+    "train/test_damage.py",
+    "train/test_devices.py",
+    "train/test_full_disk.py",
+    "train/test_kill.py",
+    "train/test_processes.py",
+    "train/test_resume.py",
+    "train/test_seeds.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what `SLOW` names."""
+    for item in items:
+        if item.nodeid.startswith(tuple(f"tests/{name}" for name in SLOW)):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture
 def x64():

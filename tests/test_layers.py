@@ -1,10 +1,13 @@
-"""The house's rule of imports, read from the source."""
+"""The house's rules of imports and of length, read from the source."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import SLOW
+
+TESTS = Path(__file__).parent
 ROOT = Path(__file__).parent.parent / "vaejax"
 BASE = {"types", "keys", "checks", "precision", "fixed", "files", "progress"}
 MAY_IMPORT = {
@@ -46,6 +49,7 @@ HOMES = {  # third party -> packages that may import it
     "chex": {"ops", "nets"},
 }
 FILES = [path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py"]
+SCRIPTS = [path for folder in ("experiments", "benchmarks") for path in (ROOT.parent / folder).glob("*.py")]
 
 
 def _imports(path):
@@ -85,3 +89,25 @@ def test_every_package_has_a_rule():
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= 300
+
+
+def test_functions_stay_small():
+    """At most 40 lines beside the docstring, in what is shipped, experiments and benchmarks."""
+    long = []
+    for path in [*FILES, *SCRIPTS]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = _lines(node) - (_lines(node.body[0]) if ast.get_docstring(node) else 0)
+                long += [f"{path.name}: {node.name} {lines}"] if lines > 40 else []
+    assert not long
+
+
+def _lines(node):
+    return node.end_lineno - node.lineno + 1
+
+
+def test_what_is_slow_exists():
+    for name in SLOW:
+        path, _, test = name.partition("::")
+        assert (TESTS / path).exists(), name
+        assert f"def {test}" in (TESTS / path).read_text() if test else True, name

@@ -1,11 +1,11 @@
-"""Files: the paths that users give, and JSON in which nan and infinity have a form.
+r"""Files: the paths that users give, and JSON in which nan and infinity have a form.
 
 JSON has no nan and no infinity. Here each is null, and "not_finite" says which it was and where:
 
     {"psnr": null, "values": [0.5, null], "not_finite": {"psnr": "inf", "values.1": "nan"}}
 
-A name is the keys and places on the way to the value, joined by dots (a dot inside a key is written `\\.`, a
-backslash `\\\\`). What is not a dict goes under "value" where it has such numbers. Reading gives them back.
+A name is the keys and places on the way to the value, joined by dots (a dot inside a key is written `\.`, a
+backslash `\\`). What is not a dict goes under "value" where it has such numbers. Reading gives them back.
 """
 
 from __future__ import annotations

@@ -140,7 +140,8 @@ def mini_sprites(
     Args:
         side: pixels along a side, a multiple of 16.
         pixels: "binary", or "unit_interval" for grey edges.
-        num_validation, num_test: sizes of these splits.
+        num_validation: images of that split.
+        num_test: images of that split.
         seed: of the sharing out, not negative.
         folder: where prepared sets lie; None for $VAEJAX_DATA, else ~/.cache/vaejax.
 

@@ -87,7 +87,9 @@ def mnist(
     Everything else is as in `fashion_mnist`, but for the name: `downloads/manual/mnist`.
 
     Args:
-        pixels, num_validation, folder: see `fashion_mnist`.
+        pixels: see `fashion_mnist`.
+        num_validation: see `fashion_mnist`.
+        folder: see `fashion_mnist`.
 
     Returns:
         A `Dataset`.

@@ -80,7 +80,9 @@ def natural_patches(
 
     Args:
         side: pixels along a side, 2..32.
-        num_train, num_validation, num_test: sizes of the splits.
+        num_train: patches of that split.
+        num_validation: patches of that split.
+        num_test: patches of that split.
         seed: of the blocks and places, not negative.
 
     Returns:

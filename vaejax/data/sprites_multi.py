@@ -93,7 +93,9 @@ def sprites_multi(
 
     Args:
         side: pixels along a side of the image, even and at least 16.
-        num_train, num_validation, num_test: sizes of the splits.
+        num_train: images of that split.
+        num_validation: images of that split.
+        num_test: images of that split.
         seed: of the factors, not negative.
 
     Returns:

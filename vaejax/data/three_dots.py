@@ -113,7 +113,9 @@ def three_dots(
     Args:
         side: pixels along a side, a power of two of at least 16.
         radius: radius of the discs as a fraction of the side, in (0, 0.5).
-        num_train, num_validation, num_test: sizes of the splits.
+        num_train: images of that split.
+        num_validation: images of that split.
+        num_test: images of that split.
         seed: of the factors, not negative.
         folder: where prepared sets lie; None for $VAEJAX_DATA, else ~/.cache/vaejax.
 

@@ -53,7 +53,8 @@ def dci(
       key: typed PRNG key.
       codes: [n, d], posterior means unless stated.
       factors: [n, F] integers.
-      train, test: rows to fit and to score on, two numbers or the places of both; as `explicitness`.
+      train: rows to fit on, their number or their places; see `explicitness`.
+      test: rows to score on, given in the same way.
       trees: boosting rounds, each of a tree per value.
 
     Returns:
@@ -91,7 +92,11 @@ def dci_linear(
     factors without an order (a shape) are misjudged. Takes a second where `dci` takes minutes.
 
     Args:
-      key, codes, factors, train, test: as `dci`.
+      key: as `dci`.
+      codes: as `dci`.
+      factors: as `dci`.
+      train: as `dci`.
+      test: as `dci`.
       alpha: weight of the L1 norm.
 
     Returns, Raises: as `dci`.

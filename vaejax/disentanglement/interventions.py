@@ -120,7 +120,8 @@ def factor_vae_score(
     Args:
       key: typed PRNG key.
       sampler: see `factor_sampler` and `image_sampler`.
-      train, test: votes to learn which factor a code stands for, and to score on.
+      train: votes to learn which factor a code stands for.
+      test: votes to score on.
       num_samples: codes for the variances.
 
     Returns:
@@ -165,7 +166,8 @@ def beta_vae_score(
     Args:
       key: typed PRNG key.
       sampler: see `factor_sampler` and `image_sampler`.
-      train, test: features to fit and to score on.
+      train: features to fit on.
+      test: features to score on.
       pairs: of one feature.
 
     Returns:

@@ -48,7 +48,9 @@ def modularity(
 
     Args:
       codes: [n, d], posterior means unless stated.
-      factors, bins, factor_bins: as `mig`.
+      factors: as `mig`.
+      bins: as `mig`.
+      factor_bins: as `mig`.
 
     Returns:
       Score in [0, 1]; `parts` per code [d].

@@ -34,7 +34,8 @@ def mig_chen(
 
     Args:
       key: typed PRNG key.
-      loc, scale: [n, d], the posteriors, best of a whole grid of factors.
+      loc: [n, d], means of the posteriors, best of a whole grid of factors.
+      scale: [n, d], their standard deviations.
       factors: [n, F] integers.
       num_samples: draws of each q.
 

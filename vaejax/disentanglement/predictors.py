@@ -38,9 +38,9 @@ def explicitness(
       key: typed PRNG key.
       codes: [n, d], posterior means unless stated.
       factors: [n, F] integers.
-      train, test: rows to fit and to score on. Two numbers: so many rows, drawn by the key; where there are
-        fewer, two thirds and a third of them. Or the places of the rows, [m] integers in 0..n-1 each, no row
-        in both.
+      train: the rows to fit on: how many, which the key draws, or their places, [m] integers in 0..n-1.
+      test: the rows to score on, given in the same way; none is in both. If there are fewer rows than both
+        numbers ask for, a third of them are scored and the others fitted.
 
     Returns:
       Score in [0, 1]; `parts` per factor [F].

@@ -53,7 +53,8 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Array:
     """KL(q_j||p_j) for every latent dimension j, in closed form.
 
     Args:
-      q, p: two diagonal Gaussians with events [d], or two products of d categoricals.
+      q: a diagonal Gaussian with events [d], or a product of d categoricals.
+      p: one of the same kind.
 
     Returns:
       [..., d] nats (no last axis for a single categorical).
@@ -92,8 +93,10 @@ def kl_or_sampled(q: Distribution, p: Distribution, log_q: Array, log_p: Array) 
     """KL(q||p) from the table where it has the pair, else the one-sample estimate log q(z) - log p(z).
 
     Args:
-      q, p: posterior and prior.
-      log_q, log_p: [B] nats at the drawn z.
+      q: the posterior.
+      p: the prior.
+      log_q: [B] nats, at the drawn z.
+      log_p: [B] nats, at the same z.
 
     Returns:
       [B] nats; the estimate is unbiased and may be negative for one draw.

@@ -60,7 +60,7 @@ class Likelihood:
 
 
 def times(factor: int, channels: int) -> int:
-    """Of a family with `factor` parameters a value: what the decoder gives for so many channels."""
+    """Of a family with `factor` parameters a value: what the decoder gives for that many channels."""
     return factor * channels
 
 

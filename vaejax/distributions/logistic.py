@@ -129,7 +129,9 @@ def _conditional_loc(loc: Array, coupling: Array | None, earlier: Sequence[Array
 
 
 def _log_mass(x: Array, loc: Array, log_scale: Array) -> Array:
-    """log P(x) of the logistic cut into 256 bins; no digits cancel: with p > q the bin's two edges,
+    """log P(x) of the logistic cut into 256 bins, without cancelling digits.
+
+    With p > q the bin's two edges,
 
     sigmoid(p) - sigmoid(q) = sigmoid(p) sigmoid(-q) (1 - e^(q - p)),   p - q = 2 / (255 s).
     """

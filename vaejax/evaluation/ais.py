@@ -110,7 +110,9 @@ def sandwich(
       key: typed PRNG key.
       vae: a bound model without conditions, with one array of latents; its p(x|z) samples.
       n: examples to simulate, all at once.
-      num_temperatures, num_chains, leapfrog_steps: as for `annealed_log_likelihood`.
+      num_temperatures: as for `annealed_log_likelihood`.
+      num_chains: as for `annealed_log_likelihood`.
+      leapfrog_steps: as for `annealed_log_likelihood`.
 
     Returns:
       `n`; means over the examples and their standard errors (nan for n = 1), nats: `lower`, `lower_se`,

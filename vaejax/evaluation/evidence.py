@@ -101,7 +101,8 @@ def paired(log_a: AnyArray, log_b: AnyArray) -> dict[str, float]:
     Differences of the same images spread much less than either NLL.
 
     Args:
-      log_a, log_b: log p(x) of the same images, [N] nats.
+      log_a: log p(x) by one model, [N] nats.
+      log_b: log p(x) of the same images by the other, [N] nats.
 
     Raises:
       ValueError: the shapes differ.

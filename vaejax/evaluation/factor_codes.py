@@ -52,7 +52,12 @@ def factor_codes(
 
     Args:
       key: typed PRNG key, for what is drawn.
-      vae, data, limit, factor_bins, batch_size, progress: as `disentanglement_scores`.
+      vae: as `disentanglement_scores`.
+      data: as `disentanglement_scores`.
+      limit: as `disentanglement_scores`.
+      factor_bins: as `disentanglement_scores`.
+      batch_size: as `disentanglement_scores`.
+      progress: as `disentanglement_scores`.
 
     Returns:
       Codes.

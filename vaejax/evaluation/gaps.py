@@ -66,7 +66,9 @@ def gaps(
       key: typed PRNG key.
       vae: a bound model whose q(z|x) is one diagonal Gaussian.
       split: the examples; its transform runs first.
-      steps, learning_rate, samples_per_step: of the fit of loc and log scale, in their own units.
+      steps: of Adam, in the fit of loc and log scale.
+      learning_rate: at its start, in units of loc and log scale.
+      samples_per_step: draws of noise for each gradient.
       num_samples: K, for the ELBOs and log p(x).
       log_likelihood: log p(x), [N] nats, from elsewhere: exact, or the larger of this estimate and that of
         `annealed_log_likelihood` with the same key (which gives both the same transformed x).

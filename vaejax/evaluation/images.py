@@ -25,7 +25,8 @@ def mse(a: AnyArray, b: AnyArray) -> Array:
     """The mean squared error of every image, ||a - b||^2 / D.
 
     Args:
-      a, b: [..., H, W, C].
+      a: [..., H, W, C].
+      b: of the same shape.
 
     Returns:
       [...], in squared units of the data.
@@ -41,7 +42,8 @@ def psnr(a: AnyArray, b: AnyArray, *, data_range: float) -> Array:
     """The peak signal-to-noise ratio of every image, 10 log10(range^2 / MSE).
 
     Args:
-      a, b: [..., H, W, C].
+      a: [..., H, W, C].
+      b: of the same shape.
       data_range: the largest value that the data can have minus the smallest: 1, or 255 for bytes.
 
     Returns:
@@ -67,7 +69,8 @@ def ssim(a: AnyArray, b: AnyArray, *, data_range: float) -> np.ndarray:
     `ssim_window` says; such values do not compare with those of larger images.
 
     Args:
-      a, b: [..., H, W, C].
+      a: [..., H, W, C].
+      b: of the same shape.
       data_range: the largest value that the data can have minus the smallest: 1, or 255 for bytes.
 
     Returns:

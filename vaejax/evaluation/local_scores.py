@@ -37,9 +37,13 @@ def local_scores(
       key: typed PRNG key; the same one gives all models the same images.
       vae: a bound model with one posterior.
       data: a set with `num_values` and `sample_images`, such as `data.three_dots()`.
-      locality, clusters, num_samples, frozen: of `local_clusters`.
+      locality: of `local_clusters`.
+      clusters: of `local_clusters`.
+      num_samples: of `local_clusters`.
       bins: of `score_local`.
-      batch_size, progress: of `represent_factors`.
+      frozen: of `local_clusters`.
+      batch_size: of `represent_factors`.
+      progress: of `represent_factors`.
 
     Returns:
       LocalScores.

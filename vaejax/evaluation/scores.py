@@ -122,8 +122,8 @@ def disentanglement_scores(
     """Score a model on every measure of disentanglement.
 
     A set with at most `limit` combinations of factors is encoded whole, once, and every score draws from
-    those codes; of a larger one, or a larger split, so many random images, and for the local scores of such
-    a set 20 * `num_samples` images more, 200 000. The defaults are the published
+    those codes. Of a larger one, or a larger split, `limit` random images are encoded, and for the local
+    scores of such a set 20 * `num_samples` images more, 200 000. The defaults are the published
     numbers (Locatello et al. 2019, 1811.12359; of mig_chen, Chen et al. 2018, 1802.04942). `dci` takes
     most of the time, minutes for factors of many values: lower `train` or skip it. Each score has its own
     key: skipping one leaves the others as they are.
@@ -135,12 +135,13 @@ def disentanglement_scores(
         factors y, [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
         without local scores).
       limit: the most images that are encoded, but for the local scores of a set that is larger.
-      factor_bins: for a split whose factors are real numbers: each is cut into so many bins of equal width
+      factor_bins: for a split whose factors are real numbers: each is cut into this many bins of equal width
         over its range in the split, and the bins are its values from there on. None expects integers.
       num_samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20
         local clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is
         lower.
-      train, test: rows, votes and features of explicitness, sap_svm, dci, factor_vae and beta_vae.
+      train: rows, votes and features that explicitness, sap_svm, dci, factor_vae and beta_vae fit on.
+      test: those that they score on.
       num_samples_chen: draws of each entropy of `mig_chen`, which needs a diagonal Gaussian posterior.
       skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
         factor_vae, beta_vae, irs, unsupervised, local.

@@ -57,7 +57,8 @@ def prior_samples(
       key: typed PRNG key.
       vae: a bound model.
       n: how many.
-      batch_size, progress: as for `decoder_samples`, where x is drawn.
+      batch_size: as for `decoder_samples`, where x is drawn.
+      progress: likewise.
 
     Raises:
       TypeError, ValueError: an argument is of another kind.
@@ -133,7 +134,8 @@ def interpolate(vae: VAE, a: AnyArray, b: AnyArray, steps: int, kind: str = "sle
 
     Args:
       vae: a bound model.
-      a, b: [*event].
+      a: [*event], where the path starts.
+      b: [*event], where it ends.
       steps: images on the path, both ends included, >= 2.
       kind: "lerp", the straight line, or "slerp", which stays in the shell of the prior; it is the straight
         line between codes that are parallel or (nearly) opposite, as with one latent all are, and from or

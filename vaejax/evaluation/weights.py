@@ -116,7 +116,8 @@ def samples_at_once(draw: Draw, K: int, curve: tuple[int, ...], chunk: int | Non
 
     Args:
       draw: a draw for the examples that are taken at a time, in shapes.
-      K, curve: as for `weigh`.
+      K: as for `weigh`.
+      curve: as for `weigh`.
       chunk: at most this many; None for as many as `MEMORY` allows.
       largest: elements of the largest array that the draw makes on its way, as in a deep decoder.
     """

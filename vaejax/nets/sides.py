@@ -40,7 +40,7 @@ def pair(side: Side) -> tuple[int, int]:
 
 
 def halved(side: Side, times: int) -> list[tuple[int, int]]:
-    """(H, W) halved so many times, rounded up, from the smallest to (H, W) itself."""
+    """(H, W) halved 0 to `times` times, rounded up, the smallest first."""
     h, w = pair(side)
     return [(-(-h // 2**n), -(-w // 2**n)) for n in range(times, -1, -1)]
 

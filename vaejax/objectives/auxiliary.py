@@ -153,7 +153,9 @@ def info_nce(key: Array, vae: VAE, draw: Draw) -> Array:
     learned for it. The bound ends at log B nats. Scaled by lam it gives every nat of information lam.
 
     Args:
-      key, vae, draw: as for every term; q of one level.
+      key: not used: nothing is drawn.
+      vae: not used: q is in the draw.
+      draw: with q of one level.
 
     Returns:
       [B] nats, that mix examples.

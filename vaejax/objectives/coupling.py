@@ -39,7 +39,10 @@ def orthogonality(
         unbiased in value and gradient.
       columns: m, for method="columns" only, 2..d.
       probes: k, for method="hutchinson" only, >= 2.
-      of, stop_gradient, at, chunk: as for `jacobian_l1`.
+      of: as for `jacobian_l1`.
+      stop_gradient: as for `jacobian_l1`.
+      at: as for `jacobian_l1`.
+      chunk: as for `jacobian_l1`.
 
     Returns:
       A term, [B], in units of the data per unit of z, to the fourth power.
@@ -92,7 +95,10 @@ def hessian_penalty(
       method: "exact", d^2 tangents, for few latents; "hutchinson", 1/2 the sample variance of v^T H_i v
         over k probes of random signs, for every output: unbiased in value and gradient.
       probes: k, for method="hutchinson" only, >= 2.
-      of, stop_gradient, at, chunk: as for `jacobian_l1`.
+      of: as for `jacobian_l1`.
+      stop_gradient: as for `jacobian_l1`.
+      at: as for `jacobian_l1`.
+      chunk: as for `jacobian_l1`.
 
     Returns:
       A term, [B], in squared units of the data per unit of z to the fourth power.

@@ -98,7 +98,10 @@ def jacobian_l2(
         vary with the lengths of the columns of J, probes with the products between them.
       columns: m, for method="columns" only, 1..d.
       probes: k, for method="hutchinson" only, >= 1.
-      of, stop_gradient, at, chunk: as for `jacobian_l1`.
+      of: as for `jacobian_l1`.
+      stop_gradient: as for `jacobian_l1`.
+      at: as for `jacobian_l1`.
+      chunk: as for `jacobian_l1`.
 
     Returns:
       A term, [B], in squared units of the data per squared unit of z.
@@ -138,7 +141,10 @@ def column_group_l1(
     Args:
       method: "exact" or "columns", as for `jacobian_l1`.
       columns: m, for method="columns" only, 1..d.
-      of, stop_gradient, at, chunk: as for `jacobian_l1`.
+      of: as for `jacobian_l1`.
+      stop_gradient: as for `jacobian_l1`.
+      at: as for `jacobian_l1`.
+      chunk: as for `jacobian_l1`.
 
     Returns:
       A term, [B], in units of the data per unit of z.
@@ -166,7 +172,10 @@ def row_group_l1(
     """sum_i ||J_i:||_2, a group lasso over the rows of J: outputs that no latent moves, in no special basis.
 
     Args:
-      of, stop_gradient, at, chunk: as for `jacobian_l1`.
+      of: as for `jacobian_l1`.
+      stop_gradient: as for `jacobian_l1`.
+      at: as for `jacobian_l1`.
+      chunk: as for `jacobian_l1`.
 
     Returns:
       A term, [B], in units of the data per unit of z.
@@ -198,7 +207,10 @@ def spectral_norm(
 
     Args:
       iterations: n; the relative error is of order (s_2 / s_1)^(4 n).
-      of, stop_gradient, at, chunk: as for `jacobian_l1`.
+      of: as for `jacobian_l1`.
+      stop_gradient: as for `jacobian_l1`.
+      at: as for `jacobian_l1`.
+      chunk: as for `jacobian_l1`.
 
     Returns:
       A term, [B], in units of the data per unit of z; squaring it is the caller's choice.

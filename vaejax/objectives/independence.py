@@ -32,7 +32,9 @@ def beta_tc(
 
     Args:
       dataset_size: N, the number of training examples.
-      alpha, beta, gamma: the weights.
+      alpha: the weight of I.
+      beta: the weight of TC.
+      gamma: the weight of DW.
       method: "mws", "mss" (unbiased densities, for batches of distinct examples), or "exact", where
         every batch is the whole data set.
 

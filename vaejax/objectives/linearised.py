@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,13 +106,14 @@ def one_latent_array(draw: Draw) -> Array:
 
 def posterior_mean(draw: Draw) -> Array:
     """E_q[z|x]: [B, d], of a posterior over one level of vector latents."""
-    z = one_latent_array(draw)
-    got = f"{len(draw.q)} levels" if isinstance(draw.q, tuple) else type(draw.q).__name__
+    z, q = one_latent_array(draw), draw.q
+    got = f"{len(q)} levels" if isinstance(q, tuple) else type(q).__name__
     expected = f"q: expected one posterior that knows its mean, got {got}"
-    if not hasattr(draw.q, "mean"):
+    mean_of: Any = getattr(q, "mean", None)
+    if mean_of is None:
         raise TypeError(expected)
     try:
-        mean = draw.q.mean()
+        mean = mean_of()
     except NotImplementedError as error:  # distrax, of a flow
         raise TypeError(expected) from error
     if mean.shape != z.shape:

@@ -25,7 +25,8 @@ def cosine_schedule(init_value: float, end_value: float, transition_steps: int) 
     """b0 + (b1 - b0) (1 - cos(pi min(1, t/T))) / 2: a ramp that starts and ends without a slope.
 
     Args:
-      init_value, end_value: b0 and b1, finite; `optax.cosine_decay_schedule` cannot start from 0.
+      init_value: b0, finite; 0 too, from which `optax.cosine_decay_schedule` cannot start.
+      end_value: b1, finite.
       transition_steps: T, >= 1.
 
     Raises:
@@ -72,7 +73,8 @@ def sigmoid_schedule(init_value: float, end_value: float, midpoint: float, steep
     It is never quite b0: at step 0 it has (b1 - b0) / (1 + exp(k t0)) of the way behind it.
 
     Args:
-      init_value, end_value: b0 and b1, finite.
+      init_value: b0, finite.
+      end_value: b1, finite.
       midpoint: t0, in steps.
       steepness: k, per step.
 

@@ -49,7 +49,8 @@ def log_density(
 
     Args:
       z: [B, d]; for "exact" [n, d].
-      loc, scale: [B, d], the posteriors of the batch; for "exact" [N, d].
+      loc: [B, d], means of the posteriors of the batch; for "exact" [N, d].
+      scale: their standard deviations, of the same shape.
       dataset_size: N.
       method: "mws", "mss" or "exact".
 
@@ -99,7 +100,8 @@ def dip_penalty(loc: Array, scale: Array, lam_od: float, lam_d: float, form: str
     diag(mean_b scale_b^2), the covariance of the aggregate posterior.
 
     Args:
-      loc, scale: [B, d], the posteriors of a batch; form "i" does not use the scale.
+      loc: [B, d], means of the posteriors of a batch.
+      scale: [B, d], their standard deviations; form "i" does not use them.
       lam_od: the weight of the off-diagonal entries.
       lam_d: the weight of the diagonal ones.
       form: "i" or "ii".
@@ -128,6 +130,7 @@ def permute_columns(key: Array, z: Array) -> Array:
     """Shuffle every column over the batch by a permutation of its own: codes of prod_j q(z_j).
 
     Args:
+      key: typed PRNG key, of the permutations.
       z: [B, d] codes.
 
     Returns:
@@ -147,7 +150,8 @@ def streamed_log_density(z: Array, loc: Array, scale: Array, *, block: int = 128
 
     Args:
       z: [n, d].
-      loc, scale: [N, d], the posteriors.
+      loc: [N, d], means of the posteriors.
+      scale: [N, d], their standard deviations.
       block: rows, and z, at a time.
 
     Returns:

@@ -18,7 +18,8 @@ def lerp(a: Array, b: Array, t: Array) -> Array:
     Between two draws of N(0, I) it leaves the shell |z| ~ sqrt(d): compare `slerp`.
 
     Args:
-      a, b: [d].
+      a: [d], where the path starts.
+      b: [d], where it ends.
       t: [n], 0 at a and 1 at b.
 
     Returns:
@@ -38,7 +39,8 @@ def slerp(a: Array, b: Array, t: Array) -> Array:
     With one latent all pairs are parallel or opposite, and every path is straight.
 
     Args:
-      a, b: [d].
+      a: [d], where the path starts.
+      b: [d], where it ends.
       t: [n], 0 at a and 1 at b.
 
     Returns:

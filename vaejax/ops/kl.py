@@ -33,8 +33,10 @@ def diagonal_gaussian(loc_q: Array, scale_q: Array, loc_p: Array, scale_p: Array
     """KL(N(m1, s1^2) || N(m2, s2^2)) = log s2/s1 + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2 per dimension.
 
     Args:
-      loc_q, scale_q: m1 and s1 > 0, [..., d].
-      loc_p, scale_p: m2 and s2 > 0, [..., d].
+      loc_q: m1, [..., d].
+      scale_q: s1 > 0, [..., d].
+      loc_p: m2, [..., d].
+      scale_p: s2 > 0, [..., d].
 
     Returns:
       [..., d] nats.
@@ -50,8 +52,10 @@ def full_gaussian(loc_q: Array, tril_q: Array, loc_p: Array, tril_p: Array) -> A
     1/2 [ |L2^-1 L1|_F^2 + |L2^-1 (m2 - m1)|^2 - d ] + log det L2 - log det L1.
 
     Args:
-      loc_q, loc_p: m1 and m2, [..., d].
-      tril_q, tril_p: L1 and L2, [..., d, d] lower triangular with positive diagonals.
+      loc_q: m1, [..., d].
+      tril_q: L1, [..., d, d], lower triangular with positive diagonals.
+      loc_p: m2, [..., d].
+      tril_p: L2, like L1.
 
     Returns:
       [...] nats.
@@ -70,7 +74,8 @@ def categorical(logits_q: Array, logits_p: Array) -> Array:
     """KL(q||p) = sum_v q_v (log q_v - log p_v), with 0 log 0 = 0.
 
     Args:
-      logits_q, logits_p: [..., V], normalised or not.
+      logits_q: [..., V], normalised or not.
+      logits_p: [..., V], normalised or not.
 
     Returns:
       [...] nats.
@@ -87,7 +92,8 @@ def bernoulli(logits_q: Array, logits_p: Array) -> Array:
     """KL(Bernoulli(a) || Bernoulli(b)) = sigmoid(a) (a - b) + softplus(b) - softplus(a), elementwise.
 
     Args:
-      logits_q, logits_p: a and b, [...].
+      logits_q: a, [...].
+      logits_p: b, [...].
 
     Returns:
       [...] nats.

@@ -20,7 +20,8 @@ def sliced_wasserstein(x: Array, y: Array, directions: Array) -> Array:
     finite samples of one distribution it is positive, of order 1/n.
 
     Args:
-      x, y: [n, d], as many of one as of the other.
+      x: [n, d].
+      y: [n, d], as many as x has.
       directions: [P, d] unit vectors.
 
     Returns:

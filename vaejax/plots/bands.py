@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -62,22 +63,9 @@ def band_curves(
     for axes, (metric, per_label) in zip(grid, curves.items(), strict=True):
         for label, value in per_label.items():
             rows = _rows(value, len(places[label]), f"curves[{metric!r}][{label!r}]")
-            x, style = places[label], {"color": palette[label]}
-            if len(rows) > 1:
-                # below the lines of all labels
-                axes.fill_between(x, rows.min(0), rows.max(0), alpha=0.15, linewidth=0, zorder=1.5, **style)
-                banded = True
-            axes.plot(x, rows.mean(0), linewidth=1.5, marker="o", markersize=2.5, **style)
-        if xscale == "log":
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.margins(x=0.02)
-        axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK, **PLAIN)
-        axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK, **PLAIN)
+            _band(axes, places[label], rows, palette[label])
+            banded |= len(rows) > 1
+        _dress(axes, xlabel, with_unit(metric, units), xscale)
     figure.align_ylabels(grid)
     handles: list[Any] = [
         Line2D([], [], color=palette[label], linewidth=1.5, label=label) for label in labels
@@ -107,3 +95,25 @@ def _rows(value: ArrayLike, n: int, name: str) -> np.ndarray:
     if rows.ndim != 2 or rows.shape[1] != n or len(rows) == 0:
         raise ValueError(f"{name}: expected shape [{n}] or [seeds, {n}], as its places, got {rows.shape}")
     return rows
+
+
+def _band(axes: Axes, x: np.ndarray, rows: np.ndarray, color: Any) -> None:
+    """The mean of [seeds, n] over [n] places, and the range of the seeds where there are several."""
+    if len(rows) > 1:
+        # below the lines of all labels
+        axes.fill_between(x, rows.min(0), rows.max(0), color=color, alpha=0.15, linewidth=0, zorder=1.5)
+    axes.plot(x, rows.mean(0), color=color, linewidth=1.5, marker="o", markersize=2.5)
+
+
+def _dress(axes: Axes, xlabel: str, ylabel: str, xscale: str) -> None:
+    """The two axes of a panel: names, scale and ticks."""
+    if xscale == "log":
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(x=0.02)
+    axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK, **PLAIN)
+    axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK, **PLAIN)

@@ -21,6 +21,7 @@ from vaejax.plots.style import INK, NORMAL, PALETTE, PLAIN, SMALL, check_mapping
 _STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))  # line and marker, when colours come again
 _WIDTH = 3.3  # of a panel, inches
 
+_BAR: dict[str, Any] = {"linestyle": "", "marker": "|", "markersize": 9, "markeredgewidth": 1.5}
 _CROSS: dict[str, Any] = {"linestyle": "", "marker": "x", "markersize": 6, "markeredgewidth": 1.5}
 
 
@@ -60,14 +61,7 @@ def sweep_curves(
     for metric, per_label in scores.items():
         check_mapping(per_label, f"scores[{metric!r}]")
     labels = list(dict.fromkeys(chain.from_iterable(scores.values())))
-    values = list(
-        dict.fromkeys(v for per_label in scores.values() for points in per_label.values() for v in points)
-    )
-    if not values:
-        raise ValueError("scores: expected at least one value of the setting, got none")
-    if numeric := all(_is_number(v) for v in values):
-        values.sort()
-    places = {v: float(v) if numeric else float(i) for i, v in enumerate(values)}
+    places, numeric = _places(scores)
     styles = _styles(labels, colors, numeric)
     gap = min(4.0, 12.0 / max(1, len(labels) - 1))  # points between two labels
     figure, grid = panels(len(scores), columns, _WIDTH, 2.3)
@@ -86,12 +80,24 @@ def sweep_curves(
     figure.align_ylabels(grid)
     handles = [Line2D([], [], label=label, **style) for label, style in styles.items()]
     if bars:
-        bar: dict[str, Any] = {"linestyle": "", "marker": "|", "markersize": 9, "markeredgewidth": 1.5}
-        handles.append(Line2D([], [], color="0.4", label="95 % interval", **bar))
+        handles.append(Line2D([], [], color="0.4", label="95 % interval", **_BAR))
     if missing:
         handles.append(Line2D([], [], color="0.4", label=", ".join(missing), **_CROSS))
     legend(figure, handles)
     return figure
+
+
+def _places(
+    scores: Mapping[str, Mapping[str, Mapping[Any, Mapping[str, Any]]]],
+) -> tuple[dict[Any, float], bool]:
+    """Where each value of the setting lies, and whether all are numbers, which lie at themselves."""
+    points = chain.from_iterable(per_label.values() for per_label in scores.values())
+    values = list(dict.fromkeys(chain.from_iterable(points)))
+    if not values:
+        raise ValueError("scores: expected at least one value of the setting, got none")
+    if all(_is_number(v) for v in values):
+        return {v: float(v) for v in sorted(values)}, True
+    return {v: float(i) for i, v in enumerate(values)}, False
 
 
 def _crosses(axes: Axes, at: Sequence[float], color: Any, shift: float) -> None:

@@ -22,7 +22,7 @@ def geco_optimizer(
     bounds: tuple[float, float] = (1e-6, 1e6),
     multiplier: str = "multiplier",
 ) -> optax.GradientTransformation:
-    """GECO's two players in one gradient: `optimizer` for the model, and for the multiplier of a constraint
+    """GECO's two players in one gradient: `optimizer` for the model, a rule for the constraint's multiplier.
 
         C_ma <- decay C_ma + (1 - decay) C,   lam <- clip(lam exp(rate C_ma), lo, hi)
 

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_positive_int, check_split, check_support
+from vaejax.checks import check_split, check_support
 from vaejax.files import expanded
 from vaejax.keys import check_key, named_key
-from vaejax.progress import Bar
+from vaejax.train.callbacks import Adjust, Callbacks, Progress, Stop, Validate, reporting
 from vaejax.train.checkpoint import check_savable
 from vaejax.train.folder import Description
 from vaejax.train.optimizer import is_key
-from vaejax.train.runs import Run, check_seeds, open_runs, place, train
-from vaejax.train.step import alone, make_chunk, over_runs
-from vaejax.train.store import Fit, digest
-from vaejax.types import VAE, Array, Device, Model, Split, TrainState, Update
+from vaejax.train.runs import Counts, Run, check_seeds, open_runs, place, results, train
+from vaejax.train.step import make_chunk
+from vaejax.train.store import Fit
+from vaejax.types import Array, Device, Model, Split, TrainState, Update
 
 __all__ = ["fit"]
 
-Validate = Callable[[Array, VAE], dict[str, Any]]
-Stop = Callable[[list[dict[str, Any]]], bool]
-Adjust = Callable[[list[dict[str, Any]], TrainState], TrainState]
-Progress = Callable[[int, dict[str, Any]], None]
 Folder = str | os.PathLike[str] | None
 
 
@@ -120,83 +116,25 @@ def fit(
       FloatingPointError: when the loss is not finite, or a state to be saved; names the step, the terms or
         parameter groups, and the last checkpoint. With seeds, when no seed is left.
     """
-    for name, reads in (("stop", stop), ("after_validation", after_validation)):
-        _check_function(reads, name)
-        if reads is not None and validate is None:
-            raise ValueError(f"{name}: expected with validate, whose records it reads; got validate=None")
-    counts = {"steps": steps, "batch_size": batch_size, "chunk": chunk, "save_every": save_every}
-    counts["log_every"] = log_every
-    _check_function(validate, "validate")
-    if not (isinstance(progress, bool) or callable(progress)):
-        got = f"{type(progress).__name__} ({progress!r})"
-        raise TypeError(f"progress: expected True, False or a function, got {got}")
+    counts = Counts.checked(steps, batch_size, chunk, save_every, log_every)
+    callbacks = Callbacks(model, validate, stop, after_validation)
     folder = None if folder is None else expanded(folder)
-    _check_arguments(key, model, update, data, counts, folder, resume, tensorboard)
-    steps, batch_size, chunk, save_every, log_every = map(int, counts.values())
-    chunk = min(chunk, steps)
+    _check_arguments(key, model, update, data, counts, callbacks, folder, resume, tensorboard, progress)
     seeds = None if seeds is None else check_seeds(seeds)
-    placement = place(seeds, devices, batch_size)
-    program = make_chunk(update, data.transform, batch_size, placement.batch)
+    placement = place(seeds, devices, counts.batch_size)
+    program = make_chunk(update, data.transform, counts.batch_size, placement.batch)
     initial = jax.jit(initialiser(model, update, data))
-    like = jax.eval_shape(initial, key)
+    like = _traced(key, initial, program, data, counts)
     if folder is not None:
         check_savable(like)
-    rows = jax.ShapeDtypeStruct((chunk, batch_size), jnp.int32)
-    # what tracing can refuse comes first
-    _, metrics = jax.eval_shape(program, like, key, dict(data.arrays), rows, 1)
-    _check_metrics(metrics)
-
-    def check(run: Run, state: TrainState) -> None:
-        if validate is not None:
-            key_v = named_key(jax.random.fold_in(run.key, int(state.step)), "/validate")
-            run.store.validated(state, validate(key_v, model.bind(state.params, state.variables)))
-
-    def adjusted(run: Run, state: TrainState) -> TrainState:
-        if after_validation is None or not run.store.validation:
-            return state
-        after = after_validation(run.store.validation, state)
-        if jax.tree.map(_kind, after) != jax.tree.map(_kind, state):
-            raise ValueError("after_validation: expected a state of the same structure, shapes and dtypes")
-        return after
-
-    with contextlib.ExitStack() as stack:
-        meta = {"batch_size": batch_size, "examples": data.size, "data": folder and digest(data)}
-        description = Description(model.spec, {**counts, "examples": data.size, "support": data.support})
-        runs = open_runs(stack, key, seeds, folder, meta, description, resume, tensorboard)
-        for run in runs:
-            run.store.check_steps(steps)
-        states = [run.store.restore(like) if run.done else initial(run.key) for run in runs]
-        for i, (run, state) in enumerate(zip(runs, states, strict=True)):
-            if run.store.lacks_validation():  # killed between a checkpoint and its validation
-                check(run, state)
-            states[i] = adjusted(run, state)
-            run.ended = run.store.ended(stop)  # a run that ended early stays ended
-            run.store.describe(description)
-        report = stack.enter_context(_bar(progress, steps, runs))
-
-        def settle(
-            run: Run, records: list[dict[str, Any]], state: Callable[[], TrainState]
-        ) -> TrainState | None:
-            run.store.write(records, log_every)
-            report(run, records)
-            run.done += len(records)
-            if run.done != steps and run.done % (chunk * save_every):
-                return None
-            before = state()
-            run.store.save(before)
-            check(run, before)
-            run.ended = run.store.ended(stop)
-            after = adjusted(run, before)
-            return None if after is before else after
-
-        advance = alone(program) if seeds is None else over_runs(program, placement.mesh)
-        states = train(advance, placement, runs, states, data, steps, (chunk, batch_size), settle)
-        fits = [run.store.result(state, run.error) for run, state in zip(runs, states, strict=True)]
-        return fits[0] if seeds is None else dict(zip(seeds, fits, strict=True))
-
-
-def _kind(array: Any) -> tuple:
-    return jnp.shape(array), jnp.asarray(array).dtype
+    config = {**counts._asdict(), "examples": data.size, "support": data.support}
+    description = Description(model.spec, config)
+    with open_runs(key, seeds, folder, data, counts, description, resume, tensorboard) as runs:
+        states = [_started(run, initial, like, callbacks, description) for run in runs]
+        with reporting(progress, counts.steps, runs) as report:
+            settle = partial(callbacks.settle, counts, report)
+            states = train(program, placement, runs, states, data, counts, settle)
+            return results(runs, states)
 
 
 def _check_arguments(
@@ -204,10 +142,12 @@ def _check_arguments(
     model: Model,
     update: Update,
     data: Split,
-    counts: dict[str, int],
+    counts: Counts,
+    callbacks: Callbacks,
     folder: Folder,
     resume: bool,
     tensorboard: bool,
+    progress: bool | Progress,
 ) -> None:
     """Raise for bad arguments of `fit`."""
     check_key(key)
@@ -215,13 +155,15 @@ def _check_arguments(
         if not isinstance(value, kind):
             raise TypeError(f"{name}: expected a vaejax.{kind.__name__}, got {type(value).__name__}")
     check_split(data, "data")
-    for name, value in counts.items():
-        check_positive_int(value, name)
     check_support(model.support, data.support)
-    if counts["batch_size"] > data.size:
+    if counts.batch_size > data.size:
         raise ValueError(
-            f"batch_size: expected at most the {data.size} examples of the data, got {counts['batch_size']}"
+            f"batch_size: expected at most the {data.size} examples of the data, got {counts.batch_size}"
         )
+    callbacks.check()
+    if not (isinstance(progress, bool) or callable(progress)):
+        got = f"{type(progress).__name__} ({progress!r})"
+        raise TypeError(f"progress: expected True, False or a function, got {got}")
     if folder is None and (resume or tensorboard):
         raise ValueError("folder: expected a path, since resume or tensorboard is asked; got None")
     if tensorboard and importlib.util.find_spec("tensorboardX") is None:
@@ -231,10 +173,13 @@ def _check_arguments(
         )
 
 
-def _check_function(value: Any, name: str) -> None:
-    """Raise TypeError unless `value` is a function or None."""
-    if value is not None and not callable(value):
-        raise TypeError(f"{name}: expected a function or None, got {type(value).__name__} ({value!r})")
+def _traced(key: Array, initial: Callable, program: Callable, data: Split, counts: Counts) -> TrainState:
+    """The shapes of a state; raise what tracing a chunk can refuse, before anything is made."""
+    like = jax.eval_shape(initial, key)
+    rows = jax.ShapeDtypeStruct(counts.shape, jnp.int32)
+    _, metrics = jax.eval_shape(program, like, key, dict(data.arrays), rows, 1)
+    _check_metrics(metrics)
+    return like
 
 
 def _check_metrics(metrics: dict[str, Any]) -> None:
@@ -268,22 +213,11 @@ def initialiser(model: Model, update: Update, data: Split) -> Callable[[Array], 
     return initial
 
 
-@contextlib.contextmanager
-def _bar(
-    progress: bool | Callable, steps: int, runs: list[Run]
-) -> Iterator[Callable[[Run, list[dict[str, Any]]], None]]:
-    """A bar over the steps of all runs with loss and steps/s, or the caller's own function."""
-    own = progress if callable(progress) else None
-    hidden = own is not None or not progress or jax.process_index() > 0
-    total, done = steps * len(runs), sum(run.done for run in runs)
-    with Bar(total=total, initial=done, unit="step", disable=hidden) as bar:
-
-        def report(run: Run, records: list[dict[str, Any]]) -> None:
-            record = records[-1] if run.seed is None else {"seed": run.seed, **records[-1]}
-            shown = {k: f"{v:.4g}" for k, v in record.items() if k == "seed" or k.endswith("loss")}
-            bar.set_postfix(shown, refresh=False)
-            bar.update(len(records))
-            if own is not None:
-                own(len(records), record)
-
-        yield report
+def _started(
+    run: Run, initial: Callable, like: TrainState, callbacks: Callbacks, description: Description
+) -> TrainState:
+    """The first state of a run, or the one from which it goes on."""
+    state = run.store.restore(like) if run.done else initial(run.key)
+    state = callbacks.start(run, state)
+    run.store.describe(description)
+    return state

@@ -42,7 +42,10 @@ def measure_step(
     """Compile the program that `fit` runs, and time it on a few steps.
 
     Args:
-      key, model, update, data: as for `fit`; a few examples are enough, the step does not see the others.
+      key: as for `fit`.
+      model: as for `fit`.
+      update: as for `fit`.
+      data: as for `fit`; a few examples are enough, the step does not see the others.
       batch_size: B.
       steps: steps per round.
       rounds: timed rounds, after one that warms up.

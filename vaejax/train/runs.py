@@ -6,21 +6,48 @@ import contextlib
 import logging
 import numbers
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from vaejax.checks import check_positive_int
 from vaejax.train.folder import Description
-from vaejax.train.step import Placement, chunk_indices
-from vaejax.train.store import Store
+from vaejax.train.step import Placement, alone, chunk_indices, over_runs
+from vaejax.train.store import Fit, Store, digest
 from vaejax.types import Array, Device, Split, TrainState
 
 Records = list[dict[str, Any]]
+
+
+class Counts(NamedTuple):
+    """How long runs are and where they pause: the numbers of that name in `fit`."""
+
+    steps: int
+    batch_size: int
+    chunk: int
+    save_every: int
+    log_every: int
+
+    @classmethod
+    def checked(cls, *counts: Any) -> Counts:
+        """The counts as Python's ints; raise unless they are positive ints."""
+        for name, value in zip(cls._fields, counts, strict=True):
+            check_positive_int(value, name)
+        return cls(*map(int, counts))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """[chunk, B]: the rows that a chunk reads, of a run that may be shorter than one."""
+        return min(self.chunk, self.steps), self.batch_size
+
+    def pauses(self, done: int) -> bool:
+        """Whether a run that has done this many steps is saved and validated now."""
+        return done == self.steps or done % (self.chunk * self.save_every) == 0
 
 
 @dataclass
@@ -34,10 +61,10 @@ class Run:
     ended: bool = False  # by the caller's `stop`
     error: str | None = None  # what froze it
 
-    def left(self, steps: int, chunk: int) -> int:
+    def left(self, counts: Counts) -> int:
         """The steps of its next chunk; a resumed run comes back on the grid of chunks."""
         idle = self.ended or self.error is not None
-        return 0 if idle else min(chunk - self.done % chunk, steps - self.done)
+        return 0 if idle else min(counts.chunk - self.done % counts.chunk, counts.steps - self.done)
 
 
 def check_seeds(seeds: Iterable[Any]) -> tuple[int, ...]:
@@ -74,84 +101,101 @@ def place(seeds: Sequence[int] | None, devices: Sequence[Device] | None, batch_s
     return Placement.over(devices, seeds is not None)
 
 
+@contextlib.contextmanager
 def open_runs(
-    stack: contextlib.ExitStack,
     key: Array,
     seeds: Sequence[int] | None,
     folder: Path | None,
-    meta: dict[str, Any],
+    data: Split,
+    counts: Counts,
     description: Description,
     resume: bool,
     tensorboard: bool,
-) -> list[Run]:
-    """The run of the key, or one for each seed; the stack closes their stores."""
-    runs = []
-    for seed in [None] if seeds is None else seeds:
-        root = key if seed is None else jax.random.fold_in(key, seed)
-        where = folder if folder is None or seed is None else folder / f"seed-{seed}"
-        key_data = np.asarray(jax.random.key_data(root)).tolist()
-        store = Store(where, {"key": key_data, **meta}, description, resume, tensorboard)
-        stack.callback(store.close)
-        runs.append(Run(root, store, seed, store.step))
-    return runs
+) -> Iterator[list[Run]]:
+    """The run of the key, or one for each seed; their stores are closed at the end."""
+    meta = {"batch_size": counts.batch_size, "examples": data.size, "data": folder and digest(data)}
+    with contextlib.ExitStack() as stack:
+        runs = []
+        for seed in [None] if seeds is None else seeds:
+            root = key if seed is None else jax.random.fold_in(key, seed)
+            where = folder if folder is None or seed is None else folder / f"seed-{seed}"
+            key_data = np.asarray(jax.random.key_data(root)).tolist()
+            store = Store(where, {"key": key_data, **meta}, description, resume, tensorboard)
+            stack.callback(store.close)
+            store.check_steps(counts.steps)
+            runs.append(Run(root, store, seed, store.step))
+        yield runs
 
 
 def train(
-    advance: Callable,
+    program: Callable,
     placement: Placement,
     runs: list[Run],
     states: Sequence[TrainState],
     data: Split,
-    steps: int,
-    shape: tuple[int, int],
+    counts: Counts,
     settle: Callable[[Run, Records, Callable[[], TrainState]], TrainState | None],
 ) -> list[TrainState]:
     """Advance the runs by chunks until none has steps left, and return their last states.
 
-    `advance` is the program over a leading axis of runs, `shape` (chunk, B); `settle(run, records, state)`
-    keeps what a chunk gave, raises FloatingPointError where that is not finite, and returns another state to
-    go on from, or None.
+    `program` is a chunk of one run (`make_chunk`); `settle(run, records, state)` keeps what a chunk gave,
+    raises FloatingPointError where that is not finite, and returns another state to go on from, or None.
     """
-    chunk, batch_size = shape
+    advance = alone(program) if runs[0].seed is None else over_runs(program, placement.mesh)
     advance = jax.jit(advance, donate_argnums=0, out_shardings=(placement.runs, placement.copied))
-    key_data = np.stack([jax.random.key_data(run.key) for run in runs])
-    impl = jax.random.key_impl(runs[0].key)
-    keys = jax.random.wrap_key_data(jax.device_put(key_data, placement.runs), impl=impl)
+    keys = _stacked_keys(runs, placement)
     arrays = jax.device_put(dict(data.arrays), placement.copied)
-
-    def placed(states: Sequence[TrainState]) -> TrainState:
-        # from host arrays: of what comes from a device, donation would eat the caller's copy
-        return jax.device_put(jax.tree.map(lambda *a: np.stack(a), *states), placement.runs)
-
-    state = placed(states)
+    state = _stacked(states, placement)
 
     def state_of(i: int) -> TrainState:
         mine = jax.tree.map(lambda a: a[i], state)
         return mine if placement.mesh is None else jax.device_get(mine)
 
-    while any(counts := [run.left(steps, chunk) for run in runs]):
-        rows = np.zeros((len(runs), *shape), np.int32)
-        for i, run in enumerate(runs):
-            if counts[i]:
-                rows[i] = chunk_indices(run.key, run.done, chunk, data.size, batch_size)
-        try:
-            state, metrics = advance(state, keys, arrays, rows, np.asarray(counts, np.int32))
+    while any(lengths := [run.left(counts) for run in runs]):
+        rows = _rows(runs, lengths, data.size, counts.shape)
+        with _others_present(runs):
+            state, metrics = advance(state, keys, arrays, rows, np.asarray(lengths, np.int32))
             metrics, reached = jax.device_get((metrics, state.step))
-        except jax.errors.JaxRuntimeError as error:
-            if jax.process_count() == 1:
-                raise
-            raise _lost(runs) from error
         others: dict[int, TrainState] = {}
         for i, run in enumerate(runs):
-            if counts[i]:
-                records = _records(metrics, i, run.done, counts[i])
+            if lengths[i]:
+                records = _records(metrics, i, run.done, lengths[i])
                 other = _settle(settle, run, records, reached[i], partial(state_of, i))
                 others |= {} if other is None else {i: other}
         if others:
-            state = placed([others.get(i) or state_of(i) for i in range(len(runs))])
+            state = _stacked([others.get(i) or state_of(i) for i in range(len(runs))], placement)
+    return [state_of(i) for i in range(len(runs))]
+
+
+def results(runs: list[Run], states: list[TrainState]) -> Fit | dict[int, Fit]:
+    """What the runs leave; raise if all of them were frozen."""
     if all(run.error is not None for run in runs):
         raise FloatingPointError("; ".join(f"seed {run.seed}: {run.error}" for run in runs))
-    return [state_of(i) for i in range(len(runs))]
+    fits = [run.store.result(state, run.error) for run, state in zip(runs, states, strict=True)]
+    seeds = [run.seed for run in runs if run.seed is not None]
+    return dict(zip(seeds, fits, strict=True)) if seeds else fits[0]
+
+
+def _stacked(states: Sequence[TrainState], placement: Placement) -> TrainState:
+    """The states of the runs on a leading axis, on their devices."""
+    # from host arrays: of what comes from a device, donation would eat the caller's copy
+    return jax.device_put(jax.tree.map(lambda *a: np.stack(a), *states), placement.runs)
+
+
+def _stacked_keys(runs: list[Run], placement: Placement) -> Array:
+    """The root keys of the runs, [S], on their devices."""
+    key_data = np.stack([jax.random.key_data(run.key) for run in runs])
+    impl = jax.random.key_impl(runs[0].key)
+    return jax.random.wrap_key_data(jax.device_put(key_data, placement.runs), impl=impl)
+
+
+def _rows(runs: list[Run], lengths: list[int], size: int, shape: tuple[int, int]) -> np.ndarray:
+    """The rows of the data that each run's next chunk reads, [S, chunk, B]; 0 for a run that rests."""
+    rows = np.zeros((len(runs), *shape), np.int32)
+    for i, run in enumerate(runs):
+        if lengths[i]:
+            rows[i] = chunk_indices(run.key, run.done, shape[0], size, shape[1])
+    return rows
 
 
 def _settle(
@@ -171,16 +215,22 @@ def _settle(
         return None
 
 
-def _lost(runs: list[Run]) -> ConnectionError:
-    """The error of a process that the others of its job have left."""
-    done = f"{jax.process_index()} of {jax.process_count()} at step {max(run.done for run in runs)}"
-    message = (
-        f"process {done} lost another process of the job; {runs[0].store.kept()}; "
-        "start all processes again with resume=True"
-    )
-    # at once: jax may end this process before the error has come to the top
-    logging.getLogger("vaejax").error(message)
-    return ConnectionError(message)
+@contextlib.contextmanager
+def _others_present(runs: list[Run]) -> Iterator[None]:
+    """Say at which step this process is when the others of its job have left it."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        done = f"{jax.process_index()} of {jax.process_count()} at step {max(run.done for run in runs)}"
+        message = (
+            f"process {done} lost another process of the job; {runs[0].store.kept()}; "
+            "start all processes again with resume=True"
+        )
+        # at once: jax may end this process before the error has come to the top
+        logging.getLogger("vaejax").error(message)
+        raise ConnectionError(message) from error
 
 
 def _records(metrics: dict[str, np.ndarray], i: int, done: int, n: int) -> Records:

@@ -50,11 +50,7 @@ def gradient_update(
     start, advance = told_the_loss(optimizer)
     mixing = tuple(getattr(objective, "mixes_examples", ()))
     _check(objective, model, microbatch, mixing)
-    if isinstance(wrt, str):
-        raise TypeError(f"wrt: expected a tuple of group names, got the string {wrt!r}")
-    groups = None if wrt is None else tuple(wrt)
-    if groups == ():
-        raise ValueError("wrt: expected at least one group, or None for all; got ()")
+    groups = _groups(wrt)
 
     def init(params: Params) -> PyTree:
         return start(select(params, groups))
@@ -67,20 +63,14 @@ def gradient_update(
             vae = model.bind({**state.params, **moving}, state.variables, train=True)
             return _loss_of(objective(key, vae, batch, state.step))
 
-        if not callable(microbatch):
-            size = None if microbatch is None else int(microbatch)
-        elif mixing or state.variables is not None:
-            size = None
-        else:
-            size = _chosen(microbatch, loss_fn, moving, batch)
+        whole = bool(mixing) or state.variables is not None
+        size = _slice_size(microbatch, whole, loss_fn, moving, batch)
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
         loss, metrics, variables, grads = _gradient(gradient_fn, state.variables, moving, batch, size)
         updates, opt_state = advance(grads, state.opt_state, moving, loss)
         norm = _norm(grads)
         moved: Any = _after(norm, optax.apply_updates(moving, updates), moving)
         params = {**state.params, **moved}
-        if "grad_norm" in metrics:
-            raise ValueError("metrics: expected names other than 'grad_norm', which the update adds")
         metrics = {"loss": loss, **metrics, "grad_norm": norm}
         return state._replace(params=params, variables=variables, opt_state=opt_state), metrics
 
@@ -98,6 +88,16 @@ def _check(objective: Any, model: Any, microbatch: Any, mixing: tuple[str, ...])
     check_positive_int(microbatch, "microbatch")
     if mixing:
         raise ValueError(f"microbatch: expected None, since these terms mix examples: {', '.join(mixing)}")
+
+
+def _groups(wrt: Any) -> tuple[str, ...] | None:
+    """The names of the groups to move, None for all."""
+    if isinstance(wrt, str):
+        raise TypeError(f"wrt: expected a tuple of group names, got the string {wrt!r}")
+    groups = None if wrt is None else tuple(wrt)
+    if groups == ():
+        raise ValueError("wrt: expected at least one group, or None for all; got ()")
+    return groups
 
 
 def select(params: Params, groups: tuple[str, ...] | None) -> dict[str, PyTree]:
@@ -122,14 +122,26 @@ def _loss_of(result: Any) -> tuple[Array, tuple[Mapping[str, Any], PyTree]]:
         raise ValueError(f"objective: expected a loss that is one float, the mean over examples; {got}")
     if not isinstance(metrics, Mapping):
         raise TypeError(f"objective: expected metrics as a dict, got {type(metrics).__name__}")
+    if "grad_norm" in metrics:
+        raise ValueError("metrics: expected names other than 'grad_norm', which the update adds")
     return loss, (metrics, variables)
 
 
-def _chosen(choose: Callable[..., int], loss_fn: Callable, moving: Params, batch: Batch) -> int | None:
-    """The largest divisor of B up to what `choose` says; None for the whole batch."""
+def _slice_size(
+    microbatch: int | Callable[..., int] | None, whole: bool, loss_fn: Callable, moving: Params, batch: Batch
+) -> int | None:
+    """Examples per slice, None for the whole batch.
+
+    A function gives the largest divisor of B up to what it says; it is not asked about a batch that must stay
+    whole.
+    """
+    if not callable(microbatch):
+        return None if microbatch is None else int(microbatch)
+    if whole:
+        return None
     B = batch["x"].shape[0]
     batch = {"index": jnp.arange(B), **batch}
-    most = choose(lambda example: loss_fn(moving, jax.tree.map(lambda a: a[None], example)), batch)
+    most = microbatch(lambda example: loss_fn(moving, jax.tree.map(lambda a: a[None], example)), batch)
     check_positive_int(most, "what the function microbatch returns")
     size = max(m for m in range(1, min(most, B) + 1) if B % m == 0)
     return None if size == B else size
