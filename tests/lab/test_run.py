@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from tests.lab import toy
 from tests.lab.toy import COLUMNS, Config, params
 from tests.train.toy import assert_same
 from vaejax import lab, plots, runs, train
+from vaejax.files import dumps, loads
 from vaejax.lab import tables, trainings
 from vaejax.train import Checkpoints
 from vaejax.train.measure import StepCost
@@ -54,7 +54,7 @@ def test_every_row_is_trained_with_every_seed_in_its_folder(finished):
         "far-seed5", "far-seed6", "near-seed5", "near-seed6",
     ]  # fmt: skip
     told = runs.read_json(folder / "report.json")
-    assert told == json.loads(json.dumps(finished.report, default=runs._plain))
+    assert told == loads(dumps(finished.report))
     for name in ("near", "far"):
         each = [runs.read_json(folder / f"{name}-seed{seed}" / "report.json") for seed in (5, 6)]
         for report, seed in zip(each, (5, 6), strict=True):
