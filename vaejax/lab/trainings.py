@@ -185,6 +185,8 @@ def along(folder: Path) -> dict[str, list[Any]]:
     validations and what a kill left unmeasured are not counted.
     """
     records = train.read_metrics(folder)[1]
+    if not records:
+        return {"steps": [], "seconds": []}
     steps = [0, *(record["step"] for record in records)]
     known = {step: s for step, s in sorted(seconds_of(folder).items()) if s is not None}
     ends, rates = np.array(list(known))[1:], np.diff(list(known.values())) / np.diff(list(known))
