@@ -367,9 +367,9 @@ def test_a_resumed_training_adds_its_seconds_to_those_before(tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         toy.run(config)
     run = toy.run(config)
-    assert run.cells[0].seconds("far") == [{0: 0.0, 2: 10.0, 4: 20.0, 6: 30.0}]
-    assert run.cells[0].reports["far"][0]["train_seconds"] == 30.0
     path = run.cells[0].jobs["far"][0].folder / "seconds.jsonl"
+    assert trainings.seconds_of(path.parent) == {0: 0.0, 2: 10.0, 4: 20.0, 6: 30.0}
+    assert run.cells[0].reports["far"][0]["train_seconds"] == 30.0
     path.write_text("[2, 5.0]\n[4, null]\n[6, 1")  # a step that nobody timed, and a line cut by a kill
     assert trainings.seconds_of(path.parent) == {0: 0.0, 2: 5.0, 4: None}
 

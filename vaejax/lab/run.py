@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import inspect
 import shutil
@@ -104,7 +105,10 @@ class Run:
             print(runs.table(lines))
         if lines and self.config.sweep:
             self.report["table"], curves = tables.swept(self, columns)
-            tables.write_csv(self.folder / "sweep.csv", self.report["table"])
+            with (self.folder / "sweep.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(self.report["table"][0]))
+                writer.writeheader()
+                writer.writerows(self.report["table"])
             runs.write_json(self.folder / "report.json", self.report)
             if curves:
                 figure = plots.sweep_curves(curves, next(iter(swept)))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -97,10 +95,7 @@ def cell(run: Run, name: str, column: Column) -> str:
 
 
 def swept(run: Run, columns: Mapping[str, Column]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """A sweep in numbers: rows of mean, low and high; lines for `plots.sweep_curves`.
-
-    The lines are against the first swept field; their labels name the others.
-    """
+    """A sweep in numbers: rows of mean, low, high; lines of `plots.sweep_curves` against its first field."""
     table: list[dict[str, Any]] = []
     lines: dict[str, dict[str, dict[Any, Any]]] = {title: {} for title in columns}
     for part in run.cells:
@@ -118,11 +113,3 @@ def swept(run: Run, columns: Mapping[str, Column]) -> tuple[list[dict[str, Any]]
                     lines[title].setdefault(label, {})[x] = known
     drawn = {t for t, of in lines.items() if any("mean" in e for at in of.values() for e in at.values())}
     return table, {title: of for title, of in lines.items() if title in drawn}
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows of equal columns as a CSV file; None is an empty cell."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
