@@ -26,34 +26,18 @@ import jax
 import numpy as np
 import optax
 from scipy.special import entr
-from sklearn.decomposition import PCA, FastICA
 
-from vaejax import (
-    VAE,
-    compose,
-    data,
-    disentanglement,
-    distributions,
-    evaluation,
-    lab,
-    models,
-    nets,
-    objectives,
-    plots,
-    scaled,
-    train,
-)
+from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, scaled, train
+from vaejax.disentanglement import LinearModel, hoyer, kurtosis, linear_models
 
+PAIR = ("jl1_vae", "beta_vae")
 ROWS = {"beta_vae": lab.Row("beta-VAE", unread=("gamma", "method", "columns")), "jl1_vae": "JL1-VAE"}
 SIDE, SHADES = 16, (0.3, 0.6)  # black and white of patches in figures
 SHOWN = {
-    "kurtosis of columns": "kurtosis",
-    "Hoyer sparsity of columns": "hoyer",
-    "share of variance explained": "explained",
-    "L1 norm of J": "jacobian_l1",
-    "reconstruction above its floor": "excess",
-    "KL": "kl",
-}
+    "kurtosis of columns": "kurtosis", "Hoyer sparsity of columns": "hoyer",
+    "share of variance explained": "explained", "L1 norm of J": "jacobian_l1",
+    "reconstruction above its floor": "excess", "KL": "kl",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,30 +47,26 @@ class Config(lab.BetaVAE):
     gamma: lab.NonNegative[float] = 0.1  # weight of the Jacobian penalty, reached at the end of the ramp
     method: Literal["exact", "columns", "finite_difference"] = "columns"  # columns: unbiased sample of them
     columns: lab.Positive[int] = 1  # Jacobian columns per image and step, for method=columns
-    standardise: bool = True
-    """Whether the encoder sees (x - .455) / .05; the authors' sees x, and learns many times slower."""
+    standardise: bool = True  # the encoder sees (x - .455) / .05; the authors' sees x: many times slower
 
 
-_AUTHORS = Config(images=100_000, batch_size=128, beta=0.01, gamma=0.01, standardise=False)
+_WEIGHTS = Config(beta=0.01, gamma=0.01)
 PRESETS = {
-    "fast": Config(
-        seeds=4, width=0.5, steps=4000, batch_size=32, learning_rate=2e-3, beta=0.01, gamma=0.01, ramp=1000
-    ),
+    "fast": replace(_WEIGHTS, seeds=4, width=0.5, steps=4000, batch_size=32, learning_rate=2e-3, ramp=1000),
     "paper": replace(
-        _AUTHORS, preset="paper", steps=100_000, ramp=50_000, method="exact", microbatch=0, seeds=5
+        _WEIGHTS, preset="paper", seeds=5, images=100_000, steps=100_000, batch_size=128, ramp=50_000,
+        method="exact", standardise=False, microbatch=0,
     ),
-}
+}  # fmt: skip
 
 
 def training(config: Config, name: str) -> lab.Training:
     """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
     offset, scale = (0.455, 0.05) if config.standardise else (0.0, 1.0)  # of all patches, rounded
-    model = models.gaussian_vae(
-        encoder=nets.PatchEncoder(config.latents, config.width, offset=offset, scale=scale),
-        decoder=nets.PatchDecoder(side=SIDE, width=config.width),
-        latents=config.latents,
-        likelihood=distributions.bernoulli(cross_entropy=True),
-    )
+    encoder = nets.PatchEncoder(config.latents, config.width, offset=offset, scale=scale)
+    decoder = nets.PatchDecoder(side=SIDE, width=config.width)
+    pixels = distributions.bernoulli(cross_entropy=True)
+    model = models.gaussian_vae(encoder=encoder, decoder=decoder, latents=config.latents, likelihood=pixels)
     rise = partial(objectives.ramp_schedule, transition_steps=config.ramp)
     terms = {"kl": scaled(rise(config.beta), objectives.kl)}
     if name == "jl1_vae":
@@ -94,26 +74,23 @@ def training(config: Config, name: str) -> lab.Training:
         penalty = objectives.jacobian_l1(method=config.method, columns=columns)
         terms["jacobian_l1"] = scaled(rise(config.gamma), penalty)
     loss = compose(reconstruction=objectives.reconstruction, **terms)
-    adam = optax.adam(config.learning_rate)
-    update = train.gradient_update(loss, model, adam, microbatch=config.slices)
+    update = train.gradient_update(loss, model, optax.adam(config.learning_rate), microbatch=config.slices)
     patches = data.natural_patches(SIDE, num_train=config.images)
     return lab.Training(model, update, patches, work=2.0 if name == "jl1_vae" else 1.0)
 
 
 def score(config: Config, name: str, vae: VAE, patches: data.NaturalPatches) -> dict[str, Any]:
     """Sparsity of the Jacobian's columns at posterior means of test patches, and the price."""
-    parts = evaluation.elbo_parts(jax.random.key(2022), vae, patches.test)
+    parts, x = evaluation.elbo_parts(jax.random.key(2022), vae, patches.test), patches.test.arrays["x"]
     used = parts["kl_per_dimension"] > 0.1  # nats: the columns of other latents are left out
-    x = patches.test.arrays["x"]
-    columns = np.asarray(jax.jit(evaluation.jacobian_images)(vae, x[:500]))
-    columns = columns.reshape(*columns.shape[:2], SIDE**2)
+    columns = np.asarray(jax.jit(evaluation.jacobian_images)(vae, x[:500])).reshape(500, -1, SIDE**2)
     p = x.astype(np.float64)
     floor = float((entr(p) + entr(1 - p)).sum() / len(p))  # the least cross-entropy: the patches' own
     names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
     return {
         **sparsity(columns[:, used]),
         "jacobian_l1": float(np.abs(columns).sum((1, 2)).mean()),
-        "explained": explained(x, np.asarray(jax.jit(evaluation.reconstruct)(vae, x))),
+        "explained": evaluation.variance_explained(x, jax.jit(evaluation.reconstruct)(vae, x)),
         "excess": parts["reconstruction"] - floor,
         "used": int(used.sum()),
         **{name: parts[name] for name in names},
@@ -121,71 +98,38 @@ def score(config: Config, name: str, vae: VAE, patches: data.NaturalPatches) -> 
 
 
 def sparsity(columns: np.ndarray) -> dict[str, float]:
-    """Means over columns [..., D] that have a value; 0 where none has, as in a model without a latent in use."""
-    values = {"kurtosis": disentanglement.kurtosis(columns), "hoyer": disentanglement.hoyer(columns)}
+    """Means over columns [..., D] that have a value; 0 where none has, as without a latent in use."""
+    values = {"kurtosis": kurtosis(columns), "hoyer": hoyer(columns)}
     return {name: float(np.nanmean(v)) if np.isfinite(v).any() else 0.0 for name, v in values.items()}
 
 
-def explained(x: np.ndarray, mean: np.ndarray) -> float:
-    """1 - sum (x - mean)^2 / sum (x - average x)^2, over all patches and pixels."""
-    return float(1 - np.square(x - mean).sum() / np.square(x - x.mean(0)).sum())
-
-
 @cache
-def linear(images: int, latents: int) -> dict[str, tuple[Any, np.ndarray]]:
-    """PCA and FastICA of the training patches, and their columns [d, D] for sources of unit variance."""
-    patches = data.natural_patches(SIDE, num_train=images)
-    x = patches.train.arrays["x"].reshape(images, -1).astype(np.float64)
-    pca = PCA(latents, whiten=True, svd_solver="covariance_eigh").fit(x)
-    ica = FastICA(latents, whiten="unit-variance", max_iter=1000, tol=1e-3, random_state=0).fit(x)
-    components = pca.components_ * np.sqrt(pca.explained_variance_)[:, None]
-    return {"PCA": (pca, components), "FastICA": (ica, np.transpose(ica.mixing_))}
-
-
-def score_linear(method: Any, columns: np.ndarray, x: np.ndarray) -> dict[str, float]:
-    """What a linear model has of the scores of a VAE, on patches x [N, D]."""
-    mean = method.inverse_transform(method.transform(x))
-    l1 = float(np.abs(columns).sum())
-    return {**sparsity(columns), "jacobian_l1": l1, "explained": explained(x, mean), "used": len(columns)}
+def linear(config: Config) -> dict[str, LinearModel]:
+    """PCA and FastICA of the training patches."""
+    patches = data.natural_patches(SIDE, num_train=config.images)
+    return linear_models(patches.train.arrays["x"], config.latents)
 
 
 def summary(run: lab.Run) -> dict[str, Any]:
-    """JL1-VAE minus beta-VAE, and the linear models."""
-    x = data.natural_patches(SIDE).test.arrays["x"].reshape(-1, SIDE**2)
-    fitted = linear(run.config.images, run.config.latents)
-    rows = {name: [score_linear(*of, x)] for name, of in fitted.items()}
-    return {"rows": rows, "difference": run.minus("jl1_vae", "beta_vae")}
-
-
-def columns(run: lab.Run, x: np.ndarray | None = None) -> Any:
-    """Jacobian columns: of patches x, or of one and the columns of the linear models, by their norms."""
-    at = data.natural_patches(SIDE).contrasted(8)[::2] if x is None else x
-    shown = {label: np.asarray(evaluation.jacobian_images(run.vae(m), at)) for m, label in run.labels.items()}
-    if x is not None:
-        return plots.jacobian_columns(shown, images=x, order_by_norm=True, limits=SHADES)
-    fitted = linear(run.config.images, run.config.latents)
-    flat = {name: of.reshape(1, -1, SIDE, SIDE, 1) for name, (_, of) in fitted.items()}
-    return plots.jacobian_columns(flat | {k: v[:1] for k, v in shown.items()}, order_by_norm=True)
-
-
-def reconstructions(run: lab.Run, x: np.ndarray) -> Any:
-    """What all models make of patches x."""
-    fitted, flat = linear(run.config.images, run.config.latents), x.reshape(len(x), -1)
-    seen = {k: m.inverse_transform(m.transform(flat)).reshape(x.shape) for k, (m, _) in fitted.items()}
-    seen |= {label: evaluation.reconstruct(run.vae(name), x) for name, label in run.labels.items()}
-    return plots.reconstructions(x, seen, limits=SHADES)
+    """JL1-VAE minus beta-VAE, and what the linear models have of the scores of a VAE."""
+    x, rows = data.natural_patches(SIDE).test.arrays["x"], {}
+    for name, (columns, reconstruct) in linear(run.config).items():
+        share, norm = evaluation.variance_explained(x, reconstruct(x)), float(np.abs(columns).sum())
+        own = sparsity(columns.reshape(len(columns), -1))
+        rows[name] = [{**own, "jacobian_l1": norm, "explained": share, "used": len(columns)}]
+    return {"rows": rows, "difference": run.minus(*PAIR)}
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw; VAEs are shown at their first seed."""
     run = lab.run(config, PRESETS, ROWS, training, score, summary)
-    run.side_by_side({**SHOWN, "latents in use": "used"}, minus=("jl1_vae", "beta_vae"))
+    run.side_by_side({**SHOWN, "latents in use": "used"}, minus=PAIR)
     x = data.natural_patches(SIDE).contrasted(8)
     run.figure("training_curves", partial(lab.curves, names=("reconstruction", "kl", "jacobian_l1")))
     run.figure("scores", partial(lab.scores, columns=SHOWN))
-    run.figure("columns", columns)
-    run.figure("jacobian_columns", partial(columns, x=x[::2]))
-    run.figure("reconstructions", partial(reconstructions, x=x))
+    run.figure("columns", partial(lab.columns, x=x[:1], beside=linear, images=None))
+    run.figure("jacobian_columns", partial(lab.columns, x=x[::2], limits=SHADES))
+    run.figure("reconstructions", partial(lab.reconstructions, x=x, beside=linear, limits=SHADES))
     return run.report
 
 

@@ -29,34 +29,18 @@ import jax
 import numpy as np
 import optax
 
-from vaejax import (
-    VAE,
-    compose,
-    data,
-    disentanglement,
-    distributions,
-    evaluation,
-    lab,
-    models,
-    nets,
-    objectives,
-    scaled,
-    train,
-)
+from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, scaled, train
+from vaejax.disentanglement import main_share
 
+PAIR, TERMS = ("jl1_vae", "beta_vae"), ("reconstruction", "kl", "jacobian_l1")
 ROWS = {"beta_vae": lab.Row("beta-VAE", unread=("gamma", "method", "columns")), "jl1_vae": "JL1-VAE"}
-TERMS = ("reconstruction", "kl", "jacobian_l1")
 SHOWN = {
-    "share in the main tile": "main_share",
-    "the same, of the average column": "main_share_of_average",
-    "local MIG": "local_mig",
-    "local modularity": "local_modularity",
+    "share in the main tile": "main_share", "the same, of the average column": "main_share_of_average",
+    "local MIG": "local_mig", "local modularity": "local_modularity",
     "local MIG, locality 1": "local_mig_locality_1",
     "local modularity, locality 1": "local_modularity_locality_1",
-    "reconstruction": "reconstruction",
-    "KL": "kl",
-    "latents in use": "used",
-}
+    "reconstruction": "reconstruction", "KL": "kl", "latents in use": "used",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,12 +69,10 @@ PRESETS = {
 
 def training(config: Config, name: str) -> lab.Training:
     """-log p(x|z) + beta KL, and + gamma ||J||_{1,1} for the JL1-VAE; both weights rise over the ramp."""
-    model = models.gaussian_vae(
-        encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
-        decoder=nets.ConvDecoder(side=config.side, channels=3, width=config.width),
-        latents=config.latents,
-        likelihood=distributions.bernoulli(cross_entropy=True),
-    )
+    encoder = nets.ConvEncoder(latents=config.latents, width=config.width)
+    decoder = nets.ConvDecoder(side=config.side, channels=3, width=config.width)
+    pixels = distributions.bernoulli(cross_entropy=True)
+    model = models.gaussian_vae(encoder=encoder, decoder=decoder, latents=config.latents, likelihood=pixels)
     rise = partial(objectives.ramp_schedule, transition_steps=config.ramp)
     terms = {"kl": scaled(rise(config.beta), objectives.kl)}
     if name == "jl1_vae":
@@ -98,8 +80,7 @@ def training(config: Config, name: str) -> lab.Training:
         penalty = objectives.jacobian_l1(method=config.method, columns=columns)
         terms["jacobian_l1"] = scaled(rise(config.gamma), penalty)
     loss = compose(reconstruction=objectives.reconstruction, **terms)
-    adam = optax.adam(config.learning_rate)
-    update = train.gradient_update(loss, model, adam, microbatch=config.slices)
+    update = train.gradient_update(loss, model, optax.adam(config.learning_rate), microbatch=config.slices)
     sprites = data.sprites_multi(config.side, num_train=config.images)
     return lab.Training(model, update, sprites, work=2.0 if name == "jl1_vae" else 1.0)
 
@@ -108,12 +89,12 @@ def score(config: Config, name: str, vae: VAE, sprites: data.SpritesMulti) -> di
     """Whether a latent moves one tile, local metrics on the same images for all models, the price."""
     parts = evaluation.elbo_parts(jax.random.key(2022), vae, sprites.test)
     used = parts["kl_per_dimension"] > 0.1  # nats: the columns of other latents are left out
+    key, m, n = jax.random.key(2106), config.clusters, config.samples
     scores: dict[str, Any] = {**shares(vae, sprites, used), "used": int(used.sum())}
     for suffix, locality in {"": 0.1, "_locality_1": 1.0}.items():
         local = evaluation.local_scores(
-            jax.random.key(2106), vae, sprites,
-            locality=locality, clusters=config.clusters, num_samples=config.samples,
-        ).values  # fmt: skip
+            key, vae, sprites, locality=locality, clusters=m, num_samples=n
+        ).values
         scores |= {f"local_{k}{suffix}": local[k] for k in ("mig", "modularity", "mig_over_ceiling")}
     names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
     return {**scores, **{k: parts[k] for k in names}}
@@ -130,21 +111,20 @@ def shares(vae: VAE, sprites: data.SpritesMulti, used: np.ndarray) -> dict[str, 
     tiles = sprites.tiles.ravel()
     columns = columns.reshape(*columns.shape[:2], len(tiles))  # also where no latent is in use
     each = {"main_share": columns, "main_share_of_average": columns.mean(0)}
-    values = {name: disentanglement.main_share(a, tiles) for name, a in each.items()}
+    values = {name: main_share(a, tiles) for name, a in each.items()}
     return {name: float(np.nanmean(v)) if np.isfinite(v).any() else 0.0 for name, v in values.items()}
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw; models are shown at their first seed."""
-    pair = ("jl1_vae", "beta_vae")
-    run = lab.run(config, PRESETS, ROWS, training, score, lambda run: {"difference": run.minus(*pair)})
-    run.side_by_side({**SHOWN, "seconds of training": "train_seconds"}, minus=pair)
+    run = lab.run(config, PRESETS, ROWS, training, score, lambda run: {"difference": run.minus(*PAIR)})
+    run.side_by_side({**SHOWN, "seconds of training": "train_seconds"}, minus=PAIR)
     run.figure("training_curves", partial(lab.curves, names=TERMS, yscale="log"))
     run.figure("scores", partial(lab.scores, columns=SHOWN))
     sprites = data.sprites_multi(run.config.side, num_test=200)
     lab.views(run, x := sprites.sample_images(np.random.default_rng(7).integers(0, 40, (8, 8))))
-    for name, label in {"beta_vae": "beta-VAE", "jl1_vae": "JL1-VAE"}.items():
-        run.figure(f"traversals_{label}", partial(traversals, name=name, x=x[0], sprites=sprites))
+    run.figure("traversals_beta-VAE", partial(traversals, name="beta_vae", x=x[0], sprites=sprites))
+    run.figure("traversals_JL1-VAE", partial(traversals, name="jl1_vae", x=x[0], sprites=sprites))
     return run.report
 
 

@@ -101,6 +101,7 @@ def test_every_page_with_code_is_run():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     assert {str(p.relative_to(ROOT)) for p in pages if "```python" in p.read_text()} == {
         "README.md", "docs/training.md", "docs/collapse.md",
+        "docs/experiment.md",  # in tests/lab/test_example.py
     }  # fmt: skip
 
 

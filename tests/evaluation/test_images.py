@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 
 from tests import oracle
 from vaejax.distributions import Gaussian
-from vaejax.evaluation import mse, psnr, reconstruction_quality, ssim, ssim_window
+from vaejax.evaluation import mse, psnr, reconstruction_quality, ssim, ssim_window, variance_explained
 from vaejax.types import Split
 
 KEY = jax.random.key(0)
@@ -46,6 +46,18 @@ def test_mse_and_psnr_by_hand():
     low, high = np.full((1, 2, 2, 1), 3, np.uint8), np.full((1, 2, 2, 1), 5, np.uint8)
     assert mse(low, high)[0] == mse(high, low)[0] == 4  # bytes do not wrap around
     assert psnr(a, a, data_range=1.0)[0, 0] == np.inf
+
+
+def test_the_variance_explained_by_hand():
+    x = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 4.0]], np.float32)  # squares about the mean: 8 + 6
+    assert variance_explained(x, x) == 1
+    assert variance_explained(x, np.broadcast_to(x.mean(0), x.shape)) == pytest.approx(0)
+    assert variance_explained(x, x + np.array([0.5, -1.0])) == pytest.approx(1 - 3 * 1.25 / 14)
+    assert variance_explained(1000 + x[..., None], 1000 + x[..., None] + 1) == pytest.approx(1 - 6 / 14)
+    with pytest.raises(ValueError, match=r"reconstruction: expected the shape of x, \[3, 2\], got \[3, 1\]"):
+        variance_explained(x, x[:, :1])
+    with pytest.raises(ValueError, match="x: expected examples that differ"):
+        variance_explained(x[:1], x[:1])
 
 
 @pytest.mark.parametrize(("shape", "window"), [((13, 12), 11), ((8, 9), 7), ((9, 30), 9)])

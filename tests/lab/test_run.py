@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from tests.lab import toy
 from tests.lab.toy import COLUMNS, Config, params
 from tests.train.toy import assert_same
 from vaejax import lab, plots, runs, train
+from vaejax.files import dumps, loads
 from vaejax.lab import tables, trainings
 from vaejax.train import Checkpoints
 from vaejax.train.measure import StepCost
@@ -54,7 +54,7 @@ def test_every_row_is_trained_with_every_seed_in_its_folder(finished):
         "far-seed5", "far-seed6", "near-seed5", "near-seed6",
     ]  # fmt: skip
     told = runs.read_json(folder / "report.json")
-    assert told == json.loads(json.dumps(finished.report, default=runs._plain))
+    assert told == loads(dumps(finished.report))
     for name in ("near", "far"):
         each = [runs.read_json(folder / f"{name}-seed{seed}" / "report.json") for seed in (5, 6)]
         for report, seed in zip(each, (5, 6), strict=True):
@@ -367,9 +367,9 @@ def test_a_resumed_training_adds_its_seconds_to_those_before(tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         toy.run(config)
     run = toy.run(config)
-    assert run.cells[0].seconds("far") == [{0: 0.0, 2: 10.0, 4: 20.0, 6: 30.0}]
-    assert run.cells[0].reports["far"][0]["train_seconds"] == 30.0
     path = run.cells[0].jobs["far"][0].folder / "seconds.jsonl"
+    assert trainings.seconds_of(path.parent) == {0: 0.0, 2: 10.0, 4: 20.0, 6: 30.0}
+    assert run.cells[0].reports["far"][0]["train_seconds"] == 30.0
     path.write_text("[2, 5.0]\n[4, null]\n[6, 1")  # a step that nobody timed, and a line cut by a kill
     assert trainings.seconds_of(path.parent) == {0: 0.0, 2: 5.0, 4: None}
 

@@ -10,6 +10,7 @@ from vaejax.disentanglement.interventions import (
     image_sampler,
     irs,
 )
+from vaejax.disentanglement.linear import LinearModel, linear_models
 from vaejax.disentanglement.local import LocalScores, local_clusters, represent_factors, score_local
 from vaejax.disentanglement.matrices import mig, mig_from, modularity, modularity_from, sap, sap_from
 from vaejax.disentanglement.posterior_mig import mig_chen
@@ -25,6 +26,7 @@ from vaejax.disentanglement.unsupervised import (
 __all__ = [
     "DCI",
     "FactorSampler",
+    "LinearModel",
     "LocalScores",
     "Score",
     "beta_vae_score",
@@ -42,6 +44,7 @@ __all__ = [
     "image_sampler",
     "irs",
     "kurtosis",
+    "linear_models",
     "local_clusters",
     "main_share",
     "mig",

@@ -12,7 +12,15 @@ from vaejax.evaluation.evidence import bits_per_dim, marginal_log_likelihood, pa
 from vaejax.evaluation.factor_codes import Codes, factor_codes
 from vaejax.evaluation.gaps import gaps
 from vaejax.evaluation.geometry import DecoderGeometry, decoder_geometry
-from vaejax.evaluation.images import mse, psnr, reconstruction_quality, sharpness, ssim, ssim_window
+from vaejax.evaluation.images import (
+    mse,
+    psnr,
+    reconstruction_quality,
+    sharpness,
+    ssim,
+    ssim_window,
+    variance_explained,
+)
 from vaejax.evaluation.local_scores import local_scores
 from vaejax.evaluation.round_trip import latent_distances
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
@@ -55,4 +63,5 @@ __all__ = [
     "ssim",
     "ssim_window",
     "traverse",
+    "variance_explained",
 ]

@@ -38,6 +38,27 @@ def mse(a: AnyArray, b: AnyArray) -> Array:
     return jnp.mean(jnp.square(a - b), axis=(-3, -2, -1))
 
 
+def variance_explained(x: AnyArray, reconstruction: AnyArray) -> float:
+    """The share of variance that reconstructions r keep, 1 - sum ||x - r||^2 / sum ||x - mean x||^2.
+
+    Args:
+      x, reconstruction: [N, ...].
+
+    Returns:
+      At most 1; 0 for the mean of all x, below it for worse.
+
+    Raises:
+      ValueError: the shapes differ, or all x are the same.
+    """
+    a, b = (np.asarray(value, np.float64) for value in (x, reconstruction))
+    if a.shape != b.shape:
+        raise ValueError(f"reconstruction: expected the shape of x, {list(a.shape)}, got {list(b.shape)}")
+    total = np.square(a - a.mean(axis=0)).sum() if a.size else 0.0
+    if not total > 0:
+        raise ValueError(f"x: expected examples that differ, got {list(a.shape)} without variance")
+    return float(1 - np.square(a - b).sum() / total)
+
+
 def psnr(a: AnyArray, b: AnyArray, *, data_range: float) -> Array:
     """The peak signal-to-noise ratio of every image, 10 log10(range^2 / MSE).
 

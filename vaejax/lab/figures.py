@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from vaejax import evaluation, plots
+from vaejax.disentanglement import LinearModel
 from vaejax.lab.run import Run
 from vaejax.lab.tables import Column, entry
 
@@ -29,6 +31,15 @@ def curves(run: Run, names: Sequence[str] | Mapping[str, str], *, yscale: str = 
     return plots.training_curves(lines, smooth=max(1, records // 50), units=UNITS, yscale=yscale)
 
 
+def along(run: Run, names: Mapping[str, str], axis: str = "steps", xscale: str = "linear") -> Any:
+    """Scores of validations, {name: title}, against "steps" or "seconds" of training, every seed a line."""
+    each = {label: run.along(name) for name, label in run.labels.items()}
+    lines = {t: {label: [c[k] for c in seeds] for label, seeds in each.items()} for k, t in names.items()}
+    at = {label: np.mean([c[axis] for c in seeds], axis=0) for label, seeds in each.items()}
+    title = {"steps": "step", "seconds": "seconds of training"}[axis]
+    return plots.band_curves(lines, at, title, xscale=xscale)
+
+
 def scores(
     run: Run, columns: Mapping[str, Column], names: Sequence[str] | None = None, **options: Any
 ) -> Any:
@@ -43,12 +54,9 @@ def scores(
 
 
 def gallery(run: Run, x: np.ndarray, brightest: Mapping[str, float] | None = None) -> Any:
-    """Reconstructions of the first half of x, and as many decoder means at prior draws, a line per row.
+    """Reconstructions of the first half of images x, and as many decoder means at prior draws, a line a row.
 
-    Args:
-      run: the experiment.
-      x: test images [2n, H, W, C] in [0, 1].
-      brightest: {name of a row: what white is to its model}, where that is not 1.
+    `brightest`, {name of a row: number}, is what white is to its model, where that is not 1.
     """
     n, key, lines = len(x) // 2, jax.random.key(3), {}
     for name, label in run.labels.items():
@@ -61,34 +69,45 @@ def gallery(run: Run, x: np.ndarray, brightest: Mapping[str, float] | None = Non
 
 def traversals(run: Run, name: str, x: np.ndarray, widest: float = 2.0) -> Any:
     """Every latent of image x in turn goes from -widest to widest; latents in order of their KL."""
-    values = np.linspace(-widest, widest, 9)
-    kl = run.reports[name][0]["kl_per_dimension"]
+    values, kl = np.linspace(-widest, widest, 9), run.reports[name][0]["kl_per_dimension"]
     images = evaluation.traverse(run.vae(name), x, values)
     return plots.traversals(images, values=values, kl=kl, order_by_kl=True, label=run.labels[name])
+
+
+# the config's models beside those of the rows: {label: its columns [d, ...] and what it makes of images}
+Beside = Callable[[Any], Mapping[str, LinearModel]]
+
+
+def reconstructions(run: Run, x: np.ndarray, beside: Beside | None = None, **options: Any) -> Any:
+    """What the models make of images x; options of `plots.reconstructions`."""
+    others = beside(run.config) if beside else {}
+    seen = {label: model.reconstruct(x) for label, model in others.items()}
+    seen |= run.of_each(lambda vae: evaluation.reconstruct(vae, x))
+    return plots.reconstructions(x, seen, **options)
+
+
+def columns(run: Run, x: np.ndarray, beside: Beside | None = None, **options: Any) -> Any:
+    """Jacobian columns at images x, by their norms; options of `plots.jacobian_columns`."""
+    others = beside(run.config) if beside else {}
+    shown = {label: np.stack([model.columns] * len(x)) for label, model in others.items()}
+    shown |= run.of_each(lambda vae: evaluation.jacobian_images(vae, x))
+    return plots.jacobian_columns(shown, **{"images": x, "order_by_norm": True, **options})
 
 
 def views(run: Run, x: np.ndarray) -> None:
     """Figures of what the models make of images x, of prior samples and of paths, and of Jacobian columns."""
 
-    def each(show: Any) -> Any:
-        return lambda run: {label: show(run.vae(name)) for name, label in run.labels.items()}
+    def samples(run: Run) -> Any:
+        return plots.samples(run.of_each(lambda vae: evaluation.prior_samples(jax.random.key(3), vae, 32)))
 
-    seen = each(lambda vae: evaluation.reconstruct(vae, x))
-    drawn = each(lambda vae: evaluation.prior_samples(jax.random.key(3), vae, 32))
-    columns = each(lambda vae: evaluation.jacobian_images(vae, x[:4]))
-    paths = [
-        (kind, each(lambda vae, kind=kind: evaluation.interpolate(vae, x[0], x[1], 9, kind)))
-        for kind in ("lerp", "slerp")
-    ]
-    run.figure("reconstructions", lambda run: plots.reconstructions(x, seen(run)))
-    run.figure("samples", lambda run: plots.samples(drawn(run)))
-    run.figure(
-        "interpolations",
-        lambda run: plots.interpolations(
-            {f"{label}, {kind}": path for kind, of in paths for label, path in of(run).items()}
-        ),
-    )
-    run.figure(
-        "jacobian_columns",
-        lambda run: plots.jacobian_columns(columns(run), images=x[:4], order_by_norm=True),
-    )
+    def interpolations(run: Run) -> Any:
+        paths = {}
+        for name, label in run.labels.items():
+            for kind in ("lerp", "slerp"):
+                paths[f"{label}, {kind}"] = evaluation.interpolate(run.vae(name), x[0], x[1], 9, kind)
+        return plots.interpolations(paths)
+
+    run.figure("reconstructions", partial(reconstructions, x=x))
+    run.figure("samples", samples)
+    run.figure("interpolations", interpolations)
+    run.figure("jacobian_columns", partial(columns, x=x[:4]))

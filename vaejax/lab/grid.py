@@ -14,43 +14,38 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from vaejax import runs
 from vaejax.checks import check_choice
+from vaejax.files import expanded
 from vaejax.lab.settings import SHOWN_ONLY, Settings
 from vaejax.lab.trainings import Job
 
 
 class Row(NamedTuple):
-    """A row of a table.
-
-    `label`: what it is called. `same_as`: the name of the training that it shares, where that is not its own.
-    `unread`: fields of the config that its training does not depend on; cells of a sweep that differ in these
-    alone share it.
-    """
+    """A row of a table."""
 
     label: str
-    same_as: str | None = None
-    unread: tuple[str, ...] = ()
+    same_as: str | None = None  # the name of the training that it shares, where that is not its own
+    unread: tuple[str, ...] = ()  # fields that it does not depend on: cells that differ in these share it
 
 
 Rows = Mapping[str, Row | str] | Callable[[Any], Mapping[str, Row | str]]
 
 
 def rows_of(rows: Rows, config: Settings) -> dict[str, Row]:
-    """The rows of a config: {name: label or Row}, or a function of the config that gives them."""
+    """The rows of a config."""
     named = rows(config) if callable(rows) else rows
     return {name: row if isinstance(row, Row) else Row(row) for name, row in named.items()}
 
 
 def opened(title: str, config: Any, presets: Mapping[str, Any]) -> tuple[Any, Path]:
-    """The config and the run's folder.
+    """The config, with `report_only` the one that the folder holds, and the folder.
 
-    The folder is `config.folder`, else runs/TITLE-PRESET, with a digest of the config where flags changed
-    the preset, and "-sweep" for any grid. With `report_only` the config is the one that the folder holds.
+    By default it is runs/TITLE-PRESET, with a digest where flags changed the preset, and "-sweep" for a grid.
     """
     check_choice(config.preset, tuple(presets), "preset")
     plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in (*SHOWN_ONLY, "sweep")}
     changed = any(getattr(presets[config.preset], k) != v for k, v in plain.items())
     name = f"{title}-{config.preset}" + (f"-{digest(plain)}" if changed else "")
-    folder = Path(config.folder or Path("runs") / (name + ("-sweep" if config.sweep else ""))).expanduser()
+    folder = expanded(config.folder or Path("runs") / (name + ("-sweep" if config.sweep else "")))
     if not config.report_only:
         return config, folder
     saved = {k: v for k, v in runs.read_json(folder / "config.json").items() if k not in SHOWN_ONLY}
@@ -66,12 +61,11 @@ def digest(plain: Mapping[str, Any]) -> str:
 def cells(config: Any, fixed: Collection[str]) -> list[tuple[dict[str, Any], Any]]:
     """Every cell of the grid of `config.sweep`, the last field fastest: swept values, the config with them.
 
-    Without a sweep it is the config itself. Values are read as the field's type; fields of `fixed` cannot be
-    swept.
+    Without a sweep it is the config itself.
 
     Raises:
-      ValueError: for a text that is not field=value,value,..., a field that is unknown, fixed or swept twice,
-        a value that is not of the field's type or comes twice, or one that the config refuses.
+      ValueError: for no field=value,value,..., a field that is unknown, `fixed` or swept twice, a value that
+        is not of its type or comes twice, or one that the config refuses.
     """
     kinds = get_type_hints(type(config))
     names = sorted(kinds.keys() - {*fixed, "sweep"})
@@ -113,8 +107,7 @@ def jobs(
 ) -> dict[str, list[Job]]:
     """The trainings of one cell, {row: one per seed}.
 
-    Where they are `shared` by the cells of a sweep, a folder is named by all that its training depends on,
-    and what it does not depend on has the values of `default`.
+    Where cells share them, a folder is named by all that a training depends on; the rest is as in `default`.
     """
     each: dict[str, list[Job]] = {}
     for row, (_, same_as, unread) in rows.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import inspect
 import shutil
@@ -12,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from vaejax import plots, runs, train
-from vaejax.lab import estimate, grid, tables, trainings, workers
+from vaejax.lab import grid, tables, trainings, workers
 from vaejax.lab.grid import Row, Rows
 from vaejax.lab.settings import SHOWN_ONLY
 from vaejax.lab.tables import Column
@@ -25,24 +27,15 @@ from vaejax.types import VAE
 
 @dataclass
 class Run:
-    """A finished experiment, or one cell of its sweep; a dry run has no cells, and shows nothing.
+    """A finished experiment, or one cell of its sweep; a dry run has no cells, and shows nothing."""
 
-    Attributes:
-      config, folder: of the run; of a cell, its config.
-      values: the swept fields of a cell.
-      rows: {name: Row}.
-      jobs: {name of a row: its trainings, one per seed}.
-      cells: those of a sweep; without one, the run itself.
-      report: what report.json holds.
-    """
-
-    config: Any
+    config: Any  # of a cell, its own
     folder: Path
-    values: dict[str, Any]
+    values: dict[str, Any]  # the swept fields of a cell
     rows: dict[str, Row]
-    jobs: dict[str, list[Job]]
-    cells: list[Run] = field(default_factory=list)
-    report: dict[str, Any] = field(default_factory=dict)
+    jobs: dict[str, list[Job]]  # {name of a row: its trainings, one per seed}
+    cells: list[Run] = field(default_factory=list)  # of a sweep; without one, the run itself
+    report: dict[str, Any] = field(default_factory=dict)  # what report.json holds
     loaded: dict[str, VAE] = field(default_factory=dict)
 
     @cached_property
@@ -72,6 +65,10 @@ class Run:
             self.loaded[name] = runs.load(job.folder, model=job.training(job.config, job.name).model).vae
         return self.loaded[name]
 
+    def of_each(self, function: Callable[[VAE], Any]) -> dict[str, Any]:
+        """{label: what a function makes of the model of that row}."""
+        return {label: function(self.vae(name)) for name, label in self.labels.items()}
+
     def arrays(self, name: str, array: str) -> dict[int, np.ndarray]:
         """{seed: what `score` returned under "arrays"}."""
         return {job.seed: np.load(job.folder / f"{array}.npy") for job in self.finished[name]}
@@ -84,9 +81,9 @@ class Run:
         """What `train.read_metrics` reads of each seed that has scores."""
         return [train.read_metrics(job.folder) for job in self.finished[name]]
 
-    def seconds(self, name: str) -> list[dict[int, float | None]]:
-        """{step: the seconds until then} at ends of chunks, of each of these."""
-        return [trainings.seconds_of(job.folder) for job in self.finished[name]]
+    def along(self, name: str) -> list[dict[str, list[Any]]]:
+        """[{"steps", "seconds" of training and every score: its values at validations} per seed]."""
+        return [trainings.along(job.folder) for job in self.finished[name]]
 
     def minus(self, a: str, b: str) -> dict[Any, dict[str, Any]]:
         """{score: mean of row a minus mean of row b, with Welch's interval}."""
@@ -96,42 +93,47 @@ class Run:
 
     def table(self, columns: Mapping[str, Column]) -> None:
         """Print a row for every row; a sweep's is also kept, in sweep.csv and figures/sweep.png."""
-        if not self.cells:
-            return
-        swept = self.cells[0].values
+        swept = self.cells[0].values if self.cells else {}
         columns = {f"{title} (score)" if title in swept else title: c for title, c in columns.items()}
-        print(runs.table(tables.rows(self, columns)))
-        if self.config.sweep:
-            self.report["table"], lines = tables.swept(self, columns)
-            tables.write_csv(self.folder / "sweep.csv", self.report["table"])
+        lines = [
+            {k: tables.short(v) for k, v in part.values.items()}
+            | {"": row.label, **{title: tables.cell(part, name, c) for title, c in columns.items()}}
+            for part in self.cells
+            for name, row in part.rows.items()
+        ]
+        if lines:
+            print(runs.table(lines))
+        if lines and self.config.sweep:
+            self.report["table"], curves = tables.swept(self, columns)
+            with (self.folder / "sweep.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(self.report["table"][0]))
+                writer.writeheader()
+                writer.writerows(self.report["table"])
             runs.write_json(self.folder / "report.json", self.report)
-            if lines:
-                figure = plots.sweep_curves(lines, next(iter(swept)))
+            if curves:
+                figure = plots.sweep_curves(curves, next(iter(swept)))
                 plots.save(figure, self.folder / "figures" / "sweep.png")
 
     def side_by_side(
         self, columns: Mapping[str, Column], *, minus: tuple[str, str] | None = None,
         names: Iterable[str] | None = None,
     ) -> None:  # fmt: skip
-        """Print a row for every score and a column for every row; of a sweep `table`.
+        """Print a row for every score and a column for every row, of `names` or all; of a sweep `table`.
 
-        Args:
-          columns: title -> what it shows.
-          minus: (a, b), rows whose difference is shown where a column is the name of a score.
-          names: the rows that are shown; None: all.
+        `minus`, (a, b), are rows whose difference is shown where a column is the name of a score.
         """
         if not self.cells or self.config.sweep:
             return self.table(columns)
-        names = list(self.rows if names is None else names)
+        labels = {name: self.rows[name].label for name in names or self.rows}
         known = self.minus(*minus) if minus else {}
-        shown = []
+        lines = []
         for title, column in columns.items():
-            cells = {self.rows[name].label: tables.cell(self, name, column) for name in names}
+            lines.append({"": title, **{k: tables.cell(self, name, column) for name, k in labels.items()}})
             if minus:
-                heading = " minus ".join(self.rows[name].label for name in minus)
-                cells[heading] = tables.shown(known[column]) if column in known else "-"
-            shown.append({"": title, **cells})
-        print(runs.table(shown))
+                lines[-1][" minus ".join(labels[name] for name in minus)] = tables.shown(
+                    known.get(column, "-")
+                )
+        print(runs.table(lines))
 
     def figure(self, name: str, figure: Callable[[Run], Any]) -> None:
         """Write figures/NAME.png: `figure(run)` of the run, or of the cell that a sweep turns about."""
@@ -153,24 +155,23 @@ def run(
     presets: Mapping[str, Any],
     rows: Rows,
     training: Callable[[Any, str], Training],
-    score: Callable[[Any, str, VAE, Any], dict[str, Any]],
+    score: Callable[[Any, str, VAE, Any], dict[str, Any]] | None,
     summary: Callable[[Run], dict[str, Any]] | None = None,
 ) -> Run:
     """Train and score every row of an experiment with every seed, as the config's flags say, and report.
 
-    What is trained already is left as it is, what was killed goes on; a training that diverges, or cannot be
-    scored, is kept as such, and the others go on. report.json has "models", {row: {score: its mean over seeds
-    and interval}}, what `summary` adds, and "config"; of a sweep "cells", one of these each.
+    What is trained already is left as it is, what was killed goes on; what diverges or cannot be scored is
+    kept as such. report.json has "models", {row: {score: its mean over seeds and interval}}, what `summary`
+    adds, and "config"; of a sweep "cells", one of these each.
 
     Args:
       config: a `Settings`; its fields are the flags.
       presets: name -> config.
       rows: {name: label or Row}, or a function of the config that gives them.
       training: `training(config, name) -> Training`; a function of a module, as workers import it.
-      score: `score(config, name, vae, data) -> {score: value}`, plain numbers or arrays.
-      summary: `summary(run) -> {name: value}`, further entries of the report of a run or cell whose rows all
-        have scores; its entry "rows", {row: [{score: value} per seed]}, becomes scores of rows, or rows that
-        are called by that name.
+      score: `score(config, name, vae, data) -> {score: value}`, plain numbers or arrays; None: no scores.
+      summary: `summary(run) -> {name: value}`, of a run or cell whose rows all have scores; its entry "rows",
+        {row: [{score: value} per seed]}, becomes scores of rows, or rows that are called by that name.
 
     Raises:
       ValueError: a bad config, grid or folder, before anything is written.
@@ -186,14 +187,14 @@ def run(
     whole = dataclasses.replace(cells[0], config=config, values={})
     each = {job.folder: job for cell in cells for jobs in cell.jobs.values() for job in jobs}
     if config.dry_run:
-        whole.report = estimate.estimate(cells, config.workers or workers.default_workers())
+        whole.report = _estimate(cells, config.workers or workers.default_workers())
         return whole
     if not config.report_only:
         print(f"run folder: {folder.resolve()}")
         _train(config, folder, list(each.values()), cells[0].values)
     if missing := [str(path) for path, job in each.items() if not (job.finished or job.stopped)]:
         raise FileNotFoundError(
-            f"folder: expected finished trainings, but {', '.join(missing)} has no report.json"
+            f"folder: expected finished trainings; {', '.join(missing)} has no report.json"
         )
     if not any(job.finished for job in each.values()):
         raise RuntimeError("; ".join(f"{path}: {_why(job.stopped)}" for path, job in each.items()))
@@ -208,16 +209,17 @@ def run(
 
 def _report(cell: Run, summary: Callable[[Run], dict[str, Any]] | None) -> dict[str, Any]:
     """What report.json holds of a run or cell; rows that `summary` adds have no trainings."""
-    cell.report = {"models": {name: tables.means(reports) for name, reports in cell.reports.items()}}
+    models = {name: tables.means(reports) for name, reports in cell.reports.items()}
+    cell.report = {"models": models}
     more = summary(cell) if summary and all(cell.reports.values()) else {}
     for name, scores in more.pop("rows", {}).items():
         if name not in cell.rows:
             cell.rows[name], cell.stopped[name], cell.reports[name] = Row(name), [], [{} for _ in scores]
         cell.reports[name][:] = [{**a, **b} for a, b in zip(cell.reports[name], scores, strict=True)]
-    cell.report["models"] = {name: tables.means(reports) for name, reports in cell.reports.items()}
+        models[name] = tables.means(cell.reports[name])
     for name, jobs in cell.jobs.items():
         if stopped := {job.seed: job.stopped for job in jobs if not job.finished}:
-            cell.report["models"][name]["stopped"] = stopped
+            models[name]["stopped"] = stopped
     return cell.report | more
 
 
@@ -235,14 +237,12 @@ def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str])
             if "diverged" in job.stopped:
                 shutil.rmtree(job.folder)  # from the start: the same steps would diverge again
         count = min(config.workers or workers.default_workers(), len(todo))
-        work = [steps * work for steps, work in costs]
         total = sum(steps for steps, _ in costs)
         with workers.bar(f"{len(todo)} trainings", total, lambda: sum(job.done for job in todo)):
-            workers.run_all(trainings.do, todo, work, count)
+            workers.run_all(trainings.do, todo, [steps * work for steps, work in costs], count)
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
-    done = [job.folder for job in each if job.finished]
-    sizes = {runs.read_json(place / "manifest.json")["parameters"] for place in done}
+    sizes = {runs.read_json(j.folder / "manifest.json")["parameters"] for j in each if j.finished}
     seconds = before + time.perf_counter() - start
     runs.write_json(path, runs.manifest(seconds=seconds, parameters=sizes.pop() if len(sizes) == 1 else None))
 
@@ -256,3 +256,39 @@ def _costs(jobs: Sequence[Job]) -> list[tuple[int, float]]:
             made.data.train  # noqa: B018
             known[job.config, job.name] = made.total(job.config), made.work
     return [known[job.config, job.name] for job in jobs]
+
+
+def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
+    """Measure a few steps of each kind of training; print and return {label: StepCost, "hours": in all}.
+
+    Trainings of one row and model are of one kind if their cells differ in floats alone. The hours are of the
+    steps, `side_by_side` trainings at a time; trainings side by side slow each other down.
+    """
+    seen, kinds = set(), {}
+    for cell in cells:
+        for name, jobs in cell.jobs.items():
+            new = {job.folder for job in jobs} - seen
+            if not new:
+                continue
+            seen |= new
+            unread = ("seeds", "first_seed", *cell.rows[name].unread)
+            named = [k for k, v in cell.values.items() if not isinstance(v, float) and k not in unread]
+            label = ", ".join(
+                [cell.rows[name].label, *(f"{k}={tables.short(cell.values[k])}" for k in named)]
+            )
+            made = jobs[0].training(jobs[0].config, jobs[0].name)
+            kinds.setdefault((label, str(made.model.spec)), [made, jobs[0].config, 0])[-1] += len(new)
+    costs, rows, hours = {}, [], 0.0
+    for (label, _), (made, config, count) in kinds.items():
+        key, size = jax.random.key(0), config.batch_size
+        cost = train.measure_step(key, made.model, made.update, made.few(size), batch_size=size)
+        label = label if label not in costs else f"{label}, {cost.parameters} parameters"
+        each = cost.seconds * made.total(config) / 3600
+        costs[label], hours = cost, hours + each * count / side_by_side
+        told = {"parameters": cost.parameters, "steps": made.total(config), "trainings": count}
+        times = {"ms a step": 1000 * cost.seconds, "compile, s": cost.compile_seconds}
+        sizes = {"state, MiB": cost.state_mib, "temporaries, MiB": cost.temporaries_mib}
+        rows.append({"": label, **told, **times, **sizes, "hours a training": each})
+    print(runs.table(rows))
+    print(f"about {hours:.2g} hours of training, {side_by_side} at a time; scores come on top")
+    return {**costs, "hours": hours}

@@ -66,9 +66,8 @@ class BetaVAE(Settings):
     width: Positive[float] = 1.0  # multiplier of channels and hidden units; 1 is the paper's model
     beta: NonNegative[float] = 1.0  # weight of the KL, reached at the end of the ramp
     ramp: NonNegative[int] = 2000  # steps over which the weights rise linearly from 0
-    microbatch: int | None = 8
-    """Images per slice of a step, for speed on CPU; 0 takes as many as are fast on the device, None the batch
-    at once."""
+    microbatch: NonNegative[int] | None = 8
+    """Images per slice of a step, for speed on CPU; 0: as many as are fast here, None: the batch at once."""
 
     @property
     def slices(self) -> Any:
@@ -91,10 +90,10 @@ def _check(value: Any, kind: Any, name: str) -> None:
     elif origin is Annotated and "above 0" in inner:
         (check_positive_int if inner[0] is int else check_positive)(value, name)
     elif origin is Annotated and "at least 0" in inner:
-        number = numbers.Integral if inner[0] is int else numbers.Real
+        number: Any = numbers.Integral if inner[0] is int else numbers.Real
         if isinstance(value, bool) or not isinstance(value, number):
             raise TypeError(f"{name}: expected {inner[0].__name__}, got {type(value).__name__} ({value!r})")
-        if not (math.isfinite(value) and value >= 0):
+        if not 0 <= value < math.inf:  # type: ignore[operator]
             raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
 
 
@@ -113,11 +112,10 @@ def parse(
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = next(iter(presets))
-    for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
-            name = arguments[i + 1]
-        elif argument.startswith("--preset="):
-            name = argument.removeprefix("--preset=")
+    for argument, following in zip(arguments, [*arguments[1:], name], strict=False):
+        flag, equals, value = argument.partition("=")
+        if flag == "--preset":
+            name = value if equals else following
     if name not in presets:
         raise SystemExit(f"--preset: expected one of {', '.join(presets)}; got {name!r}")
     default = presets[name]

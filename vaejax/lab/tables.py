@@ -1,13 +1,11 @@
-"""Numbers of trainings as entries, tables, CSV files and the lines of a sweep's figure."""
+"""Numbers of trainings as entries, tables, and the files and lines of a sweep."""
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -22,7 +20,7 @@ Column = str | tuple[str, str] | Callable[[Mapping[str, Any]], Any]
 Entry = dict[str, Any]  # {"mean": m, "ci95": [low, high], "per_seed": values, "error"?: standard error}
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a finite real number, and no truth value."""
     real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     return real and math.isfinite(value)
@@ -43,20 +41,16 @@ def entry(reports: Sequence[Mapping[str, Any]], column: Column) -> Entry | str:
 
 def _value(report: Mapping[str, Any], column: Column) -> Any:
     """An entry, None or a text; a row may lack what a column shows."""
-    if callable(column):
-        try:
-            value = column(report)
-        except KeyError:
-            return None
-    else:
-        value = tuple(report.get(k) for k in column) if isinstance(column, tuple) else report.get(column)
-    if isinstance(value, Mapping):
-        return value if "mean" in value else None
-    number, error = value if isinstance(value, tuple) else (value, None)
-    if isinstance(number, float) and not math.isfinite(number):
+    try:
+        value = column(report) if callable(column) else None
+    except KeyError:
         return None
+    if not callable(column):
+        value = tuple(report.get(k) for k in column) if isinstance(column, tuple) else report.get(column)
+    number, error = value if isinstance(value, tuple) else (value, None)
     if not is_number(number):
-        return number
+        nothing = isinstance(number, float) or (isinstance(number, Mapping) and "mean" not in number)
+        return None if nothing else number
     mean, half = float(number), 1.96 * (error or 0)
     if error is None:
         return runs.mean_ci95([mean])
@@ -100,21 +94,8 @@ def cell(run: Run, name: str, column: Column) -> str:
     return shown(entry(reports, column)) + others
 
 
-def rows(run: Run, columns: Mapping[str, Column]) -> list[dict[str, str]]:
-    """For `runs.table`: a row of every cell and every row of it."""
-    return [
-        {k: short(v) for k, v in part.values.items()}
-        | {"": row.label, **{title: cell(part, name, column) for title, column in columns.items()}}
-        for part in run.cells
-        for name, row in part.rows.items()
-    ]
-
-
 def swept(run: Run, columns: Mapping[str, Column]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The numbers of a sweep: rows of mean, low and high, and lines for `plots.sweep_curves`.
-
-    The lines are against the first swept field; their labels name the others.
-    """
+    """A sweep in numbers: rows of mean, low, high; lines of `plots.sweep_curves` against its first field."""
     table: list[dict[str, Any]] = []
     lines: dict[str, dict[str, dict[Any, Any]]] = {title: {} for title in columns}
     for part in run.cells:
@@ -130,16 +111,5 @@ def swept(run: Run, columns: Mapping[str, Column]) -> tuple[list[dict[str, Any]]
                 table[-1] |= {title: known.get("mean"), f"{title} low": low, f"{title} high": high}
                 if known:
                     lines[title].setdefault(label, {})[x] = known
-    drawn = {
-        t for t, of in lines.items() if any("mean" in e for points in of.values() for e in points.values())
-    }
+    drawn = {t for t, of in lines.items() if any("mean" in e for at in of.values() for e in at.values())}
     return table, {title: of for title, of in lines.items() if title in drawn}
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows of equal columns as a CSV file; None is an empty cell."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

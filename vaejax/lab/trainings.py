@@ -10,15 +10,16 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from vaejax import models, runs, train
+from vaejax import data, models, runs, train
 from vaejax.lab.settings import SHOWN_ONLY, Settings
-from vaejax.types import Model, Update
+from vaejax.types import SUPPORTS, Model, Split, Update
 
 LOGGED = 10_000  # a training keeps the metrics of about this many steps, evenly spaced
 
@@ -31,8 +32,8 @@ class Training:
       data: an object with a Split `train`; `score` gets it too.
       steps: the number of steps; None: `config.steps`.
       work: of a step beside those of other rows, so that the longest trainings begin first.
-      before: (name, training, groups): a training that is done before this one, in a folder of that name
-        within this one's; this one starts from its parameters of those groups.
+      before: (name, training, groups): done first, in a folder of that name within this one's; this one
+        starts from its parameters of those groups.
       **options: of `train.fit`, such as `validate` or `save_every`.
     """
 
@@ -47,6 +48,13 @@ class Training:
         """All steps, those of the training before it included."""
         return (self.steps or config.steps) + (self.before[1].total(config) if self.before else 0)
 
+    def few(self, n: int) -> Split:
+        """Examples to measure a step on; of a set that draws its images, without preparing it."""
+        if not hasattr(self.data, "sample_images"):
+            return data.first(self.data.train, n)
+        x = self.data.sample_images(np.zeros((n, len(self.data.num_values)), np.int64))
+        return Split({"x": x}, SUPPORTS[self.model.support][0])
+
 
 class Job(NamedTuple):
     """A training of one row with one seed, in a folder of its own; the two functions are the script's."""
@@ -56,7 +64,7 @@ class Job(NamedTuple):
     seed: int
     folder: Path
     training: Callable[[Any, str], Training]
-    score: Callable[[Any, str, Any, Any], dict[str, Any]]
+    score: Callable[[Any, str, Any, Any], dict[str, Any]] | None
 
     @property
     def finished(self) -> bool:
@@ -66,7 +74,8 @@ class Job(NamedTuple):
     @property
     def done(self) -> int:
         """The steps that are done, those of a training before it included."""
-        return sum(max(seconds_of(path.parent)) for path in self.folder.rglob("seconds.jsonl"))
+        ends = [re.findall(r"^\[(\d+)", p.read_text(), re.M) for p in self.folder.rglob("seconds.jsonl")]
+        return sum(int(steps[-1]) for steps in ends if steps)
 
     @property
     def stopped(self) -> dict[str, Any]:
@@ -92,11 +101,7 @@ def created(
 
 
 def do(job: Job) -> None:
-    """Train and score; keep what stops this one, so that the others go on.
-
-    Raises:
-      Exception: what is wrong before the first step; OSError at any time.
-    """
+    """Train and score; what stops it is kept, so that the others go on, but for OSError and a bad start."""
     (job.folder / "stopped.json").unlink(missing_ok=True)
     try:
         _train_and_score(job)
@@ -114,10 +119,9 @@ def do(job: Job) -> None:
 
 
 def _train_and_score(job: Job) -> None:
-    """Fill the folder of a training.
+    """Fill the folder of a training; what `score` returns under "arrays", {name: array}, becomes name.npy.
 
-    Its report.json has `train_seconds` beside the scores: what all steps took, over all processes that did
-    them; None where that is not known. What `score` returns under "arrays", {name: array}, becomes name.npy.
+    report.json has `train_seconds` beside the scores: of all steps, over all processes; None if not known.
     """
     start = time.perf_counter()
     made = job.training(job.config, job.name)
@@ -130,7 +134,8 @@ def _train_and_score(job: Job) -> None:
     with created(job.folder, own, model, SHOWN_ONLY):
         state = _fit(job, made, model, job.folder, start)
     trained = time.perf_counter()
-    scores = dict(job.score(job.config, job.name, model.bind(state.params, state.variables), made.data))
+    vae = model.bind(state.params, state.variables)
+    scores = dict(job.score(job.config, job.name, vae, made.data)) if job.score else {}
     for name, array in scores.pop("arrays", {}).items():
         np.save(job.folder / f"{name}.npy", array)
     scored = time.perf_counter()
@@ -165,8 +170,28 @@ def _fit(job: Job, made: Training, model: Model, folder: Path, start: float) -> 
 
 def seconds_of(folder: Path) -> dict[int, float | None]:
     """{step: the seconds until then} at ends of chunks, over all processes; None: not known."""
-    path, known = folder / "seconds.jsonl", {0: 0.0}
+    path = folder / "seconds.jsonl"
+    known: dict[int, float | None] = {0: 0.0}
     for line in path.read_text().splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError):  # cut by a kill
             step, known[step] = json.loads(line)
     return known
+
+
+def along(folder: Path) -> dict[str, list[Any]]:
+    """{"steps", "seconds" and every score: its values at the validations of a training}.
+
+    The seconds are of its steps alone, by the median of the chunks since the validation before: compilation,
+    validations and what a kill left unmeasured are not counted.
+    """
+    records = train.read_metrics(folder)[1]
+    if not records:
+        return {"steps": [], "seconds": []}
+    steps = [0, *(record["step"] for record in records)]
+    known = {step: s for step, s in sorted(seconds_of(folder).items()) if s is not None}
+    ends, rates = np.array(list(known))[1:], np.diff(list(known.values())) / np.diff(list(known))
+    chunks = [rates[(ends > a) & (ends <= b)] for a, b in pairwise(steps)]
+    medians = np.array([np.median(part) if len(part) else np.nan for part in chunks])
+    spent = np.cumsum(np.where(np.isnan(medians), np.nanmedian(medians), medians) * np.diff(steps))
+    scores = {name: [r["validation"][name] for r in records] for name in records[0]["validation"]}
+    return {"steps": steps[1:], "seconds": spent.tolist(), **scores}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from datetime import timedelta
 from typing import Any
 
 import jax
+
+from vaejax.progress import Bar
 
 
 def default_workers() -> int:
@@ -24,26 +23,21 @@ def default_workers() -> int:
 
 
 def run_all(job: Callable[[Any], Any], jobs: Sequence[Any], work: Sequence[float], workers: int) -> None:
-    """Run `job(x)` for every x, those of the most work first; after a failure no other begins.
+    """Run `job(x)` for every x of `jobs`, those of the most work first; after a failure no other begins.
 
-    Args:
-      job: a module-level function.
-      jobs: its arguments, picklable.
-      work: of each, in one unit.
-      workers: processes, each on a core of its own; 1 runs everything here.
+    With one worker everything runs here; else `job` is a module's function, and every process has a core.
     """
-    order = sorted(range(len(jobs)), key=lambda i: -work[i])
+    ordered = [jobs[i] for i in sorted(range(len(jobs)), key=lambda i: -work[i])]
     if workers == 1:
-        for i in order:
-            job(jobs[i])
+        for x in ordered:
+            job(x)
         return
     context = multiprocessing.get_context("spawn")
     cores = context.SimpleQueue()
     for i in range(workers):
         cores.put(i)
-    pin = jax.default_backend() == "cpu" and hasattr(os, "sched_setaffinity")
-    with ProcessPoolExecutor(workers, context, _pin if pin else None, (cores,) if pin else ()) as pool:
-        futures = [pool.submit(job, jobs[i]) for i in order]
+    with ProcessPoolExecutor(workers, context, _pin, (cores, jax.default_backend())) as pool:
+        futures = [pool.submit(job, x) for x in ordered]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -54,35 +48,29 @@ def run_all(job: Callable[[Any], Any], jobs: Sequence[Any], work: Sequence[float
             raise
 
 
-def _pin(cores: Any) -> None:
-    """Give this process one core, before jax makes its threads."""
-    mine = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {mine[cores.get() % len(mine)]})
+def _pin(cores: Any, platform: str) -> None:
+    """Give this process one core, where the system can, before jax makes its threads."""
+    if platform == "cpu" and hasattr(os, "sched_setaffinity"):
+        mine = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {mine[cores.get() % len(mine)]})
 
 
 @contextlib.contextmanager
 def bar(title: str, total: int, done: Callable[[], int]) -> Iterator[None]:
-    """Show `done()` of `total` steps and the time left; where there is no terminal, a line every 30 s."""
-    terminal, start, first = sys.stderr.isatty(), time.monotonic(), done()
+    """Show `done()` of `total` steps, by whichever process they are done."""
     ended = threading.Event()
 
-    def show(end: str) -> None:
-        now, elapsed = done(), time.monotonic() - start
-        left = elapsed * (total - now) / (now - first) if now > first else None
-        spent, rest = ("?" if s is None else str(timedelta(seconds=round(s))) for s in (elapsed, left))
-        text = f"{title}: {now} of {total} steps in {spent}, {rest} left"
-        sys.stderr.write(f"\r{text:79}{end}" if terminal else f"{text}\n")
-        sys.stderr.flush()
-
     def watch() -> None:
-        while not ended.wait(0.5 if terminal else 30.0):
-            show("")
+        while not ended.wait(1.0):
+            shown.n = done()
+            shown.refresh()
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        show("\n")
+    with Bar(total=total, initial=done(), desc=title, unit="step") as shown:
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            shown.n = done()
