@@ -75,7 +75,7 @@ COLUMNS = {
 
 
 def training(config: Config, name: str) -> lab.Training:
-    """VAE: -log p(x|z) + KL. WAE: ||x - mu||^2 + lam D(q(z), p(z)), without noise, D by an MMD or a critic."""
+    """VAE: -log p(x|z) + KL. WAE: ||x - mu||^2 + lam D(q(z), p(z)), D by an MMD or a critic; no noise."""
     for field, least in (("batch_size", 2), ("judged", 2 * BLOCKS)):  # an MMD needs two points
         if getattr(config, field) < least:
             raise ValueError(f"{field}: expected at least {least}, got {getattr(config, field)}")
@@ -124,7 +124,7 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
         **{k: quality[k] for k in ("mse", "mse_se", "ssim", "ssim_se")},
         "gradient_reconstructions": evaluation.sharpness(seen) / evaluation.sharpness(x),
         "gradient_samples": evaluation.sharpness(drawn) / evaluation.sharpness(x),
-        **{f"mmd_{k}": mean_ci95(ops.mmd.in_blocks(*each, BLOCKS)) for k, each in compared.items()},
+        **{f"mmd_{k}": mean_ci95(ops.mmd.in_blocks(a, b, of, BLOCKS)) for k, (a, b, of) in compared.items()},
         "arrays": {"codes": z},
     }
 

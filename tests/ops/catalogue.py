@@ -96,6 +96,6 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "slopes.safe_norm": (lambda v: slopes.safe_norm(v, 0), (V,)),
 }  # fmt: skip
 NOT_OF_FLOATS = {  # names, choices and integers
-    "aggregate.ACTIVE_VARIANCE", "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk", "chunks.largest_array",
-    "jacobian.spread_columns",
+    "aggregate.ACTIVE_VARIANCE", "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk",
+    "chunks.largest_array", "jacobian.spread_columns",
 }  # fmt: skip

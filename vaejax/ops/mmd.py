@@ -79,7 +79,7 @@ def in_blocks(x: Array, y: Array, kernel: Kernel, blocks: int) -> Array:
     if n < 2:
         raise ValueError(f"blocks: expected at most {len(x) // 2} of {len(x)} examples, got {blocks}")
     parts = tuple(jnp.reshape(jnp.asarray(a)[: n * blocks], (blocks, n, -1)) for a in (x, y))
-    return jax.lax.map(lambda pair: mmd(*pair, kernel), parts)
+    return jax.lax.map(lambda pair: mmd(pair[0], pair[1], kernel), parts)
 
 
 def rbf(length: float | Array) -> Kernel:
