@@ -37,9 +37,9 @@ import jax
 import numpy as np
 import optax
 
-from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, ops, train
+from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, plots, train
 from vaejax.keys import named_key
-from vaejax.plots import codes
+from vaejax.ops.mmd import imq, in_blocks
 from vaejax.runs import mean_ci95
 
 ROWS = {"vae": "VAE", "wae_mmd": "WAE-MMD", "wae_gan": "WAE-GAN"}
@@ -117,14 +117,14 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
     draw = jax.jit(lambda vae: vae.encode(key, {"x": test}))(vae)
     z = draw.z if name == "vae" else draw.q.mean()  # a WAE has no noise
     here, there = (vae.sample_prior(named_key(key, side), len(z)) for side in ("here", "there"))
-    of_codes, of_pixels = ops.mmd.imq(), ops.mmd.imq(scale=float(np.std(x - x.mean(axis=0))))
+    of_codes, of_pixels = imq(), imq(scale=float(np.std(x - x.mean(axis=0))))
     compared = {"codes": (z, here, of_codes), "prior": (there, here, of_codes)}
     compared |= {"samples": (drawn, x, of_pixels), "images": (others, x, of_pixels)}
     return {
         **{k: quality[k] for k in ("mse", "mse_se", "ssim", "ssim_se")},
         "gradient_reconstructions": evaluation.sharpness(seen) / evaluation.sharpness(x),
         "gradient_samples": evaluation.sharpness(drawn) / evaluation.sharpness(x),
-        **{f"mmd_{k}": mean_ci95(ops.mmd.in_blocks(a, b, of, BLOCKS)) for k, (a, b, of) in compared.items()},
+        **{f"mmd_{k}": mean_ci95(in_blocks(a, b, of, BLOCKS).tolist()) for k, (a, b, of) in compared.items()},
         "arrays": {"codes": z},
     }
 
@@ -142,7 +142,7 @@ def main(config: Config) -> dict[str, Any]:
     run.table(COLUMNS)
     x = getattr(data, run.config.dataset)().test.arrays["x"][:16] / np.float32(255)
     run.figure("gallery", partial(lab.gallery, x=x))
-    run.figure("codes", lambda r: codes({label: r.array(k, "codes") for k, label in r.labels.items()}))
+    run.figure("codes", lambda r: plots.codes({label: r.array(k, "codes") for k, label in r.labels.items()}))
     return run.report
 
 

@@ -46,7 +46,7 @@ def small(tmp_path_factory):
         patch.setattr(disentangle, "METHODS", {k: k for k in ("factor_vae",)})
         trees = disentanglement.dci
         patch.setattr(disentanglement, "dci", lambda **options: trees(**options, trees=2))
-        before = jax.config.jax_disable_most_optimizations
+        before = jax.config.read("jax_disable_most_optimizations")
         jax.config.update("jax_disable_most_optimizations", True)  # programs that run for a moment
         yield
         jax.config.update("jax_disable_most_optimizations", before)
