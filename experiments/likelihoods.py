@@ -19,8 +19,6 @@ With the scale fitted, reconstructions are sharper and nearer than with scale 1,
 but prior samples of the fitted Gaussians fall apart. But for scale 1 the NLLs are loose (ESS of 2 to 3).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, Literal

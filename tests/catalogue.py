@@ -187,6 +187,7 @@ TERMS = {
 SCHEDULES = {  # schedule, its first and its last value
     "cosine_schedule": (lambda: objectives.cosine_schedule(0.5, 2.0, 10), 0.5, 2.0),
     "cyclical_schedule": (lambda: objectives.cyclical_schedule(2.0, 10, cycles=2), 0.0, 2.0),
+    "ramp_schedule": (lambda: objectives.ramp_schedule(2.0, 10), 0.0, 2.0),
     "sigmoid_schedule": (lambda: objectives.sigmoid_schedule(0.5, 2.0, 50, 1.0), 0.5, 2.0),
 }
 

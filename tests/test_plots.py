@@ -38,6 +38,8 @@ def every_figure():
     steps = np.arange(3)
     return {
         "band_curves": plots.band_curves({"MIG": {"a": [[1.0, 2.0], [3.0, 1.0]]}}, {"a": [1, 2]}, "s"),
+        "bound_curves": plots.bound_curves({"a": {"curve_nll": [2.0, 1.0], "curve_samples": [1, 9]}}),
+        "codes": plots.codes({"a": RNG.normal(size=(50, 2))}),
         "image_grid": plots.image_grid(X, columns=2),
         "interpolations": plots.interpolations({"a": X}),
         "jacobian_columns": plots.jacobian_columns({"a": X[None] - 0.5}, images=X[:1]),
@@ -50,6 +52,7 @@ def every_figure():
             {"s": {"a": {0.1: {"mean": 1.0, "ci95": (0.5, 1.5)}, 0.2: {"mean": 2.0, "ci95": None}}}}, "gamma"
         ),
         "training_curves": plots.training_curves({"a": {"loss": steps}}),
+        "traversal_panels": plots.traversal_panels({"a": X[None]}, {"a": [1.0]}),
         "traversals": plots.traversals(X[None], values=np.arange(5)),
     }
 
@@ -76,6 +79,8 @@ def test_a_dollar_in_a_text_of_the_user_is_a_dollar(tmp_path):
     entry = {"mean": 1.0, "ci95": (0.5, 1.5), "per_seed": [0.9, 1.1]}
     figures = {  # a figure, and the texts that it was given
         "band_curves": (plots.band_curves({metric: {a: [1.0, 2.0]}}, {a: [1, 2]}, b, units=unit), [a, b]),
+        "bound_curves": (plots.bound_curves({a: {"curve_nll": [2.0], "curve_samples": [1]}}), [a]),
+        "codes": (plots.codes({a: X[:, 0, :2, 0], b: X[:, 0, :2, 0]}), [a, b]),
         "image_grid": (plots.image_grid(X[:2], columns=2, titles=[a, b]), [a, b]),
         "interpolations": (plots.interpolations({a: X, b: X}), [a, b]),
         "jacobian_columns": (plots.jacobian_columns({a: X[None] - 0.5}, images=X[:1]), [a]),
@@ -91,6 +96,7 @@ def test_a_dollar_in_a_text_of_the_user_is_a_dollar(tmp_path):
             plots.sweep_curves({metric: {a: {b: entry, "c": entry}}}, title), [a, b, metric, title]
         ),
         "training_curves": (plots.training_curves({a: {metric: [1.0, 2.0]}}, units=unit), [a]),
+        "traversal_panels": (plots.traversal_panels({a: X[None], b: X[None]}, {a: [1], b: [1]}), [a, b]),
         "traversals": (plots.traversals(X[None], values=np.arange(5), label=a), [a]),
     }  # fmt: skip
     assert sorted([*figures, "model_colors", "save"]) == plots.__all__

@@ -67,3 +67,16 @@ def test_the_axis_may_be_logarithmic_and_one_seed_has_no_band():
 def test_what_does_not_fit_is_refused(curves, at, xscale, message):
     with pytest.raises(ValueError, match=message):
         plots.band_curves(curves, at, "s", xscale=xscale)
+
+
+def test_a_bound_stands_at_its_numbers_of_samples():
+    results = {
+        "VAE": {"curve_nll": [9.0, 8.0, 7.5], "curve_samples": [1, 10, 100], "nll": 7.5},
+        "IWAE": {"curve_nll": [20.0, 7.0], "curve_samples": [1, 50]},
+    }
+    (axes,) = plots.bound_curves(results).axes
+    lines = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()]
+    assert lines == [([1, 10, 100], [9.0, 8.0, 7.5]), ([1, 50], [20.0, 7.0])]
+    assert (axes.get_ylabel(), axes.get_xscale()) == ("-L_k (nats)", "log")
+    with pytest.raises(ValueError, match="results: expected at least one entry"):
+        plots.bound_curves({})

@@ -148,3 +148,23 @@ def test_bad_pictures():
         whiten(np.zeros((4, 4, 3)))
     with pytest.raises(ValueError, match=r"cutoff: expected positive cycles per pixel, got 0\.0"):
         whiten(np.zeros((4, 4)), 0.0)
+
+
+def test_patches_to_look_at_are_one_of_each_picture_at_four_fifths_of_its_contrasts():
+    patches = natural_patches(**SMALL)
+    x, picture = patches.test.arrays["x"], patches.test.arrays["y"][:, 0]
+    contrast = x.std((1, 2, 3))
+    shown = patches.contrasted(10)
+    assert shown.shape == (10, 16, 16, 1)
+    for p, patch in enumerate(shown):
+        (place,) = np.flatnonzero((x == patch).all((1, 2, 3)))
+        assert picture[place] == p
+        mine = contrast[picture == p]
+        assert np.sum(mine < contrast[place]) == 4 * len(mine) // 5
+    np.testing.assert_array_equal(patches.contrasted(3), shown[:3])
+    for n, error, message in (
+        (11, ValueError, "n: expected at most 10 pictures, got 11"),
+        (0, ValueError, "n: "),
+    ):
+        with pytest.raises(error, match=message):
+            patches.contrasted(n)

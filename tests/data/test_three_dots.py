@@ -282,3 +282,21 @@ def test_bad_arguments(arguments, error, message):
 def test_bad_factors(factors, error, message):
     with pytest.raises(error, match=message):
         three_dots(16).sample_images(factors)
+
+
+def test_dots_to_look_at_lie_inside_and_do_not_touch(dots):
+    factors = dots.separate(72)
+    assert factors.shape == (72, 6)
+    assert len(np.unique(factors, axis=0)) == 72
+    np.testing.assert_array_equal(dots.separate(8), factors[:8])
+    dark = (1 - dots.sample_images(factors).astype(np.float64)).sum((1, 2, 3))
+    alone = [  # three times the same dot is one: areas add up unless dots overlap
+        (1 - dots.sample_images(np.tile(factors[:, 2 * i : 2 * i + 2], 3)).astype(np.float64)).sum((1, 2, 3))
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(dark, sum(alone), rtol=1e-5)
+    full = [(1 - dots.sample_images(np.full((1, 6), 32)).astype(np.float64)).sum()]
+    np.testing.assert_allclose(alone, np.broadcast_to(full, (3, 72)), rtol=0.05)  # cut by no border
+    for n in (0, 73):
+        with pytest.raises(ValueError, match=r"n: expected at (least 1|most 72), got"):
+            dots.separate(n)

@@ -112,7 +112,9 @@ OF_MODELS = {  # (vae, x)
 OF_ARRAYS = {
     "bits_per_dim": lambda: evaluation.bits_per_dim(ROWS, np.int64(2)),
     "mse": lambda: evaluation.mse(X, X + 1),
+    "paired": lambda: evaluation.paired(X[:, 0, 0, 0], X[:, 1, 1, 0]),
     "psnr": lambda: evaluation.psnr(X, X + 1, data_range=2),
+    "sharpness": lambda: evaluation.sharpness(X),
     "ssim": lambda: evaluation.ssim(X, X + 1, data_range=2),
     "ssim_window": lambda: evaluation.ssim_window(np.int64(9), 30),
 }

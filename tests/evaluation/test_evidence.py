@@ -13,7 +13,7 @@ from tests import oracle
 from tests.monte_carlo import assert_mean_is
 from vaejax import log_weight, sample
 from vaejax.distributions import Gaussian
-from vaejax.evaluation import bits_per_dim, elbo_parts, marginal_log_likelihood
+from vaejax.evaluation import bits_per_dim, elbo_parts, marginal_log_likelihood, paired
 from vaejax.evaluation.batches import transformed
 from vaejax.evaluation.evidence import _estimate
 from vaejax.evaluation.weights import samples_at_once, weigh
@@ -273,3 +273,13 @@ def test_bits_per_dim():
     np.testing.assert_allclose(bits_per_dim(np.array([0.0, -10 * np.log(256)]), 10, dequantised=True), [8, 0])
     with pytest.raises(ValueError, match="num_dims: expected at least 1"):
         bits_per_dim(1.0, 0)
+
+
+def test_paired_differences_by_hand():
+    a, b = np.array([-3.0, -5.0, -10.0], np.float32), np.array([-4.0, -7.0, -14.0], np.float32)
+    difference = paired(a, b)  # 1, 2 and 4 nats better
+    variance = ((1 - 7 / 3) ** 2 + (2 - 7 / 3) ** 2 + (4 - 7 / 3) ** 2) / 2
+    assert difference == pytest.approx({"nll": -7 / 3, "nll_se": np.sqrt(variance / 3)})
+    assert paired(b, a)["nll"] == -difference["nll"]
+    with pytest.raises(ValueError, match=r"log_a, log_b: expected the same images, got \(3,\) and \(2,\)"):
+        paired(a, b[:2])

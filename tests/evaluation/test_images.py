@@ -10,7 +10,15 @@ from jax.tree_util import Partial
 
 from tests import oracle
 from vaejax.distributions import Gaussian
-from vaejax.evaluation import mse, psnr, reconstruction_quality, ssim, ssim_window, variance_explained
+from vaejax.evaluation import (
+    mse,
+    psnr,
+    reconstruction_quality,
+    sharpness,
+    ssim,
+    ssim_window,
+    variance_explained,
+)
 from vaejax.types import Split
 
 KEY = jax.random.key(0)
@@ -144,3 +152,21 @@ def test_real_data_need_a_range():
     wide = vae._replace(decode=Partial(lambda z, c=None: Gaussian(jnp.zeros((len(z), 5)), 1.0, 1)))
     with pytest.raises(ValueError, match="x: expected the shape of p"):
         reconstruction_quality(KEY, wide, Split({"x": x}, "real"), data_range=1.0)
+
+
+def test_sharpness_by_hand():
+    rows, columns = np.mgrid[:6, :5]
+    plane = (0.3 * rows + 0.4 * columns)[None, ..., None]
+    assert sharpness(plane) == pytest.approx(0.5)
+    assert sharpness(np.concatenate([plane, 0 * plane])) == pytest.approx(0.25)
+    edge = (columns >= 2).astype(float)[None, ..., None]  # one column of four has a step of 1
+    assert sharpness(edge) == pytest.approx(1 / 4)
+    noise = np.random.default_rng(0).random((4, 12, 12, 1))
+    blurred = (noise[:, 1:, 1:] + noise[:, :-1, 1:] + noise[:, 1:, :-1] + noise[:, :-1, :-1]) / 4
+    assert sharpness(blurred) < 0.7 * sharpness(noise)
+    steps = np.array([[0, 200], [100, 0]], np.uint8)[None, ..., None]  # bytes do not wrap around
+    assert sharpness(steps) == pytest.approx(np.hypot(200, 100))
+    down = np.array([[200, 0], [100, 0]], np.uint8)[None, ..., None]
+    assert sharpness(down) == pytest.approx(np.hypot(200, 100))
+    with pytest.raises(ValueError, match=r"images: expected \[n, H, W, C\], got shape \(6, 5\)"):
+        sharpness(plane[0, ..., 0])

@@ -1,4 +1,4 @@
-"""A model that starts from given parameters."""
+"""A model that starts from given parameters, or from given weights."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from tests.catalogue import small_vae
-from vaejax import compose, models, objectives, scaled
+from vaejax import compose, distributions, models, nets, objectives, scaled
 from vaejax.train import fit, gradient_update
 from vaejax.types import Split
 
@@ -61,3 +61,34 @@ def test_what_is_refused(given):
     double = {"encoder": jax.tree.map(lambda a: np.concatenate([a, a]), given["encoder"])}
     with pytest.raises(ValueError, match=r"params\['encoder'\]: expected shapes .*\(8,\).*, got .*\(16,\)"):
         jax.eval_shape(models.starting_from(MODEL, double).init, KEY, BATCH)
+
+
+def test_glorot_weights_are_uniform_biases_0_and_the_output_the_mean():
+    model = models.gaussian_vae(
+        encoder=nets.MLPEncoder(2, (30, 40)), decoder=nets.MLP((40, 30), (4,)), latents=2,
+        likelihood=distributions.bernoulli(),
+    )  # fmt: skip
+    mean = np.array([0.001, 0.999, 0.2, 0.4])
+    given = models.glorot(model, mean)
+    assert given.spec == model.spec
+    params, variables = jax.jit(given.init)(KEY, {"x": jnp.zeros((1, 4))})
+    assert variables is None
+    bias = np.asarray(params["decoder"]["out"].pop("bias"), np.float64)
+    np.testing.assert_allclose(1 / (1 + np.exp(-bias)), mean, rtol=1e-5)
+    kernels = [np.asarray(a) for a in jax.tree.leaves(params) if a.ndim == 2]
+    assert sorted(k.shape for k in kernels) == sorted(
+        [(4, 30), (30, 40), (40, 2), (40, 2), (2, 40), (40, 30), (30, 4)]
+    )
+    for kernel in kernels:  # uniform on +- sqrt(6 / (in + out)): the variance is a third of the square
+        assert np.abs(kernel).max() <= np.sqrt(6 / sum(kernel.shape))
+    square = np.concatenate([(np.square(k) * sum(k.shape) / 2).ravel() for k in kernels])
+    assert square.mean() == pytest.approx(1, abs=5 * 0.9 / np.sqrt(len(square)))  # of one: error .9
+    first = [k.ravel()[0] for k in kernels]
+    assert len(set(first)) == len(first)  # none repeats another's draws
+    assert not any(a.any() for a in jax.tree.leaves(params) if a.ndim != 2)
+    with pytest.raises(TypeError, match=r"model: expected a vaejax\.Model, got dict"):
+        models.glorot({}, mean)
+    with pytest.raises(ValueError, match=r"mean: expected values in \(0, 1\), got 0.0 to 0.5"):
+        models.glorot(model, np.array([0.0, 0.5]))
+    with pytest.raises(ValueError, match="mean: expected 4 values, got 3"):
+        jax.eval_shape(models.glorot(model, mean[:3]).init, KEY, {"x": jnp.zeros((1, 4))})

@@ -48,11 +48,32 @@ def test_a_ramp_without_steps_is_refused_and_optax_s_never_starts():
     )
 
 
+@pytest.mark.parametrize(("end", "steps"), [(1.0, 10), (0.3, 7), (-2.0, 1), (1e-3, 1000)])
+def test_the_ramp_is_optax_s_to_the_bit_and_there_at_once_without_steps(end, steps):
+    at = np.array([0, 1, 2, 3, 6, 7, 9, 10, 999, 1000, 10**6], np.int32)
+    ours, theirs, at_once = (
+        jax.jit(jax.vmap(schedule))(at)
+        for schedule in (
+            ramp_schedule(end, steps),
+            optax.linear_schedule(0.0, end, steps),
+            ramp_schedule(end, 0),
+        )
+    )
+    np.testing.assert_array_equal(ours, theirs)
+    assert (ours[0], ours[-1]) == (0, np.float32(end))
+    np.testing.assert_array_equal(at_once, np.full(len(at), end, np.float32))
+    assert ramp_schedule(end, 0)(0) == np.float32(end)  # of an int, too
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: cosine_schedule(0.0, np.inf, 3), ValueError, "end_value: expected a finite number, got inf"),
         (lambda: cosine_schedule(0.0, 1.0, 0), ValueError, "transition_steps: expected at least 1"),
+        (lambda: ramp_schedule(np.nan, 3), ValueError, "end_value: expected a finite number, got nan"),
+        (lambda: ramp_schedule(1.0, -1), ValueError, "transition_steps: expected at least 1, got -1"),
+        (lambda: ramp_schedule(1.0, 0.0), TypeError, "transition_steps: expected an int"),
+        (lambda: ramp_schedule(1.0, False), TypeError, "transition_steps: expected an int"),
         (lambda: sigmoid_schedule("0", 1.0, 3, 1), TypeError, "init_value: expected a number, got str"),
         (lambda: cyclical_schedule(1.0, 3), ValueError, "cycles: expected at most the 3 steps, got 4"),
         (lambda: cyclical_schedule(1.0, 9, ratio=0.0), ValueError, r"ratio: expected a number in \(0, 1\]"),

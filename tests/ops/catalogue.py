@@ -46,6 +46,7 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "aggregate.dip_penalty": (lambda m, s: aggregate.dip_penalty(m, s, 2.0, 1.0, "ii"), (V, POSITIVE)),
     "aggregate.log_density": (lambda *a: aggregate.log_density(*a, 9, "mss"), (W, V, POSITIVE)),
     "aggregate.permute_columns": (lambda z: aggregate.permute_columns(KEY, z), (V,)),
+    "aggregate.streamed_log_density": (aggregate.streamed_log_density, (W, V, POSITIVE)),
     "bounds.importance_bound": (bounds.importance_bound, (V,)),
     "bounds.log_mean_exp": (bounds.log_mean_exp, (V,)),
     "bounds.renyi_bound": (lambda a: [bounds.renyi_bound(a, b) for b in (0.5, 0.995, 1, -np.inf)], (V,)),
@@ -78,6 +79,7 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "metric.log_volume": (metric.log_volume, (JACOBIANS,)),
     "metric.singular_values": (metric.singular_values, (JACOBIANS,)),
     "mmd.imq": (lambda x, y: mmd.imq(1.5)(x, y), (V, W)),
+    "mmd.in_blocks": (lambda x: mmd.in_blocks(x, x[::-1], mmd.rbf(2.0), 2), (np.concatenate([V, W]),)),
     "mmd.median_length": (mmd.median_length, (V, W)),
     "mmd.mmd": (lambda x, y: mmd.mmd(x, y, mmd.rbf(2.0)), (V, W)),
     "mmd.rbf": (lambda x, y: mmd.rbf(mmd.median_length(x, y))(x, y), (V, W)),
@@ -94,6 +96,6 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "slopes.safe_norm": (lambda v: slopes.safe_norm(v, 0), (V,)),
 }  # fmt: skip
 NOT_OF_FLOATS = {  # names, choices and integers
-    "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk", "chunks.largest_array",
-    "jacobian.spread_columns",
+    "aggregate.ACTIVE_VARIANCE", "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk",
+    "chunks.largest_array", "jacobian.spread_columns",
 }  # fmt: skip

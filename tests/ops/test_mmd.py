@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.monte_carlo import assert_mean_is
 from vaejax.ops import mmd, sliced
@@ -179,3 +180,35 @@ def test_directions_are_uniform_unit_vectors():
     np.testing.assert_allclose(jnp.linalg.norm(u, axis=-1), 1, rtol=1e-6)
     assert_mean_is(u[:, :, None] * u[:, None, :], np.eye(3) / 3)
     assert_mean_is(u, 0.0)
+
+
+def test_blocks_are_unbiased_estimates_of_their_own_points():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(2, 2005, 2))
+    length = 1.3
+
+    def closed_form(dm):  # N(0, I) against N(dm, I)
+        return 2 / (1 + 2 / length**2) * (1 - np.exp(-(dm**2) / 2 / (length**2 + 2)))
+
+    def k(s, t):
+        return np.exp(-np.square(s[:, None] - t[None]).sum(-1) / (2 * length**2))
+
+    for dm in (0.0, 1.0):
+        shifted = b + np.array([dm, 0])
+        each = np.asarray(
+            mmd.in_blocks(*(jnp.asarray(v, jnp.float32) for v in (a, shifted)), mmd.rbf(length), 10)
+        )
+        assert each.shape == (10,)
+        half = stats.t.ppf(0.975, 9) * each.std(ddof=1) / np.sqrt(10)
+        assert abs(each.mean() - closed_form(dm)) < half < 0.025
+        assert (each.min() < 0) == (dm == 0)
+        x, y = a[200:400], shifted[200:400]  # the second block by hand; five points fill no block
+        same = sum((k(v, v).sum() - 200) / (200 * 199) for v in (x, y))
+        assert each[1] == pytest.approx(same - 2 * k(x, y).mean(), abs=1e-5)
+    images = jnp.asarray(a[:8].reshape(4, 2, 2, 1), jnp.float32)
+    flat = mmd.in_blocks(images.reshape(4, 4), images[::-1].reshape(4, 4), mmd.rbf(length), 2)
+    np.testing.assert_array_equal(mmd.in_blocks(images, images[::-1], mmd.rbf(length), 2), flat)
+    with pytest.raises(ValueError, match="blocks: expected at most 2 of 4 examples, got 3"):
+        mmd.in_blocks(images, images, mmd.rbf(length), 3)
+    with pytest.raises(ValueError, match="x, y: expected one shape"):
+        mmd.in_blocks(images, images[:2], mmd.rbf(length), 1)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from vaejax.checks import check_positive_int
 from vaejax.data.factored import SPLITS, LazySplits, check_sizes_and_seed, stream
 from vaejax.data.transforms import cast
 from vaejax.types import Split
@@ -43,8 +44,15 @@ class NaturalPatches(LazySplits):
         return _whitened_photographs()
 
     def contrasted(self, n: int) -> np.ndarray:
-        """n test patches to look at, one of a picture; four fifths of its patches have less contrast."""
+        """n test patches to look at, one of each picture; four fifths of its patches have less contrast.
+
+        Raises:
+            TypeError, ValueError: n is no int from 1 to the number of pictures that have a test patch.
+        """
+        check_positive_int(n, "n")
         x, picture = self.test.arrays["x"], self.test.arrays["y"][:, 0]
+        if n > (most := len(np.unique(picture))):
+            raise ValueError(f"n: expected at most {most} pictures, got {n}")
         each = [np.flatnonzero(picture == p) for p in range(n)]
         return x[[mine[np.argsort(x[mine].std((1, 2, 3)))[4 * len(mine) // 5]] for mine in each]]
 

@@ -22,10 +22,12 @@ def pooled(split: Split, k: int) -> Split:
     """The same split with the means of squares of k x k pixels, rounded to bytes; x is uint8 [N, H, W, C].
 
     Raises:
-      TypeError, ValueError: k is not an int of at least 1, or does not divide both sides.
+      TypeError, ValueError: other arrays, or k is not an int of at least 1 that divides both sides.
     """
     check_positive_int(k, "k")
     x = split.arrays["x"]
+    if x.dtype != np.uint8 or x.ndim != 4:
+        raise TypeError(f"split: expected x as uint8 [N, H, W, C], got {x.dtype} {x.shape}")
     n, height, width, channels = x.shape
     if height % k or width % k:
         raise ValueError(f"k: expected a divisor of the images' sides, {height} and {width}, got {k}")

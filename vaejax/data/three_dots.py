@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from vaejax.checks import check_positive_int
 from vaejax.data.dots import NUM_DOTS, NUM_VALUES, check_geometry, render_counts
 from vaejax.data.factored import LazySplits, check_factors, check_sizes_and_seed, stream
 from vaejax.data.folders import data_folder
@@ -59,10 +60,18 @@ class ThreeDots(LazySplits):
         return counts[..., None].astype(np.float32) * PERCENT
 
     def separate(self, n: int) -> np.ndarray:
-        """Factors of n <= 8 images to look at, [n, 6]: their dots lie inside the frame and do not touch."""
+        """Factors of n images to look at, [n, 6]: at radius .08 their dots lie inside and do not touch.
+
+        Raises:
+            TypeError, ValueError: n is no int from 1 to 72.
+        """
+        check_positive_int(n, "n")
         factors = np.random.default_rng(7).integers(8, 56, (400, NUM_DOTS, 2))
         distance = np.linalg.norm(factors[:, :, None] - factors[:, None], axis=-1) + 64 * np.eye(NUM_DOTS)
-        return factors[distance.min(axis=(1, 2)) > 22][:n].reshape(n, _NUM_FACTORS)
+        apart = factors[distance.min(axis=(1, 2)) > 22].reshape(-1, _NUM_FACTORS)
+        if n > len(apart):
+            raise ValueError(f"n: expected at most {len(apart)}, got {n}")
+        return apart[:n]
 
     @property
     def recipe(self) -> Recipe:

@@ -96,7 +96,7 @@ def marginal_log_likelihood(
 
 
 def paired(log_a: AnyArray, log_b: AnyArray) -> dict[str, float]:
-    """NLL of model a minus NLL of model b, image by image: {mean, se}, the standard error over images.
+    """NLL of model a minus NLL of model b, image by image: {nll, nll_se}, the standard error over images.
 
     Differences of the same images spread much less than either NLL.
 
@@ -110,8 +110,7 @@ def paired(log_a: AnyArray, log_b: AnyArray) -> dict[str, float]:
     a, b = np.asarray(log_a, np.float64), np.asarray(log_b, np.float64)
     if a.shape != b.shape:
         raise ValueError(f"log_a, log_b: expected the same images, got {a.shape} and {b.shape}")
-    difference = mean_and_error("mean", b - a)
-    return {"mean": difference["mean"], "se": difference["mean_se"]}
+    return mean_and_error("nll", b - a)
 
 
 def bits_per_dim(nll: float | AnyArray, num_dims: int, *, dequantised: bool = False) -> Any:

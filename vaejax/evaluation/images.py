@@ -219,6 +219,7 @@ def sharpness(images: AnyArray) -> float:
     x = np.asarray(images)
     if x.ndim != 4:
         raise ValueError(f"images: expected [n, H, W, C], got shape {x.shape}")
+    x = x.astype(np.result_type(x, np.float32))  # bytes would wrap around when subtracted
     across = x[:, :-1, 1:] - x[:, :-1, :-1]
     down = x[:, 1:, :-1] - x[:, :-1, :-1]
     return float(np.hypot(across, down).mean(dtype=np.float64))

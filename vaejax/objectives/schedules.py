@@ -56,7 +56,7 @@ def ramp_schedule(end_value: float, transition_steps: int) -> Schedule:
     """
     check_finite(end_value, "end_value")
     end_value, transition_steps = plain(end_value), plain(transition_steps)
-    if transition_steps == 0:
+    if type(transition_steps) is int and transition_steps == 0:
         return lambda step: jnp.asarray(end_value, jnp.float32)
     check_positive_int(transition_steps, "transition_steps")
 

@@ -6,7 +6,7 @@ has one colour in every figure; see `model_colors`. Images are [..., H, W, C], g
 (C = 3), and are shown pixel by pixel, without interpolation.
 """
 
-from vaejax.plots.bands import band_curves
+from vaejax.plots.bands import band_curves, bound_curves
 from vaejax.plots.curves import score_comparison, training_curves
 from vaejax.plots.grids import image_grid, interpolations, reconstructions, samples, traversals
 from vaejax.plots.jacobian import jacobian_columns
@@ -16,6 +16,7 @@ from vaejax.plots.sweeps import sweep_curves
 
 __all__ = [
     "band_curves",
+    "bound_curves",
     "codes",
     "image_grid",
     "interpolations",

@@ -77,6 +77,21 @@ def band_curves(
     return figure
 
 
+def bound_curves(results: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw how the bound tightens with its samples: -L_k against k, a line per label, on a log scale.
+
+    Args:
+      results: {label: what `evaluation.marginal_log_likelihood` returned, or a report that holds it}.
+
+    Raises:
+      TypeError, ValueError: no results, or shapes that do not fit.
+    """
+    check_mapping(results, "results")
+    curves = {label: result["curve_nll"] for label, result in results.items()}
+    at = {label: result["curve_samples"] for label, result in results.items()}
+    return band_curves({"-L_k": curves}, at, "samples k per image", xscale="log", units="nats")
+
+
 def _places(at: Mapping[str, ArrayLike], label: str, xscale: str) -> np.ndarray:
     """Where a label's points lie, [n]."""
     if label not in at:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from vaejax.plots.grids import samples
 from vaejax.plots.panels import legend, panels
-from vaejax.plots.style import SMALL, check_mapping, model_colors
+from vaejax.plots.style import PLAIN, SMALL, check_mapping, model_colors
 
 
 def codes(z: Mapping[str, np.ndarray]) -> Figure:
@@ -70,12 +70,18 @@ def traversal_panels(
       ValueError: labels or shapes that do not fit.
     """
     check_mapping(images, "images")
-    grids, nats, n = {}, {}, 1
+    grids, nats = {}, {}
+    steps = {np.shape(of)[1:2] for of in images.values()}
+    if len(steps) > 1 or any(np.ndim(of) != 5 for of in images.values()):
+        raise ValueError(
+            f"images: expected [d, n, H, W, C] of one n, got {[np.shape(i) for i in images.values()]}"
+        )
+    ((n,),) = steps
     for label, of in images.items():
-        shown, own = np.asarray(of), np.asarray(kl[label])
-        if shown.ndim != 5 or own.shape != shown.shape[:1]:
-            raise ValueError(f"kl[{label!r}]: expected [d] for images [d, n, H, W, C], got {own.shape}")
-        order, n = np.argsort(-own, kind="stable")[:rows], shown.shape[1]
+        shown, own = np.asarray(of), np.asarray(kl.get(label))
+        if own.shape != shown.shape[:1]:
+            raise ValueError(f"kl[{label!r}]: expected [d] = {shown.shape[:1]} nats, got {kl.get(label)!r}")
+        order = np.argsort(-own, kind="stable")[:rows]
         grids[label] = shown[order].reshape(-1, *shown.shape[2:])
         nats[label] = [f"{own[j]:.2f}" for j in order]
     figure = samples(grids, columns=n)
@@ -84,5 +90,5 @@ def traversal_panels(
         places = top + (bottom - top) * (np.arange(len(texts)) + 0.5) / len(texts)
         axes.set_yticks(places, texts, fontsize=SMALL)
         axes.set_ylabel("KL of each latent (nats)", fontsize=SMALL)
-        axes.set_title(label)
+        axes.set_title(label, **PLAIN)
     return figure

@@ -1,0 +1,59 @@
+"""Splits made of splits, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vaejax.data import first, pooled
+from vaejax.types import Split
+
+X = np.arange(2 * 4 * 6 * 2, dtype=np.uint8).reshape(2, 4, 6, 2)
+Y = np.array([3, 5])
+SPLIT = Split({"x": X, "y": Y}, "bytes", lambda key, batch: batch)
+
+
+def test_the_first_examples_are_those_with_their_labels():
+    few = first(SPLIT, 1)
+    np.testing.assert_array_equal(few.arrays["x"], X[:1])
+    np.testing.assert_array_equal(few.arrays["y"], [3])
+    assert (few.support, few.transform) == (SPLIT.support, SPLIT.transform)
+    assert first(SPLIT, np.int64(99)).size == 2
+    for n, error, message in (
+        (0, ValueError, "n: expected at least 1, got 0"),
+        (1.0, TypeError, "n: expected an"),
+    ):
+        with pytest.raises(error, match=message):
+            first(SPLIT, n)
+
+
+def test_pooled_images_are_rounded_means_of_squares():
+    pool = pooled(SPLIT, 2)
+    expected = [
+        [
+            [[X[i, 2 * r : 2 * r + 2, 2 * c : 2 * c + 2, k].mean() for k in range(2)] for c in range(3)]
+            for r in (0, 1)
+        ]
+        for i in range(2)
+    ]
+    assert pool.arrays["x"].dtype == np.uint8
+    np.testing.assert_array_equal(pool.arrays["x"], expected)  # 7 = (0 + 2 + 12 + 14) / 4 and so on: whole
+    np.testing.assert_array_equal(pool.arrays["y"], Y)
+    assert (pool.support, pool.transform) == (SPLIT.support, SPLIT.transform)
+    np.testing.assert_array_equal(pooled(SPLIT, 1).arrays["x"], X)
+    bright = Split({"x": np.array([[255, 255], [255, 252]], np.uint8)[None, ..., None]}, "bytes")
+    assert pooled(bright, 2).arrays["x"].item() == 254  # 254.25; sums do not wrap around
+
+
+@pytest.mark.parametrize(
+    ("x", "k", "error", "message"),
+    [
+        (X, 3, ValueError, "k: expected a divisor of the images' sides, 4 and 6, got 3"),
+        (X, 0, ValueError, "k: expected at least 1, got 0"),
+        (X / 255, 2, TypeError, "split: expected x as uint8 .*, got float64"),
+        (X[0], 2, TypeError, r"split: expected x as uint8 \[N, H, W, C\], got uint8 \(4, 6, 2\)"),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused(x, k, error, message):
+    with pytest.raises(error, match=message):
+        pooled(Split({"x": x}, "bytes"), k)
