@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 from experiments import disentangle, jl1_cost, likelihoods, wae
 from tests.experiments.tiny import TINY, dense
-from vaejax import disentanglement, runs
+from vaejax import evaluation, runs
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCRIPTS = {script.__name__.split(".")[1]: script for script in TINY}
@@ -44,8 +45,7 @@ def small(tmp_path_factory):
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
         patch.setattr(disentangle, "METHODS", {k: k for k in ("factor_vae",)})
-        trees = disentanglement.dci
-        patch.setattr(disentanglement, "dci", lambda **options: trees(**options, trees=2))
+        patch.setattr(evaluation.scores, "dci", partial(evaluation.scores.dci, trees=2))
         before = jax.config.read("jax_disable_most_optimizations")
         jax.config.update("jax_disable_most_optimizations", True)  # programs that run for a moment
         yield
