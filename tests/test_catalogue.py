@@ -1,5 +1,7 @@
 """The laws that every public term, likelihood and net obeys."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,25 +28,44 @@ class _Term:
         self.entry, self.term = entry, entry.make()
         self.model, self.x = small_vae(entry.likelihood(), entry.heads())
         self.params, _ = jax.jit(self.model.init)(jax.random.key(1), _batch(self.x))
-        self._program = jax.jit(jax.value_and_grad(self._mean, has_aux=True))
+        self._program = jax.jit(self._run)
 
     def eager_batch(self):
         """One example of three where examples are alone, so that both laws of slices and of jit are seen."""
         return _batch(self.x) if self.entry.mixes else _batch(self.x[1:2], [1])
 
     def eager(self):
-        vae = self.model.bind(self.params)
-        return self.term(KEY, vae, objectives.sample(KEY, vae, self.eager_batch()))
+        return self._value(self.params, KEY, self.eager_batch())
 
     def __call__(self, batch, key=KEY):
         """(the term's value, the gradient of its mean) under the draw of `KEY`."""
-        (_, value), grads = self._program(self.params, key, batch)
+        value, grads, _ = self._program(self.params, key, batch)
         return value, grads
 
-    def _mean(self, params, key, batch):
+    def composed(self):
+        """Loss and metrics of it beside another term, and the mean of the term alone; all of `KEY`."""
+        return self._program(self.params, KEY, _batch(self.x))[2]
+
+    def _value(self, params, key, batch):
         vae = self.model.bind(params)
-        value = self.term(key, vae, objectives.sample(KEY, vae, batch))
-        return jnp.mean(value), value
+        draw = objectives.sample(named_key(KEY, "/draw"), vae, batch)
+        return self.term(named_key(key, "mine"), vae, draw)
+
+    def _run(self, params, key, batch):
+        def mean(params):
+            value = self._value(params, key, batch)
+            return jnp.mean(value), value
+
+        (_, value), grads = jax.value_and_grad(mean, has_aux=True)(params)
+        objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, self.term))
+        loss, (metrics, _) = objective(KEY, self.model.bind(params), batch, 0)
+        return value, grads, (loss, metrics, jnp.mean(self._value(params, KEY, batch)))
+
+
+@cache
+def _term(name):
+    """One for all tests of it."""
+    return _Term(TERMS[name])
 
 
 def test_every_public_term_is_catalogued():
@@ -68,8 +89,7 @@ def test_every_likelihood_and_net_is_catalogued():
 
 @pytest.mark.parametrize("name", TERMS)
 def test_laws_of_terms(name):
-    entry = TERMS[name]
-    term = _Term(entry)
+    entry, term = TERMS[name], _term(name)
     batch = _batch(term.x)
     out, grads = term(batch)
     assert out.shape in ((), (BATCH,))
@@ -104,14 +124,8 @@ def _check_examples_are_alone(term, out):
 
 @pytest.mark.parametrize("name", TERMS)
 def test_terms_compose_beside_another(name):
-    mine = _Term(TERMS[name])
-    vae, batch = mine.model.bind(mine.params), mine.eager_batch()  # the operations that the laws compiled
-    objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, mine.term))
-    loss, (metrics, _) = objective(KEY, vae, batch, 0)
-    draw = objectives.sample(named_key(KEY, "/draw"), vae, batch)
-    np.testing.assert_allclose(
-        metrics["mine"], jnp.mean(mine.term(named_key(KEY, "mine"), vae, draw)), rtol=1e-6
-    )
+    loss, metrics, alone = _term(name).composed()
+    np.testing.assert_allclose(metrics["mine"], alone, rtol=1e-6)
     np.testing.assert_allclose(loss, metrics["other"] + 0.5 * metrics["mine"], rtol=1e-6)
 
 

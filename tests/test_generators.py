@@ -8,12 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import oracle
 from tests.train.toy import assert_same_fit, toy_fit, toy_update
-from vaejax import evaluation
 from vaejax.data.transforms import binarise, dequantise
 from vaejax.keys import example_keys, named_key, threefry_key
-from vaejax.types import Split
 
 OTHERS = ("rbg", "unsafe_rbg")
 IMPLS = ("threefry2x32", *OTHERS)
@@ -82,32 +79,3 @@ def test_resume_and_seeds_side_by_side(tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")  # vmap, as an accelerator would
     together = toy_fit(4, seeds=(2, 5), **options)
     np.testing.assert_allclose(together[5].metrics["loss"], alone.metrics["loss"], rtol=1e-5)
-
-
-N = 4
-SPLIT = Split({"x": oracle.data(N).astype(np.float32)}, "real")
-VAE = oracle.linear_vae().bind(jax.tree.map(lambda a: np.asarray(a, np.float32) * 0.9, oracle.exact_params()))
-
-
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        lambda key, size: evaluation.elbo_parts(key, VAE, SPLIT, batch_size=size)["mutual_information"],
-        lambda key, size: evaluation.marginal_log_likelihood(key, VAE, SPLIT, num_samples=3, batch_size=size)[
-            "per_example"
-        ]["log_likelihood"],
-        lambda key, size: evaluation.annealed_log_likelihood(
-            key, VAE, SPLIT, num_temperatures=2, num_chains=2, leapfrog_steps=1, batch_size=size
-        )["per_example"]["log_likelihood"],
-        lambda key, size: evaluation.gaps(key, VAE, SPLIT, num_samples=3, steps=2, batch_size=size)[
-            "per_example"
-        ]["elbo_optimal"],
-        lambda key, size: evaluation.decoder_samples(key, VAE, np.zeros((N, 2), np.float32), batch_size=size),
-    ],
-    ids=["elbo", "marginal", "annealed", "gaps", "samples"],
-)
-def test_evaluation_does_not_know_the_batch_size(numbers):
-    key = jax.random.key(1, impl="unsafe_rbg")
-    whole = np.asarray(numbers(key, N))
-    assert whole.ndim == 0 or len(np.unique(whole.round(5), axis=0)) == N  # no two examples drew the same
-    np.testing.assert_allclose(numbers(key, 1), whole, rtol=2e-5, atol=1e-5)

@@ -41,15 +41,15 @@ def test_the_floor_is_soft_and_named(x64):
     np.testing.assert_allclose(lower - log_p[:1], 3, rtol=1e-12)
 
 
-@pytest.mark.parametrize("raw", [60.0, 88.0, 89.0, 1e6])
-def test_a_scale_that_overflows_still_has_its_density_and_gradient(raw):
+def test_a_scale_that_overflows_still_has_its_density_and_gradient():
     def log_p(raw):
         parameters = jnp.stack([jnp.zeros(()), raw])
         return distributions.gaussian_learned_scale().build(parameters, 1).log_prob(jnp.ones(1))
 
-    value, gradient = jax.value_and_grad(log_p)(jnp.float32(raw))
-    assert value == pytest.approx(-raw - 0.5 * np.log(2 * np.pi), rel=1e-6)
-    assert gradient == -1
+    raw = np.float32([60.0, 88.0, 89.0, 1e6])
+    value, gradient = jax.jit(jax.vmap(jax.value_and_grad(log_p)))(raw)
+    np.testing.assert_allclose(value, -raw - 0.5 * np.log(2 * np.pi), rtol=1e-6)
+    np.testing.assert_array_equal(gradient, -1)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,9 @@ def test_the_printed_value_of_the_laplace_and_its_gradient(x64):
     x, mu = RNG.normal(size=(2, 3, 4))
     log_p, _ = compiled(distributions.laplace(0.3), mu, x, 1)
     np.testing.assert_allclose(log_p, stats.laplace(mu, 0.3).logpdf(x).sum(1), rtol=1e-12)
-    gradient = jax.grad(lambda mu: distributions.laplace(0.5).build(mu, 1).log_prob(jnp.array([0.0, 3.0])))
+    gradient = jax.jit(
+        jax.grad(lambda mu: distributions.laplace(0.5).build(mu, 1).log_prob(jnp.array([0.0, 3.0])))
+    )
     np.testing.assert_array_equal(gradient(jnp.array([1.0, 1.0])), [-2, 2])
 
 
@@ -97,7 +99,7 @@ def test_a_shared_scale_is_learned_with_the_gradient_of_the_closed_form(x64):
     """d/d log sigma of the sum of -log p is n - SE / sigma^2: 0 where sigma^2 is the mean squared error."""
     decoder = nets.SharedScale(nets.MLP(features=(), output_shape=(2, 3)), start=-0.5)
     z, x = RNG.normal(size=(5, 4)), RNG.normal(size=(5, 2, 3))
-    params = decoder.init(jax.random.key(0), z)["params"]
+    params = jax.jit(decoder.init)(jax.random.key(0), z)["params"]
     np.testing.assert_allclose(params["log_scale"], -0.5)
 
     @jax.jit

@@ -19,10 +19,14 @@ KEY = jax.random.key(0)
 def test_from_bytes_puts_0_to_255_on_minus_one_to_one():
     inner = nets.MLPEncoder(latents=2, features=(), event_ndims=2)
     x = np.random.default_rng(0).integers(0, 256, size=(3, 4, 2)).astype(np.uint8)
-    params = nets.FromBytes(inner).init(KEY, x)["params"]
-    out = nets.FromBytes(inner).apply({"params": params}, x)
-    expected = inner.apply({"params": params["net"]}, (x.astype(np.float32) - 127.5) / 127.5)
-    for a, b in zip(out, expected, strict=True):
+
+    @jax.jit
+    def both(x):
+        out, variables = nets.FromBytes(inner).init_with_output(KEY, x)
+        params = variables["params"]["net"]
+        return out, inner.apply({"params": params}, (x.astype(np.float32) - 127.5) / 127.5)
+
+    for a, b in zip(*both(x), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(nets.FromBytes(_Same()).apply({}, jnp.array([0.0, 255.0])), [-1, 1])
 
@@ -43,11 +47,19 @@ def test_more_inputs_go_to_the_inner_network():
 def test_the_shared_scale_is_one_parameter_behind_the_locations():
     inner = nets.MLP(features=(), output_shape=(2, 3))
     z = jax.random.normal(KEY, (4, 5, 2))
-    params = nets.SharedScale(inner).init(KEY, z)["params"]
+    params = jax.jit(nets.SharedScale(inner).init)(KEY, z)["params"]
     assert params["log_scale"].shape == ()
     assert params["log_scale"] == 0
-    out = nets.SharedScale(inner).apply({"params": {**params, "log_scale": jnp.float32(-1.5)}}, z)
-    np.testing.assert_array_equal(out[..., :3], inner.apply({"params": params["decoder"]}, z))
+
+    @jax.jit
+    def both(params, z):
+        moved = {**params, "log_scale": jnp.float32(-1.5)}
+        return nets.SharedScale(inner).apply({"params": moved}, z), inner.apply(
+            {"params": params["decoder"]}, z
+        )
+
+    out, expected = both(params, z)
+    np.testing.assert_array_equal(out[..., :3], expected)
     np.testing.assert_array_equal(out[..., 3:], np.full((4, 5, 2, 3), -1.5))
 
 
@@ -70,8 +82,10 @@ def test_a_network_around_a_network_is_plain_data():
     again = models.from_spec(json.loads(json.dumps(model.spec)))
     assert again.spec == model.spec
     batch = {"x": jnp.zeros((2, 5))}
-    a, b = (m.bind(jax.jit(m.init)(KEY, batch)[0]).decode(jnp.ones(2)).mean() for m in (model, again))
-    np.testing.assert_array_equal(a, b)
+    means = jax.jit(
+        lambda key: [m.bind(m.init(key, batch)[0]).decode(jnp.ones(2)).mean() for m in (model, again)]
+    )
+    np.testing.assert_array_equal(*means(KEY))
     stranger = net_spec(nets.SharedScale(_Same()))
     with pytest.raises(
         ValueError, match=r"expected a public name of vaejax.nets, got 'tests.nets.test_around._Same'"

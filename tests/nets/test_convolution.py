@@ -55,9 +55,7 @@ def test_conv_equals_lax_with_gradients(side, a, b, kernel, stride, padding):
     y, w = normal(0, 2, *side, a), normal(1, *kernel, a, b)
     ours = partial(conv, stride=stride, padding=padding)
     theirs = partial(lax_conv, stride=stride, padding=padding)
-    close(
-        jax.jit(partial(value_and_pullback, ours))(y, w), jax.jit(partial(value_and_pullback, theirs))(y, w)
-    )
+    close(*jax.jit(lambda y, w: [value_and_pullback(f, y, w) for f in (ours, theirs)])(y, w))
 
 
 # (side, channels in, channels out, kernel, stride): the decoder's 4x4 s2, one output channel, other kernels.
@@ -75,10 +73,9 @@ def test_conv_transpose_equals_lax_with_gradients(side, b, a, kernel, stride):
     x, w = normal(0, 2, *side, b), normal(1, *kernel, b, a)
     ours = partial(conv_transpose, stride=stride)
     theirs = partial(lax.conv_transpose, strides=stride, padding="SAME")
-    assert ours(x, w).shape == (2, side[0] * stride[0], side[1] * stride[1], a)
-    close(
-        jax.jit(partial(value_and_pullback, ours))(x, w), jax.jit(partial(value_and_pullback, theirs))(x, w)
-    )
+    found, expected = jax.jit(lambda x, w: [value_and_pullback(f, x, w) for f in (ours, theirs)])(x, w)
+    assert found[0].shape == (2, side[0] * stride[0], side[1] * stride[1], a)
+    close(found, expected)
 
 
 GEOMETRY = Geometry((2, 2), ((1, 1), (1, 1)), (12, 12), (4, 4))
@@ -90,11 +87,16 @@ def maps():
 
 
 def test_maps_are_transposes_of_each_other():
-    x, y, w = maps()
-    expected = jnp.vdot(x, on_cpu.convolve(y, w, geometry=GEOMETRY))
-    np.testing.assert_allclose(jnp.vdot(on_cpu.transpose(x, w, geometry=GEOMETRY), y), expected, rtol=1e-12)
-    gradient = on_cpu.kernel_gradient(x, y, geometry=GEOMETRY)
-    np.testing.assert_allclose(jnp.vdot(gradient, w), expected, rtol=1e-12)
+    @jax.jit
+    def products(x, y, w):
+        return (
+            jnp.vdot(x, on_cpu.convolve(y, w, geometry=GEOMETRY)),
+            jnp.vdot(on_cpu.transpose(x, w, geometry=GEOMETRY), y),
+            jnp.vdot(on_cpu.kernel_gradient(x, y, geometry=GEOMETRY), w),
+        )
+
+    expected, *others = products(*maps())
+    np.testing.assert_allclose(others, [expected] * 2, rtol=1e-12)
 
 
 # Which form every map takes, see `on_cpu`: (minimal filtering, few entries in a kernel, on the small side)
@@ -106,24 +108,36 @@ def test_what_a_cpu_gets_equals_the_native_convolutions(monkeypatch, filtered, f
     monkeypatch.setattr(on_cpu, "_filtered", lambda n, g, a, b: filtered)
     monkeypatch.setattr(on_cpu, "_FEW", 1000 if few else 0)
     monkeypatch.setattr(on_cpu, "_on_small_side", lambda g, a, b: small_side)
-    x, y, w = maps()
     g = {"geometry": GEOMETRY}
-    close(on_cpu.convolve(y, w, **g), convolution._convolve(y, w, **g))
-    close(on_cpu.transpose(x, w, **g), convolution._transpose(x, w, **g))
-    close(on_cpu.kernel_gradient(x, y, **g), convolution._kernel_gradient(x, y, **g))
+
+    @jax.jit
+    def both(x, y, w):
+        return (
+            (on_cpu.convolve(y, w, **g), on_cpu.transpose(x, w, **g), on_cpu.kernel_gradient(x, y, **g)),
+            (
+                convolution._convolve(y, w, **g),
+                convolution._transpose(x, w, **g),
+                convolution._kernel_gradient(x, y, **g),
+            ),
+        )
+
+    close(*both(*maps()))
 
 
 def test_what_a_cpu_gets_in_float32():
     """XLA takes other kernels for float32 than for the float64 of this file."""
-    x, y, w = maps()
-    for function, *operands in (
-        (on_cpu.convolve, y, w),
-        (on_cpu.transpose, x, w),
-        (on_cpu.kernel_gradient, x, y),
-    ):
-        in_float32 = jax.jit(partial(function, geometry=GEOMETRY))(*(a.astype(jnp.float32) for a in operands))
+
+    @jax.jit
+    def both(x, y, w):
+        cases = ((on_cpu.convolve, y, w), (on_cpu.transpose, x, w), (on_cpu.kernel_gradient, x, y))
+        return [
+            [f(*(a.astype(dtype) for a in operands), geometry=GEOMETRY) for f, *operands in cases]
+            for dtype in (jnp.float32, jnp.float64)
+        ]
+
+    for in_float32, expected in zip(*both(*maps()), strict=True):
         assert in_float32.dtype == jnp.float32
-        np.testing.assert_allclose(in_float32, function(*operands, geometry=GEOMETRY), atol=1e-4)
+        np.testing.assert_allclose(in_float32, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("platform", "native"), [("cpu", False), ("cuda", True), ("tpu", True)])
@@ -219,8 +233,12 @@ def test_vmap_equals_a_loop(axes):
     def pick(x, axis, n):
         return x if axis is None else jnp.take(x, n, axis)
 
-    loop = [step(pick(ys, axes[0], n), pick(ws, axes[1], n)) for n in range(2)]
-    close(jax.vmap(step, in_axes=axes)(ys, ws), jax.tree.map(lambda *x: jnp.stack(x), *loop))
+    @jax.jit
+    def both(ys, ws):
+        loop = [step(pick(ys, axes[0], n), pick(ws, axes[1], n)) for n in range(2)]
+        return jax.vmap(step, in_axes=axes)(ys, ws), jax.tree.map(lambda *x: jnp.stack(x), *loop)
+
+    close(*both(ys, ws))
 
 
 def test_vmap_with_one_kernel_folds_into_the_batch():
@@ -238,12 +256,21 @@ def test_vmap_with_one_kernel_folds_into_the_batch():
 @pytest.mark.parametrize("lead", [(), (0,), (2, 0), (2, 3)])
 def test_any_leading_axes(lead):
     y, w = normal(0, *lead, 8, 8, 2), normal(1, 4, 4, 2, 3)
-    down, up = conv(y, w, stride=(2, 2), padding="VALID"), conv_transpose(y, w, stride=(2, 2))
-    assert (down.shape, up.shape) == ((*lead, 3, 3, 3), (*lead, 16, 16, 3))
-    flat = y.reshape(int(np.prod(lead)), 8, 8, 2)
-    if flat.size:
-        close(down, lax_conv(flat, w, (2, 2), "VALID").reshape(down.shape))
-        close(up, lax.conv_transpose(flat, w, (2, 2), "SAME").reshape(up.shape))
+    n, shapes = int(np.prod(lead)), ((*lead, 3, 3, 3), (*lead, 16, 16, 3))
+
+    @jax.jit
+    def both(y, w):
+        ours = conv(y, w, stride=(2, 2), padding="VALID"), conv_transpose(y, w, stride=(2, 2))
+        flat = y.reshape(n, 8, 8, 2)
+        theirs = (
+            (lax_conv(flat, w, (2, 2), "VALID"), lax.conv_transpose(flat, w, (2, 2), "SAME")) if n else ()
+        )
+        return ours, theirs
+
+    ours, theirs = both(y, w)
+    assert (ours[0].shape, ours[1].shape) == shapes
+    if n:
+        close(ours, tuple(out.reshape(shape) for out, shape in zip(theirs, shapes, strict=True)))
 
 
 def test_gradient_of_a_replicated_kernel_is_summed_over_the_shards():
@@ -252,7 +279,7 @@ def test_gradient_of_a_replicated_kernel_is_summed_over_the_shards():
     gradient = jax.grad(lambda w, y: jnp.sum(jnp.sin(conv(y, w, stride=(2, 2), padding="VALID"))))
     whole, shards = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("b")
     sharded = jax.shard_map(gradient, mesh=mesh, in_specs=(whole, shards), out_specs=whole)
-    close(jax.jit(sharded)(w, y), gradient(w, y))
+    close(jax.jit(sharded)(w, y), jax.jit(gradient)(w, y))
     # One device cannot show a missing sum by its value.
     assert str(jax.make_jaxpr(sharded)(w, y)).count("psum") == 1
 

@@ -35,50 +35,59 @@ def maps(g: Geometry, n: int = 3, a: int = 3, b: int = 5, dtype=np.float64):
     return [jnp.asarray(draw(size=shape).astype(dtype)) for shape in shapes]
 
 
+def both(g, x, y, w):
+    """Ours and the native ones of the three maps."""
+    return [
+        (ours(*operands, g), theirs(*operands, geometry=g))
+        for ours, theirs, operands in (
+            (filtering.convolve, convolution._convolve, (y, w)),
+            (filtering.transpose, convolution._transpose, (x, w)),
+            (filtering.kernel_gradient, convolution._kernel_gradient, (x, y)),
+        )
+    ]
+
+
 @pytest.mark.usefixtures("_float64")
 @pytest.mark.parametrize("g", GEOMETRIES)
 def test_equals_the_native_convolutions(g):
     assert g.taps == (2, 2)
-    x, y, w = maps(g)
-    for ours, theirs, operands in (
-        (filtering.convolve, convolution._convolve, (y, w)),
-        (filtering.transpose, convolution._transpose, (x, w)),
-        (filtering.kernel_gradient, convolution._kernel_gradient, (x, y)),
-    ):
-        np.testing.assert_allclose(ours(*operands, g), theirs(*operands, geometry=g), rtol=1e-11, atol=1e-11)
+    for ours, theirs in jax.jit(partial(both, g))(*maps(g)):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.usefixtures("_float64")
 @pytest.mark.parametrize("g", GEOMETRIES)
 def test_every_way_back_is_the_transpose_of_the_way_there(g):
-    x, y, w = maps(g)
-    for there, back, z in (
-        (filtering._of_x, filtering._into_x, x),
-        (filtering._of_y, filtering._into_y, y),
-        (filtering._of_kernel, filtering._into_kernel, w),
-    ):
-        parts = there(z, g)
-        weights = [jnp.cos(jnp.arange(p.size) + r).reshape(p.shape) for r, p in enumerate(parts)]
-        tiled = z is not w
-        shaped = [p.reshape(len(z), *g.tiles, -1) for p in weights] if tiled else weights
-        expected = sum(jnp.vdot(p, q) for p, q in zip(parts, weights, strict=True))
-        np.testing.assert_allclose(jnp.vdot(z, back(shaped, g)), expected, rtol=1e-10)
+    @jax.jit
+    def products(x, y, w):
+        found = []
+        for there, back, z in (
+            (filtering._of_x, filtering._into_x, x),
+            (filtering._of_y, filtering._into_y, y),
+            (filtering._of_kernel, filtering._into_kernel, w),
+        ):
+            parts = there(z, g)
+            weights = [jnp.cos(jnp.arange(p.size) + r).reshape(p.shape) for r, p in enumerate(parts)]
+            tiled = z is not w
+            shaped = [p.reshape(len(z), *g.tiles, -1) for p in weights] if tiled else weights
+            expected = sum(jnp.vdot(p, q) for p, q in zip(parts, weights, strict=True))
+            found.append((jnp.vdot(z, back(shaped, g)), expected))
+        return found
+
+    for product, expected in products(*maps(g)):
+        np.testing.assert_allclose(product, expected, rtol=1e-10)
 
 
 def test_float32_is_as_exact_as_the_native_convolution():
     g = GEOMETRIES[0]
-    x, y, w = maps(g, 16, 32, 32)
-    for ours, theirs, operands in (
-        (filtering.convolve, convolution._convolve, (y, w)),
-        (filtering.transpose, convolution._transpose, (x, w)),
-        (filtering.kernel_gradient, convolution._kernel_gradient, (x, y)),
-    ):
-        single = [o.astype(jnp.float32) for o in operands]
-        with jax.enable_x64(True):
-            exact = np.asarray(theirs(*[jnp.asarray(np.asarray(o, np.float64)) for o in single], geometry=g))
-        errors = [np.abs(r - exact).max() for r in (ours(*single, g), theirs(*single, geometry=g))]
+    single = maps(g, 16, 32, 32, np.float32)
+    program = partial(jax.jit(both, static_argnums=0), g)
+    with jax.enable_x64(True):
+        exact = [np.asarray(pair[1]) for pair in program(*(np.asarray(a, np.float64) for a in single))]
+    for found, truth in zip(program(*single), exact, strict=True):
+        errors = [np.abs(out - truth).max() for out in found]
         assert errors[0] < 4 * errors[1]
-        assert errors[0] < 1e-5 * np.abs(exact).max()
+        assert errors[0] < 1e-5 * np.abs(truth).max()
 
 
 PAPER = Geometry((2, 2), ((1, 1), (1, 1)), (32, 32), (4, 4))  # of the paper's decoder, 16x16 to 32x32
@@ -96,15 +105,17 @@ PAPER = Geometry((2, 2), ((1, 1), (1, 1)), (32, 32), (4, 4))  # of the paper's d
     ],
 )
 def test_is_used_where_it_pays(n, g, a, b, filtered):
-    x, y, w = maps(g, n, a, b, np.float32)
+    shapes = (n, *g.small, b), (n, *g.side, a), (*g.kernel, a, b)
+
+    def products(function, operands, dtype):
+        given = [jax.ShapeDtypeStruct(shapes[i], dtype) for i in operands]
+        jaxpr = jax.make_jaxpr(partial(function, geometry=g))(*given)
+        return sum(e.primitive.name == "dot_general" for e in jaxpr.eqns)
+
     for function, operands in (
-        (on_cpu.convolve, (y, w)),
-        (on_cpu.transpose, (x, w)),
-        (on_cpu.kernel_gradient, (x, y)),
+        (on_cpu.convolve, (1, 2)),
+        (on_cpu.transpose, (0, 2)),
+        (on_cpu.kernel_gradient, (0, 1)),
     ):
-        jaxpr = jax.make_jaxpr(partial(function, geometry=g))(*operands)
-        products = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
-        assert (len(products) == 9) == filtered
-        halves = [o.astype(jnp.bfloat16) for o in operands]  # its sums would be rounded too coarsely
-        jaxpr = jax.make_jaxpr(partial(function, geometry=g))(*halves)
-        assert sum(e.primitive.name == "dot_general" for e in jaxpr.eqns) < 9
+        assert (products(function, operands, jnp.float32) == 9) == filtered
+        assert products(function, operands, jnp.bfloat16) < 9  # its sums would be rounded too coarsely

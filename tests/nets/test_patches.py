@@ -56,14 +56,16 @@ def test_the_encoder_is_its_layers():
     net = PatchEncoder(2, width=0.05, activation="tanh", offset=0.3, scale=2.0)
     x = jax.random.normal(KEY, (3, 16, 16, 1))
     params = normal_params(net, x)
-    loc, logvar = net.apply(params, x)
-    p, h = params["params"], (x - 0.3) / 2
-    for name, channels in (("conv_0", 3), ("conv_1", 6)):
-        h = jnp.tanh(nn.Conv(channels, (3, 3), (2, 2), "VALID").apply({"params": p[name]}, h))
-    h = jnp.tanh(h.reshape(3, -1) @ p["dense"]["kernel"] + p["dense"]["bias"])
-    for value, head in ((loc, "loc"), (logvar, "logvar")):
-        expected = h @ p["head"][head]["kernel"] + p["head"][head]["bias"]
-        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
+
+    def layers(p, x):
+        h = (x - 0.3) / 2
+        for name, channels in (("conv_0", 3), ("conv_1", 6)):
+            h = jnp.tanh(nn.Conv(channels, (3, 3), (2, 2), "VALID").apply({"params": p[name]}, h))
+        h = jnp.tanh(h.reshape(3, -1) @ p["dense"]["kernel"] + p["dense"]["bias"])
+        return [h @ p["head"][head]["kernel"] + p["head"][head]["bias"] for head in ("loc", "logvar")]
+
+    found, expected = jax.jit(lambda p, x: (net.apply(p, x), layers(p["params"], x)))(params, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -73,15 +75,18 @@ def test_the_encoder_is_its_layers():
 def test_the_decoder_is_its_layers(side, sides):
     net, z = PatchDecoder(side, width=0.05, activation="tanh"), jax.random.normal(KEY, (3, 2))
     params = normal_params(net, z)
-    p, h = params["params"], z
-    for name in ("dense_0", "dense_1"):
-        h = jnp.tanh(h @ p[name]["kernel"] + p[name]["bias"])
-    h = h.reshape(3, *sides[0], 3)
-    for name, channels, (rows, columns) in (("conv_0", 3, sides[1]), ("conv_1", 2, sides[2])):
-        h = nn.ConvTranspose(channels, (3, 3), (2, 2)).apply({"params": p[name]}, h)
-        h = jnp.tanh(h[:, :rows, :columns])
-    expected = nn.ConvTranspose(1, (3, 3)).apply({"params": p["out"]}, h)
-    np.testing.assert_allclose(net.apply(params, z), expected, rtol=1e-5, atol=1e-5)
+
+    def layers(p, h):
+        for name in ("dense_0", "dense_1"):
+            h = jnp.tanh(h @ p[name]["kernel"] + p[name]["bias"])
+        h = h.reshape(3, *sides[0], 3)
+        for name, channels, (rows, columns) in (("conv_0", 3, sides[1]), ("conv_1", 2, sides[2])):
+            h = nn.ConvTranspose(channels, (3, 3), (2, 2)).apply({"params": p[name]}, h)
+            h = jnp.tanh(h[:, :rows, :columns])
+        return nn.ConvTranspose(1, (3, 3)).apply({"params": p["out"]}, h)
+
+    found, expected = jax.jit(lambda p, z: (net.apply(p, z), layers(p["params"], z)))(params, z)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_log_variance_starts_at_its_bias():

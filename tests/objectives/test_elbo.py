@@ -52,10 +52,16 @@ def test_the_printed_evidence_and_posterior(w, b, sigma, x, expected, posterior,
     w, b, x = np.array(w), np.array(b), np.array([x])
     np.testing.assert_allclose(oracle.log_evidence(x, w, b, sigma), expected, atol=5e-8)
     vae = oracle.linear_vae(sigma).bind(oracle.exact_params(w, b, sigma))
-    draw = objectives.sample(KEY, vae, batch_of(x))
-    np.testing.assert_allclose(draw.q.mean()[0], posterior[0], rtol=1e-12)
-    np.testing.assert_allclose(draw.q.variance()[0], posterior[1], rtol=1e-12)
-    np.testing.assert_allclose(objectives.log_weight(draw), expected, atol=5e-8)
+
+    @jax.jit
+    def of(batch):
+        draw = objectives.sample(KEY, vae, batch)
+        return draw.q.mean(), draw.q.variance(), objectives.log_weight(draw)
+
+    mean, variance, log_w = of(batch_of(x))
+    np.testing.assert_allclose(mean[0], posterior[0], rtol=1e-12)
+    np.testing.assert_allclose(variance[0], posterior[1], rtol=1e-12)
+    np.testing.assert_allclose(log_w, expected, atol=5e-8)
 
 
 @pytest.mark.parametrize("K", [1, 8])
@@ -77,15 +83,20 @@ def test_every_weight_is_the_evidence_at_the_exact_posterior(K, x64):
 
 def test_the_terms_are_the_parts_of_the_weight(x64):
     x = oracle.data(5)
-    vae = bound_model(perturbed_params())
-    draw = objectives.sample(KEY, vae, batch_of(x))
-    rec, kl = objectives.reconstruction(KEY, vae, draw), objectives.kl(KEY, vae, draw)
-    np.testing.assert_allclose(
-        rec + objectives.kl_sampled(KEY, vae, draw), -objectives.log_weight(draw), rtol=1e-12
-    )
-    loc, variance = draw.q.mean(), draw.q.variance()
+
+    @jax.jit
+    def of(params, batch):
+        vae = bound_model(params)
+        draw = objectives.sample(KEY, vae, batch)
+        terms = (objectives.reconstruction, objectives.kl, objectives.kl_sampled)
+        costs = [term(KEY, vae, draw) for term in terms]
+        return costs, objectives.log_weight(draw), (draw.z, draw.q.mean(), draw.q.variance())
+
+    found = of(perturbed_params(), batch_of(x))
+    (rec, kl, sampled), log_w, (z, loc, variance) = jax.tree.map(np.asarray, found)
+    np.testing.assert_allclose(rec + sampled, -log_w, rtol=1e-12)
     np.testing.assert_allclose(kl, 0.5 * (loc**2 + variance - 1 - np.log(variance)).sum(-1), rtol=1e-12)
-    mu = draw.z @ oracle.W.T + oracle.B
+    mu = z @ oracle.W.T + oracle.B
     variance = oracle.SIGMA**2
     expected = ((x - mu) ** 2).sum(-1) / (2 * variance) + 2 * np.log(2 * np.pi * variance)
     np.testing.assert_allclose(rec, expected, rtol=1e-12)
@@ -115,10 +126,16 @@ def test_gradients_at_one_draw_are_the_analytic_ones(x64):
     encoder, w = params["encoder"], np.asarray(params["decoder"]["W"])
     batch = batch_of(x)
     objective = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
-    gradients = jax.jit(jax.grad(lambda p: objective(KEY, bound_model(p), batch, 0)[0]))(params)
+
+    @jax.jit
+    def run(params):
+        draw = objectives.sample(named_key(KEY, "/draw"), bound_model(params), batch)
+        of_loss = jax.grad(lambda p: objective(KEY, bound_model(p), batch, 0)[0])(params)
+        return of_loss, (draw.z, draw.q.mean(), draw.q.stddev())
+
+    gradients, drawn = run(params)
     # z = loc + scale eps; d rec / d mu_x = -(x - mu_x) / sigma^2; the rest by the chain rule
-    draw = objectives.sample(named_key(KEY, "/draw"), bound_model(params), batch)
-    z, loc, scale = map(np.asarray, (draw.z, draw.q.mean(), draw.q.stddev()))
+    z, loc, scale = map(np.asarray, drawn)
     slope = -(x - z @ w.T - oracle.B) / oracle.SIGMA**2  # [n, D]
     pull = slope @ w + loc  # [n, d], with d KL / d loc = loc
     n = len(x)
@@ -140,7 +157,8 @@ def test_the_bound_is_below_the_evidence_and_the_gap_is_the_posterior_divergence
     loc, true_loc = (x @ np.asarray(e["A"]).T + np.asarray(e["a"]) for e in (params["encoder"], exact))
     scale, true_scale = (np.exp(np.asarray(e["log_scale"])) for e in (params["encoder"], exact))
     gap = np.log(true_scale / scale) + (scale**2 + (loc - true_loc) ** 2) / (2 * true_scale**2) - 0.5
-    np.testing.assert_allclose(oracle.log_evidence(x) + neg_elbo(params, x), gap.sum(-1), rtol=1e-9)
+    cost = jax.jit(neg_elbo)(params, jnp.asarray(x))
+    np.testing.assert_allclose(oracle.log_evidence(x) + cost, gap.sum(-1), rtol=1e-9)
     assert (gap.sum(-1) > 0.05).all()
 
 
@@ -152,11 +170,18 @@ def test_levels_of_a_hierarchy_are_summed(x64):
         normal(np.zeros((3, 2)), np.ones((3, 2))),
         distrax.Independent(distrax.Laplace(jnp.zeros((3, 1)), 1.0), 1),
     )
-    z = tuple(level.sample(seed=KEY) for level in q)
-    log_q, log_p = ([d.log_prob(z_l) for d, z_l in zip(ds, z, strict=True)] for ds in (q, p))
-    draw = Draw(z, tuple(log_q), tuple(log_p), q, p, {}, None, jnp.array([1.0, 2.0, 3.0]))
+
+    @jax.jit
+    def of(q, p):
+        z = tuple(level.sample(seed=KEY) for level in q)
+        log_q, log_p = (tuple(d.log_prob(z_l) for d, z_l in zip(ds, z, strict=True)) for ds in (q, p))
+        draw = Draw(z, log_q, log_p, q, p, {}, None, jnp.array([1.0, 2.0, 3.0]))
+        costs = objectives.kl(KEY, None, draw), objectives.kl_sampled(KEY, None, draw)
+        return costs, objectives.log_weight(draw), log_q, log_p
+
+    (kl, kl_sampled), log_w, log_q, log_p = jax.tree.map(np.asarray, of(q, p))
     top = 2 * (np.log(2) + (0.25 + 1) / 2 - 0.5)
-    np.testing.assert_allclose(objectives.kl(KEY, None, draw), top + log_q[1] - log_p[1], rtol=1e-12)
+    np.testing.assert_allclose(kl, top + log_q[1] - log_p[1], rtol=1e-12)
     sampled = sum(log_q) - sum(log_p)
-    np.testing.assert_allclose(objectives.kl_sampled(KEY, None, draw), sampled, rtol=1e-12)
-    np.testing.assert_allclose(objectives.log_weight(draw), np.array([1, 2, 3]) - sampled, rtol=1e-12)
+    np.testing.assert_allclose(kl_sampled, sampled, rtol=1e-12)
+    np.testing.assert_allclose(log_w, np.array([1, 2, 3]) - sampled, rtol=1e-12)

@@ -82,16 +82,20 @@ def test_the_statistic_is_a_choice(x64):
     """For a Bernoulli on W z: J of the logits is W, of the mean diag(p (1 - p)) W."""
     w = RNG.normal(size=(D, LATENTS))
     vae = VAE(smooth_vae(PARAMS).encode, lambda z, c=None: distributions.Bernoulli(z @ w.T, 1), None, {})
-    draw = objectives.sample(KEY, vae, {"x": jnp.asarray(X)})
-    p = 1 / (1 + np.exp(-draw.z @ w.T))
+    statistics = distributions.logits, distributions.mean, (lambda px: px.mean()[..., :2] ** 2)
+
+    @jax.jit
+    def run(x):
+        draw = objectives.sample(KEY, vae, {"x": x})
+        return [objectives.jacobian_l1(of=of)(KEY, vae, draw) for of in statistics], draw.z
+
+    values, z = run(jnp.asarray(X))
+    p = 1 / (1 + np.exp(-np.asarray(z) @ w.T))
     weighted = (p * (1 - p))[:, :, None] * np.abs(w)
-    statistics = {
-        distributions.logits: np.full(2, np.abs(w).sum()),
-        distributions.mean: weighted.sum((1, 2)),
-        (lambda px: px.mean()[..., :2] ** 2): (2 * p[:, :, None] * weighted)[:, :2].sum((1, 2)),
-    }
-    values = jax.jit(lambda: [objectives.jacobian_l1(of=of)(KEY, vae, draw) for of in statistics])()
-    np.testing.assert_allclose(values, [*statistics.values()], rtol=1e-12)
+    of_square = (2 * p[:, :, None] * weighted)[:, :2].sum((1, 2))
+    np.testing.assert_allclose(
+        values, [np.full(2, np.abs(w).sum()), weighted.sum((1, 2)), of_square], rtol=1e-12
+    )
 
 
 def test_the_condition_of_each_example_reaches_its_decoder(x64):
@@ -99,7 +103,7 @@ def test_the_condition_of_each_example_reaches_its_decoder(x64):
     vae = VAE(smooth_vae(PARAMS).encode, lambda z, c: distributions.Gaussian(c * z, 1.0, 1), None, {})
     z = jnp.asarray(RNG.normal(size=(2, LATENTS)))
     draw = Draw(z, None, None, None, None, {"x": z, "c": c}, None, None)
-    penalty = objectives.jacobian_l1()(KEY, vae, draw)
+    penalty = jax.jit(lambda draw: objectives.jacobian_l1()(KEY, vae, draw))(draw)
     np.testing.assert_allclose(penalty, [LATENTS, 3 * LATENTS], rtol=1e-12)
 
 
@@ -132,18 +136,20 @@ def test_columns_have_the_exact_penalty_and_gradient_as_their_mean(x64):
 
 
 def test_finite_differences_tend_to_the_exact_penalty_and_gradient(x64):
-    vae = smooth_vae(PARAMS)
-    draw = objectives.sample(KEY, vae, {"x": jnp.asarray(X)})
+    options = [{}, *({"method": "finite_difference", "eps": eps} for eps in (1e-3, 1e-5))]
 
-    def penalty(term, decoder):
-        return term(KEY, vae._replace(decode=Partial(decode, decoder)), draw).sum()
+    @jax.jit
+    def evaluate(params):
+        vae = smooth_vae(params)
+        draw = objectives.sample(KEY, vae, {"x": jnp.asarray(X)})
 
-    def evaluate(**options):
-        term = objectives.jacobian_l1(**options)
-        return jax.jit(jax.value_and_grad(partial(penalty, term)))(PARAMS["decoder"])
+        def penalty(term, decoder):
+            return term(KEY, vae._replace(decode=Partial(decode, decoder)), draw).sum()
 
-    exact = evaluate()
-    coarse, fine = (evaluate(method="finite_difference", eps=eps) for eps in (1e-3, 1e-5))
+        terms = [objectives.jacobian_l1(**o) for o in options]
+        return [jax.value_and_grad(partial(penalty, term))(params["decoder"]) for term in terms]
+
+    exact, coarse, fine = evaluate(PARAMS)
     for a, b, truth in zip(*map(jax.tree.leaves, (coarse, fine, exact)), strict=True):
         error, finer = np.abs(a - truth).max(), np.abs(b - truth).max()
         assert 1e-6 < error < 1e-1

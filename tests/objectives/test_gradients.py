@@ -31,11 +31,12 @@ def moments(samples, weights):
 
 
 def test_dreg_has_the_gradient_of_the_bound_as_its_mean_and_less_variance(x64):
-    _, plain, _ = toy.values_and_gradients(objectives.iwae(2), 2)
-    values, doubly, weights = toy.values_and_gradients(objectives.dreg(2), 2)
     bound = lambda a: jnp.log(jnp.mean(jnp.exp(a), 0))  # noqa: E731
-    value, expected = jax.value_and_grad(toy.expected_bound)(toy.PARAMS, bound, 2)
-    np.testing.assert_allclose(-weights @ np.asarray(values), value, rtol=1e-11)
+    found, (value, expected), weights = toy.at_nodes(
+        2, bound, iwae=objectives.iwae(2), dreg=objectives.dreg(2)
+    )
+    (_, plain), (values, doubly) = found["iwae"], found["dreg"]
+    np.testing.assert_allclose(-weights @ values, value, rtol=1e-11)
     for name, slope in expected["encoder"].items():
         mean, variance = moments(doubly["encoder"][name], weights)
         np.testing.assert_allclose(-mean, slope, rtol=2e-6)
@@ -47,13 +48,15 @@ def test_dreg_has_the_gradient_of_the_bound_as_its_mean_and_less_variance(x64):
 
 
 def test_the_landing_is_stuck_to_without_bias_and_is_dreg_of_one_sample(x64):
-    values, stl, weights = toy.values_and_gradients(with_reconstruction(objectives.kl_stl), 1)
-    plain_values, plain, _ = toy.values_and_gradients(with_reconstruction(objectives.kl_sampled), 1)
-    dreg_values, dreg, _ = toy.values_and_gradients(objectives.dreg(1), 1)
+    terms = {"stl": objectives.kl_stl, "plain": objectives.kl_sampled}
+    terms = {name: with_reconstruction(kl) for name, kl in terms.items()} | {"dreg": objectives.dreg(1)}
+    found, (_, expected), weights = toy.at_nodes(1, lambda a: a[0], **terms)
+    (values, stl), (plain_values, plain), (dreg_values, dreg) = (
+        found[name] for name in ("stl", "plain", "dreg")
+    )
     np.testing.assert_allclose(values, plain_values, rtol=1e-12)
     np.testing.assert_allclose(dreg_values, values, rtol=1e-12)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), dreg, stl)
-    expected = jax.grad(toy.expected_bound)(toy.PARAMS, lambda a: a[0], 1)
     for got in (stl, plain):
         jax.tree.map(
             lambda s, e: np.testing.assert_allclose(-weights @ np.asarray(s), e, rtol=1e-9), got, expected
@@ -134,10 +137,9 @@ def test_piwae_gives_each_side_the_gradient_of_its_own_bound(x64):
 
 
 def test_piwae_counts_a_learned_prior_with_the_decoder(x64):
-    n = 4
-    _, piwae, _ = toy.values_and_gradients(objectives.piwae(2, 2), 4, n)
-    _, iwae, _ = toy.values_and_gradients(objectives.iwae(4), 4, n)
-    _, miwae, _ = toy.values_and_gradients(objectives.miwae(2, 2), 4, n)
+    terms = {"piwae": objectives.piwae(2, 2), "iwae": objectives.iwae(4), "miwae": objectives.miwae(2, 2)}
+    found, _, _ = toy.at_nodes(4, n=4, **terms)
+    piwae, iwae, miwae = (found[name][1] for name in terms)
     for group, expected in (("decoder", iwae), ("prior", iwae), ("encoder", miwae)):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11),
@@ -213,10 +215,12 @@ def test_the_split_of_a_gradient(x64):
     def parts(a, z):
         return direct_and_path(lambda z: a * jnp.sum(z**2, -1), z)
 
-    direct, path = parts(a, z)
+    stacked = lambda *args: jnp.stack(parts(*args))  # noqa: E731
+    (direct, path), (by_a, by_z) = jax.jit(
+        lambda *args: (stacked(*args), jax.jacobian(stacked, (0, 1))(*args))
+    )(a, z)
     np.testing.assert_allclose(direct, [2 * 1.25, 3 * 5.0])
     np.testing.assert_array_equal(path, 0)
-    by_a, by_z = (jax.jacobian(lambda *args: jnp.stack(parts(*args)), argnum)(a, z) for argnum in (0, 1))
     np.testing.assert_allclose(by_a[0], np.diag([1.25, 5.0]))
     np.testing.assert_array_equal(by_a[1], 0)
     np.testing.assert_array_equal(by_z[0], 0)

@@ -53,12 +53,26 @@ EXPECTATIONS = {  # name: (the term at K = 2, the bound of two log-weights)
 }
 
 
+@cache
+def means_and_quadratures():
+    """By name: the mean (value, gradient) of the term over the nodes, and those of the bound; one program."""
+    weights = toy.grid(2, 12)[1]
+
+    @jax.jit
+    def run(params):
+        def both(term, bound_of):
+            at_nodes = toy.values_and_gradients(term, 2, 12, params)[:2]
+            mean = jax.tree.map(lambda v: weights @ v, at_nodes)
+            return mean, jax.value_and_grad(toy.expected_bound)(params, bound_of, 2, n=12)
+
+        return {name: both(*case) for name, case in EXPECTATIONS.items()}
+
+    return run(toy.PARAMS)
+
+
 @pytest.mark.parametrize("name", EXPECTATIONS)
 def test_the_mean_of_value_and_gradient_is_that_of_the_quadrature(name, x64):
-    term, bound_of = EXPECTATIONS[name]
-    values, gradients, weights = toy.values_and_gradients(term, 2, n=12)
-    expected = jax.value_and_grad(toy.expected_bound)(toy.PARAMS, bound_of, 2, n=12)
-    mean = jax.tree.map(lambda v: weights @ np.asarray(v), (values, gradients))
+    mean, expected = means_and_quadratures()[name]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(-a, b, rtol=1e-11, atol=1e-13), mean, expected)
     if name == "miwae":
         np.testing.assert_allclose(-mean[0], toy.ELBO, atol=5e-8)
@@ -86,9 +100,8 @@ def levels_vae():
 
 
 def own_weights(key, vae, batch, K):
-    return np.stack(
-        [objectives.log_weight(objectives.sample(k, vae, batch)) for k in jax.random.split(key, K)]
-    )
+    keys = jax.random.split(key, K)
+    return jnp.stack([objectives.log_weight(objectives.sample(keys[k], vae, batch)) for k in range(K)])
 
 
 def lme(a, axis=0):
@@ -123,9 +136,14 @@ def test_the_value_is_the_bound_of_the_terms_own_samples(levels, x64):
     batch = {"x": jnp.asarray(oracle.data(3))}
     if levels == 2:
         batch = {"x": batch["x"][:, :1], "c": jnp.array([[0.5], [-1.0], [2.0]])}
-    draw = objectives.sample(jax.random.key(1), vae, batch)
-    costs = jax.jit(lambda: {name: term(KEY, vae, draw) for name, (term, _) in terms.items()})()
-    log_w = own_weights(KEY, vae, batch, 6)
+
+    @jax.jit
+    def run(batch):
+        draw = objectives.sample(jax.random.key(1), vae, batch)
+        costs = {name: term(KEY, vae, draw) for name, (term, _) in terms.items()}
+        return costs, own_weights(KEY, vae, batch, 6)
+
+    costs, log_w = jax.tree.map(np.asarray, run(batch))
     assert (log_w.std(0) > 0.1).all()
     for name, (_, bound_of) in terms.items():
         np.testing.assert_allclose(-costs[name], bound_of(log_w), rtol=1e-10, err_msg=name)
@@ -183,7 +201,7 @@ def lowered_step(encoder=(), decoder=(), **terms):
         likelihood=distributions.bernoulli(),
     )
     batch, objective = {"x": jnp.zeros((4, 16))}, objectives.compose(**terms)
-    params, _ = model.init(KEY, batch)
+    params, _ = jax.eval_shape(model.init, KEY, batch)
     step = jax.jit(jax.grad(lambda p, key: objective(key, model.bind(p), batch, 0)[0]))
     return step.lower(params, KEY)
 
@@ -265,9 +283,10 @@ class Bounded(distributions.Gaussian):
 def test_a_likelihood_that_is_a_bound_is_refused(name, term):
     vae = oracle.linear_vae().bind(oracle.exact_params())
     bounded = vae._replace(decode=lambda z, c=None: Bounded(z @ jnp.asarray(oracle.W, z.dtype).T, 1.0, 1))
-    draw = objectives.sample(KEY, bounded, {"x": jnp.asarray(oracle.data(3), jnp.float32)})
+    batch = {"x": jnp.asarray(oracle.data(3), jnp.float32)}
+    draw = jax.eval_shape(lambda: objectives.sample(KEY, bounded, batch))
     with pytest.raises(TypeError, match=rf"{name}: expected an exact log p\(x\|z\), got a bound \(Bounded\)"):
-        term(KEY, bounded, draw)
+        jax.eval_shape(lambda draw: term(KEY, bounded, draw), draw)
 
 
 @pytest.mark.parametrize(
@@ -276,10 +295,10 @@ def test_a_likelihood_that_is_a_bound_is_refused(name, term):
 )
 def test_hierarchies_are_refused_where_the_estimator_would_be_wrong(name, term):
     vae, batch = levels_vae(), {"x": jnp.ones((3, 1)), "c": jnp.zeros((3, 1))}
-    draw = objectives.sample(KEY, vae, batch)
+    draw = jax.eval_shape(lambda: objectives.sample(KEY, vae, batch))
     got = r"\('float32\[3, 1\]', 'float32\[3, 1\]'\)"
     with pytest.raises(TypeError, match=rf"{name}: expected latents of one level, .* got {got}"):
-        term(KEY, vae, draw)
-    codes = draw._replace(z=jnp.zeros((3, 2), jnp.int32))
+        jax.eval_shape(lambda draw: term(KEY, vae, draw), draw)
+    codes = draw._replace(z=jax.ShapeDtypeStruct((3, 2), jnp.int32))
     with pytest.raises(TypeError, match=rf"{name}: .* got int32\[3, 2\]"):
-        term(KEY, vae, codes)
+        jax.eval_shape(lambda draw: term(KEY, vae, draw), codes)

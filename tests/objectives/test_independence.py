@@ -17,16 +17,24 @@ KEY = jax.random.key(0)
 B, SIZE = 4, 7
 
 
+@pytest.fixture(scope="module")
+def drawn():
+    with jax.enable_x64(True):
+        params = oracle.exact_params()
+        params["encoder"]["log_scale"] = jnp.array([-0.3, 0.1])
+        vae = oracle.linear_vae().bind(params)
+        return jax.jit(objectives.sample)(KEY, vae, {"x": jnp.asarray(oracle.data(B))})
+
+
 @pytest.fixture
-def draw(x64):
-    params = oracle.exact_params()
-    params["encoder"]["log_scale"] = jnp.array([-0.3, 0.1])
-    vae = oracle.linear_vae().bind(params)
-    return jax.jit(objectives.sample)(KEY, vae, {"x": jnp.asarray(oracle.data(B))})
+def draw(x64, drawn):
+    return drawn
 
 
-def value(draw, **options):
-    return objectives.beta_tc(**({"dataset_size": SIZE} | options))(KEY, None, draw)
+def values(draw, *options):
+    """Of the term with each of the options, one program."""
+    terms = [objectives.beta_tc(**({"dataset_size": SIZE} | o)) for o in options]
+    return jax.jit(lambda draw: [term(KEY, None, draw) for term in terms])(draw)
 
 
 def parts(draw, w):
@@ -50,26 +58,26 @@ def parts(draw, w):
 def test_every_part_is_its_formula_and_together_they_are_the_kl(draw, method, size, w):
     options = {"dataset_size": size, "method": method}
     expected = parts(draw, w)
-    for weights, part in zip(np.eye(3), expected, strict=True):
-        alone = dict(zip(("alpha", "beta", "gamma"), weights, strict=True))
-        np.testing.assert_allclose(value(draw, **options, **alone), part, rtol=1e-11)
-    whole = value(draw, **options, beta=1.0)
+    alone = [dict(zip(("alpha", "beta", "gamma"), weights, strict=True)) for weights in np.eye(3)]
+    *each, whole, printed = values(draw, *(options | o for o in (*alone, {"beta": 1.0}, {})))
+    np.testing.assert_allclose(each, expected, rtol=1e-11)
     np.testing.assert_allclose(whole, objectives.kl_sampled(KEY, None, draw), rtol=1e-11)
-    np.testing.assert_allclose(value(draw, **options), whole + 5 * expected[1], rtol=1e-11)  # as printed
+    np.testing.assert_allclose(printed, whole + 5 * expected[1], rtol=1e-11)
 
 
 def test_estimates_differ_by_a_constant_where_rows_are_alike(draw):
     alike = draw._replace(q=distrax.Independent(distrax.Normal(0 * draw.z, 1 + 0 * draw.z), 1))
-    off, right = (value(alike, alpha=0, beta=1, gamma=0, method=m) for m in ("mws", "mss"))
+    alone = {"alpha": 0, "beta": 1, "gamma": 0}
+    off, right = values(alike, *(alone | {"method": m} for m in ("mws", "mss")))
     np.testing.assert_allclose(right, 0, atol=1e-12)
     np.testing.assert_allclose(off, np.log(SIZE), rtol=1e-12)  # (d - 1) log N
 
 
 @pytest.mark.parametrize("form", ["i", "ii"])
 def test_dip_is_the_penalty_on_the_posteriors_of_the_batch(draw, form):
-    out = objectives.dip(lam_od=2.0, lam_d=0.5, form=form)(KEY, None, draw)
-    S = np.cov(draw.q.mean().T, bias=True)
-    S = S + np.diag(np.mean(draw.q.variance(), axis=0)) if form == "ii" else S
+    out = jax.jit(lambda draw: objectives.dip(lam_od=2.0, lam_d=0.5, form=form)(KEY, None, draw))(draw)
+    S = np.cov(np.asarray(draw.q.mean()).T, bias=True)
+    S = S + np.diag(np.mean(np.asarray(draw.q.stddev()) ** 2, axis=0)) if form == "ii" else S
     np.testing.assert_allclose(out, 4 * S[0, 1] ** 2 + 0.5 * np.sum((np.diag(S) - 1) ** 2), rtol=1e-12)
     assert abs(S[0, 1]) > 0.02
 
@@ -104,14 +112,15 @@ def test_a_posterior_that_is_no_diagonal_gaussian_is_refused(draw):
     levels = draw._replace(z=(draw.z, draw.z))
     for term in (objectives.beta_tc(dataset_size=SIZE), objectives.dip(lam_od=1.0, lam_d=1.0)):
         with pytest.raises(TypeError, match="q: expected a diagonal Gaussian posterior, got Independent"):
-            term(KEY, None, other)
+            jax.eval_shape(lambda draw: term(KEY, None, draw), other)  # noqa: B023
         with pytest.raises(TypeError, match=r"z: expected one array of latents \[B, d\]"):
             term(KEY, None, levels)
 
 
 def test_the_size_of_the_data_reaches_the_estimate(draw):
-    small, large = (value(draw, dataset_size=n, alpha=1, beta=0, gamma=0) for n in (SIZE, 10 * SIZE))
+    alone = {"alpha": 1, "beta": 0, "gamma": 0}
+    small, large = values(draw, *(alone | {"dataset_size": n} for n in (SIZE, 10 * SIZE)))
     np.testing.assert_allclose(large - small, np.log(10), rtol=1e-11)  # mws: log q(z) falls by log 10
     loc, scale = draw.q.mean(), draw.q.stddev()
-    log_qz = aggregate.log_density(draw.z, loc, scale, SIZE, "mws")[0]
+    log_qz = jax.jit(lambda *a: aggregate.log_density(*a, SIZE, "mws"))(draw.z, loc, scale)[0]
     np.testing.assert_allclose(small, draw.log_q - log_qz, rtol=1e-12)

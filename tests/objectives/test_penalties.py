@@ -180,7 +180,8 @@ def test_detached_penalties_leave_the_encoder_alone_in_the_whole_objective(x64):
 def test_every_kind_of_derivative_goes_through_the_convolutions(x64):
     """Up to the third order through transposed convolutions: products with J, J^T and H, and gradients."""
     net = nets.ConvDecoder(side=16, width=0.04, activation="tanh")
-    decoder = jax.tree.map(lambda p: 3 * p.astype(jnp.float64), net.init(KEY, jnp.zeros((1, 2)))["params"])
+    params = jax.jit(net.init)(KEY, jnp.zeros((1, 2)))["params"]
+    decoder = jax.tree.map(lambda p: 3 * np.asarray(p, np.float64), params)
 
     def decode(params, z, c=None):
         return distributions.Gaussian(net.apply({"params": params}, z), 1.0, 3)

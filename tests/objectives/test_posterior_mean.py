@@ -35,11 +35,16 @@ def gaussian_draw(m):
 
 @partial(jax.jit, static_argnames="covariance")
 def surrogate(params, covariance):
+    """The cost and its gradient."""
     objective = objectives.compose(
         reconstruction=objectives.reconstruction_at_mean,
         regulariser=objectives.kumar_poole(beta=BETA, covariance=covariance),
     )
-    return objective(KEY, oracle.linear_vae().bind(params), {"x": jnp.asarray(X)}, 0)[0]
+
+    def cost(params):
+        return objective(KEY, oracle.linear_vae().bind(params), {"x": jnp.asarray(X)}, 0)[0]
+
+    return jax.value_and_grad(cost)(params)
 
 
 def beta_vae(params, covariance):
@@ -55,17 +60,18 @@ def beta_vae(params, covariance):
 def test_it_is_the_beta_vae_cost_at_the_best_covariance(x64):
     precision = np.eye(2) + W.T @ W / (BETA * oracle.SIGMA**2)
     best = {"full": np.linalg.inv(precision), "diagonal": np.diag(1 / np.diag(precision))}
+    cost = {kind: surrogate(PARAMS, kind)[0] for kind in best}
     for kind, covariance in best.items():
-        np.testing.assert_allclose(surrogate(PARAMS, kind), beta_vae(PARAMS, covariance), rtol=1e-12)
+        np.testing.assert_allclose(cost[kind], beta_vae(PARAMS, covariance), rtol=1e-12)
         for step in (0.05, -0.05):  # no other scale does better
-            assert beta_vae(PARAMS, covariance * (1 + step)) > surrogate(PARAMS, kind) + 1e-4
-    assert surrogate(PARAMS, "diagonal") > surrogate(PARAMS, "full") + 1e-2  # Hadamard
+            assert beta_vae(PARAMS, covariance * (1 + step)) > cost[kind] + 1e-4
+    assert cost["diagonal"] > cost["full"] + 1e-2  # Hadamard
 
 
 def test_its_gradient_is_that_of_the_beta_vae_at_the_best_covariance(x64):
     """The envelope theorem: the covariance may be held fixed."""
     best = np.linalg.inv(np.eye(2) + W.T @ W / (BETA * oracle.SIGMA**2))
-    gradient = jax.grad(lambda p: surrogate(p, "full"))(PARAMS)
+    _, gradient = surrogate(PARAMS, "full")
     for group, name in (("decoder", "W"), ("decoder", "b"), ("encoder", "A"), ("encoder", "a")):
         for i in np.ndindex(PARAMS[group][name].shape):
             step = np.zeros_like(PARAMS[group][name])
@@ -80,9 +86,9 @@ def test_its_gradient_is_that_of_the_beta_vae_at_the_best_covariance(x64):
 
 def test_the_log_determinant_by_hand(x64):
     vae = VAE(None, lambda z, c=None: distributions.Gaussian(z * jnp.array([2.0, 1.0]), 1.0, 1), None, {})
-    for covariance in ("full", "diagonal"):
-        term = objectives.kumar_poole(beta=1.0, covariance=covariance)
-        values = jax.jit(lambda m: term(KEY, vae, gaussian_draw(m)))(jnp.array([[0.0, 0.0], [3.0, -1.0]]))  # noqa: B023
+    terms = [objectives.kumar_poole(beta=1.0, covariance=kind) for kind in ("full", "diagonal")]
+    both = jax.jit(lambda m: [term(KEY, vae, gaussian_draw(m)) for term in terms])
+    for values in both(jnp.array([[0.0, 0.0], [3.0, -1.0]])):
         # 1.1512925, and ||m||^2 / 2 more away from 0
         np.testing.assert_allclose(values, [0.5 * np.log(10), 5 + 0.5 * np.log(10)], rtol=1e-12)
 
@@ -98,8 +104,9 @@ def test_the_log_determinant_by_hand(x64):
 )
 def test_the_curvature_is_minus_the_hessian_of_the_log_density(build, x, x64):
     t = jnp.array([0.1, -2.0, 1.3])
-    hessian = jax.jit(jax.hessian(lambda t: build(t).log_prob(x)))(t)
-    parameter, h = jax.jit(lambda t: _parameter_and_curvature(build(t)))(t)
+    hessian, (parameter, h) = jax.jit(
+        lambda t: (jax.hessian(lambda t: build(t).log_prob(x))(t), _parameter_and_curvature(build(t)))
+    )(t)
     np.testing.assert_allclose(parameter, t, rtol=1e-12)
     np.testing.assert_allclose(jnp.diag(h), -hessian, rtol=1e-6, atol=1e-9)
 
@@ -123,12 +130,16 @@ def test_the_chunk_and_the_condition(x64):
     vae = VAE(None, decode, None, {})
     slopes = c * (1 - np.tanh(c * m) ** 2)  # J is diagonal
     expected = BETA / 2 * ((m**2).sum(1) + np.log1p(slopes**2 / 0.25 / BETA).sum(1))
-    for value in jax.jit(
-        lambda: [objectives.kumar_poole(beta=BETA, chunk=n)(KEY, vae, draw) for n in (5, 2)]
-    )():
+
+    @jax.jit
+    def run(m, c):
+        values = [objectives.kumar_poole(beta=BETA, chunk=n)(KEY, vae, draw) for n in (5, 2)]
+        return values, objectives.reconstruction_at_mean(KEY, vae, draw), -decode(m, c).log_prob(m)
+
+    values, rec, expected_rec = run(m, c)
+    for value in values:
         np.testing.assert_allclose(value, expected, rtol=1e-12)
-    rec = objectives.reconstruction_at_mean(KEY, vae, draw)
-    np.testing.assert_allclose(rec, -decode(m, c).log_prob(m), rtol=1e-12)
+    np.testing.assert_allclose(rec, expected_rec, rtol=1e-12)
 
 
 def test_the_contractive_penalty_of_a_linear_encoder(x64):
@@ -154,7 +165,9 @@ def test_the_contractive_penalty_of_a_linear_encoder(x64):
 def test_the_contractive_penalty_through_the_convolutions(x64):
     net = nets.ConvEncoder(latents=2, width=0.04, activation="tanh")
     x = jnp.asarray(RNG.uniform(size=(3, 16, 16, 1)))
-    params = jax.tree.map(lambda p: 2.0 * p.astype(jnp.float64), net.init(KEY, x)["params"])
+    params = jax.jit(
+        lambda key: jax.tree.map(lambda p: 2.0 * p.astype(jnp.float64), net.init(key, x)["params"])
+    )(KEY)
 
     def encode(params, key, batch):
         loc, logvar = net.apply({"params": params}, batch["x"])
@@ -197,12 +210,19 @@ def test_another_gaussian_prior_is_that_of_its_standardised_latents(x64, covaria
     m, loc, scale = np.random.default_rng(5).normal(size=(3, 4, 4))
     scale = np.exp(scale)
     term, vae = objectives.kumar_poole(beta=BETA, covariance=covariance), smooth_vae(SMOOTH)
-    draw = gaussian_draw(jnp.asarray(m))
-    value = term(KEY, vae, draw._replace(p=distributions.diagonal_gaussian(loc, scale)))
-    for i in range(4):  # z = loc + scale u, u ~ N(0, I)
-        decode = lambda u, c=None, i=i: vae.decode(loc[i] + scale[i] * u, c)  # noqa: E731
-        one = gaussian_draw(jnp.asarray((m[i : i + 1] - loc[i]) / scale[i]))
-        np.testing.assert_allclose(value[i], term(KEY, VAE(None, decode, None, {}), one)[0], rtol=1e-10)
+
+    @jax.jit
+    def whole(m, loc, scale):
+        prior = distributions.diagonal_gaussian(loc, scale)
+        return term(KEY, vae, gaussian_draw(m)._replace(p=prior))
+
+    @jax.jit
+    @jax.vmap
+    def one_by_one(m, loc, scale):  # z = loc + scale u, u ~ N(0, I)
+        decode = lambda u, c=None: vae.decode(loc + scale * u, c)  # noqa: E731
+        return term(KEY, VAE(None, decode, None, {}), gaussian_draw(((m - loc) / scale)[None]))[0]
+
+    np.testing.assert_allclose(whole(m, loc, scale), one_by_one(m, loc, scale), rtol=1e-10)
 
 
 def test_what_does_not_fit_is_refused_when_called():
@@ -228,5 +248,9 @@ def test_what_does_not_fit_is_refused_when_called():
 def test_latents_may_be_numpys():
     m = np.random.default_rng(6).normal(size=(2, 4)).astype(np.float32)
     draw, term = gaussian_draw(jnp.asarray(m)), objectives.jacobian_l1()
-    ours = term(KEY, smooth_vae(SMOOTH), draw._replace(z=m))
-    np.testing.assert_array_equal(ours, term(KEY, smooth_vae(SMOOTH), draw))
+
+    @jax.jit
+    def both():
+        return [term(KEY, smooth_vae(SMOOTH), draw._replace(z=z)) for z in (m, jnp.asarray(m))]
+
+    np.testing.assert_array_equal(*both())

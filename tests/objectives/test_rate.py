@@ -37,31 +37,40 @@ def draw_of(rates, levels=None):
     return Draw(*(tuple(part[i] for part in parts) for i in range(5)), batch={"x": loc})
 
 
-def value_and_slopes(term, rates, levels=None):
-    """The mean of a term and its gradient with respect to every KL."""
-    mean = lambda r: jnp.mean(term(KEY, None, draw_of(r, levels)))  # noqa: E731
-    return jax.jit(jax.value_and_grad(mean))(jnp.asarray(rates))
+def values_and_slopes(terms, rates, levels=None):
+    """The mean of each term and its gradient with respect to every KL."""
+
+    def of(term):
+        return jax.value_and_grad(lambda r: jnp.mean(term(KEY, None, draw_of(r, levels))))
+
+    return jax.jit(lambda rates: [of(term)(rates) for term in terms])(jnp.asarray(rates))
 
 
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(
-    ("term", "value", "slopes"),
-    [  # by hand; a slope is the share of the mean where the KL is above the threshold, exactly 0 below
-        (free_bits(0.5), 2.6, [[0, 0.5, 0.5], [0, 0.5, 0.5]]),
-        (free_bits(0.5, form="example"), 2.7, [[0, 0.5, 0.5], [0, 0, 0.5]]),
-        (free_bits(1.0, groups=(0, 0, 1)), 2.5, [[0, 0, 0.5], [0, 0, 0.5]]),
-        (free_bits(1.0, groups=(1, 0, 1), form="example"), 2.8, [[0.5, 0, 0.5], [0.5, 0, 0.5]]),
-        (free_bits(0.0), 2.4, np.full((2, 3), 0.5)),
-        (free_bits(9.0), 27.0, np.zeros((2, 3))),
-        (target_rate(2.0), 2.4, np.full((2, 3), 0.5)),
-        (target_rate(2.5), 2.5, np.zeros((2, 3))),
-        (capacity(2.4 + 1e-9), 0.0, np.full((2, 3), -0.5)),
-        (capacity(1.0), 1.4, np.full((2, 3), 0.5)),
-        (capacity(2.4, form="example"), 0.6, [[0.5] * 3, [-0.5] * 3]),
-    ],
+BY_HAND = (  # a slope is the share of the mean where the KL is above the threshold, exactly 0 below
+    (free_bits(0.5), 2.6, [[0, 0.5, 0.5], [0, 0.5, 0.5]]),
+    (free_bits(0.5, form="example"), 2.7, [[0, 0.5, 0.5], [0, 0, 0.5]]),
+    (free_bits(1.0, groups=(0, 0, 1)), 2.5, [[0, 0, 0.5], [0, 0, 0.5]]),
+    (free_bits(1.0, groups=(1, 0, 1), form="example"), 2.8, [[0.5, 0, 0.5], [0.5, 0, 0.5]]),
+    (free_bits(0.0), 2.4, np.full((2, 3), 0.5)),
+    (free_bits(9.0), 27.0, np.zeros((2, 3))),
+    (target_rate(2.0), 2.4, np.full((2, 3), 0.5)),
+    (target_rate(2.5), 2.5, np.zeros((2, 3))),
+    (capacity(2.4 + 1e-9), 0.0, np.full((2, 3), -0.5)),
+    (capacity(1.0), 1.4, np.full((2, 3), 0.5)),
+    (capacity(2.4, form="example"), 0.6, [[0.5] * 3, [-0.5] * 3]),
 )
-def test_values_and_slopes_by_hand(term, value, slopes):
-    got, gradient = value_and_slopes(term, K)
+
+
+@pytest.fixture(scope="module")
+def found_by_hand():
+    """Of every term of the table, in one program."""
+    with jax.enable_x64(True):
+        return values_and_slopes([term for term, _, _ in BY_HAND], K)
+
+
+@pytest.mark.parametrize("case", range(len(BY_HAND)))
+def test_values_and_slopes_by_hand(case, found_by_hand):
+    (_, value, slopes), (got, gradient) = BY_HAND[case], found_by_hand[case]
     np.testing.assert_allclose(got, value, atol=2e-9)
     np.testing.assert_allclose(gradient, slopes, atol=1e-12)
     assert (np.asarray(gradient)[np.asarray(slopes) == 0] == 0).all()
@@ -76,21 +85,22 @@ def test_at_the_tie_free_bits_has_no_gradient():
         return kl(KEY, None, draw)[0], free_bits(0.5)(KEY, None, draw)
 
     assert both(jnp.ones((1, 1)))[0] == 0.5
-    assert jax.jacrev(both)(jnp.ones((1, 1)))[1] == 0
+    assert jax.jit(jax.jacrev(both))(jnp.ones((1, 1)))[1] == 0
 
 
 @pytest.mark.usefixtures("x64")
 def test_of_a_hierarchy_every_latent_of_every_level_counts_the_top_first():
-    whole = value_and_slopes(free_bits(1.0, groups=(0, 0, 1)), K)
-    levels = value_and_slopes(free_bits(1.0, groups=(0, 0, 1)), K, levels=([0, 1], [2]))
+    whole = values_and_slopes([free_bits(1.0, groups=(0, 0, 1))], K)
+    levels = values_and_slopes([free_bits(1.0, groups=(0, 0, 1))], K, levels=([0, 1], [2]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole, levels)
     with pytest.raises(ValueError, match="groups: expected one for each of 3 latents, got 2"):
-        free_bits(1.0, groups=(0, 1))(KEY, None, draw_of(K))
+        jax.eval_shape(lambda rates: free_bits(1.0, groups=(0, 1))(KEY, None, draw_of(rates)), K)
 
 
 def test_a_nan_is_not_free():
-    for term in (free_bits(0.5), free_bits(0.5, form="example"), target_rate(9.0), capacity(1.0)):
-        assert np.isnan(value_and_slopes(term, np.where(K == 0.9, np.nan, K))[0])
+    terms = (free_bits(0.5), free_bits(0.5, form="example"), target_rate(9.0), capacity(1.0))
+    for value, _ in values_and_slopes(terms, np.where(K == 0.9, np.nan, K)):
+        assert np.isnan(value)
 
 
 # the exact linear beta-VAE: data of variances lambda, decoder N(w z, sigma^2), beta sigma^2 = t, lambda > t
@@ -143,9 +153,16 @@ def test_capacity_holds_the_kl_at_c_from_the_gamma_on_that_is_beta_of_c(target):
     flat, unravel = jax.flatten_util.ravel_pytree(at)
     directions = np.concatenate([np.random.default_rng(0).normal(size=(200, len(flat))), [-slope["kl"]]])
     steps = flat + 1e-4 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    for gamma, is_minimum in ((1.5 * BETA, True), (0.5 * BETA, False)):
-        objective = compose(reconstruction=reconstruction, rate=scaled(gamma, capacity(target)))
-        costs = jax.jit(jax.vmap(lambda p: cost(unravel(p), objective, 7)))(np.vstack([flat, steps]))  # noqa: B023
+
+    @jax.jit
+    def both(points):
+        objectives_ = [
+            compose(reconstruction=reconstruction, rate=scaled(gamma, capacity(target)))
+            for gamma in (1.5 * BETA, 0.5 * BETA)
+        ]
+        return [jax.vmap(lambda p, o=o: cost(unravel(p), o, 7))(points) for o in objectives_]
+
+    for costs, is_minimum in zip(both(np.vstack([flat, steps])), (True, False), strict=True):
         assert (costs[1:] > costs[0]).all() == is_minimum
 
 

@@ -34,9 +34,15 @@ def conditional(key, n, c=None):
 def test_the_prior_is_sampled_for_every_example_under_its_condition_and_place():
     c = jnp.arange(12.0).reshape(6, 2)
     vae = bound_model(sample_prior=Partial(conditional))
-    np.testing.assert_array_equal(prior_codes(KEY, vae, {"x": X, "c": c}), c)
-    many = jax.jit(jax.vmap(lambda k: prior_codes(k, bound_model(), {"x": X})))(jax.random.split(KEY, 500))
-    part = prior_codes(jax.random.split(KEY, 500)[0], bound_model(), {"x": X, "index": jnp.arange(6)[::-1]})
+
+    @jax.jit
+    def run(keys):
+        many = jax.vmap(lambda k: prior_codes(k, bound_model(), {"x": X}))(keys)
+        part = prior_codes(keys[0], bound_model(), {"x": X, "index": jnp.arange(6)[::-1]})
+        return prior_codes(KEY, vae, {"x": X, "c": c}), many, part
+
+    same, many, part = run(jax.random.split(KEY, 500))
+    np.testing.assert_array_equal(same, c)
     np.testing.assert_allclose(part, many[0, ::-1], rtol=1e-5)
     assert len(np.unique(many[0])) == 12
     assert_mean_is(many[..., None] * many[..., None, :], np.broadcast_to(np.eye(2), (6, 2, 2)))
@@ -45,22 +51,23 @@ def test_the_prior_is_sampled_for_every_example_under_its_condition_and_place():
 @pytest.mark.parametrize("at", ["sample", "mean"])
 def test_the_terms_compare_codes_with_prior_samples(at):
     vae = bound_model()
-    draw = drawn(vae)
-    z, p = draw.z if at == "sample" else draw.q.mean(), prior_codes(KEY, vae, draw.batch)
-    kernel = mmd.rbf(1.2)
-    term = objectives.mmd(kernel=kernel, at=at)(KEY, vae, draw)
-    np.testing.assert_allclose(term, mmd.mmd(z, p, kernel), rtol=1e-5)
-    term = objectives.mmd(at=at)(KEY, vae, draw)  # inverse multiquadrics for N(0, I) by default
-    np.testing.assert_allclose(term, mmd.mmd(z, p, mmd.imq()), rtol=1e-5)
-
-    term = objectives.mmd(kernel="median", at=at)(KEY, vae, draw)
-    np.testing.assert_allclose(term, mmd.mmd(z, p, mmd.rbf(mmd.median_length(z, p))), rtol=1e-5)
-
-    one_column = z.at[:, 1].set(0)  # many directions: E u_1^2 = 1/2
-    stub = draw._replace(z=one_column, q=None)
     zero = vae._replace(sample_prior=Partial(lambda key, n, c=None: jnp.zeros((n, 2))))
-    out = objectives.sliced_wasserstein(directions=4000)(KEY, zero, stub)
-    np.testing.assert_allclose(out, np.mean(one_column[:, 0] ** 2) / 2, rtol=0.05)
+
+    @jax.jit
+    def run(x):
+        draw = objectives.sample(KEY, vae, {"x": x})
+        z, p = draw.z if at == "sample" else draw.q.mean(), prior_codes(KEY, vae, draw.batch)
+        # inverse multiquadrics for N(0, I) by default
+        options = ({"kernel": mmd.rbf(1.2)}, {}, {"kernel": "median"})
+        kernels = mmd.rbf(1.2), mmd.imq(), mmd.rbf(mmd.median_length(z, p))
+        terms = [objectives.mmd(**o, at=at)(KEY, vae, draw) for o in options]
+        one_column = z.at[:, 1].set(0)  # many directions: E u_1^2 = 1/2
+        out = objectives.sliced_wasserstein(directions=4000)(KEY, zero, draw._replace(z=one_column, q=None))
+        return terms, [mmd.mmd(z, p, kernel) for kernel in kernels], out, jnp.mean(z[:, 0] ** 2) / 2
+
+    terms, expected, out, half = run(X)
+    np.testing.assert_allclose(terms, expected, rtol=1e-5)
+    np.testing.assert_allclose(out, half, rtol=0.05)
 
 
 def test_both_are_near_zero_where_the_aggregate_posterior_is_the_prior_and_only_there():

@@ -50,7 +50,7 @@ def vae_of(params, K):
     return VAE(encode, Partial(decode, params["decoder"]), None, {})
 
 
-def values_and_gradients(term, K, n=48):
+def values_and_gradients(term, K, n=48, params=None):
     """Of one term at every node, as costs: values [n^K], gradients with leaves [n^K], and the weights."""
     eps, weights = grid(K, n)
 
@@ -59,7 +59,18 @@ def values_and_gradients(term, K, n=48):
         return term(KEY, vae, objectives.sample(KEY, vae, batch))[0]
 
     run = jax.jit(jax.vmap(jax.value_and_grad(cost), (None, 0)))
-    return *run(jax.tree.map(jnp.asarray, PARAMS), jnp.asarray(eps)), weights
+    return *run(jax.tree.map(jnp.asarray, params or PARAMS), jnp.asarray(eps)), weights
+
+
+def at_nodes(K, bound=None, n=48, **terms):
+    """One program of several terms: {name: (values, gradients)}, `expected_bound` with gradient, weights."""
+
+    @jax.jit
+    def run(params):
+        found = {name: values_and_gradients(term, K, n, params)[:2] for name, term in terms.items()}
+        return found, jax.value_and_grad(expected_bound)(params, bound, K, n) if bound else None
+
+    return *jax.tree.map(np.asarray, run(PARAMS)), grid(K, n)[1]
 
 
 def expected_bound(params, bound_of, K, n=48):

@@ -27,23 +27,24 @@ def true_jacobian(z=Z, w=W):
 
 
 def test_exact_forms_agree_with_the_formula(x64):
-    np.testing.assert_allclose(jacobian.decoder_jacobian(decode, Z), true_jacobian(), rtol=1e-12)
     columns = np.array([[0, 3], [2, 2], [1, 0]])
-    chosen = jacobian.decoder_columns(decode, Z, columns)
+    whole, chosen = jax.jit(
+        lambda z: (jacobian.decoder_jacobian(decode, z), jacobian.decoder_columns(decode, z, columns))
+    )(Z)
+    np.testing.assert_allclose(whole, true_jacobian(), rtol=1e-12)
     expected = np.take_along_axis(true_jacobian(), columns[:, None, :], axis=2)
     np.testing.assert_allclose(chosen, expected, rtol=1e-12)
 
 
 def test_finite_differences_are_exact_for_a_linear_decoder(x64):
-    jac = jacobian.finite_difference_jacobian(lambda z: W @ z, Z, 0.5)
+    jac = jax.jit(lambda z: jacobian.finite_difference_jacobian(lambda z: W @ z, z, 0.5))(Z)
     np.testing.assert_allclose(jac, np.broadcast_to(W, (3, 6, 4)), rtol=1e-12)
 
 
 def test_finite_differences_close_in_at_the_rate_of_their_step(x64):
-    steps = jnp.array([1e-2, 1e-3, 1e-4, 1e-5])
-    errors = (
-        jax.vmap(lambda eps: jacobian.finite_difference_jacobian(decode, Z, eps))(steps) - true_jacobian()
-    )
+    steps = np.array([1e-2, 1e-3, 1e-4, 1e-5])
+    quotients = jax.jit(jax.vmap(lambda eps: jacobian.finite_difference_jacobian(decode, Z, eps)))
+    errors = np.asarray(quotients(steps)) - true_jacobian()
     largest = np.abs(errors).max((1, 2, 3))
     np.testing.assert_allclose(largest[:-1] / largest[1:], 10, rtol=0.05)
     # the leading term is (eps / 2) g''
@@ -62,15 +63,15 @@ def test_finite_differences_close_in_at_the_rate_of_their_step(x64):
     ids=["two entries", "five small ones", "identity", "turned by 45 degrees"],
 )
 def test_worked_examples(jac, l1, l2):
-    np.testing.assert_allclose(jacobian.jacobian_l1(jac[None]), [l1], rtol=1e-6)
-    np.testing.assert_allclose(jacobian.jacobian_l2(jac[None]), [l2], rtol=1e-6)
+    both = jax.jit(lambda jac: (jacobian.jacobian_l1(jac), jacobian.jacobian_l2(jac)))
+    np.testing.assert_allclose(both(jac[None]), [[l1], [l2]], rtol=1e-6)
 
 
 def test_the_squared_norm_ignores_rotations_and_l1_is_least_along_the_axes():
     angles = np.linspace(0, np.pi / 2, 7)
     turns = np.array([[[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]] for a in angles])
-    np.testing.assert_allclose(jacobian.jacobian_l2(jnp.asarray(turns)), 2.0, rtol=1e-6)
-    l1 = jacobian.jacobian_l1(jnp.asarray(turns))
+    l1, l2 = jax.jit(lambda jac: (jacobian.jacobian_l1(jac), jacobian.jacobian_l2(jac)))(turns)
+    np.testing.assert_allclose(l2, 2.0, rtol=1e-6)
     np.testing.assert_allclose(l1, 2 * (np.cos(angles) + np.sin(angles)), rtol=1e-6)
     np.testing.assert_allclose([l1[0], l1[-1]], 2.0, rtol=1e-6)
     assert (l1[1:-1] > 2.4).all()
@@ -78,8 +79,8 @@ def test_the_squared_norm_ignores_rotations_and_l1_is_least_along_the_axes():
 
 @pytest.mark.parametrize(("d", "m"), [(4, 1), (4, 2), (4, 3), (5, 2), (5, 3), (5, 5)])
 def test_columns_are_distinct_even_over_the_batch_and_uniform_over_the_offsets(d, m):
-    index = jnp.array([0, 1, 2, 3, 4, 17, 1000])  # the first d of them in a row
-    chosen = np.asarray(jax.vmap(lambda o: jacobian.spread_columns(o, index, d, m))(jnp.arange(d)))
+    index = np.array([0, 1, 2, 3, 4, 17, 1000], np.int32)  # the first d of them in a row
+    chosen = np.asarray(jax.jit(jax.vmap(lambda o: jacobian.spread_columns(o, index, d, m)))(np.arange(d)))
     assert chosen.shape == (d, 7, m)
     assert all(len(set(row)) == m for row in chosen.reshape(-1, m))
     for example in range(7):
@@ -104,8 +105,9 @@ def test_columns_over_all_offsets_have_the_exact_penalty_and_gradients_as_their_
     def value_and_gradients(penalty, *args):
         return penalty(w, z, *args), jax.jacrev(penalty, argnums=(0, 1))(w, z, *args)
 
-    value, gradients = jax.jit(lambda: value_and_gradients(exact))()
-    each = jax.jit(jax.vmap(lambda o: value_and_gradients(estimate, o)))(jnp.arange(d))
+    (value, gradients), each = jax.jit(
+        lambda o: (value_and_gradients(exact), jax.vmap(lambda o: value_and_gradients(estimate, o))(o))
+    )(np.arange(d))
     assert (each[0].std(0) > 1e-3).all()
     np.testing.assert_allclose(each[0].mean(0), value, rtol=1e-12)
     for estimates, expected in zip(each[1], gradients, strict=True):
@@ -138,30 +140,43 @@ def test_all_subsets_of_columns_have_the_exact_penalty_and_gradients_as_their_me
     def value_and_gradients(penalty, *args):
         return penalty(W, Z, *args), jax.jacrev(penalty, argnums=(0, 1))(W, Z, *args)
 
-    truth = jax.jit(lambda: value_and_gradients(exact))()
-    each = jax.jit(jax.vmap(lambda columns: value_and_gradients(estimate, columns)))(every)
+    truth, each = jax.jit(
+        lambda every: (
+            value_and_gradients(exact),
+            jax.vmap(lambda c: value_and_gradients(estimate, c))(every),
+        )
+    )(every)
     assert (each[0].std(0) > 1e-3).all()
     jax.tree.map(lambda e, t: np.testing.assert_allclose(e.mean(0), t, atol=1e-12), each, truth)
 
 
 def test_norms_by_hand():
-    jac = jnp.asarray([[[3.0, 0], [4.0, 0], [0, 2.0]], [[1.0, 1], [1.0, -1], [0, 0]]])
-    np.testing.assert_allclose(jacobian.column_group_l1(jac), [7, 2 * np.sqrt(2)], rtol=1e-6)
-    np.testing.assert_allclose(jacobian.row_group_l1(jac), [9, 2 * np.sqrt(2)], rtol=1e-6)
-    np.testing.assert_allclose(jacobian.orthogonality(jac), [0, 0], atol=1e-6)
-    np.testing.assert_allclose(jacobian.orthogonality(jac + 1), [2 * 12**2, 2 * 5**2], rtol=1e-6)
-    np.testing.assert_allclose(jacobian.spectral_norm(jac), [5, np.sqrt(2)], rtol=1e-6)
+    jac = np.asarray([[[3.0, 0], [4.0, 0], [0, 2.0]], [[1.0, 1], [1.0, -1], [0, 0]]], np.float32)
+
+    @jax.jit
+    def norms(jac):
+        names = "column_group_l1", "row_group_l1", "spectral_norm", "orthogonality"
+        return *(getattr(jacobian, name)(jac) for name in names), jacobian.orthogonality(jac + 1)
+
+    columns, rows, largest, none, shifted = norms(jac)
+    np.testing.assert_allclose(columns, [7, 2 * np.sqrt(2)], rtol=1e-6)
+    np.testing.assert_allclose(rows, [9, 2 * np.sqrt(2)], rtol=1e-6)
+    np.testing.assert_allclose(none, [0, 0], atol=1e-6)
+    np.testing.assert_allclose(shifted, [2 * 12**2, 2 * 5**2], rtol=1e-6)
+    np.testing.assert_allclose(largest, [5, np.sqrt(2)], rtol=1e-6)
 
 
 def test_what_a_rotation_of_the_latents_changes(x64):
     turn, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(4, 4)))
     jac = true_jacobian()
-    for op in (jacobian.jacobian_l2, jacobian.row_group_l1, jacobian.spectral_norm):
-        np.testing.assert_allclose(op(jac @ turn), op(jac), rtol=1e-12)
-    for op in (jacobian.jacobian_l1, jacobian.column_group_l1, jacobian.orthogonality):
-        assert (np.abs(op(jac @ turn) / op(jac) - 1) > 1e-2).all()
+    same = jacobian.jacobian_l2, jacobian.row_group_l1, jacobian.spectral_norm
+    changed = jacobian.jacobian_l1, jacobian.column_group_l1, jacobian.orthogonality
+    norms = jax.jit(lambda jac: [[op(jac) for op in ops] for ops in (same, changed)])
     left, _, _ = np.linalg.svd(jac)  # orthogonal columns
-    assert (jacobian.orthogonality(left[:, :, :4]) < 1e-25).all()
+    after, before, apart = (np.asarray(norms(a)) for a in (jac @ turn, jac, left[:, :, :4]))
+    np.testing.assert_allclose(after[0], before[0], rtol=1e-12)
+    assert (np.abs(after[1] / before[1] - 1) > 1e-2).all()
+    assert (apart[1][2] < 1e-25).all()
 
 
 def test_every_norm_is_differentiable_also_at_zero(x64):
@@ -197,26 +212,30 @@ def test_a_wrong_rank_is_refused(x64):
 
 def test_one_example_is_a_row_of_the_batch(x64):
     columns, v = jnp.arange(2 * len(Z)).reshape(-1, 2) % Z.shape[1], jnp.stack([Z, -Z], axis=1)
-    for op, rest in (
-        (jacobian.decoder_jacobian, ()),
-        (jacobian.decoder_columns, (columns,)),
-        (jacobian.decoder_columns, (columns[:, :1],)),
-        (jacobian.decoder_products, (v,)),
-        (jacobian.finite_difference_jacobian, ()),
-    ):
-        batch = op(decode, Z, *rest)
-        for i in range(len(Z)):
-            np.testing.assert_allclose(
-                op(decode, Z[i], *(a[i] for a in rest)), batch[i], rtol=1e-6, atol=1e-7
-            )
-    jac = true_jacobian()
-    for norm in (
+    norms = (
         jacobian.jacobian_l1, jacobian.jacobian_l2, jacobian.column_group_l1, jacobian.row_group_l1,
         jacobian.orthogonality, jacobian.spectral_norm,
-    ):  # fmt: skip
-        np.testing.assert_allclose(norm(jac[1]), norm(jac)[1], rtol=1e-5)
+    )  # fmt: skip
+
+    @jax.jit
+    def of(z, columns, v, jac):
+        return [
+            jacobian.decoder_jacobian(decode, z),
+            jacobian.decoder_columns(decode, z, columns),
+            jacobian.decoder_columns(decode, z, columns[..., :1]),
+            jacobian.decoder_products(decode, z, v),
+            jacobian.finite_difference_jacobian(decode, z),
+        ], [norm(jac) for norm in norms]
+
+    arrays = Z, columns, v, true_jacobian()
+    batch, of_batch = of(*arrays)
+    for i in range(len(Z)):
+        one, of_one = of(*(a[i] for a in arrays))
+        for whole, row in zip(batch, one, strict=True):
+            np.testing.assert_allclose(row, whole[i], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(of_one, np.asarray(of_batch)[:, i], rtol=1e-5)
 
 
 def test_orthogonal_columns_of_any_length_couple_by_nothing():
-    long = 5e9 * jnp.eye(3)[None]  # the squares of its squares overflow
-    np.testing.assert_array_equal(jacobian.orthogonality(long), [0.0])
+    long = np.float32(5e9 * np.eye(3)[None])  # the squares of its squares overflow
+    np.testing.assert_array_equal(jax.jit(jacobian.orthogonality)(long), [0.0])

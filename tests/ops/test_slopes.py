@@ -31,10 +31,17 @@ def test_the_slope_of_the_absolute_value_is_its_sign_in_every_mode():
         "linearised": lambda x: jax.linearize(slopes.absolute, x)[1](jnp.ones_like(x)),
     }
     for mode, slope in modes.items():
-        np.testing.assert_array_equal(slope(x), signs, err_msg=mode)
-        np.testing.assert_array_equal(jax.jit(slope)(x), signs, err_msg=mode)
-    np.testing.assert_array_equal(jax.jit(jax.hessian(total))(x), np.zeros((4, 4)))
-    curved = jax.jit(jax.hessian(lambda x: jnp.sum(slopes.absolute(x**3))))(x)  # |x^3|'' = 6 |x|
+        np.testing.assert_array_equal(slope(x), signs, err_msg=mode)  # and without jit
+
+    @jax.jit
+    def run(x):
+        curved = jax.hessian(lambda x: jnp.sum(slopes.absolute(x**3)))(x)  # |x^3|'' = 6 |x|
+        return {mode: slope(x) for mode, slope in modes.items()}, jax.hessian(total)(x), curved
+
+    jitted, flat, curved = run(x)
+    for mode, slope in jitted.items():
+        np.testing.assert_array_equal(slope, signs, err_msg=mode)
+    np.testing.assert_array_equal(flat, np.zeros((4, 4)))
     np.testing.assert_array_equal(curved, np.diag([0, 0, 15, 15]))
 
 
@@ -86,6 +93,6 @@ def test_the_geometry_of_a_latent_that_does_nothing_has_a_finite_gradient(measur
         return jnp.sum(jnp.where(jnp.isfinite(value), value, 0.0))
 
     assert np.isfinite(jax.jit(jax.grad(finite_part))(J)).all()
-    with_nan = measure(J.at[0, 0, 0].set(jnp.nan))
+    with_nan = jax.jit(measure)(J.at[0, 0, 0].set(jnp.nan))
     assert np.isnan(with_nan[0]).all()  # never told as a degenerate direction
     assert not np.isnan(with_nan[1:]).any()
