@@ -74,7 +74,7 @@ def training(chunk: int, steps: int, folder: Path | None, progress: Any = False)
 
 
 def child(chunk: int, folder: Path, first: Connection) -> None:
-    """Train until killed; say the step once, after the first chunk, and end when nobody is left to kill it."""
+    """Train until killed; say the step after the first chunk, once; end when nobody is left to kill it."""
     said, server = [], os.getppid()
 
     def progress(n: int, record: dict[str, float]) -> None:

@@ -31,7 +31,7 @@ def _pictures(notebook):
     return [output for output in _outputs(notebook) if "image/png" in output.get("data", {})]
 
 
-# a fresh notebook in a kernel that has run others: no names, figures, programs, settings of jax and matplotlib
+# for a notebook in a kernel that has run others: no names, figures, programs or settings are left of them
 FRESH = """
 import gc, os, jax, matplotlib.pyplot
 os.chdir({folder!r})

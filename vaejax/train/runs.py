@@ -6,7 +6,7 @@ import contextlib
 import logging
 import numbers
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 
 from vaejax.train.folder import Description
 from vaejax.train.step import Placement, chunk_indices
-from vaejax.train.store import Store
+from vaejax.train.store import Store, is_of_a_job
 from vaejax.types import Array, Device, Split, TrainState
 
 Records = list[dict[str, Any]]
@@ -134,19 +134,15 @@ def train(
         for i, run in enumerate(runs):
             if counts[i]:
                 rows[i] = chunk_indices(run.key, run.done, chunk, data.size, batch_size)
-        try:
+        others: dict[int, TrainState] = {}
+        with _together(runs):
             state, metrics = advance(state, keys, arrays, rows, np.asarray(counts, np.int32))
             metrics, reached = jax.device_get((metrics, state.step))
-        except jax.errors.JaxRuntimeError as error:
-            if jax.process_count() == 1:
-                raise
-            raise _lost(runs) from error
-        others: dict[int, TrainState] = {}
-        for i, run in enumerate(runs):
-            if counts[i]:
-                records = _records(metrics, i, run.done, counts[i])
-                other = _settle(settle, run, records, reached[i], partial(state_of, i))
-                others |= {} if other is None else {i: other}
+            for i, run in enumerate(runs):
+                if counts[i]:
+                    records = _records(metrics, i, run.done, counts[i])
+                    other = _settle(settle, run, records, reached[i], partial(state_of, i))
+                    others |= {} if other is None else {i: other}
         if others:
             state = placed([others.get(i) or state_of(i) for i in range(len(runs))])
     if all(run.error is not None for run in runs):
@@ -169,6 +165,17 @@ def _settle(
         run.error = f"{error}; frozen at step {reached}"
         warnings.warn(f"seed {run.seed}: {run.error}; the other seeds go on", RuntimeWarning, stacklevel=2)
         return None
+
+
+@contextlib.contextmanager
+def _together(runs: list[Run]) -> Iterator[None]:
+    """Say so where another process of the job is lost, in a step or while the checkpoint is written."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if not is_of_a_job(error):
+            raise
+        raise _lost(runs) from error
 
 
 def _lost(runs: list[Run]) -> ConnectionError:
