@@ -17,19 +17,6 @@ for _name, _value in _CACHE.items():
     jax.config.update(_name, type(_value)(os.environ.setdefault(_name.upper(), str(_value))))
 # Files that take long go first, so that no worker is left with one at the end.
 _FIRST = ("test_notebooks.py", "test_docs.py", "test_catalogue.py", "test_scripts.py", "test_kill.py")
-
-
-def pytest_collection_modifyitems(items):
-    """Put the longest files first."""
-    items.sort(key=lambda item: item.path.name not in _FIRST)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _programs_of_one_file():
-    """Drop what was compiled after each file: all programs together are gigabytes."""
-    yield
-    jax.clear_caches()
-
 # What trains whole experiments, starts processes or kernels, runs pages, downloads: not in `make quick`.
 SLOW = (
     "data/test_disk.py",
@@ -58,10 +45,18 @@ SLOW = (
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what `SLOW` names."""
+    """Mark what `SLOW` names, and put the longest files first."""
     for item in items:
         if item.nodeid.startswith(tuple(f"tests/{name}" for name in SLOW)):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path.name not in _FIRST)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_of_one_file():
+    """Drop what was compiled after each file: all programs together are gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

@@ -42,7 +42,8 @@ def variance_explained(x: AnyArray, reconstruction: AnyArray) -> float:
     """The share of variance that reconstructions r keep, 1 - sum ||x - r||^2 / sum ||x - mean x||^2.
 
     Args:
-      x, reconstruction: [N, ...].
+      x: [N, ...].
+      reconstruction: [N, ...].
 
     Returns:
       At most 1; 0 for the mean of all x, below it for worse.

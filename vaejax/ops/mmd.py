@@ -60,7 +60,8 @@ def in_blocks(x: Array, y: Array, kernel: Kernel, blocks: int) -> Array:
     is left out. Time and memory are those of blocks, not of all pairs.
 
     Args:
-      x, y: [N, ...], N >= 2 blocks; further axes are flattened.
+      x: [N, ...], N >= 2 blocks; further axes are flattened.
+      y: [N, ...].
       kernel: as `mmd` takes it.
       blocks: how many.
 
