@@ -9,9 +9,9 @@ import pytest
 _CACHE = Path(__file__).parent.parent / ".jax_cache"
 # in the environment for the processes that tests start, in the config for this one
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # small programs are most of them
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # What trains whole experiments, starts processes or kernels, runs pages, downloads: not in `make quick`.
 SLOW = (

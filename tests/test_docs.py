@@ -61,8 +61,16 @@ def test_what_the_errata_name_exists():
 STEPS = 6
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """No page runs for long: programs are compiled with few optimisations."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
-def small(tmp_path, monkeypatch):
+def small(tmp_path, monkeypatch, quick_compilation):
     """An empty folder to stand in, where `fit` ends after STEPS steps, on few and small images."""
     fit, three_dots = train.fit, data.three_dots
 
@@ -80,6 +88,22 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setenv("VAEJAX_DATA", str(tmp_path / "data"))
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
+
+
+@pytest.fixture
+def dense(small, monkeypatch):
+    """Convolutions are built as the page says, and dense nets stand in for them: they compile sooner."""
+    encoder, decoder = nets.ConvEncoder, nets.ConvDecoder
+
+    def dense_encoder(**sizes):
+        return nets.MLPEncoder(encoder(**sizes).latents, (4,), event_ndims=3)
+
+    def dense_decoder(**sizes):
+        side = decoder(**sizes).side
+        return nets.MLP((4,), (side, side, 1))
+
+    monkeypatch.setattr(nets, "ConvEncoder", dense_encoder)
+    monkeypatch.setattr(nets, "ConvDecoder", dense_decoder)
 
 
 def _with_sizes(init, sizes):
@@ -115,7 +139,7 @@ def test_the_code_of_the_readme_runs(small):
     assert names["encode"](x).shape == (4, 10)
 
 
-def test_the_code_of_the_training_page_runs(small):
+def test_the_code_of_the_training_page_runs(dense):  # the README has the same convolutions
     names = run_page("docs/training.md")
     assert len(names["fitted"].metrics["loss"]) == STEPS
     for start, ends in ((0, False), (1000, True)):  # what rises while the ramp does says nothing

@@ -1,11 +1,9 @@
-"""One process of a job of two: run by test_processes.py.
-
-python -m tests.train.processes PORT INDEX FOLDER STEPS
-"""
+"""One process of a job of two: forked by test_processes.py from one that has imported all of this."""
 
 from __future__ import annotations
 
-import sys
+import os
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import jax
@@ -30,18 +28,19 @@ def training(folder, steps, devices=None, progress=False):
     )  # fmt: skip
 
 
-def main(port, index, folder, steps):
-    jax.distributed.initialize(f"localhost:{port}", 2, index, heartbeat_timeout_seconds=10)
+def member(port: int, index: int, folder: Path, steps: int, patience: int, said: Connection):
+    """Train as one of two, and tell each step that ends a chunk; what it writes goes to a file of its own.
+
+    It waits so many seconds for a sign of the other, and ends when nobody listens any more.
+    """
+    out = os.open(folder / f"said-{index}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.environ["XLA_FLAGS"] = ""
+    jax.config.update("jax_platforms", "cpu")
+    jax.distributed.initialize(f"localhost:{port}", 2, index, heartbeat_timeout_seconds=patience)
     assert len(jax.devices()) == 2
-
-    def say(n, record):
-        print("step", int(record["step"]), flush=True)
-
-    result = training(folder, steps, jax.devices(), say)
+    result = training(folder, steps, jax.devices(), lambda n, record: said.send(int(record["step"])))
     if index == 0:
         leaves = jax.tree.leaves((result.state, result.best))
-        np.savez(Path(folder) / "end.npz", *leaves, loss=result.metrics["loss"])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+        np.savez(folder / "end.npz", *leaves, loss=result.metrics["loss"])

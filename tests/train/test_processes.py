@@ -1,17 +1,14 @@
 """Two processes on one machine train, lose one another, and resume together."""
 
 import json
-import os
+import multiprocessing
 import re
 import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
-import pytest
 
-from tests.train.processes import training
+from tests.train.processes import member, training
 
 
 def free_port():
@@ -20,41 +17,53 @@ def free_port():
         return s.getsockname()[1]
 
 
-def start(folder, steps):
-    """Both processes of a job."""
-    port, environment = free_port(), {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.train.processes", str(port), str(index), str(folder), str(steps)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+FRESH = multiprocessing.get_context("forkserver")
+# one server for all tests of a worker
+FRESH.set_forkserver_preload(["tests.train.processes", "benchmarks.kill"])
+
+
+def start(folder, steps, patience):
+    """Both processes of a job, each with the end of the pipe on which it says its steps."""
+    port, job = free_port(), []
+    for index in (0, 1):
+        here, there = FRESH.Pipe(duplex=False)
+        process = FRESH.Process(
+            target=member, args=(port, index, folder, steps, patience, there), daemon=True
         )
-        for index in (0, 1)
-    ]  # fmt: skip
+        process.start()
+        there.close()
+        job.append((process, here))
+    return job
 
 
-def until_step(process, step):
-    for line in process.stdout:
-        if line.startswith("step") and int(line.split()[1]) >= step:
-            return
-    pytest.fail(process.stderr.read()[-3000:])
+def until_step(here, step):
+    """Read what a process says up to this step, or until it has ended."""
+    try:
+        while here.recv() < step:
+            pass
+    except EOFError:
+        return False
+    return True
 
 
 def test_two_processes_train_lose_one_another_and_resume(tmp_path):
-    job = start(tmp_path, 1_000_000)
-    for process in job:
-        until_step(process, 10)
-    job[1].kill()
-    _, error = job[0].communicate(timeout=120)  # it does not wait for ever
-    job[1].communicate()
-    assert job[0].returncode != 0
-    assert re.search("lost another process of the job; .*start all processes again|another task died", error)
+    logs = [tmp_path / f"said-{index}.txt" for index in (0, 1)]
+    (first, hears_first), (second, hears_second) = start(tmp_path, 1_000_000, patience=10)
+    assert until_step(hears_first, 10), logs[0].read_text()[-3000:]
+    assert until_step(hears_second, 10), logs[1].read_text()[-3000:]
+    second.kill()
+    assert not until_step(hears_first, 1_000_000)  # it does not wait for ever
+    first.join()
+    assert first.exitcode != 0
+    message = "lost another process of the job; .*start all processes again|another task died"
+    assert re.search(message, logs[0].read_text())
 
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     steps = 10 + max(json.loads(line)["step"] for line in lines[:-1])
-    job = start(tmp_path, steps)
-    for process in job:
-        _, error = process.communicate(timeout=300)
-        assert process.returncode == 0, error[-3000:]
+    for (process, hears), log in zip(start(tmp_path, steps, patience=100), logs, strict=True):
+        until_step(hears, steps + 1)
+        process.join()
+        assert process.exitcode == 0, log.read_text()[-3000:]
     saved = np.load(tmp_path / "end.npz")
     whole = training(None, steps)
     np.testing.assert_allclose(saved["loss"], whole.metrics["loss"], rtol=1e-4)

@@ -18,7 +18,7 @@ import numpy as np
 from vaejax.checks import check_positive_int
 from vaejax.train.folder import Description
 from vaejax.train.step import Placement, alone, chunk_indices, over_runs
-from vaejax.train.store import Fit, Store, digest
+from vaejax.train.store import Fit, Store, digest, is_of_a_job
 from vaejax.types import Array, Device, Split, TrainState
 
 Records = list[dict[str, Any]]
@@ -153,15 +153,15 @@ def train(
 
     while any(lengths := [run.left(counts) for run in runs]):
         rows = _rows(runs, lengths, data.size, counts.shape)
-        with _others_present(runs):
+        others: dict[int, TrainState] = {}
+        with _together(runs):
             state, metrics = advance(state, keys, arrays, rows, np.asarray(lengths, np.int32))
             metrics, reached = jax.device_get((metrics, state.step))
-        others: dict[int, TrainState] = {}
-        for i, run in enumerate(runs):
-            if lengths[i]:
-                records = _records(metrics, i, run.done, lengths[i])
-                other = _settle(settle, run, records, reached[i], partial(state_of, i))
-                others |= {} if other is None else {i: other}
+            for i, run in enumerate(runs):
+                if lengths[i]:
+                    records = _records(metrics, i, run.done, lengths[i])
+                    other = _settle(settle, run, records, reached[i], partial(state_of, i))
+                    others |= {} if other is None else {i: other}
         if others:
             state = _stacked([others.get(i) or state_of(i) for i in range(len(runs))], placement)
     return [state_of(i) for i in range(len(runs))]
@@ -216,12 +216,12 @@ def _settle(
 
 
 @contextlib.contextmanager
-def _others_present(runs: list[Run]) -> Iterator[None]:
-    """Say at which step this process is when the others of its job have left it."""
+def _together(runs: list[Run]) -> Iterator[None]:
+    """Say so where another process of the job is lost, in a step or while the checkpoint is written."""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if not is_of_a_job(error):
             raise
         done = f"{jax.process_index()} of {jax.process_count()} at step {max(run.done for run in runs)}"
         message = (

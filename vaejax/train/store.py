@@ -172,6 +172,8 @@ class Store:
         try:
             yield
         except Exception as error:  # orbax and tensorstore raise many kinds
+            if is_of_a_job(error):
+                raise  # no fault of the disk: another process is lost
             where = f"could not write to {self._folder} by step {step}"
             if _is_full(error):  # the whole cause: what orbax and tensorstore made of it says no more
                 message = f"No space left on device: {where}; {self.kept()}"
@@ -250,6 +252,12 @@ def _numbers(scores: Any) -> dict[str, float]:
 def digest(data: Split) -> dict[str, int]:
     """{name: crc32} of a split's arrays."""
     return {name: zlib.crc32(np.ascontiguousarray(a).view(np.uint8).data) for name, a in data.arrays.items()}
+
+
+def is_of_a_job(error: Exception) -> bool:
+    """Whether it is the exchange with other processes that failed; Gloo's failures may be ValueErrors."""
+    of_jax = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+    return jax.process_count() > 1 and of_jax
 
 
 def _is_full(error: BaseException | None) -> bool:
