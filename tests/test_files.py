@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaejax import evaluation, plots, runs
+from vaejax import disentanglement, plots, runs
 from vaejax.evaluation.batches import mean_and_error
 from vaejax.files import dumps, expanded, loads, read_json, write_json
 
@@ -222,7 +222,7 @@ def test_scores_with_a_nan_make_a_report(tmp_path):
     """A constant factor has no MIG: it is nan by the metric's own documentation."""
     rng = np.random.default_rng(0)
     codes, factors = rng.normal(size=(200, 3)), np.stack([rng.integers(0, 3, 200), np.zeros(200, int)], 1)
-    scores = evaluation.mig(codes, factors)
+    scores = disentanglement.mig(codes, factors)
     for value in (scores, scores._asdict()):
         write_json(tmp_path / "report.json", value)
         strict((tmp_path / "report.json").read_text())

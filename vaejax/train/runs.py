@@ -154,7 +154,7 @@ def train(
     while any(lengths := [run.left(counts) for run in runs]):
         rows = _rows(runs, lengths, data.size, counts.shape)
         others: dict[int, TrainState] = {}
-        with _others_present(runs):
+        with _together(runs):
             state, metrics = advance(state, keys, arrays, rows, np.asarray(lengths, np.int32))
             metrics, reached = jax.device_get((metrics, state.step))
             for i, run in enumerate(runs):
@@ -216,8 +216,8 @@ def _settle(
 
 
 @contextlib.contextmanager
-def _others_present(runs: list[Run]) -> Iterator[None]:
-    """Say at which step this process is when the others of its job have left it, in a step or in a save."""
+def _together(runs: list[Run]) -> Iterator[None]:
+    """Say so where another process of the job is lost, in a step or while the checkpoint is written."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
