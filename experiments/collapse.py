@@ -30,37 +30,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
 import optax
 
-from vaejax import (
-    VAE,
-    compose,
-    data,
-    distributions,
-    evaluation,
-    lab,
-    models,
-    nets,
-    objectives,
-    plots,
-    scaled,
-    train,
-)
+from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, scaled, train
 
-REMEDIES = {
-    "plain": "none",
-    "weak": "weaker decoder",
-    "linear": "linear annealing",
-    "cyclical": "cyclical annealing",
-    "free_bits": "free bits",
-    "aggressive": "aggressive encoder",
-    "pretrained": "pre-trained encoder",
-    "labels": "auxiliary labels",
-    "information": "mutual information",
+Remedy = Literal[
+    "plain", "weak", "linear", "cyclical", "free_bits", "aggressive", "pretrained", "labels", "information"
+]
+COLUMNS = {
+    "KL": ("kl", "kl_se"),
+    "I(x; z)": "mutual_information",
+    "active units": lambda m: f"{m['active_units']} of {m['latents']}",
+    "NLL": ("nll", "nll_se"),
+    "NLL minus plain": ("minus_plain", "minus_plain_se"),
+    "ESS": "ess",
+    "seconds": "train_seconds",
+    "verdict": lambda m: m["summary"].split(":")[0],
 }
 
 
@@ -70,10 +59,8 @@ class Config(lab.Settings):
 
     dataset: Literal["fashion_mnist", "mnist", "digits"] = "fashion_mnist"  # grey images with a class
     pool: lab.Positive[int] = 2  # sides of squares that become their mean, before an image becomes binary
-    pixels: Literal["threshold", "dynamic"] = (
-        "threshold"  # binary above half of white, or drawn anew each time
-    )
-    remedies: tuple[Literal[tuple(REMEDIES)], ...] = tuple(REMEDIES)  # which are trained, plain among them
+    pixels: Literal["threshold", "dynamic"] = "threshold"  # binary above half of white, or drawn each time
+    remedies: tuple[Remedy, ...] = get_args(Remedy)  # which are trained, plain among them
     latents: lab.Positive[int] = 64  # d, the number of latents
     hidden: tuple[lab.Positive[int], ...] = (128,) * 5  # widths of the encoder's hidden layers
     features: lab.Positive[int] = 24  # channels of the PixelCNN's stacks
@@ -86,7 +73,9 @@ class Config(lab.Settings):
     cycles: lab.Positive[int] = 4  # of cyclical annealing: each ramps from 0 to 1 in its first half
     free_nats: lab.NonNegative[float] = 0.05  # free bits: nats that every latent has for free
     target: lab.NonNegative[float] = 3.0  # after pre-training: nats that all latents have for free together
-    pretraining: float = 0.5  # the share of the steps in which the encoder is pre-trained as an autoencoder's
+    pretraining: lab.Positive[float] = (
+        0.5  # the share of the steps in which the encoder is pre-trained as an autoencoder's
+    )
     label_weight: lab.NonNegative[float] = 3.0  # of -log r(y|z) (nats) under auxiliary labels
     information_weight: lab.NonNegative[float] = 0.9  # of the bound on I(x; z): what a nat of it is paid
     window: lab.Positive[int] = 5  # aggressive: encoder steps between looks at whether its loss still falls
@@ -103,14 +92,9 @@ class Config(lab.Settings):
         if "plain" not in self.remedies:
             raise ValueError(f"remedies: expected 'plain' among them, got {self.remedies}")
         if not 1 <= round(self.pretraining * self.steps) < self.steps:
-            raise ValueError(
-                f"pretraining: expected a share that leaves either part at least one of the {self.steps} "
-                f"steps, got {self.pretraining}"
-            )
+            raise ValueError(f"pretraining: expected a share that leaves both a step, got {self.pretraining}")
         if self.validate_every % (chunk := min(self.chunk, self.steps)):
-            raise ValueError(
-                f"validate_every: expected a multiple of the chunk of {chunk}, got {self.validate_every}"
-            )
+            raise ValueError(f"validate_every: expected a multiple of {chunk}, got {self.validate_every}")
 
 
 PRESETS = {
@@ -123,26 +107,17 @@ PRESETS = {
 }  # fmt: skip
 
 
-def load(config: Config) -> data.Dataset:
-    """Binary images; before they are binary, squares of pixels become their mean."""
-    images = getattr(data, config.dataset)(pixels=config.pixels)
-    return data.Dataset(
-        *(data.pooled(s, config.pool) for s in (images.train, images.validation, images.test))
-    )
-
-
 def objective(config: Config, name: str) -> Any:
     """-log p(x|z) and what the remedy makes of the KL, which is logged as `kl` whatever is in the loss."""
     kl, linear = objectives.kl, optax.linear_schedule(0.0, 1.0, config.ramp)
     cyclical = objectives.cyclical_schedule(1.0, config.steps, cycles=min(config.cycles, config.steps))
-    labels = scaled(config.label_weight, objectives.auxiliary_classification())
     terms: dict[str, dict[str, Any]] = {
         "autoencoder": {"kl": scaled(0.0, kl)},
         "linear": {"kl": scaled(linear, kl)},
         "cyclical": {"kl": scaled(cyclical, kl)},
         "free_bits": {"rate": objectives.free_bits(config.free_nats)},
         "pretrained": {"rate": scaled(linear, objectives.target_rate(config.target))},
-        "labels": {"kl": kl, "labels": labels},
+        "labels": {"kl": kl, "labels": scaled(config.label_weight, objectives.auxiliary_classification())},
         "information": {"kl": kl, "information": scaled(config.information_weight, objectives.info_nce)},
     }
     return compose(reconstruction=objectives.reconstruction, **terms.get(name, {"kl": kl}))
@@ -150,44 +125,34 @@ def objective(config: Config, name: str) -> Any:
 
 def training(config: Config, name: str) -> lab.Training:
     """A dense encoder and a gated PixelCNN, Adam; under aggressive training each has steps of its own."""
-    images = load(config)
+    images = getattr(data, config.dataset)(pixels=config.pixels)
+    pooled = partial(data.pooled, k=config.pool)  # before they are binary
+    images = data.Dataset(pooled(images.train), pooled(images.validation), pooled(images.test))
+    kernels = config.weak_kernels if name == "weak" else config.kernels
     model = models.gaussian_vae(
         encoder=nets.MLPEncoder(config.latents, config.hidden, event_ndims=3),
-        decoder=nets.GatedPixelCNN(
-            images.train.arrays["x"].shape[1:], config.features,
-            config.weak_kernels if name == "weak" else config.kernels,
-        ),
+        decoder=nets.GatedPixelCNN(images.train.arrays["x"].shape[1:], config.features, kernels),
         latents=config.latents,
         likelihood=distributions.bernoulli(),
-    )  # fmt: skip
+    )
     if name == "labels":  # with a linear classifier of z
         model = models.with_heads(model, classifier=nets.MLP((), (10,)))
-
-    def step(name: str, **options: Any) -> Any:
-        adam = optax.adam(config.learning_rate)
-        return train.gradient_update(objective(config, name), model, adam, **options)
-
+    adam = optax.adam(config.learning_rate)
+    step = partial(train.gradient_update, objective(config, name), model, adam)
     if name == "pretrained":
         first = round(config.pretraining * config.steps)
-        before = lab.Training(model, step("autoencoder"), images, steps=first)
-        return lab.Training(
-            model,
-            step(name),
-            images,
-            steps=config.steps - first,
-            before=("autoencoder", before, ("encoder",)),
-        )
+        alone = train.gradient_update(objective(config, "autoencoder"), model, adam)
+        before = ("autoencoder", lab.Training(model, alone, images, steps=first), ("encoder",))
+        return lab.Training(model, step(), images, steps=config.steps - first, before=before)
     if name == "aggressive":
-        update = train.aggressive(
-            step(name, wrt=("encoder",)), step(name, wrt=("decoder",)), window=config.window, most=config.most
-        )
+        encoder, decoder = step(wrt=("encoder",)), step(wrt=("decoder",))
         return lab.Training(
-            model, update, images, work=4.0, log_every=1,  # the report counts the encoder's steps
+            model, train.aggressive(encoder, decoder, window=config.window, most=config.most), images,
+            work=4.0, after_validation=train.end_aggressive(config.patience), log_every=1,  # all are summed
             validate=lambda key, vae: evaluation.elbo_parts(key, vae, images.validation),
-            after_validation=train.end_aggressive(config.patience),
             save_every=config.validate_every // min(config.chunk, config.steps),
         )  # fmt: skip
-    return lab.Training(model, step(name), images, work=0.4 if name == "weak" else 1.0)
+    return lab.Training(model, step(), images, work=0.4 if name == "weak" else 1.0)
 
 
 def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str, Any]:
@@ -195,64 +160,32 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
     key = jax.random.key(1901)  # the same for all: they see the same binary test images
     some, judged = data.first(images.test, config.test_images), data.first(images.test, config.judged)
     signs = evaluation.collapse(key, vae, judged)
-    known = evaluation.marginal_log_likelihood(
-        key, vae, some, num_samples=config.samples, chunk=config.at_once
-    )
-    arrays = {"log_likelihood": known.pop("per_example")["log_likelihood"]}
-    return {**known, **signs, "n": known["n"], "judged": signs["n"], "arrays": arrays}
-
-
-COLUMNS = {
-    "KL": ("kl", "kl_se"),
-    "I(x; z)": "mutual_information",
-    "active units": lambda m: f"{m['active_units']} of {m['latents']}",
-    "NLL": ("nll", "nll_se"),
-    "NLL minus plain": ("minus_plain", "minus_plain_se"),
-    "ESS": "ess",
-    "seconds": "train_seconds",
-    "verdict": lambda m: m["summary"].split(":")[0],
-}
+    m = evaluation.marginal_log_likelihood(key, vae, some, num_samples=config.samples, chunk=config.at_once)
+    arrays = {"log_likelihood": m.pop("per_example")["log_likelihood"]}
+    return {**m, **signs, "n": m["n"], "judged": signs["n"], "arrays": arrays}
 
 
 def minus_plain(run: lab.Run) -> dict[str, Any]:
     """NLL minus the plain one's, image by image; how many steps were the encoder's alone."""
-    log_p = {name: run.arrays(name, "log_likelihood") for name in run.rows}
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in run.rows}
-    for name, of in log_p.items():
-        for (seed, here), (metrics, _) in zip(of.items(), run.metrics(name), strict=True):
-            found = evaluation.paired(here, log_p["plain"][seed]) if seed in log_p["plain"] else {}
-            own = {"minus_plain": found.get("mean"), "minus_plain_se": found.get("se")}
-            counted = [key for key in ("inner_steps", "aggressive") if key in metrics]
-            rows[name].append(own | {key: int(metrics[key].sum()) for key in counted})
-    return {"rows": rows}
-
-
-def draws(run: lab.Run, x: np.ndarray) -> Any:
-    """Three draws of p(x|z) at the posterior mean of every x: alike, and like x, where the decoder uses z."""
-    rows = {}
-    for name, label in run.labels.items():
-        z = np.repeat(np.asarray(evaluation.posterior_mean(run.vae(name), {"x": x})), 3, axis=0)
-        rows[label] = evaluation.decoder_samples(jax.random.key(3), run.vae(name), z, batch_size=len(z))
-    groups = [("", 3)] * len(x)
-    return plots.reconstructions(np.repeat(x, 3, axis=0), rows, limits=(0.0, 1.0), groups=groups)
+    plain, added = run.arrays("plain", "log_likelihood"), {}
+    for name in run.rows:
+        added[name], seeds = [], run.arrays(name, "log_likelihood").items()
+        for (seed, log_p), (metrics, _) in zip(seeds, run.metrics(name), strict=True):
+            d = evaluation.paired(log_p, plain[seed]) if seed in plain else {"mean": None, "se": None}
+            counted = {k: int(metrics[k].sum()) for k in ("inner_steps", "aggressive") if k in metrics}
+            added[name].append({"minus_plain": d["mean"], "minus_plain_se": d["se"], **counted})
+    return {"rows": added}
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
-
-    def rows(config: Config) -> dict[str, str]:
-        return {name: label for name, label in REMEDIES.items() if name in config.remedies}
-
-    run = lab.run(config, PRESETS, rows, training, score, minus_plain)
+    run = lab.run(config, PRESETS, lambda c: {k: k for k in c.remedies}, training, score, minus_plain)
     run.table(COLUMNS)
-    test = load(run.config).test
-    x = np.asarray(test.transform(jax.random.key(1901), data.first(test, 6).arrays)["x"])
-    terms = {"KL": "kl", "-log p(x|z)": "reconstruction"}
-    run.figure("training_curves", partial(lab.curves, names=terms, yscale="log"))
-    run.figure(
-        "scores", partial(lab.scores, columns={k: COLUMNS[k] for k in ("KL", "I(x; z)", "NLL minus plain")})
-    )
-    run.figure("draws", partial(draws, x=x))
+    run.figure("training_curves", partial(lab.curves, names=("kl", "reconstruction"), yscale="log"))
+    run.figure("scores", partial(lab.scores, columns=COLUMNS))
+    test = data.first(training(run.config, "plain").data.test, 6)
+    x = np.repeat(test.transform(jax.random.key(1901), test.arrays)["x"], 3, axis=0)  # three draws at each
+    run.figure("draws", partial(lab.gallery, x=x))
     return run.report
 
 

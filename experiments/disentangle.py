@@ -33,7 +33,7 @@ The README has all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -41,84 +41,30 @@ import jax
 import numpy as np
 import optax
 
-from vaejax import (
-    VAE,
-    Model,
-    compose,
-    data,
-    disentanglement,
-    distributions,
-    evaluation,
-    lab,
-    models,
-    nets,
-    objectives,
-    plots,
-    scaled,
-    train,
-)
+from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, scaled, train
+from vaejax.evaluation.scores import NAMES
 from vaejax.keys import named_key
 
 METHODS = {
-    "beta_vae": "beta-VAE",
-    "annealed_vae": "AnnealedVAE",
-    "beta_tcvae": "beta-TCVAE",
-    "factor_vae": "FactorVAE",
-    "dip_vae_i": "DIP-VAE-I",
-    "dip_vae_ii": "DIP-VAE-II",
-    "jl1_vae": "JL1-VAE",
+    "beta_vae": "beta-VAE", "annealed_vae": "AnnealedVAE", "beta_tcvae": "beta-TCVAE",
+    "factor_vae": "FactorVAE", "dip_vae_i": "DIP-VAE-I", "dip_vae_ii": "DIP-VAE-II", "jl1_vae": "JL1-VAE",
+}  # fmt: skip
+SCORES = [*(name for names in NAMES.values() for name in names), "reconstruction", "kl"]
+COLUMNS: dict[str, Any] = {
+    **{name: name for name in (*SCORES, "active_units", "library", "train_seconds")},
+    **{flag: lambda m, flag=flag: ", ".join(m[flag]) for flag in ("degenerate", "infinite", "missing")},
 }
-SETS = {  # side (None: the config's), channels, support
-    "mini_sprites": (None, 1, "binary"),
-    "three_dots": (None, 1, "unit_interval"),
-    "dsprites": (64, 1, "binary"),
-    "shapes3d": (64, 3, "unit_interval"),
-}
-FLAGS = {"degenerate": "nothing to measure", "infinite": "infinite", "missing": "could not be taken"}
-SHOWN = {
-    "MIG, histogram": "mig",
-    "MIG, Chen, {draws} draws": "mig_chen",
-    "SAP, correlation": "sap",
-    "DCI disentanglement, {codes} codes": "dci_disentanglement_trees",
-    "DCI completeness, {codes} codes": "dci_completeness_trees",
-    "DCI informativeness, {codes} codes": "dci_informativeness_trees",
-    "FactorVAE score": "factor_vae",
-    "beta-VAE score": "beta_vae",
-    "modularity": "modularity",
-    "explicitness": "explicitness",
-    "IRS": "irs",
-    "local MIG": "local_mig",
-    "local modularity": "local_modularity",
-    "reconstruction": "reconstruction",
-    "KL": "kl",
-}
-TABLED = {
-    **SHOWN,
-    "MIG, histogram, active codes": "active_mig",
-    "modularity, active codes": "active_modularity",
-    "SAP, support vectors": "sap_svm",
-    "DCI by the lasso, disentanglement": "dci_disentanglement_lasso",
-    "DCI by the lasso, completeness": "dci_completeness_lasso",
-    "DCI by the lasso, informativeness (R^2)": "dci_informativeness_lasso",
-    "local MIG over its ceiling": "local_mig_over_ceiling",
-    "Gaussian total correlation": "gaussian_total_correlation",
-    "Wasserstein correlation": "wasserstein_correlation",
-    "information between codes": "pairwise_information",
-    "active codes": "active_units",
-    "seconds of training": "train_seconds",
-}
+HERE: Any = ("mini_sprites", "three_dots")  # sets that are made here
 
 
 @dataclass(frozen=True)
 class Config(lab.BetaVAE):
     """Seven methods and the weight of each."""
 
-    dataset: tuple[Literal[tuple(SETS)], ...] = ("mini_sprites",)  # one or several
+    dataset: tuple[Literal["mini_sprites", "three_dots", "dsprites", "shapes3d"], ...] = HERE[:1]
     side: lab.Positive[int] = 32  # pixels on a side of mini_sprites and three_dots, a power of two from 16
     ramp: lab.NonNegative[int] = 1000  # steps over which all weights but annealed_gamma rise linearly from 0
-    microbatch: int | None = (
-        None  # images per slice, for speed on CPU; terms that mix the batch take it whole
-    )
+    microbatch: int | None = None  # images per slice; 0: as fit the device; None, or a mixing term: no slices
     beta: lab.NonNegative[float] = 4.0  # of the beta-VAE's KL (Higgins et al. 2017: 4 on dSprites)
     annealed_gamma: lab.NonNegative[float] = 1000.0  # of |KL - C| (Burgess et al. 2018, 1804.03599)
     annealed_nats: lab.NonNegative[float] = 25.0  # C, where its rise from 0 ends (Burgess et al. 2018)
@@ -141,177 +87,110 @@ class Config(lab.BetaVAE):
         super().__post_init__()
         if not self.dataset or len(set(self.dataset)) < len(self.dataset):
             raise ValueError(f"dataset: expected one or several, each once; got {self.dataset!r}")
+        for name in set(HERE) & set(self.dataset):
+            getattr(data, name)(self.side)  # refuses a side that it cannot draw; nothing is drawn yet
 
 
 # 32x32 images and few steps: weights from the papers' grids, fewer draws of the two scores that take longest
 _SMALL = Config(
-    width=0.5, steps=3000, learning_rate=2e-3, annealed_gamma=100.0, annealed_nats=10.0,
-    annealed_steps=2000, tc_beta=4.0, factor_gamma=10.0, critic=(256,) * 4, critic_rate=1e-3, dip_i=5.0,
-    dip_ii=5.0, sampled=2000, dci_fitted=1000,
+    width=0.5, steps=3000, learning_rate=2e-3, annealed_gamma=100.0, annealed_nats=10.0, annealed_steps=2000,
+    tc_beta=4.0, factor_gamma=10.0, critic=(256,) * 4, critic_rate=1e-3, dip_i=5.0, dip_ii=5.0, sampled=2000,
+    dci_fitted=1000,
 )  # fmt: skip
 PRESETS = {
     "fast": _SMALL,
-    "medium": replace(
-        _SMALL, preset="medium", dataset=("mini_sprites", "three_dots"), seeds=3, steps=8000,
-        annealed_steps=5000, dci_fitted=2000,
-    ),
-    "paper": Config(
-        preset="paper", dataset=("dsprites",), images=600_000, seeds=5, steps=300_000, learning_rate=1e-4,
-        ramp=100_000,
-    ),
+    "medium": replace(_SMALL, preset="medium", dataset=HERE, seeds=3, steps=8000, annealed_steps=5000,
+                      dci_fitted=2000),
+    "paper": Config(preset="paper", dataset=("dsprites",), images=600_000, seeds=5, steps=300_000,
+                    ramp=100_000, learning_rate=1e-4),
 }  # fmt: skip
-
-
-def load(config: Config, name: str) -> Any:
-    """The images of a set, and what is scored: the whole grid of its factors, else its training split."""
-    if name in ("mini_sprites", "three_dots"):
-        more = {} if name == "mini_sprites" else {"num_train": config.images}
-        images = known = getattr(data, name)(config.side, **more)
-    else:
-        images = data.from_tfds(name, pixels=SETS[name][2])
-        known = images.train
-    few, test = data.first(images.train, config.images), data.first(images.test, 2000)
-    return SimpleNamespace(train=few, test=test, known=known)
-
-
-@cache  # one object for all methods: what scores a second one finds the programs of the first
-def vae_model(config: Config, name: str) -> Model:
-    """The model of Rhodes & Lee at the config's width."""
-    side, channels, support = SETS[name]
-    return models.gaussian_vae(
-        encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
-        decoder=nets.ConvDecoder(side=side or config.side, channels=channels, width=config.width),
-        latents=config.latents,
-        likelihood=distributions.bernoulli(cross_entropy=support != "binary"),
-    )
-
-
-def terms(config: Config, method: str, size: int) -> dict[str, Any]:
-    """What a method adds to the reconstruction, with its weight; `size`: of the training set."""
-    rise = partial(objectives.ramp_schedule, transition_steps=config.ramp)
-    C = optax.linear_schedule(0.0, config.annealed_nats, config.annealed_steps)
-    i, ii = config.dip_i, config.dip_ii
-    kl = {"kl": scaled(rise(1.0), objectives.kl)}
-    own = {
-        "beta_vae": {"kl": (config.beta, objectives.kl)},
-        "beta_tcvae": {"beta_tc": (1.0, objectives.beta_tc(dataset_size=size, beta=config.tc_beta))},
-        "factor_vae": {"total_correlation": (config.factor_gamma, objectives.total_correlation())},
-        "dip_vae_i": {"dip": (1.0, objectives.dip(lam_od=i, lam_d=10 * i, form="i"))},
-        "dip_vae_ii": {"dip": (1.0, objectives.dip(lam_od=ii, lam_d=ii, form="ii"))},
-        "jl1_vae": {
-            "kl": (config.jl1_beta, objectives.kl),
-            "jacobian_l1": (
-                config.jl1_gamma,
-                objectives.jacobian_l1(method="columns", columns=config.columns),
-            ),
-        },
-    }
-    if method == "annealed_vae":
-        return {"capacity": scaled(config.annealed_gamma, objectives.capacity(C))}
-    weighted = {name: scaled(rise(weight), term) for name, (weight, term) in own[method].items()}
-    return weighted if method in ("beta_vae", "beta_tcvae", "jl1_vae") else kl | weighted
-
-
-def training(config: Config, name: str) -> lab.Training:
-    """Adam on the objective; FactorVAE's critic has its own, on the same batch."""
-    dataset, method = name.split("-")
-    loaded, model = load(config, dataset), vae_model(config, dataset)
-    if method == "factor_vae":
-        model = models.with_heads(model, critic=nets.Critic(config.critic))
-    loss = compose(reconstruction=objectives.reconstruction, **terms(config, method, loaded.train.size))
-    step = partial(
-        train.gradient_update, loss, model, optax.adam(config.learning_rate),
-        microbatch=None if loss.mixes_examples else config.slices,  # type: ignore[attr-defined]
-    )  # fmt: skip
-    if method != "factor_vae":
-        return lab.Training(model, step(), loaded, work=2.0 if method == "jl1_vae" else 1.0)
-    critic = compose(cross_entropy=objectives.total_correlation_critic())
-    adam = optax.adam(config.critic_rate, b1=0.5, b2=0.9)
-    update = train.sequence(
-        vae=step(wrt=("encoder", "decoder")),
-        critic=train.gradient_update(critic, model, adam, wrt=("critic",)),
-    )
-    return lab.Training(model, update, loaded, work=1.5)
-
-
-def score(config: Config, name: str, vae: VAE, loaded: Any) -> dict[str, Any]:
-    """Every score of disentanglement, reconstruction and KL; the draws are the same for all models."""
-    key = jax.random.key(1811)  # the settings were chosen on other seeds of the trainings
-    parts = evaluation.elbo_parts(named_key(key, "elbo"), vae, loaded.test)
-    half = max(1, config.fitted // 2)
-    values = evaluation.disentanglement_scores(
-        named_key(key, "scores"), vae, loaded.known, num_samples=config.scored, train=config.fitted,
-        test=half, num_samples_chen=config.sampled, skip=("dci",),
-    ).values  # fmt: skip
-    codes = evaluation.factor_codes(named_key(key, "codes"), vae, loaded.known)
-    fit = {"key": named_key(key, "fit"), "codes": codes.loc, "factors": codes.factors, "test": half}
-    forms = {"lasso": disentanglement.dci_linear(**fit, train=config.fitted)}
-    if not name.startswith("three_dots"):  # a tree for each of 6 x 64 values, 100 times, would take too long
-        forms["trees"] = disentanglement.dci(**fit, train=config.dci_fitted)
-    made = {
-        f"dci_{name}_{form}": getattr(result, name)
-        for form, result in forms.items()
-        for name in ("disentanglement", "completeness", "informativeness")
-    }
-    flagged = [name for name, score in made.items() if score.degenerate]
-    names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
-    return {
-        **values,
-        **{name: score.value for name, score in made.items()},
-        "degenerate": values["degenerate"] + flagged,
-        **{name: parts[name] for name in names},
-    }
 
 
 def rows(config: Config) -> dict[str, str]:
     """Every method on every set."""
-    return {f"{d}-{method}": label for d in config.dataset for method, label in METHODS.items()}
+    sets = {name: f", {name}" if len(config.dataset) > 1 else "" for name in config.dataset}
+    return {f"{d}-{m}": f"{label}{at}" for d, at in sets.items() for m, label in METHODS.items()}
 
 
-def titled(shown: dict[str, str], config: Config, known: set[str]) -> dict[str, str]:
-    """The scores that were taken, their titles with the numbers that may be less than the published ones."""
-    numbers = {"codes": config.dci_fitted, "draws": config.sampled}
-    return {title.format(**numbers): key for title, key in shown.items() if key in known}
+def load(config: Config, name: str) -> Any:
+    """The images of a set, and what is scored: the whole grid of its factors, else its training split."""
+    if name in HERE:
+        few = {"num_train": config.images} if name == "three_dots" else {}
+        images = known = getattr(data, name)(config.side, **few)
+    else:
+        images = data.from_tfds(name, pixels="binary" if name == "dsprites" else "unit_interval")
+        known = images.train
+    return SimpleNamespace(train=data.first(images.train, config.images), test=images.test, known=known)
 
 
-def notes(run: lab.Run, names: list[str]) -> list[str]:
-    """What stands under the table: the library of the classifiers, and scores that are flagged."""
-    reports = [(run.rows[name].label, report) for name in names for report in run.reports[name]]
-    libraries = sorted({report["library"] for _, report in reports if report.get("library")})
-    lines = [f"classifiers by {', '.join(libraries)}"] if libraries else []
-    for flag, meaning in FLAGS.items():
-        each: dict[str, list[str]] = {}
-        for label, report in reports:
-            each.setdefault(label, []).extend(report.get(flag, ()))
-        lines += [
-            f"{meaning} in some seed of {k}: {', '.join(dict.fromkeys(v))}" for k, v in each.items() if v
-        ]
-    return lines
+def terms(config: Config, method: str, size: int) -> dict[str, Any]:
+    """What a method adds to -log p(x|z), with its weight; `size`: of the training set."""
+    rise = partial(objectives.ramp_schedule, transition_steps=config.ramp)
+    kl, i, ii = scaled(rise(1.0), objectives.kl), config.dip_i, config.dip_ii
+    C = optax.linear_schedule(0.0, config.annealed_nats, config.annealed_steps)
+    parts, tc = objectives.beta_tc(dataset_size=size, beta=config.tc_beta), objectives.total_correlation()
+    jacobian = objectives.jacobian_l1(method="columns", columns=config.columns)
+    return {
+        "beta_vae": {"kl": scaled(rise(config.beta), objectives.kl)},
+        "annealed_vae": {"capacity": scaled(config.annealed_gamma, objectives.capacity(C))},
+        "beta_tcvae": {"beta_tc": scaled(rise(1.0), parts)},
+        "factor_vae": {"kl": kl, "total_correlation": scaled(rise(config.factor_gamma), tc)},
+        "dip_vae_i": {"kl": kl, "dip": scaled(rise(1.0), objectives.dip(lam_od=i, lam_d=10 * i, form="i"))},
+        "dip_vae_ii": {"kl": kl, "dip": scaled(rise(1.0), objectives.dip(lam_od=ii, lam_d=ii, form="ii"))},
+        "jl1_vae": {
+            "kl": scaled(rise(config.jl1_beta), objectives.kl),
+            "jacobian_l1": scaled(rise(config.jl1_gamma), jacobian),
+        },
+    }[method]
+
+
+def training(config: Config, name: str) -> lab.Training:
+    """The networks of Rhodes & Lee and Adam; FactorVAE's critic has an Adam of its own, on the same batch."""
+    dataset, method = name.split("-")
+    images = load(config, dataset)
+    side, _, channels = images.train.arrays["x"].shape[1:]
+    model = models.gaussian_vae(
+        encoder=nets.ConvEncoder(latents=config.latents, width=config.width),
+        decoder=nets.ConvDecoder(side=side, channels=channels, width=config.width),
+        latents=config.latents,
+        likelihood=distributions.bernoulli(cross_entropy=images.train.support != "binary"),
+    )
+    loss: Any = compose(reconstruction=objectives.reconstruction, **terms(config, method, images.train.size))
+    adam, slices = optax.adam(config.learning_rate), None if loss.mixes_examples else config.slices
+    if method != "factor_vae":
+        update = train.gradient_update(loss, model, adam, microbatch=slices)
+        return lab.Training(model, update, images, work=2.0 if method == "jl1_vae" else 1.0)
+    model = models.with_heads(model, critic=nets.Critic(config.critic))
+    verdict = compose(cross_entropy=objectives.total_correlation_critic())
+    critics_adam = optax.adam(config.critic_rate, b1=0.5, b2=0.9)
+    vae = train.gradient_update(loss, model, adam, ("encoder", "decoder"), slices)
+    critic = train.gradient_update(verdict, model, critics_adam, ("critic",))
+    return lab.Training(model, train.sequence(vae=vae, critic=critic), images, work=1.5)
+
+
+def score(config: Config, name: str, vae: VAE, images: Any) -> dict[str, Any]:
+    """Every score of disentanglement, reconstruction and KL; the draws are the same for all models."""
+    key = jax.random.key(1811)  # the settings were chosen on other seeds of the trainings
+    parts = evaluation.elbo_parts(named_key(key, "elbo"), vae, data.first(images.test, 2000))
+    scores = evaluation.disentanglement_scores(
+        named_key(key, "scores"), vae, images.known, num_samples=config.scored, train=config.fitted,
+        test=max(1, config.fitted // 2), train_dci=config.dci_fitted, num_samples_chen=config.sampled,
+        skip=("dci",) if name.startswith("three_dots") else (),  # trees for 6 x 64 values would take too long
+    )  # fmt: skip
+    names = ("reconstruction", "kl", "neg_elbo", "mutual_information", "marginal_kl", "kl_per_dimension")
+    return scores.values | {name: parts[name] for name in names}
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Train, score, report and draw."""
+    """Train, score, report and draw, set by set."""
     run = lab.run(config, PRESETS, rows, training, score)
-    for dataset in run.config.dataset if run.cells else ():
-        names = [f"{dataset}-{method}" for method in METHODS]
-        known = {key for name in names for report in run.reports[name] for key in report}
-        print(dataset)
-        run.side_by_side(titled(TABLED, run.config, known), names=names)
-        print("\n".join(notes(run, names)))
-        shown = titled(SHOWN, run.config, known)
-        run.figure(f"scores_{dataset}", partial(lab.scores, columns=shown, names=names))
-        run.figure(f"traversals_{dataset}", partial(traversals, dataset=dataset))
+    for dataset in run.config.dataset:
+        names, test = [f"{dataset}-{method}" for method in METHODS], load(run.config, dataset).test
+        x = np.asarray(test.transform(jax.random.key(0), {"x": test.arrays["x"][:1]})["x"])[0]
+        run.side_by_side(COLUMNS, names=names)
+        run.figure(f"scores_{dataset}", partial(lab.scores, columns={k: k for k in SCORES}, names=names))
+        run.figure(f"traversals_{dataset}", partial(lab.traversals, name=names, x=x))
     return run.report
-
-
-def traversals(run: lab.Run, dataset: str) -> Any:
-    """A panel per method, a row per latent, those of the largest KL; its nats stand at the left."""
-    test, values = load(run.config, dataset).test, np.linspace(-2, 2, 7)
-    x = np.asarray(test.transform(jax.random.key(0), {"x": test.arrays["x"][:1]})["x"])[0]
-    names = {name: label for name, label in run.labels.items() if name.startswith(dataset)}
-    images = {label: evaluation.traverse(run.vae(name), x, values) for name, label in names.items()}
-    kl = {label: run.reports[name][0]["kl_per_dimension"] for name, label in names.items()}
-    return plots.traversal_panels(images, kl, rows=6)
 
 
 if __name__ == "__main__":

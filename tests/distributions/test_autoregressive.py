@@ -210,6 +210,9 @@ def test_prior_samples_are_draws_of_the_marginal(params, table):
     np.testing.assert_array_equal(whole, parts)
     assert any(len(np.unique(a)) == 2 for a in whole)
     assert not np.array_equal(whole, evaluation.decoder_samples(jax.random.key(1), vae, z))
+    seen = evaluation.reconstruct(vae, IMAGES[:7], key=KEY)
+    z = evaluation.posterior_mean(vae, {"x": IMAGES[:7]})
+    np.testing.assert_array_equal(seen, evaluation.decoder_samples(KEY, vae, z))
 
 
 def test_decoder_samples_of_other_likelihoods_have_their_mean():
@@ -222,6 +225,8 @@ def test_decoder_samples_of_other_likelihoods_have_their_mean():
     vae = model.bind(init(model, SHAPE))
     x = evaluation.decoder_samples(KEY, vae, np.ones((3000, 1), np.float32), batch_size=3000)
     assert_mean_is(x, vae.decode(jnp.ones(1)).mean())
+    kept = evaluation.reconstruct(vae, IMAGES[:2], key=KEY)  # there is a mean, and nothing is drawn
+    np.testing.assert_array_equal(kept, evaluation.reconstruct(vae, IMAGES[:2]))
 
 
 def test_bytes():

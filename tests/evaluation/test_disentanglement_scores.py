@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jax.tree_util import Partial
 from vaejax import disentanglement, evaluation, runs
 from vaejax.distributions import diagonal_gaussian
 from vaejax.evaluation import disentanglement_scores, factor_codes
+from vaejax.keys import named_key
 from vaejax.types import VAE, Draw, Split
 
 KEY = jax.random.key(0)
@@ -24,7 +26,8 @@ CHEAP = {"train": 140, "test": 80, "num_samples_chen": 500, "num_samples": 400}
 CENTRE = np.array([0.5, 4.5, 5.0])
 NAMES = [
     "mig", "active_mig", "mig_chen", "modularity", "active_modularity", "explicitness", "sap", "sap_svm",
-    "dci_disentanglement", "dci_completeness", "dci_informativeness", "factor_vae", "beta_vae", "irs",
+    "dci_disentanglement", "dci_completeness", "dci_informativeness", "dci_linear_disentanglement",
+    "dci_linear_completeness", "dci_linear_informativeness", "factor_vae", "beta_vae", "irs",
     "gaussian_total_correlation", "wasserstein_correlation", "pairwise_information",
     "local_mig", "local_mig_over_ceiling", "local_modularity",
 ]  # fmt: skip
@@ -99,7 +102,7 @@ def test_the_table_names_every_score_and_the_version_of_the_library(perfect):
 
 def test_batches_do_not_matter_and_a_skipped_score_leaves_the_others(perfect):
     _, made = perfect
-    skip = ("dci", "mig_chen", "local", "explicitness")
+    skip = ("dci", "dci_linear", "mig_chen", "local", "explicitness")
     other = disentanglement_scores(KEY, _vae(PERFECT), Pictures(), batch_size=7, skip=skip, **CHEAP)
     assert [
         n for n in NAMES if n.split("_")[0] not in ("dci", "local", "explicitness") and n != "mig_chen"
@@ -128,6 +131,24 @@ def test_a_split_scores_as_the_set_that_it_holds():
     some = factor_codes(KEY, _vae(PERFECT), split, limit=30)
     np.testing.assert_allclose(some.loc, some.factors - CENTRE, atol=1e-5)
     assert len(np.unique(some.factors, axis=0)) == 30
+
+
+def test_both_forms_of_dci_are_those_of_the_codes_on_rows_of_their_own(monkeypatch):
+    monkeypatch.setattr(evaluation.scores, "dci", partial(disentanglement.dci, trees=2))
+    skip = [name for name in evaluation.scores.GROUPS if not name.startswith("dci")]
+    made = disentanglement_scores(KEY, _vae(MIXED), Pictures(), skip=skip, **CHEAP, train_dci=60)
+    codes = factor_codes(KEY, _vae(MIXED), Pictures())
+    expected = {}
+    for name, rows, fit in (
+        ("dci", 60, evaluation.scores.dci),
+        ("dci_linear", 140, disentanglement.dci_linear),
+    ):
+        found = fit(named_key(KEY, name), codes.loc, codes.factors, train=rows, test=80)
+        expected |= {f"{name}_{part}": value for part, value in found.values.items()}
+    assert {name: score.value for name, score in made.scores.items()} == pytest.approx(expected, abs=1e-6)
+    assert len(set(expected.values())) == 6
+    with pytest.raises(ValueError, match="train_dci: expected at least 1, got 0"):
+        disentanglement_scores(KEY, _vae(MIXED), Pictures(), skip=skip, train_dci=0)
 
 
 def test_a_set_above_the_limit_is_sampled():

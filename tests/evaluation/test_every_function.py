@@ -112,7 +112,9 @@ OF_MODELS = {  # (vae, x)
 OF_ARRAYS = {
     "bits_per_dim": lambda: evaluation.bits_per_dim(ROWS, np.int64(2)),
     "mse": lambda: evaluation.mse(X, X + 1),
+    "paired": lambda: evaluation.paired(np.arange(3.0), np.ones(3)),
     "psnr": lambda: evaluation.psnr(X, X + 1, data_range=2),
+    "sharpness": lambda: evaluation.sharpness(np.eye(4)[None, ..., None]),
     "ssim": lambda: evaluation.ssim(X, X + 1, data_range=2),
     "ssim_window": lambda: evaluation.ssim_window(np.int64(9), 30),
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from experiments import disentangle, jl1_cost, likelihoods
 from tests.experiments.tiny import TINY, dense
-from vaejax import disentanglement, runs
+from vaejax import evaluation, runs
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCRIPTS = {script.__name__.split(".")[1]: script for script in TINY}
@@ -42,8 +43,7 @@ def small(tmp_path_factory):
         patch.setattr(jl1_cost, "ROWS", {k: jl1_cost.ROWS[k] for k in ("beta_vae", "jl1_exact")})
         patch.setattr(likelihoods, "ROWS", {k: k for k in ("optimal_scale", likelihoods.BYTES)})
         patch.setattr(disentangle, "METHODS", {k: k for k in ("beta_vae", "factor_vae")})
-        trees = disentanglement.dci
-        patch.setattr(disentanglement, "dci", lambda **options: trees(**options, trees=2))
+        patch.setattr(evaluation.scores, "dci", partial(evaluation.scores.dci, trees=2))
         yield
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaejax.checks import check_positive_int
-from vaejax.disentanglement.dci import dci
+from vaejax.disentanglement.dci import DCI, dci, dci_linear
 from vaejax.disentanglement.interventions import (
     FactorSampler,
     beta_vae_score,
@@ -44,6 +44,7 @@ NAMES = {  # of the scores of each group
     "sap": ("sap",),
     "sap_svm": ("sap_svm",),
     "dci": ("dci_disentanglement", "dci_completeness", "dci_informativeness"),
+    "dci_linear": ("dci_linear_disentanglement", "dci_linear_completeness", "dci_linear_informativeness"),
     "factor_vae": ("factor_vae",),
     "beta_vae": ("beta_vae",),
     "irs": ("irs",),
@@ -114,6 +115,7 @@ def disentanglement_scores(
     num_samples: int = SAMPLES,
     train: int = TRAIN,
     test: int = TEST,
+    train_dci: int | None = None,
     num_samples_chen: int = SAMPLES,
     skip: Sequence[str] = (),
     batch_size: int = 500,
@@ -125,8 +127,8 @@ def disentanglement_scores(
     those codes. Of a larger one, or a larger split, `limit` random images are encoded, and for the local
     scores of such a set 20 * `num_samples` images more, 200 000. The defaults are the published
     numbers (Locatello et al. 2019, 1811.12359; of mig_chen, Chen et al. 2018, 1802.04942). `dci` takes
-    most of the time, minutes for factors of many values: lower `train` or skip it. Each score has its own
-    key: skipping one leaves the others as they are.
+    most of the time, minutes for factors of many values: lower `train_dci` or skip it; `dci_linear` is its
+    form by the lasso. Each score has its own key: skipping one leaves the others as they are.
 
     Args:
       key: typed PRNG key.
@@ -140,11 +142,13 @@ def disentanglement_scores(
       num_samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20
         local clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is
         lower.
-      train: rows, votes and features that explicitness, sap_svm, dci, factor_vae and beta_vae fit on.
+      train: rows, votes and features that explicitness, sap_svm, both forms of dci, factor_vae and beta_vae fit
+        on.
       test: those that they score on.
+      train_dci: the rows that the trees of dci learn from; None: `train`.
       num_samples_chen: draws of each entropy of `mig_chen`, which needs a diagonal Gaussian posterior.
       skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
-        factor_vae, beta_vae, irs, unsupervised, local.
+        dci_linear, factor_vae, beta_vae, irs, unsupervised, local.
       batch_size: images at a time.
       progress: wraps the range of batches, as a progress bar does.
 
@@ -159,8 +163,10 @@ def disentanglement_scores(
         are not finite, or there are fewer than two images.
     """
     check_key(key)
-    counts = {"train": train, "test": test, "num_samples_chen": num_samples_chen, "num_samples": num_samples}
-    for name, count in counts.items():
+    train_dci = train if train_dci is None else train_dci
+    fitted = {"train": train, "test": test, "train_dci": train_dci}
+    drawn = {"num_samples": num_samples, "num_samples_chen": num_samples_chen}
+    for name, count in {**fitted, **drawn}.items():
         check_positive_int(count, name)
     wanted = _wanted(skip)
     codes = factor_codes(
@@ -173,7 +179,7 @@ def disentanglement_scores(
     active = codes.loc.var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
     groups = {
         **_of_rows(codes.loc[rows], codes.factors[rows], active),
-        **_by_fitting(codes, train, test),
+        **_by_fitting(codes, **fitted),
         "mig_chen": partial(_chen, codes, num_samples_chen),
         "local": partial(_local, codes, num_samples),
     }
@@ -191,7 +197,7 @@ def _wanted(skip: Sequence[str]) -> list[str]:
     if isinstance(skip, str) or not set(skip) <= set(GROUPS):
         raise ValueError(f"skip: expected names among {', '.join(GROUPS)}; got {skip!r}")
     wanted = [name for name in GROUPS if name not in skip]
-    if {"explicitness", "sap_svm", "dci", "beta_vae"} & set(wanted):
+    if {"explicitness", "sap_svm", "dci", "dci_linear", "beta_vae"} & set(wanted):
         sklearn_version()  # before anything is encoded
     return wanted
 
@@ -241,13 +247,12 @@ def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Grou
     }
 
 
-def _by_fitting(codes: Codes, train: int, test: int) -> dict[str, Group]:
+def _by_fitting(codes: Codes, train: int, test: int, train_dci: int) -> dict[str, Group]:
     """Scores that learn something on some draws and are taken on others."""
     z, v = codes.loc, codes.factors
 
-    def of_dci(key: Array) -> dict[str, Score]:
-        parts = dci(key, z, v, train=train, test=test)._asdict()
-        return {f"dci_{name}": part for name, part in parts.items() if isinstance(part, Score)}
+    def parts(name: str, made: DCI) -> dict[str, Score]:
+        return {f"{name}_{part}": s for part, s in made._asdict().items() if isinstance(s, Score)}
 
     def intervening(name: str, score: Callable[[Array, FactorSampler], Score]) -> Group:
         if lone_values(v):
@@ -257,7 +262,8 @@ def _by_fitting(codes: Codes, train: int, test: int) -> dict[str, Group]:
     return {
         "explicitness": lambda key: {"explicitness": explicitness(key, z, v, train=train, test=test)},
         "sap_svm": lambda key: {"sap_svm": sap_svm(key, z, v, train=train, test=test)},
-        "dci": of_dci,
+        "dci": lambda key: parts("dci", dci(key, z, v, train=train_dci, test=test)),
+        "dci_linear": lambda key: parts("dci_linear", dci_linear(key, z, v, train=train, test=test)),
         "factor_vae": intervening("factor_vae", partial(factor_vae_score, train=train, test=test)),
         "beta_vae": intervening("beta_vae", partial(beta_vae_score, train=train, test=test)),
     }

@@ -1,8 +1,8 @@
 """What a model shows: arrays for figures, of vector latents [d] at their posterior mean.
 
 Images are the mean of p(x|z), [..., *event] in the range of the data. An autoregressive p(x|z) has no mean,
-only samples: what says "mean" here raises TypeError for it, but for `prior_samples`; `decoder_samples` shows
-it at any z.
+only samples: what says "mean" here raises TypeError for it, but for `prior_samples`, and `reconstruct` with
+a key; `decoder_samples` shows it at any z.
 """
 
 from __future__ import annotations
@@ -24,28 +24,35 @@ from vaejax.types import VAE, AnyArray, Array, Progress
 __all__ = ["decoder_samples", "interpolate", "jacobian_images", "prior_samples", "reconstruct", "traverse"]
 
 
-def reconstruct(vae: VAE, x: AnyArray) -> Array:
-    """The decoder's mean at the posterior mean of every x.
+def reconstruct(vae: VAE, x: AnyArray, *, key: Array | None = None) -> AnyArray:
+    """The decoder's mean at the posterior mean of every x; with a key, one draw of x where it has none.
 
     Args:
       vae: a bound model.
       x: [n, *event], transformed as the model eats it.
+      key: typed PRNG key, for the draws of a decoder without a mean; None: such a one is refused.
 
     Returns:
       [n, *event].
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, or p(x|z) has no mean.
+      TypeError, ValueError: an argument is of another kind, or p(x|z) has no mean and there is no key.
     """
     check_model(vae)
-    return program(_jitted_reconstructed, vae)(checked(x, "x", "[n, *event]"))
+    if key is not None:
+        check_key(key)
+    z, means = program(_jitted_reconstructed, key is not None, vae)(checked(x, "x", "[n, *event]"))
+    return means if key is None or means is not None else decoder_samples(key, vae, z)
 
 
-def _reconstructed(vae: VAE, x: Array) -> Array:
-    return vae.decode(posterior_mean(vae, {"x": x})).mean()
+def _reconstructed(or_none: bool, vae: VAE, x: Array) -> tuple[Array, Array | None]:
+    """Posterior means z, and the decoder's means there; `or_none`: None where it has no mean."""
+    z = posterior_mean(vae, {"x": x})
+    px = vae.decode(z)
+    return z, None if or_none and not getattr(px, "has_mean", True) else px.mean()
 
 
-_jitted_reconstructed = jax.jit(_reconstructed)  # the boundaries
+_jitted_reconstructed = jax.jit(_reconstructed, static_argnums=0)  # the boundaries
 
 
 def prior_samples(

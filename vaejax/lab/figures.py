@@ -45,6 +45,8 @@ def scores(
 def gallery(run: Run, x: np.ndarray, brightest: Mapping[str, float] | None = None) -> Any:
     """Reconstructions of the first half of x, and as many decoder means at prior draws, a line per row.
 
+    A decoder that has no mean is shown by draws.
+
     Args:
       run: the experiment.
       x: test images [2n, H, W, C] in [0, 1].
@@ -53,18 +55,25 @@ def gallery(run: Run, x: np.ndarray, brightest: Mapping[str, float] | None = Non
     n, key, lines = len(x) // 2, jax.random.key(3), {}
     for name, label in run.labels.items():
         vae, top = run.vae(name), (brightest or {}).get(name, 1)
-        seen = np.asarray(evaluation.reconstruct(vae, x[:n] * np.float32(top))) / top
+        seen = np.asarray(evaluation.reconstruct(vae, x[:n] * np.float32(top), key=key)) / top
         lines[label] = np.concatenate([seen, np.asarray(evaluation.prior_samples(key, vae, n)) / top])
     groups = (("reconstructions", n), ("samples (data: other test images)", n))
     return plots.reconstructions(x, lines, limits=(0.0, 1.0), groups=groups)
 
 
-def traversals(run: Run, name: str, x: np.ndarray, widest: float = 2.0) -> Any:
-    """Every latent of image x in turn goes from -widest to widest; latents in order of their KL."""
+def traversals(run: Run, name: str | Sequence[str], x: np.ndarray, widest: float = 2.0) -> Any:
+    """Every latent of image x in turn goes from -widest to widest; latents in order of their KL.
+
+    Of several rows, a panel for each that has scores, with the six latents of the largest KL.
+    """
     values = np.linspace(-widest, widest, 9)
-    kl = run.reports[name][0]["kl_per_dimension"]
-    images = evaluation.traverse(run.vae(name), x, values)
-    return plots.traversals(images, values=values, kl=kl, order_by_kl=True, label=run.labels[name])
+    of = {run.labels[n]: n for n in ([name] if isinstance(name, str) else name) if n in run.labels}
+    kl = {label: run.reports[n][0]["kl_per_dimension"] for label, n in of.items()}
+    images = {label: evaluation.traverse(run.vae(n), x, values) for label, n in of.items()}
+    if not isinstance(name, str):
+        return plots.traversal_panels(images, kl, rows=6)
+    ((label, seen),) = images.items()
+    return plots.traversals(seen, values=values, kl=kl[label], order_by_kl=True, label=label)
 
 
 def views(run: Run, x: np.ndarray) -> None:
