@@ -142,9 +142,9 @@ def disentanglement_scores(
       num_samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20
         local clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is
         lower.
-      train: rows, votes and features that explicitness, sap_svm, both forms of dci, factor_vae and beta_vae fit
-        on.
-      test: those that they score on.
+      train: rows, votes and features to fit on, of explicitness, sap_svm, both forms of dci, factor_vae and
+        beta_vae.
+      test: those to score on.
       train_dci: the rows that the trees of dci learn from; None: `train`.
       num_samples_chen: draws of each entropy of `mig_chen`, which needs a diagonal Gaussian posterior.
       skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
@@ -165,8 +165,7 @@ def disentanglement_scores(
     check_key(key)
     train_dci = train if train_dci is None else train_dci
     fitted = {"train": train, "test": test, "train_dci": train_dci}
-    drawn = {"num_samples": num_samples, "num_samples_chen": num_samples_chen}
-    for name, count in {**fitted, **drawn}.items():
+    for name, count in {**fitted, "num_samples": num_samples, "num_samples_chen": num_samples_chen}.items():
         check_positive_int(count, name)
     wanted = _wanted(skip)
     codes = factor_codes(
