@@ -171,9 +171,9 @@ def minus_plain(run: lab.Run) -> dict[str, Any]:
     for name in run.rows:
         added[name], seeds = [], run.arrays(name, "log_likelihood").items()
         for (seed, log_p), (metrics, _) in zip(seeds, run.metrics(name), strict=True):
-            d = evaluation.paired(log_p, plain[seed]) if seed in plain else {"mean": None, "se": None}
+            d = evaluation.paired(log_p, plain[seed]) if seed in plain else {"nll": None, "nll_se": None}
             counted = {k: int(metrics[k].sum()) for k in ("inner_steps", "aggressive") if k in metrics}
-            added[name].append({"minus_plain": d["mean"], "minus_plain_se": d["se"], **counted})
+            added[name].append({"minus_plain": d["nll"], "minus_plain_se": d["nll_se"], **counted})
     return {"rows": added}
 
 

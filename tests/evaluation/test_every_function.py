@@ -117,6 +117,7 @@ OF_ARRAYS = {
     "sharpness": lambda: evaluation.sharpness(X),
     "ssim": lambda: evaluation.ssim(X, X + 1, data_range=2),
     "ssim_window": lambda: evaluation.ssim_window(np.int64(9), 30),
+    "variance_explained": lambda: evaluation.variance_explained(X, X + 1),
 }
 NAMES = [*OF_SPLITS, *OF_KEYS, *OF_MODELS, *OF_ARRAYS]
 

@@ -95,7 +95,7 @@ def test_what_has_no_distances_is_refused():
         draw = _vae().encode(key, batch)
         return draw._replace(q=(draw.q, draw.q))
 
-    with pytest.raises(TypeError, match="q: expected one posterior that knows its mean, got tuple"):
+    with pytest.raises(TypeError, match="q: expected one posterior that knows its mean, got 2 levels"):
         latent_distances(KEY, _vae()._replace(encode=Partial(levels)), Split({"x": X}, "real"))
     with pytest.raises(TypeError, match="key: expected a typed PRNG key"):
         latent_distances(jnp.zeros(2), _vae(), Split({"x": X}, "real"))

@@ -131,19 +131,19 @@ def test_a_net_of_ones_own_may_move_to_another_module(tmp_path):
     [
         (
             {"data": Split({"x": np.r_[DATA.arrays["x"], DATA.arrays["x"]]}, "real")},
-            r"another examples \(20 there, 40 now\); what may change are steps, chunk, save_every and log",
+            r"another in examples \(20 there, 40 now\); what may change are steps, chunk, save_every and log",
         ),
-        ({"batch_size": 5}, r"another batch_size \(6 there, 5 now\); what may"),
-        ({"key": jax.random.key(8)}, r"another key \(\[0, 7\] there, \[0, 8\] now\); what may"),
+        ({"batch_size": 5}, r"another in batch_size \(6 there, 5 now\); what may"),
+        ({"key": jax.random.key(8)}, r"another in key \(\[0, 7\] there, \[0, 8\] now\); what may"),
         (
             {"key": jax.random.key(8), "batch_size": 5},
-            r"another key \(\[0, 7\] there, \[0, 8\] now\), batch_size \(6 there, 5 now\); what may",
+            r"another in key \(\[0, 7\] there, \[0, 8\] now\), batch_size \(6 there, 5 now\); what may",
         ),
     ],
 )
 def test_what_must_be_the_same_is_named_with_both_values(six, change, message):
     before = contents(six)
-    with pytest.raises(ValueError, match=f"resume: the run in .*run was made with {message}"):
+    with pytest.raises(ValueError, match=f"resume: the run in .*run is {message}"):
         go_on(six, **change)
     assert contents(six) == before
 
