@@ -12,7 +12,8 @@ import numpy as np
 from vaejax import evaluation, plots
 from vaejax.disentanglement import LinearModel
 from vaejax.lab.run import Run
-from vaejax.lab.tables import Column, entry
+from vaejax.runs import entry
+from vaejax.runs.tables import Column
 
 UNITS = {"reconstruction": "nats", "kl": "nats", "KL": "nats", "jacobian_l1": "sum of |J|"}
 

@@ -16,12 +16,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaejax import plots, runs, train
+from vaejax import data, plots, runs, train
 from vaejax.lab import grid, tables, trainings, workers
 from vaejax.lab.grid import Row, Rows
 from vaejax.lab.settings import SHOWN_ONLY
-from vaejax.lab.tables import Column
 from vaejax.lab.trainings import Job, Training
+from vaejax.progress import watching
+from vaejax.runs.tables import Column
 from vaejax.types import VAE
 
 
@@ -83,11 +84,11 @@ class Run:
 
     def along(self, name: str) -> list[dict[str, list[Any]]]:
         """[{"steps", "seconds" of training and every score: its values at validations} per seed]."""
-        return [trainings.along(job.folder) for job in self.finished[name]]
+        return [train.read_validations(job.folder) for job in self.finished[name]]
 
     def minus(self, a: str, b: str) -> dict[Any, dict[str, Any]]:
         """{score: mean of row a minus mean of row b, with Welch's interval}."""
-        x, y = (tables.means(self.reports[name]) for name in (a, b))
+        x, y = (runs.means(self.reports[name]) for name in (a, b))
         both = [k for k in y if k in x and None not in (x[k]["mean"], y[k]["mean"])]
         return {k: runs.welch_ci95(x[k]["per_seed"], y[k]["per_seed"]) for k in both}
 
@@ -130,9 +131,7 @@ class Run:
         for title, column in columns.items():
             lines.append({"": title, **{k: tables.cell(self, name, column) for name, k in labels.items()}})
             if minus:
-                lines[-1][" minus ".join(labels[name] for name in minus)] = tables.shown(
-                    known.get(column, "-")
-                )
+                lines[-1][" minus ".join(labels[name] for name in minus)] = runs.shown(known.get(column, "-"))
         print(runs.table(lines))
 
     def figure(self, name: str, figure: Callable[[Run], Any]) -> None:
@@ -209,14 +208,14 @@ def run(
 
 def _report(cell: Run, summary: Callable[[Run], dict[str, Any]] | None) -> dict[str, Any]:
     """What report.json holds of a run or cell; rows that `summary` adds have no trainings."""
-    models = {name: tables.means(reports) for name, reports in cell.reports.items()}
+    models = {name: runs.means(reports) for name, reports in cell.reports.items()}
     cell.report = {"models": models}
     more = summary(cell) if summary and all(cell.reports.values()) else {}
     for name, scores in more.pop("rows", {}).items():
         if name not in cell.rows:
             cell.rows[name], cell.stopped[name], cell.reports[name] = Row(name), [], [{} for _ in scores]
         cell.reports[name][:] = [{**a, **b} for a, b in zip(cell.reports[name], scores, strict=True)]
-        models[name] = tables.means(cell.reports[name])
+        models[name] = runs.means(cell.reports[name])
     for name, jobs in cell.jobs.items():
         if stopped := {job.seed: job.stopped for job in jobs if not job.finished}:
             models[name]["stopped"] = stopped
@@ -230,7 +229,7 @@ def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str])
     free = ("sweep", *swept) if kept and config.sweep else ()  # a sweep may go on with another grid
     todo = [job for job in each if not job.finished and (config.retry or "diverged" not in job.stopped)]
     costs = _costs(todo)
-    with trainings.created(folder, config, ignore=(*SHOWN_ONLY, *free)):
+    with runs.created(folder, config, ignore=(*SHOWN_ONLY, *free)):
         if not todo:
             return
         for job in todo:
@@ -238,7 +237,7 @@ def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str])
                 shutil.rmtree(job.folder)  # from the start: the same steps would diverge again
         count = min(config.workers or workers.default_workers(), len(todo))
         total = sum(steps for steps, _ in costs)
-        with workers.bar(f"{len(todo)} trainings", total, lambda: sum(job.done for job in todo)):
+        with watching(f"{len(todo)} trainings", total, lambda: sum(job.done for job in todo)):
             workers.run_all(trainings.do, todo, [steps * work for steps, work in costs], count)
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
@@ -281,7 +280,7 @@ def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
     costs, rows, hours = {}, [], 0.0
     for (label, _), (made, config, count) in kinds.items():
         key, size = jax.random.key(0), config.batch_size
-        cost = train.measure_step(key, made.model, made.update, made.few(size), batch_size=size)
+        cost = train.measure_step(key, made.model, made.update, data.sample(made.data, size), batch_size=size)
         label = label if label not in costs else f"{label}, {cost.parameters} parameters"
         each = cost.seconds * made.total(config) / 3600
         costs[label], hours = cost, hours + each * count / side_by_side

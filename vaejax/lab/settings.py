@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from vaejax.checks import check_choice, check_positive, check_positive_int
+from vaejax.checks import NonNegative, Positive, check_fields
 from vaejax.ops.chunks import automatic_chunk
 
-T = TypeVar("T")
 Config = TypeVar("Config")
-Positive = Annotated[T, "above 0"]
-NonNegative = Annotated[T, "at least 0"]
 
 # fields that do not change the results
 SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "retry", "tensorboard")
@@ -54,8 +48,7 @@ class Settings:
     learning_rate: Positive[float] = 1e-3  # Adam's
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self), include_extras=True).items():
-            _check(getattr(self, name), kind, name)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -73,28 +66,6 @@ class BetaVAE(Settings):
     def slices(self) -> Any:
         """`microbatch` as `train.gradient_update` takes it."""
         return automatic_chunk if self.microbatch == 0 else self.microbatch
-
-
-def _check(value: Any, kind: Any, name: str) -> None:
-    """Raise unless a value is what its annotation says."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        others = [k for k in inner if k is not NoneType]
-        if len(others) == 1 and value is not None:
-            _check(value, others[0], name)
-    elif origin is tuple:
-        for item in value:
-            _check(item, inner[0], name)
-    elif origin is Literal:
-        check_choice(value, inner, name)
-    elif origin is Annotated and "above 0" in inner:
-        (check_positive_int if inner[0] is int else check_positive)(value, name)
-    elif origin is Annotated and "at least 0" in inner:
-        number: Any = numbers.Integral if inner[0] is int else numbers.Real
-        if isinstance(value, bool) or not isinstance(value, number):
-            raise TypeError(f"{name}: expected {inner[0].__name__}, got {type(value).__name__} ({value!r})")
-        if not 0 <= value < math.inf:  # type: ignore[operator]
-            raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
 
 
 def parse(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 import jax
-
-from vaejax.progress import Bar
 
 
 def default_workers() -> int:
@@ -53,24 +49,3 @@ def _pin(cores: Any, platform: str) -> None:
     if platform == "cpu" and hasattr(os, "sched_setaffinity"):
         mine = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {mine[cores.get() % len(mine)]})
-
-
-@contextlib.contextmanager
-def bar(title: str, total: int, done: Callable[[], int]) -> Iterator[None]:
-    """Show `done()` of `total` steps, by whichever process they are done."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(1.0):
-            shown.n = done()
-            shown.refresh()
-
-    with Bar(total=total, initial=done(), desc=title, unit="step") as shown:
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-            shown.n = done()
