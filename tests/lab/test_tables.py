@@ -10,14 +10,14 @@ import pytest
 
 from tests.lab.toy import Config
 from vaejax import lab, runs
-from vaejax.lab import tables
-from vaejax.lab.run import Run
+from vaejax.lab import settings
+from vaejax.lab.results import Run
 from vaejax.lab.trainings import Job
 
 
 def test_different_numbers_are_different_texts():
-    assert [tables.short(v) for v in (0.5, 1e-7, 2, None, "x")] == ["0.5", "1e-07", "2", "None", "x"]
-    assert tables.short(1e-3 + 1e-12) != tables.short(1e-3)
+    assert [settings.short(v) for v in (0.5, 1e-7, 2, None, "x")] == ["0.5", "1e-07", "2", "None", "x"]
+    assert settings.short(1e-3 + 1e-12) != settings.short(1e-3)
 
 
 def _run(folder: Path, jacobians: dict[str, list[list[float]]]) -> Run:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from vaejax.lab import workers
+from vaejax.lab import trainings
 
 
 def marked(folder, n):
@@ -19,12 +19,12 @@ def marked(folder, n):
 
 def test_the_longest_begins_first():
     begun = []
-    workers.run_all(begun.append, [3, 1, 2], [3, 1, 2], 1)
+    trainings.run_all(begun.append, [3, 1, 2], [3, 1, 2], 1)
     assert begun == [3, 2, 1]
 
 
 def test_after_a_failure_no_waiting_job_begins(tmp_path):
     with pytest.raises(OSError, match="no space left"):
-        workers.run_all(partial(marked, tmp_path), range(12), range(12, 0, -1), 2)
+        trainings.run_all(partial(marked, tmp_path), range(12), range(12, 0, -1), 2)
     # two ran, and as many as workers and one more were handed out already
     assert len(list(tmp_path.iterdir())) <= 6

@@ -1,13 +1,16 @@
-"""One training and its scores, in a folder of its own: done once, resumed after a kill."""
+"""Trainings and their scores, each in a folder of its own: done once, resumed after a kill, side by side."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import multiprocessing
+import os
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +18,27 @@ import jax
 import numpy as np
 
 from vaejax import models, runs, train
-from vaejax.lab.settings import SHOWN_ONLY, Settings
+from vaejax.lab.settings import SHOWN_ONLY, Settings, digest
 from vaejax.types import Model, TrainState, Update
 
 LOGGED = 10_000  # a training keeps the metrics of about this many steps, evenly spaced
+
+
+class Row(NamedTuple):
+    """A row of a table."""
+
+    label: str
+    same_as: str | None = None  # the name of the training that it shares, where that is not its own
+    unread: tuple[str, ...] = ()  # fields that it does not depend on: cells that differ in these share it
+
+
+Rows = Mapping[str, Row | str] | Callable[[Any], Mapping[str, Row | str]]
+
+
+def rows_of(rows: Rows, config: Settings) -> dict[str, Row]:
+    """The rows of a config."""
+    named = rows(config) if callable(rows) else rows
+    return {name: row if isinstance(row, Row) else Row(row) for name, row in named.items()}
 
 
 class Training:
@@ -71,6 +91,35 @@ class Job(NamedTuple):
         """Why it has none: {"diverged": step, "error": text} or {"failed": text}; else empty."""
         path = self.folder / "stopped.json"
         return runs.read_json(path) if path.exists() else {}
+
+    @property
+    def why(self) -> str:
+        """The same for a table."""
+        if "failed" in self.stopped:
+            return f"failed: {self.stopped['failed'].splitlines()[0][:60]}"
+        step = self.stopped["diverged"]
+        return "diverged" if step is None else f"diverged at step {step}"
+
+
+def jobs(
+    config: Any, default: Any, rows: Mapping[str, Row], folder: Path, functions: tuple, shared: bool
+) -> dict[str, list[Job]]:
+    """The trainings of one cell, {row: one per seed}.
+
+    Where cells share them, a folder is named by all that a training depends on; the rest is as in `default`.
+    """
+    each: dict[str, list[Job]] = {}
+    for row, (_, same_as, unread) in rows.items():
+        name, own, place, tail = same_as or row, config, folder, ""
+        if shared:
+            free = ("seeds", "first_seed", *unread)
+            own = dataclasses.replace(config, **{field: getattr(default, field) for field in free})
+            ignored = (*SHOWN_ONLY, "preset", "sweep")
+            depends = {k: v for k, v in dataclasses.asdict(own).items() if k not in ignored}
+            place, tail = folder / "trainings", f"-{digest(depends)}"
+        seeds = range(config.first_seed, config.first_seed + config.seeds)
+        each[row] = [Job(own, name, s, place / f"{name}{tail}-seed{s}", *functions) for s in seeds]
+    return each
 
 
 def do(job: Job) -> None:
@@ -129,3 +178,43 @@ def _fit(job: Job, made: Training, model: Model, folder: Path, start: float) -> 
     ).state  # fmt: skip
     clock.end()
     return state
+
+
+def default_workers() -> int:
+    """The number of CPU cores this process may use; 1 on an accelerator."""
+    if jax.default_backend() != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_all(job: Callable[[Any], Any], jobs: Sequence[Any], work: Sequence[float], workers: int) -> None:
+    """Run `job(x)` for every x of `jobs`, those of the most work first; after a failure no other begins.
+
+    With one worker everything runs here; else `job` is a module's function, and every process has a core.
+    """
+    ordered = [jobs[i] for i in sorted(range(len(jobs)), key=lambda i: -work[i])]
+    if workers == 1:
+        for x in ordered:
+            job(x)
+        return
+    context = multiprocessing.get_context("spawn")
+    cores = context.SimpleQueue()
+    for i in range(workers):
+        cores.put(i)
+    with ProcessPoolExecutor(workers, context, _pin, (cores, jax.default_backend())) as pool:
+        futures = [pool.submit(job, x) for x in ordered]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            # each by itself: `with` shuts down once more, and takes back what a shutdown cancels
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _pin(cores: Any, platform: str) -> None:
+    """Give this process one core, where the system can, before jax makes its threads."""
+    if platform == "cpu" and hasattr(os, "sched_setaffinity"):
+        mine = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {mine[cores.get() % len(mine)]})

@@ -13,7 +13,7 @@ infinity: in these files they are null and named under "not_finite", and `read_j
 
 from vaejax.files import read_json, write_json
 from vaejax.runs.folders import Run, create, created, load, load_encoder, manifest
-from vaejax.runs.tables import entry, mean_ci95, means, shown, table, welch_ci95
+from vaejax.runs.tables import entry, mean_ci95, means, shown, table, welch_ci95, write_csv
 
 __all__ = [
     "Run",
@@ -29,5 +29,6 @@ __all__ = [
     "shown",
     "table",
     "welch_ci95",
+    "write_csv",
     "write_json",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
 from scipy import stats
 
-__all__ = ["Column", "Entry", "entry", "mean_ci95", "means", "shown", "table", "welch_ci95"]
+__all__ = ["Column", "Entry", "entry", "mean_ci95", "means", "shown", "table", "welch_ci95", "write_csv"]
 
 # of the report of one seed: a score's name, the names of a score and its standard error, or a function to a
 # number, such a pair, an entry or a text
@@ -150,6 +152,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(
         "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in lines
     )
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of {column: value}, all of the same columns, as a CSV file with a header."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _cell(value: Any) -> str:
