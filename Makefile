@@ -1,6 +1,8 @@
 # Two commands for a fresh machine with Python >= 3.11, make and pip: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# a file is one worker's, so that its programs compile once
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick lint clean
 
@@ -14,10 +16,10 @@ demo: .venv/installed
 	$(BIN)/python -m experiments.jl1_three_dots --preset fast
 
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term --cov-fail-under 90
+	$(PYTEST) --cov --cov-report term --cov-fail-under 90
 
 quick: .venv/installed
-	$(BIN)/python -m pytest --numprocesses 2 -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

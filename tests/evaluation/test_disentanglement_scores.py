@@ -291,5 +291,5 @@ def test_bad_arguments_are_named_before_anything_is_encoded(monkeypatch):
     with pytest.raises(ImportError, match="expected scikit-learn"):
         disentanglement_scores(KEY, vae, pictures)
     assert pictures.rendered == []
-    without = ("explicitness", "sap_svm", "dci", "beta_vae", "mig_chen")
+    without = ("explicitness", "sap_svm", "dci", "dci_linear", "beta_vae", "mig_chen")
     assert disentanglement_scores(KEY, vae, pictures, skip=without, **CHEAP).values["library"] == ""

@@ -164,11 +164,8 @@ def disentanglement_scores(
     """
     check_key(key)
     train_dci = train if train_dci is None else train_dci
-    counts = {
-        "train": train, "test": test, "train_dci": train_dci, "num_samples_chen": num_samples_chen,
-        "num_samples": num_samples,
-    }  # fmt: skip
-    for name, count in counts.items():
+    fitted = {"train": train, "test": test, "train_dci": train_dci}
+    for name, count in {**fitted, "num_samples": num_samples, "num_samples_chen": num_samples_chen}.items():
         check_positive_int(count, name)
     wanted = _wanted(skip)
     codes = factor_codes(
@@ -181,7 +178,7 @@ def disentanglement_scores(
     active = codes.loc.var(axis=0, ddof=1, dtype=np.float64) > ACTIVE_VARIANCE
     groups = {
         **_of_rows(codes.loc[rows], codes.factors[rows], active),
-        **_by_fitting(codes, train, test, train_dci),
+        **_by_fitting(codes, **fitted),
         "mig_chen": partial(_chen, codes, num_samples_chen),
         "local": partial(_local, codes, num_samples),
     }
