@@ -170,7 +170,7 @@ def minus_plain(run: lab.Run) -> dict[str, Any]:
     plain, added = run.arrays("plain", "log_likelihood"), {}
     for name in run.rows:
         added[name], seeds = [], run.arrays(name, "log_likelihood").items()
-        for (seed, log_p), (metrics, _) in zip(seeds, run.metrics(name), strict=True):
+        for (seed, log_p), (metrics, _) in zip(seeds, run.read(name, train.read_metrics), strict=True):
             d = evaluation.paired(log_p, plain[seed]) if seed in plain else {"nll": None, "nll_se": None}
             counted = {k: int(metrics[k].sum()) for k in ("inner_steps", "aggressive") if k in metrics}
             added[name].append({"minus_plain": d["nll"], "minus_plain_se": d["nll_se"], **counted})
@@ -185,7 +185,7 @@ def main(config: Config) -> dict[str, Any]:
     run.figure("scores", partial(lab.scores, columns=COLUMNS))
     test = data.first(training(run.config, "plain").data.test, 6)
     x = np.repeat(test.transform(jax.random.key(1901), test.arrays)["x"], 3, axis=0)  # three draws at each
-    run.figure("draws", partial(lab.gallery, x=x))
+    run.figure("draws", lambda run: lab.gallery(run.vaes, x))
     return run.report
 
 

@@ -110,12 +110,12 @@ def summary(run: lab.Run) -> dict[str, Any]:
     `equal_seconds` is the time of the fastest penalised method; `goal` a local MIG, .9 of the exact JL1's;
     `to_goal` where the mean over seeds first reaches it, None for a method that does not.
     """
-    each = {name: run.along(name) for name in run.rows}
+    each = {name: run.read(name, train.read_validations) for name in run.rows}
     mean = {name: {k: np.mean([c[k] for c in seeds], 0) for k in seeds[0]} for name, seeds in each.items()}
     equal = min(m["seconds"][-1] for name, m in mean.items() if name != "beta_vae")
     goal, rows, to_goal = 0.9 * mean["jl1_exact"]["local_mig"][-1], {}, {}
     for name, m in mean.items():
-        records = zip(each[name], run.metrics(name), strict=True)
+        records = zip(each[name], run.read(name, train.read_metrics), strict=True)
         rows[name] = [ends(curve, metrics, equal) for curve, (metrics, _) in records]
         hits = np.flatnonzero(m["local_mig"] >= goal)
         to_goal[name] = {k: float(m[k][hits[0]]) for k in ("steps", "seconds")} if hits.size else None

@@ -127,9 +127,10 @@ def main(config: Config) -> dict[str, Any]:
     x = data.natural_patches(SIDE).contrasted(8)
     run.figure("training_curves", partial(lab.curves, names=("reconstruction", "kl", "jacobian_l1")))
     run.figure("scores", partial(lab.scores, columns=SHOWN))
-    run.figure("columns", partial(lab.columns, x=x[:1], beside=linear, images=None))
-    run.figure("jacobian_columns", partial(lab.columns, x=x[::2], limits=SHADES))
-    run.figure("reconstructions", partial(lab.reconstructions, x=x, beside=linear, limits=SHADES))
+    run.figure("columns", lambda run: lab.columns(run.vaes, x[:1], linear(run.config), images=None))
+    run.figure("jacobian_columns", lambda run: lab.columns(run.vaes, x[::2], limits=SHADES))
+    seen = partial(lab.reconstructions, x=x, limits=SHADES)
+    run.figure("reconstructions", lambda run: seen(run.vaes, beside=linear(run.config)))
     return run.report
 
 

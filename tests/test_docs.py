@@ -16,7 +16,8 @@ ROWS = [
     for line in (ROOT / "docs" / "index.md").read_text().splitlines()
     if line.startswith("| ") and not line.startswith("| technique")
 ]
-MACHINERY = {"averaged", "fit", "gradient_update", "measure_step", "read_metrics", "repeat", "sequence"}
+READS = {"read_metrics", "read_seconds", "read_validations"}
+MACHINERY = READS | {"averaged", "fit", "gradient_update", "measure_step", "repeat", "sequence"}
 LISTED = {re.search(r"`(.+?)`", row[1])[1] for row in ROWS}
 
 

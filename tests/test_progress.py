@@ -2,14 +2,17 @@
 
 import io
 import re
+import threading
+import time
 
 import pytest
 import tqdm.std
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from tests.train.toy import toy_fit
+from vaejax import progress
 from vaejax.data import records
-from vaejax.progress import Bar
+from vaejax.progress import Bar, watching
 
 
 class Terminal(io.StringIO):
@@ -87,6 +90,34 @@ def test_fit_writes_a_line_every_30_seconds_whatever_its_chunks(capsys, monkeypa
     shown = counts(capsys.readouterr().err, 1000)
     assert 2 <= len(shown) <= 2 + now[0] / 30
     assert (shown[0], shown[-1]) == (0, 1000)
+
+
+def test_what_others_do_is_watched_a_line_every_30_seconds(monkeypatch, capsys):
+    now, waited = [100.0], []
+
+    class Event(threading.Event):
+        """Time passes while it is waited for; after a minute and a half all ends."""
+
+        def wait(self, timeout=None):
+            if timeout is None or self.is_set():
+                return super().wait(timeout)
+            waited.append(timeout)
+            now[0] += 10.0
+            return len(waited) == 10 and super().wait()
+
+    monkeypatch.setattr(tqdm.std, "time", lambda: now[0])
+    monkeypatch.setattr(progress.threading, "Event", Event)
+    with watching("2 trainings", 200, lambda: round(now[0]) - 90):  # ten steps were done before
+        while len(waited) < 10:
+            time.sleep(0.01)
+    told = [
+        re.search(r"2 trainings: .* (\d+)/200 \[(.+), ", line)
+        for line in capsys.readouterr().err.splitlines()
+    ]
+    assert [line.groups() for line in told] == [
+        ("10", "00:00<?"), ("40", "00:30<02:40"), ("70", "01:00<02:10"), ("100", "01:30<01:40"),
+        ("110", "01:40<01:30"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["tqdm", "async_tqdm"])

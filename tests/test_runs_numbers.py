@@ -113,3 +113,24 @@ def test_table_is_markdown():
         "| beta-VAE | 0.1235    | 3  |      |\n"
         "| JL1      | 1.235e+04 | 12 | x    |"
     )
+
+
+def test_entries_are_means_over_seeds_or_texts():
+    one = [{"nll": 2.0, "se": 0.5, "kind": "a", "none": None, "bad": float("nan"), "known": {"mean": 1.0}}]
+    two = [*one, {"nll": 4.0, "se": 0.1, "kind": "b", "none": 3.0, "bad": 1.0, "known": {"mean": 2.0}}]
+    assert runs.entry(one, "nll") == runs.mean_ci95([2.0])
+    assert runs.entry(two, "nll") == runs.entry(two, ("nll", "se")) == runs.mean_ci95([2.0, 4.0])
+    pair = runs.entry(one, ("nll", "se"))
+    assert pair["ci95"] == pytest.approx([2 - 0.98, 2 + 0.98])
+    assert runs.shown(pair) == "2 +- 0.5"
+    assert runs.entry(one, lambda m: (m["nll"] / 2, m["se"]))["mean"] == 1.0
+    assert runs.entry(one, "known") == {"mean": 1.0}
+    assert runs.entry(two, "known") == runs.mean_ci95([1.0, 2.0])
+    assert runs.entry(two, "kind") == "a, b"
+    for column in ("none", "bad", "absent", ("absent", "se"), lambda m: m["absent"]):
+        assert runs.entry(two, column) == "-"
+    assert runs.entry([], "nll") == "-"
+    assert set(runs.means(two)) == {"nll", "se", "none", "bad", "known"}
+    assert runs.means(two)["none"] == {"mean": None, "ci95": [None, None], "per_seed": [None, 3.0]}
+    assert runs.shown({"mean": 0.5, "ci95": [-0.5, 1.5]}) == "0.5 [-0.5, 1.5]"
+    assert runs.shown({"mean": 0.5}) == runs.shown({"mean": 0.5, "ci95": [None, None]}) == "0.5"

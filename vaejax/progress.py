@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["Bar"]
+__all__ = ["Bar", "watching"]
 
 SECONDS = 30.0
 
@@ -42,6 +44,27 @@ class Bar(tqdm):
                 return None
             self._next = now + SECONDS
         return super().refresh(*args, **options)
+
+
+@contextlib.contextmanager
+def watching(title: str, total: int, done: Callable[[], int]) -> Iterator[None]:
+    """Show `done()` of `total` steps, by whichever process they are done."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(1.0):
+            shown.n = done()
+            shown.refresh()
+
+    with Bar(total=total, initial=done(), desc=title, unit="step") as shown:
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            shown.n = done()
 
 
 class _Lines:

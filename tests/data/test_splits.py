@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vaejax.data import first, pooled
+from vaejax.data import Dataset, first, mini_sprites, pooled, sample, three_dots
 from vaejax.types import Split
 
 X = np.arange(2 * 4 * 6 * 2, dtype=np.uint8).reshape(2, 4, 6, 2)
@@ -57,3 +57,14 @@ def test_pooled_images_are_rounded_means_of_squares():
 def test_what_cannot_be_pooled_is_refused(x, k, error, message):
     with pytest.raises(error, match=message):
         pooled(Split({"x": x}, "bytes"), k)
+
+
+def test_examples_of_a_set_that_draws_its_images_need_no_split():
+    dots = three_dots(16)
+    few = sample(dots, 3)
+    assert "train" not in vars(dots)
+    assert few.support == "unit_interval"
+    np.testing.assert_array_equal(few.arrays["x"], dots.sample_images(np.zeros((3, 6), np.int64)))
+    grid = sample(mini_sprites(16, pixels="binary"), 2)
+    assert (grid.size, grid.support) == (2, "binary")
+    assert sample(Dataset(SPLIT, SPLIT, SPLIT), 1).size == 1

@@ -135,7 +135,7 @@ def test_differences_are_of_the_same_images_under_the_same_seed():
     counts = {"inner_steps": np.array([2.0, 3.0]), "aggressive": np.array([1.0, 0.0])}
     run = SimpleNamespace(
         rows=dict.fromkeys(log_p), arrays=lambda name, array: log_p[name],
-        metrics=lambda name: [(counts if name == "weak" else {}, [])] * len(log_p[name]),
+        read=lambda name, function: [(counts if name == "weak" else {}, [])] * len(log_p[name]),
     )  # fmt: skip
     rows = experiment.minus_plain(run)["rows"]  # pyright: ignore
     assert rows["plain"] == [{"minus_plain": 0.0, "minus_plain_se": 0.0}]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import iwae as experiment
-from vaejax import compose, data, evaluation, lab
+from vaejax import compose, data, evaluation, runs
 from vaejax.types import Split, TrainState
 
 TINY = experiment.Config(dataset="digits", k=(1, 2), latents=2, hidden=(8,), samples=6, test_images=5)
@@ -149,7 +149,7 @@ def test_every_training_is_compared_with_those_before_it():
         "IWAE, K = 2 minus VAE, K = 1": -2.5,
         "IWAE, K = 2 minus VAE, K = 2": -2.0,
     }
-    assert lab.entry(rows["IWAE, K = 2 minus VAE, K = 1"], ("nll", "nll_se"))["error"] == pytest.approx(1.5)
+    assert runs.entry(rows["IWAE, K = 2 minus VAE, K = 1"], ("nll", "nll_se"))["error"] == pytest.approx(1.5)
 
 
 def test_the_paper_preset_is_the_papers():

@@ -13,10 +13,10 @@ import pytest
 
 from experiments import jl1_cost, jl1_natural_patches, jl1_sprites_multi, jl1_three_dots
 from tests.experiments.tiny import CONFIGS, dense
-from vaejax import data, disentanglement, evaluation, lab, objectives, runs, train
+from vaejax import data, disentanglement, evaluation, objectives, runs, train
 from vaejax.distributions import Gaussian, diagonal_gaussian
-from vaejax.lab import grid
-from vaejax.lab.run import Run
+from vaejax.lab import settings, trainings
+from vaejax.lab.results import Run
 from vaejax.types import VAE, Draw
 
 PAIRED = (jl1_three_dots, jl1_natural_patches, jl1_sprites_multi)
@@ -193,7 +193,7 @@ def test_the_verdict(jl1_migs, passed):
         name: [{"local_mig": mig, "local_modularity": modularity} for mig, modularity in each]
         for name, each in (("beta_vae", beta), ("jl1_vae", jl1))
     }
-    run.report = {"models": {name: lab.tables.means(each) for name, each in run.reports.items()}}
+    run.report = {"models": {name: runs.means(each) for name, each in run.reports.items()}}
     told = jl1_three_dots.summary(run)
     assert told["passed"] is passed
     assert told["local_mig_ratio"] == pytest.approx(np.mean(jl1_migs) / 0.055)
@@ -203,7 +203,7 @@ def place(name="jl1_vae", **changes):
     """The folder of a training of three-dots in a sweep."""
     default = jl1_three_dots.PRESETS["fast"]
     config = replace(default, sweep=(), **changes)
-    each = grid.jobs(config, default, jl1_three_dots.rows(config), Path("run"), (None, None), True)
+    each = trainings.jobs(config, default, jl1_three_dots.rows(config), Path("run"), (None, None), True)
     return each[name][0].folder
 
 
@@ -228,7 +228,8 @@ def test_what_is_read_off_the_curves_of_the_penalties():
     }
     steps = np.arange(1, 31)
     metrics = {"step": steps, "reconstruction": np.arange(30.0), "kl": np.ones(30)}
-    run = SimpleNamespace(rows=curves, along=curves.get, metrics=lambda name: [(metrics, None)] * 2)
+    kept = {train.read_validations: curves.get, train.read_metrics: lambda name: [(metrics, None)] * 2}
+    run = SimpleNamespace(rows=curves, read=lambda name, function: kept[function](name))
     told = jl1_cost.summary(run)
     assert told["curves"] == curves
     assert told["equal_seconds"] == 8.0  # of one column: the beta-VAE has no penalty
@@ -257,7 +258,7 @@ def test_the_presets_are_the_papers():
     assert (small.images, small.steps, small.ramp, small.learning_rate) == (20_000, 30_000, 10_000, 1e-3)
     assert (paper.images, paper.steps, paper.ramp, paper.learning_rate) == (500_000, 300_000, 100_000, 1e-4)
     assert paper.seeds == 10
-    assert [values["gamma"] for values, _ in grid.cells(paper, ())] == [0, 0.05, 0.1, 0.2, 0.4]
+    assert [values["gamma"] for values, _ in settings.cells(paper, ())] == [0, 0.05, 0.1, 0.2, 0.4]
     patches = jl1_natural_patches.PRESETS["paper"]
     assert (patches.beta, patches.gamma, patches.learning_rate) == (0.01, 0.01, 1e-3)
     assert (patches.steps, patches.ramp, patches.images) == (100_000, 50_000, 100_000)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.toy import PRESETS, ROWS, Config, score, training
 from vaejax import lab
-from vaejax.lab import grid
+from vaejax.lab import settings, trainings
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Settings:
 
 
 def _values(*axes):
-    return [values for values, _ in grid.cells(Settings(sweep=axes), ("where",))]
+    return [values for values, _ in settings.cells(Settings(sweep=axes), ("where",))]
 
 
 def test_the_cells_are_all_combinations_with_the_fields_types():
-    cells = grid.cells(Settings(kind="z", sweep=("rate=.5,1", "slices=none,2")), ("where",))
+    cells = settings.cells(Settings(kind="z", sweep=("rate=.5,1", "slices=none,2")), ("where",))
     points = [(0.5, None), (0.5, 2), (1.0, None), (1.0, 2)]
     assert [config for _, config in cells] == [Settings(r, slices=s, kind="z") for r, s in points]
     assert [values for values, _ in cells] == [{"rate": r, "slices": s} for r, s in points]
@@ -45,7 +45,7 @@ def test_the_cells_are_all_combinations_with_the_fields_types():
         {"fast": f, "kind": k} for f in (True, False) for k in ("b", "1")
     ]
     assert _values("method=q") == [{"method": "q"}]
-    assert grid.cells(Settings(size=7), ()) == [({}, Settings(size=7))]
+    assert settings.cells(Settings(size=7), ()) == [({}, Settings(size=7))]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_is_no_grid_is_refused(axes, message):
 
 
 def _folder(config):
-    return grid.opened("title", config, PRESETS)[1]
+    return settings.opened("title", config, PRESETS)[1]
 
 
 def test_the_default_folder_keeps_configs_apart():
@@ -99,7 +99,9 @@ def test_a_home_is_expanded(monkeypatch, tmp_path):
 def _place(name="near", seed=3, rows=ROWS, **changes):
     """The folder of a training of a sweep."""
     config = replace(PRESETS["fast"], first_seed=seed, **changes)
-    each = grid.jobs(config, Config(), grid.rows_of(rows, config), Path("run"), (training, score), True)
+    each = trainings.jobs(
+        config, Config(), trainings.rows_of(rows, config), Path("run"), (training, score), True
+    )
     return each[name][0].folder
 
 

@@ -14,7 +14,7 @@ from tests.lab.toy import COLUMNS, Config, params
 from tests.train.toy import assert_same
 from vaejax import lab, plots, runs, train
 from vaejax.files import dumps, loads
-from vaejax.lab import tables, trainings
+from vaejax.lab import trainings
 from vaejax.train import Checkpoints
 from vaejax.train.measure import StepCost
 
@@ -85,7 +85,7 @@ def test_the_tables_show_means_intervals_and_differences(finished, capsys):
     assert rows[2] == ["near", shown, "0.5 [0.5, 0.5]", "near"]
     assert rows[4] == ["", "near", "far away", "far away minus near"]
     assert rows[6][:2] == ["size", shown]
-    assert rows[6][3] == tables.shown(finished.minus("far", "near")["size"])
+    assert rows[6][3] == runs.shown(finished.minus("far", "near")["size"])
     assert rows[7] == ["none", "-", "-", "-"]
 
 
@@ -368,10 +368,10 @@ def test_a_resumed_training_adds_its_seconds_to_those_before(tmp_path, monkeypat
         toy.run(config)
     run = toy.run(config)
     path = run.cells[0].jobs["far"][0].folder / "seconds.jsonl"
-    assert trainings.seconds_of(path.parent) == {0: 0.0, 2: 10.0, 4: 20.0, 6: 30.0}
+    assert train.read_seconds(path.parent) == {0: 0.0, 2: 10.0, 4: 20.0, 6: 30.0}
     assert run.cells[0].reports["far"][0]["train_seconds"] == 30.0
     path.write_text("[2, 5.0]\n[4, null]\n[6, 1")  # a step that nobody timed, and a line cut by a kill
-    assert trainings.seconds_of(path.parent) == {0: 0.0, 2: 5.0, 4: None}
+    assert train.read_seconds(path.parent) == {0: 0.0, 2: 5.0, 4: None}
 
 
 def test_a_long_training_keeps_some_of_its_records(tmp_path, monkeypatch):

@@ -10,35 +10,14 @@ import pytest
 
 from tests.lab.toy import Config
 from vaejax import lab, runs
-from vaejax.lab import tables
-from vaejax.lab.run import Run
+from vaejax.lab import settings
+from vaejax.lab.results import Run
 from vaejax.lab.trainings import Job
 
 
-def test_entries_are_means_over_seeds_or_texts():
-    one = [{"nll": 2.0, "se": 0.5, "kind": "a", "none": None, "bad": float("nan"), "known": {"mean": 1.0}}]
-    two = [*one, {"nll": 4.0, "se": 0.1, "kind": "b", "none": 3.0, "bad": 1.0, "known": {"mean": 2.0}}]
-    assert lab.entry(one, "nll") == runs.mean_ci95([2.0])
-    assert lab.entry(two, "nll") == lab.entry(two, ("nll", "se")) == runs.mean_ci95([2.0, 4.0])
-    pair = lab.entry(one, ("nll", "se"))
-    assert pair["ci95"] == pytest.approx([2 - 0.98, 2 + 0.98])
-    assert lab.shown(pair) == "2 +- 0.5"
-    assert lab.entry(one, lambda m: (m["nll"] / 2, m["se"]))["mean"] == 1.0
-    assert lab.entry(one, "known") == {"mean": 1.0}
-    assert lab.entry(two, "known") == runs.mean_ci95([1.0, 2.0])
-    assert lab.entry(two, "kind") == "a, b"
-    for column in ("none", "bad", "absent", ("absent", "se"), lambda m: m["absent"]):
-        assert lab.entry(two, column) == "-"
-    assert lab.entry([], "nll") == "-"
-    assert set(tables.means(two)) == {"nll", "se", "none", "bad", "known"}
-    assert tables.means(two)["none"] == {"mean": None, "ci95": [None, None], "per_seed": [None, 3.0]}
-
-
 def test_different_numbers_are_different_texts():
-    assert [tables.short(v) for v in (0.5, 1e-7, 2, None, "x")] == ["0.5", "1e-07", "2", "None", "x"]
-    assert tables.short(1e-3 + 1e-12) != tables.short(1e-3)
-    assert lab.shown({"mean": 0.5, "ci95": [-0.5, 1.5]}) == "0.5 [-0.5, 1.5]"
-    assert lab.shown({"mean": 0.5}) == lab.shown({"mean": 0.5, "ci95": [None, None]}) == "0.5"
+    assert [settings.short(v) for v in (0.5, 1e-7, 2, None, "x")] == ["0.5", "1e-07", "2", "None", "x"]
+    assert settings.short(1e-3 + 1e-12) != settings.short(1e-3)
 
 
 def _run(folder: Path, jacobians: dict[str, list[list[float]]]) -> Run:

@@ -7,7 +7,7 @@ from vaejax.data.bundled import colour_patches, digits
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
-from vaejax.data.splits import first, pooled
+from vaejax.data.splits import first, pooled, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
@@ -28,6 +28,7 @@ __all__ = [
     "mnist",
     "natural_patches",
     "pooled",
+    "sample",
     "sprites_multi",
     "three_dots",
     "whiten",

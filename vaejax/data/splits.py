@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from vaejax.checks import check_positive_int
@@ -16,6 +18,19 @@ def first(split: Split, n: int) -> Split:
     """
     check_positive_int(n, "n")
     return Split({name: a[:n] for name, a in split.arrays.items()}, split.support, split.transform)
+
+
+def sample(images: Any, n: int) -> Split:
+    """n examples like those of `images.train`; of a set that draws its images, without making that split.
+
+    Raises:
+      TypeError, ValueError: n is not an int of at least 1.
+    """
+    if not hasattr(images, "sample_images"):
+        return first(images.train, n)
+    check_positive_int(n, "n")
+    x = images.sample_images(np.zeros((n, len(images.num_values)), np.int64))
+    return Split({"x": x}, getattr(images, "pixels", "unit_interval"))
 
 
 def pooled(split: Split, k: int) -> Split:

@@ -4,14 +4,15 @@ An experiment is one file: rows, a config, presets, `training`, `score`, columns
 which calls `lab.run(config, presets, rows, training, score)`. docs/experiment.md has one that is whole.
 """
 
-from vaejax.lab.figures import along, columns, curves, gallery, reconstructions, scores, traversals, views
-from vaejax.lab.grid import Row
-from vaejax.lab.run import Run, run
-from vaejax.lab.settings import BetaVAE, NonNegative, Positive, Settings, parse
-from vaejax.lab.tables import entry, shown
-from vaejax.lab.trainings import Training
+from vaejax.checks import NonNegative, Positive
+from vaejax.lab.figures import along, curves, scores, traversals, views
+from vaejax.lab.results import Run
+from vaejax.lab.run import run
+from vaejax.lab.settings import BetaVAE, Settings, parse
+from vaejax.lab.trainings import Row, Training
+from vaejax.runs.figures import columns, gallery, reconstructions
 
 __all__ = [
     "BetaVAE", "NonNegative", "Positive", "Row", "Run", "Settings", "Training", "along", "columns", "curves",
-    "entry", "gallery", "parse", "reconstructions", "run", "scores", "shown", "traversals", "views",
+    "gallery", "parse", "reconstructions", "run", "scores", "traversals", "views",
 ]  # fmt: skip

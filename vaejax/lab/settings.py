@@ -1,11 +1,15 @@
-"""Settings of experiments: frozen dataclasses whose annotations say what is refused, and the command line."""
+"""Settings of experiments, frozen dataclasses whose annotations say what is refused; flags, grids."""
 
 from __future__ import annotations
 
-import math
-import numbers
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -13,13 +17,12 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 
-from vaejax.checks import check_choice, check_positive, check_positive_int
+from vaejax import runs
+from vaejax.checks import NonNegative, Positive, check_choice, check_fields
+from vaejax.files import expanded
 from vaejax.ops.chunks import automatic_chunk
 
-T = TypeVar("T")
 Config = TypeVar("Config")
-Positive = Annotated[T, "above 0"]
-NonNegative = Annotated[T, "at least 0"]
 
 # fields that do not change the results
 SHOWN_ONLY = ("folder", "workers", "report_only", "dry_run", "retry", "tensorboard")
@@ -54,8 +57,7 @@ class Settings:
     learning_rate: Positive[float] = 1e-3  # Adam's
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self), include_extras=True).items():
-            _check(getattr(self, name), kind, name)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -75,28 +77,6 @@ class BetaVAE(Settings):
         return automatic_chunk if self.microbatch == 0 else self.microbatch
 
 
-def _check(value: Any, kind: Any, name: str) -> None:
-    """Raise unless a value is what its annotation says."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        others = [k for k in inner if k is not NoneType]
-        if len(others) == 1 and value is not None:
-            _check(value, others[0], name)
-    elif origin is tuple:
-        for item in value:
-            _check(item, inner[0], name)
-    elif origin is Literal:
-        check_choice(value, inner, name)
-    elif origin is Annotated and "above 0" in inner:
-        (check_positive_int if inner[0] is int else check_positive)(value, name)
-    elif origin is Annotated and "at least 0" in inner:
-        number: Any = numbers.Integral if inner[0] is int else numbers.Real
-        if isinstance(value, bool) or not isinstance(value, number):
-            raise TypeError(f"{name}: expected {inner[0].__name__}, got {type(value).__name__} ({value!r})")
-        if not 0 <= value < math.inf:  # type: ignore[operator]
-            raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
-
-
 def parse(
     presets: Mapping[str, Config], description: str | None, arguments: Sequence[str] | None = None
 ) -> Config:
@@ -110,12 +90,9 @@ def parse(
     Raises:
       SystemExit: after --help, or with a message for unknown flags, values or presets.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    name = next(iter(presets))
-    for argument, following in zip(arguments, [*arguments[1:], name], strict=False):
-        flag, equals, value = argument.partition("=")
-        if flag == "--preset":
-            name = value if equals else following
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", default=next(iter(presets)))
+    name = first.parse_known_args(arguments)[0].preset
     if name not in presets:
         raise SystemExit(f"--preset: expected one of {', '.join(presets)}; got {name!r}")
     default = presets[name]
@@ -123,3 +100,73 @@ def parse(
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
     prog = f"python -m {module}" if module else None
     return tyro.cli(type(default), default=default, args=arguments, description=shown, prog=prog)
+
+
+def opened(title: str, config: Any, presets: Mapping[str, Any]) -> tuple[Any, Path]:
+    """The config, with `report_only` the one that the folder holds, and the folder.
+
+    By default it is runs/TITLE-PRESET, with a digest where flags changed the preset, and "-sweep" for a grid.
+    """
+    check_choice(config.preset, tuple(presets), "preset")
+    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in (*SHOWN_ONLY, "sweep")}
+    changed = any(getattr(presets[config.preset], k) != v for k, v in plain.items())
+    name = f"{title}-{config.preset}" + (f"-{digest(plain)}" if changed else "")
+    folder = expanded(config.folder or Path("runs") / (name + ("-sweep" if config.sweep else "")))
+    if not config.report_only:
+        return config, folder
+    saved = {k: v for k, v in runs.read_json(folder / "config.json").items() if k not in SHOWN_ONLY}
+    as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}  # JSON has no tuples
+    return dataclasses.replace(config, **as_tuples), folder
+
+
+def digest(plain: Mapping[str, Any]) -> str:
+    """Eight letters that tell plain configs apart, for names of folders."""
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:8]
+
+
+def cells(config: Any, fixed: Collection[str]) -> list[tuple[dict[str, Any], Any]]:
+    """Every cell of the grid of `config.sweep`, the last field fastest: swept values, the config with them.
+
+    Raises:
+      ValueError: for no field=value,value,..., a field that is unknown, `fixed` or swept twice, a value that
+        is not of its type or comes twice, or one that the config refuses.
+    """
+    kinds = get_type_hints(type(config))
+    names = sorted(kinds.keys() - {*fixed, "sweep"})
+    grid: dict[str, list[Any]] = {}
+    for axis in config.sweep:
+        name, _, values = axis.partition("=")
+        name = name.strip().replace("-", "_")  # as in a flag
+        if name not in names:
+            reason = "it cannot be swept" if name in kinds else "the config has no such field"
+            raise ValueError(f"sweep: expected one of {', '.join(names)}; got {name!r}: {reason}")
+        if name in grid:
+            raise ValueError(f"sweep: expected every field once, got {name} again")
+        grid[name] = [_value(part.strip(), kinds[name], name) for part in values.split(",")]
+        if len(set(grid[name])) < len(grid[name]):
+            raise ValueError(f"sweep: expected every value once, got {axis!r}")
+    points = [dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values())]
+    return [(point, dataclasses.replace(config, sweep=(), **point)) for point in points]
+
+
+def _value(text: str, kind: Any, name: str) -> Any:
+    """The text as a value of a field's type; `none` is None where the type allows it."""
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    if NoneType in options and text.lower() == "none":
+        return None
+    if bool in options and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if get_origin(kind) is Literal and text in get_args(kind):
+        return text
+    for option in (int, float, str):
+        if option in options and text:
+            with contextlib.suppress(ValueError):
+                return option(text)
+    expected = kind.__name__ if isinstance(kind, type) else kind
+    raise ValueError(f"sweep: expected {name}=value,value,... with values of {expected}; got {text!r}")
+
+
+def short(value: Any) -> str:
+    """A swept value in few letters, and different ones in different letters."""
+    few = isinstance(value, float) and float(f"{value:g}") == value
+    return f"{value:g}" if few else str(value)

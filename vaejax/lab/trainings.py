@@ -1,27 +1,44 @@
-"""One training and its scores, in a folder of its own: done once, resumed after a kill."""
+"""Trainings and their scores, each in a folder of its own: done once, resumed after a kill, side by side."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import math
+import multiprocessing
+import os
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from vaejax import data, models, runs, train
-from vaejax.lab.settings import SHOWN_ONLY, Settings
-from vaejax.types import SUPPORTS, Model, Split, Update
+from vaejax import models, runs, train
+from vaejax.lab.settings import SHOWN_ONLY, Settings, digest
+from vaejax.types import Model, TrainState, Update
 
 LOGGED = 10_000  # a training keeps the metrics of about this many steps, evenly spaced
+
+
+class Row(NamedTuple):
+    """A row of a table."""
+
+    label: str
+    same_as: str | None = None  # the name of the training that it shares, where that is not its own
+    unread: tuple[str, ...] = ()  # fields that it does not depend on: cells that differ in these share it
+
+
+Rows = Mapping[str, Row | str] | Callable[[Any], Mapping[str, Row | str]]
+
+
+def rows_of(rows: Rows, config: Settings) -> dict[str, Row]:
+    """The rows of a config."""
+    named = rows(config) if callable(rows) else rows
+    return {name: row if isinstance(row, Row) else Row(row) for name, row in named.items()}
 
 
 class Training:
@@ -48,13 +65,6 @@ class Training:
         """All steps, those of the training before it included."""
         return (self.steps or config.steps) + (self.before[1].total(config) if self.before else 0)
 
-    def few(self, n: int) -> Split:
-        """Examples to measure a step on; of a set that draws its images, without preparing it."""
-        if not hasattr(self.data, "sample_images"):
-            return data.first(self.data.train, n)
-        x = self.data.sample_images(np.zeros((n, len(self.data.num_values)), np.int64))
-        return Split({"x": x}, SUPPORTS[self.model.support][0])
-
 
 class Job(NamedTuple):
     """A training of one row with one seed, in a folder of its own; the two functions are the script's."""
@@ -74,8 +84,7 @@ class Job(NamedTuple):
     @property
     def done(self) -> int:
         """The steps that are done, those of a training before it included."""
-        ends = [re.findall(r"^\[(\d+)", p.read_text(), re.M) for p in self.folder.rglob("seconds.jsonl")]
-        return sum(int(steps[-1]) for steps in ends if steps)
+        return sum(max(train.read_seconds(p.parent)) for p in self.folder.rglob("seconds.jsonl"))
 
     @property
     def stopped(self) -> dict[str, Any]:
@@ -83,21 +92,34 @@ class Job(NamedTuple):
         path = self.folder / "stopped.json"
         return runs.read_json(path) if path.exists() else {}
 
+    @property
+    def why(self) -> str:
+        """The same for a table."""
+        if "failed" in self.stopped:
+            return f"failed: {self.stopped['failed'].splitlines()[0][:60]}"
+        step = self.stopped["diverged"]
+        return "diverged" if step is None else f"diverged at step {step}"
 
-@contextlib.contextmanager
-def created(
-    folder: Path, config: Any, model: Model | None = None, ignore: Sequence[str] = ()
-) -> Iterator[None]:
-    """Make a run's folder by `runs.create`; an error before any training takes its config out again."""
-    new = not (folder / "config.json").exists()
-    runs.create(folder, config, model, ignore)
-    try:
-        yield
-    except BaseException:
-        if new and next(folder.rglob("metrics.jsonl"), None) is None:
-            for name in ("config.json", "model.json"):
-                (folder / name).unlink(missing_ok=True)
-        raise
+
+def jobs(
+    config: Any, default: Any, rows: Mapping[str, Row], folder: Path, functions: tuple, shared: bool
+) -> dict[str, list[Job]]:
+    """The trainings of one cell, {row: one per seed}.
+
+    Where cells share them, a folder is named by all that a training depends on; the rest is as in `default`.
+    """
+    each: dict[str, list[Job]] = {}
+    for row, (_, same_as, unread) in rows.items():
+        name, own, place, tail = same_as or row, config, folder, ""
+        if shared:
+            free = ("seeds", "first_seed", *unread)
+            own = dataclasses.replace(config, **{field: getattr(default, field) for field in free})
+            ignored = (*SHOWN_ONLY, "preset", "sweep")
+            depends = {k: v for k, v in dataclasses.asdict(own).items() if k not in ignored}
+            place, tail = folder / "trainings", f"-{digest(depends)}"
+        seeds = range(config.first_seed, config.first_seed + config.seeds)
+        each[row] = [Job(own, name, s, place / f"{name}{tail}-seed{s}", *functions) for s in seeds]
+    return each
 
 
 def do(job: Job) -> None:
@@ -131,7 +153,7 @@ def _train_and_score(job: Job) -> None:
         params = _fit(job, first, first.model, job.folder / name, start).params
         model = models.starting_from(model, {group: params[group] for group in groups})
     own = {**dataclasses.asdict(job.config), "model": job.name, "seed": job.seed}
-    with created(job.folder, own, model, SHOWN_ONLY):
+    with runs.created(job.folder, own, model, SHOWN_ONLY):
         state = _fit(job, made, model, job.folder, start)
     trained = time.perf_counter()
     vae = model.bind(state.params, state.variables)
@@ -141,57 +163,58 @@ def _train_and_score(job: Job) -> None:
     scored = time.perf_counter()
     more = {"params": state.params, "score_seconds": round(scored - trained, 1)}
     runs.write_json(job.folder / "manifest.json", runs.manifest(seconds=scored - start, **more))
-    seconds = seconds_of(job.folder).get(int(state.step))
+    seconds = train.read_seconds(job.folder).get(int(state.step))
     runs.write_json(job.folder / "report.json", {**scores, "train_seconds": seconds})
 
 
-def _fit(job: Job, made: Training, model: Model, folder: Path, start: float) -> Any:
-    """The last state; after each chunk seconds.jsonl gets [step, seconds since `start` and before it]."""
-    steps, before, done = made.steps or job.config.steps, seconds_of(folder), 0
-
-    def progress(n: int, record: dict[str, Any]) -> None:
-        nonlocal done
-        done += n
-        known = before.get(record["step"] - done)  # at the step that this process began with
-        until = None if known is None else known + time.perf_counter() - start
-        with (folder / "seconds.jsonl").open("a") as file:
-            file.write(json.dumps([record["step"], until]) + "\n")
-
+def _fit(job: Job, made: Training, model: Model, folder: Path, start: float) -> TrainState:
+    """The last state."""
+    steps, clock = made.steps or job.config.steps, train.Clock(folder, start)
     state = train.fit(
         jax.random.key(job.seed), model, made.update, made.data.train, steps,
         batch_size=job.config.batch_size, chunk=min(job.config.chunk, steps), folder=folder, resume=True,
-        tensorboard=job.config.tensorboard, progress=progress,
+        tensorboard=job.config.tensorboard, progress=clock,
         **{"log_every": math.ceil(steps / LOGGED), **made.options},
     ).state  # fmt: skip
-    if done:  # what is done after the last chunk counts too
-        progress(0, {"step": int(state.step)})
+    clock.end()
     return state
 
 
-def seconds_of(folder: Path) -> dict[int, float | None]:
-    """{step: the seconds until then} at ends of chunks, over all processes; None: not known."""
-    path = folder / "seconds.jsonl"
-    known: dict[int, float | None] = {0: 0.0}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        with contextlib.suppress(ValueError):  # cut by a kill
-            step, known[step] = json.loads(line)
-    return known
+def default_workers() -> int:
+    """The number of CPU cores this process may use; 1 on an accelerator."""
+    if jax.default_backend() != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def along(folder: Path) -> dict[str, list[Any]]:
-    """{"steps", "seconds" and every score: its values at the validations of a training}.
+def run_all(job: Callable[[Any], Any], jobs: Sequence[Any], work: Sequence[float], workers: int) -> None:
+    """Run `job(x)` for every x of `jobs`, those of the most work first; after a failure no other begins.
 
-    The seconds are of its steps alone, by the median of the chunks since the validation before: compilation,
-    validations and what a kill left unmeasured are not counted.
+    With one worker everything runs here; else `job` is a module's function, and every process has a core.
     """
-    records = train.read_metrics(folder)[1]
-    if not records:
-        return {"steps": [], "seconds": []}
-    steps = [0, *(record["step"] for record in records)]
-    known = {step: s for step, s in sorted(seconds_of(folder).items()) if s is not None}
-    ends, rates = np.array(list(known))[1:], np.diff(list(known.values())) / np.diff(list(known))
-    chunks = [rates[(ends > a) & (ends <= b)] for a, b in pairwise(steps)]
-    medians = np.array([np.median(part) if len(part) else np.nan for part in chunks])
-    spent = np.cumsum(np.where(np.isnan(medians), np.nanmedian(medians), medians) * np.diff(steps))
-    scores = {name: [r["validation"][name] for r in records] for name in records[0]["validation"]}
-    return {"steps": steps[1:], "seconds": spent.tolist(), **scores}
+    ordered = [jobs[i] for i in sorted(range(len(jobs)), key=lambda i: -work[i])]
+    if workers == 1:
+        for x in ordered:
+            job(x)
+        return
+    context = multiprocessing.get_context("spawn")
+    cores = context.SimpleQueue()
+    for i in range(workers):
+        cores.put(i)
+    with ProcessPoolExecutor(workers, context, _pin, (cores, jax.default_backend())) as pool:
+        futures = [pool.submit(job, x) for x in ordered]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            # each by itself: `with` shuts down once more, and takes back what a shutdown cancels
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _pin(cores: Any, platform: str) -> None:
+    """Give this process one core, where the system can, before jax makes its threads."""
+    if platform == "cpu" and hasattr(os, "sched_setaffinity"):
+        mine = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {mine[cores.get() % len(mine)]})

@@ -2,6 +2,7 @@
 
 from vaejax.train.aggressive import aggressive, end_aggressive
 from vaejax.train.checkpoint import Checkpoints
+from vaejax.train.clock import Clock, read_seconds, read_validations
 from vaejax.train.combine import averaged, repeat, sequence
 from vaejax.train.geco import geco_optimizer
 from vaejax.train.log import read_metrics
@@ -12,6 +13,7 @@ from vaejax.train.updates import gradient_update
 
 __all__ = [
     "Checkpoints",
+    "Clock",
     "Fit",
     "StepCost",
     "aggressive",
@@ -22,6 +24,8 @@ __all__ = [
     "gradient_update",
     "measure_step",
     "read_metrics",
+    "read_seconds",
+    "read_validations",
     "repeat",
     "sequence",
 ]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from vaejax.lab.trainings import along
+from vaejax.train import read_validations
 
 
 def _folder(path, validations, seconds):
@@ -20,7 +20,7 @@ def _folder(path, validations, seconds):
 def test_seconds_are_the_medians_of_chunks_between_validations(tmp_path):
     # 10 s with compilation, .2 s, .4 s; validated until 90 s, which the next chunk has too, .3 s, .1 s
     ends = [[100, 10.0], [200, 10.2], [300, 10.6], [400, 90.0], [500, 90.3], [600, 90.4]]
-    told = along(_folder(tmp_path, [(300, 0.1), (600, 0.2)], ends))
+    told = read_validations(_folder(tmp_path, [(300, 0.1), (600, 0.2)], ends))
     assert told["steps"] == [300, 600]
     assert told["mig"] == [0.1, 0.2]
     assert told["seconds"] == pytest.approx([3 * 0.4, 3 * 0.4 + 3 * 0.3])
@@ -28,5 +28,5 @@ def test_seconds_are_the_medians_of_chunks_between_validations(tmp_path):
 
 def test_what_a_kill_left_unmeasured_counts_as_the_others(tmp_path):
     ends = [[10, 0.02], [20, None], [30, None], [40, None]]
-    told = along(_folder(tmp_path, [(10, 0.0), (20, 0.1), (40, 0.2)], ends))
+    told = read_validations(_folder(tmp_path, [(10, 0.0), (20, 0.1), (40, 0.2)], ends))
     assert told["seconds"] == pytest.approx([0.02, 0.04, 0.08])

@@ -1,31 +1,18 @@
-"""A run folder: config, manifest, report, means and intervals, tables; and loading a finished run.
-
-    folder/config.json     the experiment's dataclass (`create`), else how `train.fit` was called
-    folder/model.json      the model's spec, from `create` or `train.fit`
-    folder/manifest.json   versions, device, commit, parameters, wall time, peak memory
-    folder/report.json     results
-    folder/metrics.jsonl, folder/checkpoints/   from `train.fit`
-    folder/figures/        pictures, rebuilt from the report and the checkpoints
-
-Everything is JSON or plain arrays: loading a folder runs no code of whoever made it. JSON has no nan and no
-infinity: in these files they are null and named under "not_finite", and `read_json` gives them back.
-"""
+"""The files of a run folder: its config, its manifest, and the model that it holds."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
-from scipy import stats
 
 from vaejax import models
 from vaejax.checks import check_choice
@@ -35,18 +22,7 @@ from vaejax.train import Checkpoints
 from vaejax.train.folder import check_config, check_model
 from vaejax.types import VAE, Array, Model, PyTree
 
-__all__ = [
-    "Run",
-    "create",
-    "load",
-    "load_encoder",
-    "manifest",
-    "mean_ci95",
-    "read_json",
-    "table",
-    "welch_ci95",
-    "write_json",
-]
+__all__ = ["Run", "create", "created", "load", "load_encoder", "manifest"]
 
 _PACKAGES = (
     "vaejax", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "scikit-learn",
@@ -93,6 +69,32 @@ def create(
     if model is not None:
         write_json(folder / "model.json", model.spec)
     return folder
+
+
+@contextlib.contextmanager
+def created(
+    folder: str | os.PathLike[str], config: Any, model: Model | None = None, ignore: Sequence[str] = ()
+) -> Iterator[Path]:
+    """`create` for what trains within: an error before any training takes the new folder's config out again.
+
+    Args:
+      folder: as for `create`.
+      config: as for `create`.
+      model: as for `create`.
+      ignore: as for `create`.
+
+    Raises:
+      ValueError, TypeError: as `create`.
+    """
+    new = not (expanded(folder) / "config.json").exists()
+    folder = create(folder, config, model, ignore)
+    try:
+        yield folder
+    except BaseException:
+        if new and next(folder.rglob("metrics.jsonl"), None) is None:
+            for name in ("config.json", "model.json"):
+                (folder / name).unlink(missing_ok=True)
+        raise
 
 
 def manifest(*, seconds: float, params: PyTree = None, **more: Any) -> dict[str, Any]:
@@ -214,76 +216,3 @@ def load_encoder(folder: str | os.PathLike[str], *, checkpoint: str = "latest", 
 
 def _encoded(vae: VAE, x: Any) -> Array:
     return posterior_mean(vae, {"x": x})
-
-
-def mean_ci95(values: Sequence[float]) -> dict[str, Any]:
-    """Mean over seeds with its Student t 95 % interval: {mean, ci95: [low, high], per_seed}.
-
-    With one value the interval is [None, None]: one seed says nothing of the spread. So it is where a value
-    is nan or infinite, and the mean is then nan or infinite too: no seed is left out in silence.
-
-    Raises:
-      ValueError: if values is not a list of one or more numbers.
-    """
-    a = _numbers(values, "values")
-    mean = _mean(a)
-    if a.size < 2 or not math.isfinite(mean):
-        return {"mean": mean, "ci95": [None, None], "per_seed": a.tolist()}
-    half = float(stats.t.ppf(0.975, a.size - 1) * a.std(ddof=1) / np.sqrt(a.size))
-    return {"mean": mean, "ci95": [mean - half, mean + half], "per_seed": a.tolist()}
-
-
-def welch_ci95(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
-    """mean(a) - mean(b) with Welch's 95 % interval: {mean, ci95: [low, high], p}, p two-sided.
-
-    With fewer than two values on a side, or one that is nan or infinite, the interval and p are None.
-
-    se^2 = va + vb,  va = var(a) / na,  degrees of freedom (va + vb)^2 / (va^2/(na - 1) + vb^2/(nb - 1)).
-
-    Raises:
-      ValueError: if a or b is not a list of one or more numbers.
-
-    Source: Welch 1947, doi 10.1093/biomet/34.1-2.28.
-    """
-    x, y = _numbers(a, "a"), _numbers(b, "b")
-    difference = _mean(x) - _mean(y)
-    if min(x.size, y.size) < 2 or not math.isfinite(difference):
-        return {"mean": difference, "ci95": [None, None], "p": None}
-    if np.ptp(x) == np.ptp(y) == 0:  # no spread: the interval is a point and t is not defined
-        difference = float(x[0] - y[0])  # the mean of equal floats may be off by rounding
-        return {"mean": difference, "ci95": [difference, difference], "p": float(difference == 0)}
-    va, vb = x.var(ddof=1) / x.size, y.var(ddof=1) / y.size
-    degrees = (va + vb) ** 2 / (va**2 / (x.size - 1) + vb**2 / (y.size - 1))
-    se = np.sqrt(va + vb)
-    half = float(stats.t.ppf(0.975, degrees) * se)
-    p = float(2 * stats.t.sf(abs(difference) / se, degrees))
-    return {"mean": difference, "ci95": [difference - half, difference + half], "p": p}
-
-
-def _mean(a: np.ndarray) -> float:
-    with np.errstate(invalid="ignore", over="ignore"):  # of both infinities: nan
-        return float(a.mean())
-
-
-def _numbers(values: Sequence[float], name: str) -> np.ndarray:
-    a = np.asarray(values, np.float64)
-    if a.ndim != 1 or a.size == 0:
-        raise ValueError(f"{name}: expected a list of one or more numbers, got shape {a.shape}")
-    return a
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of {column: text or number} as a Markdown table; floats to four digits, a dash for None."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_cell(row.get(name, "")) for name in columns] for row in rows]
-    widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(columns)]
-    lines = [columns, ["-" * w for w in widths], *cells]
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in lines
-    )
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)

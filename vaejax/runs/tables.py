@@ -1,0 +1,168 @@
+"""Numbers over seeds: means, intervals, entries of a report, and tables of them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+from scipy import stats
+
+__all__ = ["Column", "Entry", "entry", "mean_ci95", "means", "shown", "table", "welch_ci95", "write_csv"]
+
+# of the report of one seed: a score's name, the names of a score and its standard error, or a function to a
+# number, such a pair, an entry or a text
+Column = str | tuple[str, str] | Callable[[Mapping[str, Any]], Any]
+Entry = dict[str, Any]  # {"mean": m, "ci95": [low, high], "per_seed": values, "error"?: standard error}
+
+
+def mean_ci95(values: Sequence[float]) -> dict[str, Any]:
+    """Mean over seeds with its Student t 95 % interval: {mean, ci95: [low, high], per_seed}.
+
+    With one value the interval is [None, None]: one seed says nothing of the spread. So it is where a value
+    is nan or infinite, and the mean is then nan or infinite too: no seed is left out in silence.
+
+    Raises:
+      ValueError: if values is not a list of one or more numbers.
+    """
+    a = _numbers(values, "values")
+    mean = _mean(a)
+    if a.size < 2 or not math.isfinite(mean):
+        return {"mean": mean, "ci95": [None, None], "per_seed": a.tolist()}
+    half = float(stats.t.ppf(0.975, a.size - 1) * a.std(ddof=1) / np.sqrt(a.size))
+    return {"mean": mean, "ci95": [mean - half, mean + half], "per_seed": a.tolist()}
+
+
+def welch_ci95(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
+    """mean(a) - mean(b) with Welch's 95 % interval: {mean, ci95: [low, high], p}, p two-sided.
+
+    With fewer than two values on a side, or one that is nan or infinite, the interval and p are None.
+
+    se^2 = va + vb,  va = var(a) / na,  degrees of freedom (va + vb)^2 / (va^2/(na - 1) + vb^2/(nb - 1)).
+
+    Raises:
+      ValueError: if a or b is not a list of one or more numbers.
+
+    Source: Welch 1947, doi 10.1093/biomet/34.1-2.28.
+    """
+    x, y = _numbers(a, "a"), _numbers(b, "b")
+    difference = _mean(x) - _mean(y)
+    if min(x.size, y.size) < 2 or not math.isfinite(difference):
+        return {"mean": difference, "ci95": [None, None], "p": None}
+    if np.ptp(x) == np.ptp(y) == 0:  # no spread: the interval is a point and t is not defined
+        difference = float(x[0] - y[0])  # the mean of equal floats may be off by rounding
+        return {"mean": difference, "ci95": [difference, difference], "p": float(difference == 0)}
+    va, vb = x.var(ddof=1) / x.size, y.var(ddof=1) / y.size
+    degrees = (va + vb) ** 2 / (va**2 / (x.size - 1) + vb**2 / (y.size - 1))
+    se = np.sqrt(va + vb)
+    half = float(stats.t.ppf(0.975, degrees) * se)
+    p = float(2 * stats.t.sf(abs(difference) / se, degrees))
+    return {"mean": difference, "ci95": [difference - half, difference + half], "p": p}
+
+
+def _mean(a: np.ndarray) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):  # of both infinities: nan
+        return float(a.mean())
+
+
+def _numbers(values: Sequence[float], name: str) -> np.ndarray:
+    a = np.asarray(values, np.float64)
+    if a.ndim != 1 or a.size == 0:
+        raise ValueError(f"{name}: expected a list of one or more numbers, got shape {a.shape}")
+    return a
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a finite real number, and no truth value."""
+    real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return real and math.isfinite(value)
+
+
+def entry(reports: Sequence[Mapping[str, Any]], column: Column) -> Entry | str:
+    """A column's mean over seeds with its interval, or a text where it has no mean.
+
+    Of one seed the interval is the score's own, over what was scored: 1.96 of its standard errors.
+
+    Args:
+      reports: {score: value} of each seed.
+      column: a score's name, the names of a score and its standard error, or a function of a report to a
+        number, such a pair, an entry or a text.
+
+    Returns:
+      {"mean", "ci95": [low, high], "per_seed"}, with "error", a standard error, where there is one seed and
+      the column names it. Texts are joined; "-" where a seed has nothing, or a number that is not finite.
+    """
+    values = [_value(report, column) for report in reports]
+    if not values or any(v is None for v in values):
+        return "-"
+    if not all(isinstance(v, Mapping) for v in values):
+        return ", ".join(dict.fromkeys(map(str, values)))
+    return mean_ci95([v["mean"] for v in values]) if len(values) > 1 else values[0]
+
+
+def _value(report: Mapping[str, Any], column: Column) -> Any:
+    """An entry, None or a text; a row may lack what a column shows."""
+    try:
+        value = column(report) if callable(column) else None
+    except KeyError:
+        return None
+    if not callable(column):
+        value = tuple(report.get(k) for k in column) if isinstance(column, tuple) else report.get(column)
+    number, error = value if isinstance(value, tuple) else (value, None)
+    if not _is_number(number):
+        nothing = isinstance(number, float) or (isinstance(number, Mapping) and "mean" not in number)
+        return None if nothing else number
+    mean, half = float(number), 1.96 * (error or 0)
+    if error is None:
+        return mean_ci95([mean])
+    return {"mean": mean, "ci95": [mean - half, mean + half], "per_seed": [mean], "error": error}
+
+
+def means(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """{score: its entry} of what is a number; without a mean where some seed has none."""
+    known: dict[str, Any] = {}
+    for name in dict.fromkeys(name for report in reports for name in report):
+        values, found = [report.get(name) for report in reports], entry(reports, name)
+        if not isinstance(found, str):
+            known[name] = found
+        elif found == "-" and any(_is_number(v) for v in values):
+            known[name] = {"mean": None, "ci95": [None, None], "per_seed": values}
+    return known
+
+
+def shown(entry: Mapping[str, Any] | str) -> str:
+    """`mean [low, high]`, `value +- standard error`, or the mean alone where there is neither."""
+    if isinstance(entry, str):
+        return entry
+    mean, (low, high) = f"{entry['mean']:.4g}", entry.get("ci95") or (None, None)
+    if entry.get("error") is not None:
+        return f"{mean} +- {entry['error']:.2g}"
+    return mean if low is None else f"{mean} [{low:.4g}, {high:.4g}]"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of {column: text or number} as a Markdown table; floats to four digits, a dash for None."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row.get(name, "")) for name in columns] for row in rows]
+    widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(columns)]
+    lines = [columns, ["-" * w for w in widths], *cells]
+    return "\n".join(
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in lines
+    )
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of {column: value}, all of the same columns, as a CSV file with a header."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
