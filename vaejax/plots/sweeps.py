@@ -101,11 +101,11 @@ def _places(
 
 
 def _crosses(axes: Axes, at: Sequence[float], color: Any, shift: float) -> None:
-    """Crosses at the foot of the panel, `shift` points to the right."""
+    """Crosses at the foot of the panel, `shift` points to the right; whole at its edge too."""
     if at:
         offset = ScaledTranslation(shift / 72, 0, axes.figure.dpi_scale_trans)
         transform = axes.get_xaxis_transform() + offset
-        axes.plot(at, [0.04] * len(at), color=color, transform=transform, **_CROSS)
+        axes.plot(at, [0.04] * len(at), color=color, transform=transform, clip_on=False, **_CROSS)
 
 
 def _is_number(value: Any) -> bool:
