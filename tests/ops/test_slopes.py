@@ -45,6 +45,13 @@ def test_the_slope_of_the_absolute_value_is_its_sign_in_every_mode():
     np.testing.assert_array_equal(curved, np.diag([0, 0, 15, 15]))
 
 
+def test_a_length_of_what_is_not_a_number_is_none():
+    J = jnp.asarray([[[np.nan, 1.0], [0.0, 0.0]]])  # no column that does nothing
+    lengths, group = jax.jit(lambda J: (slopes.safe_norm(J, 1), jacobian.column_group_l1(J)))(J)
+    np.testing.assert_array_equal(lengths, [[np.nan, 1.0]])
+    assert np.isnan(group).all()
+
+
 def test_a_length_of_0_has_the_slope_0_and_others_their_direction():
     rows = jnp.array([[0.0, 0.0], [-0.0, 0.0], [3.0, -4.0]])
     norms, gradient = jax.jit(jax.vmap(jax.value_and_grad(lambda v: slopes.safe_norm(v, 0))))(rows)

@@ -48,5 +48,5 @@ def safe_norm(array: Array, axis: int) -> Array:
       [...] without that axis.
     """
     square = jnp.sum(jnp.square(array), axis=axis)
-    positive = square > 0  # double where: no nan from the unused branch
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+    zero = square == 0  # double where: no nan from the unused branch; one that is there stays
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, square)))
