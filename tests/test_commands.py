@@ -2,7 +2,8 @@
 
 A command is read up to where its flags are parsed, by its own program and parser: an unknown program, flag,
 preset or value fails, and nothing is trained. `make` targets are expanded by make, pip's files and extras
-looked up in pyproject.toml.
+looked up in pyproject.toml. Those of experiments run, at two steps, in tests/experiments/test_scripts.py;
+tests of data, benchmarks and kills call the `main` of theirs.
 """
 
 import re

@@ -62,16 +62,8 @@ def test_what_the_errata_name_exists():
 STEPS = 6
 
 
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """No page runs for long: programs are compiled with few optimisations."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture
-def small(tmp_path, monkeypatch, quick_compilation):
+def small(tmp_path, monkeypatch):
     """An empty folder to stand in, where `fit` ends after STEPS steps, on few and small images."""
     fit, three_dots = train.fit, data.three_dots
 

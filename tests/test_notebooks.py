@@ -15,7 +15,6 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))  # as in conftest.py
 KERNEL = {
     "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
     "display_name": "this interpreter",
@@ -77,8 +76,6 @@ def test_runs_at_tiny_size(path, tmp_path, kernel):
         **os.environ,
         "VAEJAX_NOTEBOOK_FAST": "1",
         "IPYTHONDIR": str(tmp_path / "ipython"),
-        "JAX_COMPILATION_CACHE_DIR": CACHE,
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # nothing runs for long
     }
     fresh = FRESH.format(folder=str(tmp_path), data=str(tmp_path / "data"))
     notebook.cells.insert(0, nbformat.v4.new_code_cell(fresh))

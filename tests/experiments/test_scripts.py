@@ -1,20 +1,24 @@
-"""Every script from its flags to its figures, at two steps."""
+"""Every command of the pages that runs an experiment, from its flags to its figures, at two steps."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import jax
 import pytest
 
 from experiments import disentangle, jl1_cost, likelihoods, wae
 from tests.experiments.tiny import TINY, dense
-from vaejax import evaluation, runs
+from tests.test_commands import COMMANDS
+from vaejax import evaluation, lab, runs
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCRIPTS = {script.__name__.split(".")[1]: script for script in TINY}
+PRESETS = {name: script.PRESETS for name, script in SCRIPTS.items()}
+TYPED = [command for command in COMMANDS if "python -m experiments." in command and "--help" not in command]
 # what each draws, and the trainings it needs
 FIGURES = {
     "collapse": {"draws", "scores", "training_curves"},
@@ -35,37 +39,57 @@ FIGURES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small(tmp_path_factory):
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """An empty folder to stand in, where every preset is tiny.
+
+    Of rows that the tests of `training` and `score` see one is left, that takes every branch of its script.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEJAX_DATA", str(tmp_path_factory.mktemp("data")))
         dense(patch)
-        # one row that takes every branch of its script; the others have tests of `training` and `score`
+        for name, script in SCRIPTS.items():
+            tiny = {preset: replace(TINY[script], preset=preset) for preset in PRESETS[name]}
+            patch.setattr(script, "PRESETS", tiny)
         patch.setattr(jl1_cost, "ROWS", {k: jl1_cost.ROWS[k] for k in ("beta_vae", "jl1_exact")})
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
         patch.setattr(disentangle, "METHODS", {k: k for k in ("factor_vae",)})
         patch.setattr(evaluation.scores, "dci", partial(evaluation.scores.dci, trees=2))
-        before = jax.config.read("jax_disable_most_optimizations")
-        jax.config.update("jax_disable_most_optimizations", True)  # programs that run for a moment
-        yield
-        jax.config.update("jax_disable_most_optimizations", before)
+        yield tmp_path_factory.mktemp("empty")
 
 
 def test_every_script_is_here():
     assert {path.stem for path in FOLDER.glob("*.py")} - {"__init__"} == set(SCRIPTS) == set(FIGURES)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_trains_scores_tabulates_and_draws(name, tmp_path, capsys):
-    script = SCRIPTS[name]
-    report = script.main(replace(TINY[script], folder=tmp_path / "run"))
-    told = runs.read_json(tmp_path / "run" / "report.json")
-    assert told.keys() == report.keys() >= {"models", "config"}
-    for scores in told["models"].values():
-        assert scores  # numbers of every row
-    assert {path.stem for path in (tmp_path / "run" / "figures").glob("*.png")} == FIGURES[name]
-    assert "| " in capsys.readouterr().out
+@pytest.mark.parametrize("command", TYPED)
+def test_a_command_trains_scores_tabulates_and_draws(command, empty, monkeypatch, capsys):
+    monkeypatch.chdir(empty)
+    module, *flags = shlex.split(command, comments=True)[2:]
+    monkeypatch.setattr(sys, "argv", [module, *flags])
+    name = module.split(".")[1]
+    report = SCRIPTS[name].main(lab.parse(SCRIPTS[name].PRESETS, SCRIPTS[name].__doc__))
+    printed = capsys.readouterr().out
+    assert "| " in printed
+    if "--dry-run" in flags:
+        assert report["hours"] > 0
+        assert "run folder" not in printed
+        return
+    folder = Path(printed.split("run folder: ")[1].splitlines()[0])
+    assert folder.parent == empty / "runs"
+    told = runs.read_json(folder / "report.json")
+    assert told.keys() == report.keys()
+    for cell in told.get("cells", [told]):
+        assert all(cell["models"].values())  # numbers of every row
+    assert len(told.get("cells", ())) == (6 if "--sweep" in flags else 0)
+    drawn = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert drawn == (FIGURES[name] if "--sweep" not in flags else drawn)
+    assert drawn
+
+
+def test_the_pages_run_every_script():
+    assert {command.split(".", 1)[1].split()[0] for command in TYPED} == set(SCRIPTS)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -74,5 +98,5 @@ def test_a_script_is_one_short_file_and_its_presets_bear_their_names(name):
     below = text.split('"""', 2)[2].strip().splitlines()
     assert len(below) <= (165 if name in ("collapse", "disentangle") else 120)
     assert "experiments" not in "".join(below)  # no script imports another
-    assert all(preset.preset == key for key, preset in SCRIPTS[name].PRESETS.items())
+    assert all(preset.preset == key for key, preset in PRESETS[name].items())
     assert f"python -m experiments.{name} --preset fast" in text

@@ -36,7 +36,6 @@ def member(port: int, index: int, folder: Path, steps: int, patience: int, said:
     out = os.open(folder / f"said-{index}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    os.environ["XLA_FLAGS"] = ""
     jax.config.update("jax_platforms", "cpu")
     jax.distributed.initialize(f"localhost:{port}", 2, index, heartbeat_timeout_seconds=patience)
     assert len(jax.devices()) == 2

@@ -101,8 +101,16 @@ def test_one_that_takes_no_more_is_given_no_more():
 
 @pytest.mark.parametrize(
     ("optimizer", "lacks"),
-    [(optax.lbfgs(), "L-BFGS .*value_fn"), (optax.contrib.sophia(0.1), "Sophia for `obj_fn`")],
-    ids=["lbfgs", "sophia"],
+    [
+        (optax.lbfgs(), "L-BFGS .*value_fn"),
+        (optax.contrib.sophia(0.1), "Sophia for `obj_fn`"),
+        (optax.lookahead(optax.sgd(0.1), 5, 0.5), "lookahead for pairs of parameters"),
+        (
+            optax.contrib.differentially_private_aggregate(1.0, 1.0, key=jax.random.key(0)),
+            "DP-SGD for a gradient of each example",
+        ),
+    ],
+    ids=["lbfgs", "sophia", "lookahead", "dpsgd"],
 )
 def test_what_no_step_has_is_refused_by_name_before_anything_compiles(optimizer, lacks, tmp_path):
     with pytest.raises(TypeError, match=f"optimizer: expected one that takes .*{lacks}"):

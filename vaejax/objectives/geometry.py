@@ -46,7 +46,8 @@ def jacobian_l1(
       of: the statistic of p(x|z) whose Jacobian is meant: `distributions.mean` or `logits`, or any
         function of p(x|z) to an array.
       stop_gradient: True keeps the penalty's gradient out of z, and so out of the encoder.
-      eps: the step, for method="finite_difference" only.
+      eps: the step, for method="finite_difference" only. Through a net in half precision the difference is
+        its rounding, divided by eps: there method="exact" is the one to take.
       at: "sample", the drawn z, or "mean", the posterior's.
       chunk: examples at a time, so that memory does not grow with B; None: chosen from the decoder, and
         all at once where little is needed (`ops.chunks`). It changes neither value nor gradient.

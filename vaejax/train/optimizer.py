@@ -15,8 +15,10 @@ from vaejax.types import Array, Params, PyTree
 
 __all__ = ["is_key", "told_the_loss"]
 
-# how optax says that a transformation lacks an argument
-_LACKS = re.compile(r"required keyword-only argument|must be provided")
+# how optax says that a transformation lacks an argument, pairs of parameters, gradients of each example
+_LACKS = re.compile(
+    r"required keyword-only argument|must be provided|has no attribute 'fast'|batch dimension in the 0th axis"
+)
 
 
 def told_the_loss(optimizer: optax.GradientTransformation) -> tuple[Callable, Callable]:
@@ -50,13 +52,13 @@ def told_the_loss(optimizer: optax.GradientTransformation) -> tuple[Callable, Ca
         ]
         try:
             updates, new = told.update(grads, tree.unflatten(keyed), params, value=loss)
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             if not _LACKS.search(str(error)):
                 raise
             raise TypeError(
-                "optimizer: expected one that takes the gradient, the parameters and, as `value`, the loss; "
-                "L-BFGS with its line search asks for `value_fn` and Sophia for `obj_fn`, which no step has: "
-                f"{error}"
+                "optimizer: expected one that takes the mean gradient, the parameters and, as `value`, the "
+                "loss; L-BFGS with its line search asks for `value_fn`, Sophia for `obj_fn`, lookahead for "
+                f"pairs of parameters, DP-SGD for a gradient of each example, which no step has: {error}"
             ) from error
         return updates, jax.tree.map(lambda a: jax.random.key_data(a) if is_key(a) else a, new)
 
