@@ -40,7 +40,7 @@ CONFIGS: dict[ModuleType, Any] = {
     ),
     wae: wae.Config(dataset="digits", latents=2, hidden=(4,), critic=(4,), batch_size=10, judged=40),
     collapse: collapse.Config(
-        dataset="digits", remedies=("plain", "aggressive", "pretrained", "labels"), steps=2, chunk=2, pool=4,
+        dataset="digits", remedies=("plain", "aggressive"), steps=2, chunk=2, pool=4,
         latents=3, hidden=(4,), features=2, kernels=(5,), weak_kernels=(3,), batch_size=6, ramp=10, window=1,
         most=3, validate_every=2, samples=4, at_once=2, test_images=5, judged=20,
     ),
