@@ -78,7 +78,9 @@ class Flow(distrax.Distribution):
         return self._forward(self._base.mean())[0]
 
     def mean(self) -> Array:
-        raise TypeError("q: expected one with a mean; a flow has samples and the image of its base's mean only")
+        raise TypeError(
+            "q: expected one with a mean; a flow has samples and the image of its base's mean only"
+        )
 
     def _sample_n(self, key: Array, n: int) -> Array:
         return self._sample_n_and_log_prob(key, n)[0]

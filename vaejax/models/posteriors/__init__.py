@@ -1,6 +1,18 @@
 """Families of q(z|x): what the encoder gives, and the distribution that becomes of it."""
 
 from vaejax.models.posteriors.family import Drawn, Posterior
+from vaejax.models.posteriors.flows import autoregressive, coupling, iaf, planar, radial, stack, sylvester
 from vaejax.models.posteriors.gaussian import gaussian
 
-__all__ = ["Drawn", "Posterior", "gaussian"]
+__all__ = [
+    "Drawn",
+    "Posterior",
+    "autoregressive",
+    "coupling",
+    "gaussian",
+    "iaf",
+    "planar",
+    "radial",
+    "stack",
+    "sylvester",
+]
