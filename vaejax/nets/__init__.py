@@ -1,9 +1,9 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
-from vaejax.nets.around import Constant, FromBytes, SharedScale
+from vaejax.nets.around import Beside, Constant, FromBytes, Heads, SharedScale
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
-from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, MLPEncoder
+from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
 from vaejax.nets.made import MADE
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
@@ -12,6 +12,7 @@ __all__ = [
     "ACTIVATIONS",
     "MADE",
     "MLP",
+    "Beside",
     "Constant",
     "Conv",
     "ConvDecoder",
@@ -20,6 +21,8 @@ __all__ = [
     "Critic",
     "FromBytes",
     "GatedPixelCNN",
+    "GaussianHead",
+    "Heads",
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",

@@ -2,6 +2,7 @@
 
 from vaejax.models.priors.family import Around, Prior
 from vaejax.models.priors.flow import flow
-from vaejax.models.priors.gaussian import standard
+from vaejax.models.priors.gaussian import conditional, standard
+from vaejax.models.priors.product import product
 
-__all__ = ["Around", "Prior", "flow", "standard"]
+__all__ = ["Around", "Prior", "conditional", "flow", "product", "standard"]
