@@ -45,15 +45,10 @@ def sylvester(d: int, steps: int, columns: int) -> Layer:
 def _layer(numbers: int, steps: int, read: Callable, forward: Callable, inverse: Callable) -> Layer:
     return Layer(
         numbers,
-        _nothing,
+        None,
         Fixed(_through, steps, read, forward, False),
         Fixed(_through, steps, read, inverse, True),
     )
-
-
-def _nothing(key: Array, given: Array | None) -> dict:
-    del key, given
-    return {}
 
 
 def _through(

@@ -22,7 +22,7 @@ class Layer:
 
     `numbers`: how many come from outside for an example, 0 for none: an encoder's, which parametrise the maps
       or are the context of their nets.
-    `init(key, given) -> own`: parameters of its own, a dict, {} for none; `given` [numbers], or None.
+    `init(key, given) -> own`: parameters of its own, a dict; `given` [numbers], or None. None if it has none.
     `forward(own, given, z) -> (f(z), log|det|)`, for z [..., d] and given [..., numbers] or None, whose
       leading axes broadcast against those of z; `inverse(own, given, y) -> (z, log|det dz/dy|)`.
 
@@ -30,7 +30,7 @@ class Layer:
     """
 
     numbers: int
-    init: Callable[..., dict[str, Any]]
+    init: Callable[..., dict[str, Any]] | None
     forward: Callable[..., tuple[Array, Array]]
     inverse: Callable[..., tuple[Array, Array]]
 
@@ -42,16 +42,20 @@ def inverted(layer: Layer) -> Layer:
 
 def chained(*layers: Layer) -> Layer:
     """One layer after the other, with z reversed between any two; the numbers from outside in their order."""
-    numbers = sum(layer.numbers for layer in layers)
-    return Layer(numbers, Fixed(_init, layers), Fixed(_through, layers, False), Fixed(_through, layers, True))
+    return Layer(
+        sum(layer.numbers for layer in layers),
+        Fixed(_init, layers) if any(layer.init for layer in layers) else None,
+        Fixed(_through, layers, False),
+        Fixed(_through, layers, True),
+    )
 
 
 def _init(layers: tuple[Layer, ...], key: Array, given: Array | None) -> dict[str, Any]:
-    owns = {
+    return {
         str(n): layer.init(named_key(key, f"/{n}"), part)
         for n, (layer, part) in enumerate(zip(layers, _parts(layers, given), strict=True))
+        if layer.init
     }
-    return {name: own for name, own in owns.items() if own}
 
 
 def _through(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from vaejax.checks import check_finite, check_positive_int, plain
 from vaejax.distributions import Flow, diagonal_gaussian
 from vaejax.fixed import Fixed
 from vaejax.models import flows
-from vaejax.models.posteriors.family import Posterior
+from vaejax.models.posteriors.family import Posterior, no_parameters
 from vaejax.types import Array, Distribution, PyTree
 
 __all__ = ["autoregressive", "coupling", "iaf", "planar", "radial", "stack", "sylvester"]
@@ -247,15 +248,16 @@ def _record(name: str, d: int, layer: flows.Layer, options: dict[str, Any]) -> P
         (d,),
         ((d,), (d,), (layer.numbers,))[: 3 if layer.numbers else 2],
         Fixed(_build, layer),
-        init=Fixed(_init, layer),
+        init=Fixed(_init, layer.init) if layer.init else no_parameters,
         code=_centre,
         options=options,
         layer=layer,
     )
 
 
-def _init(layer: flows.Layer, key: Array, parameters: PyTree) -> tuple[dict[str, Any], None]:
-    return layer.init(key, parameters[2][0] if layer.numbers else None), None
+def _init(init: Callable, key: Array, parameters: PyTree) -> tuple[dict[str, Any], None]:
+    _, _, *given = parameters
+    return init(key, given[0][0] if given else None), None
 
 
 def _build(layer: flows.Layer, own: PyTree, state: PyTree, parameters: PyTree) -> Distribution:

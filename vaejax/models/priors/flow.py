@@ -75,9 +75,8 @@ def _layer(
 
 def _init(layer_of: Fixed, key: Array, around: Around) -> dict[str, Any]:
     c, d = _condition(around), _size(around)
-    if c is None:
-        return layer_of(d, 0).init(key, None)
-    return layer_of(d, c.shape[-1]).init(key, c[0])
+    init = layer_of(d, 0 if c is None else c.shape[-1]).init
+    return init(key, None if c is None else c[0])
 
 
 def _build(layer_of: Fixed, own: PyTree, around: Around) -> Distribution:
