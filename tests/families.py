@@ -43,6 +43,23 @@ def heads(*of):
 POSTERIORS = {
     "gaussian": PosteriorEntry("gaussian", lambda: posteriors.gaussian(LATENTS), encoder()),
     "full": PosteriorEntry("full", lambda: posteriors.full(LATENTS), encoder(context=3)),
+    "planar": PosteriorEntry("planar", lambda: posteriors.planar(LATENTS, 2), encoder(context=14)),
+    "radial": PosteriorEntry("radial", lambda: posteriors.radial(LATENTS, 2), encoder(context=10)),
+    "sylvester": PosteriorEntry(
+        "sylvester", lambda: posteriors.sylvester(LATENTS, 2, columns=2), encoder(context=28)
+    ),
+    "iaf": PosteriorEntry("iaf", lambda: posteriors.iaf(LATENTS, 2, (6,), context=4), encoder(context=4)),
+    "autoregressive": PosteriorEntry(
+        "autoregressive", lambda: posteriors.autoregressive(LATENTS, 2, (6,), bins=4), encoder()
+    ),
+    "coupling": PosteriorEntry(
+        "coupling", lambda: posteriors.coupling(LATENTS, 2, (6,), context=4), encoder(context=4)
+    ),
+    "stack": PosteriorEntry(
+        "stack",
+        lambda: posteriors.stack(posteriors.planar(LATENTS, 1), posteriors.coupling(LATENTS, 2, (6,))),
+        encoder(context=7),
+    ),
     "product": PosteriorEntry(
         "product",
         lambda: posteriors.product(posteriors.gaussian(2), posteriors.full(LATENTS)),
@@ -55,6 +72,10 @@ POSTERIORS = {
 PRIORS = {
     "standard": PriorEntry("standard", priors.standard),
     "conditional": PriorEntry("conditional", lambda: priors.conditional(encoder()()), needs_c=True),
+    "flow": PriorEntry("flow", lambda: priors.flow(2, (6,))),
+    "flow_autoregressive": PriorEntry(
+        "flow", lambda: priors.flow(2, (6,), kind="spline", autoregressive=True, bins=4)
+    ),
     "product": PriorEntry(
         "product", lambda: priors.product(priors.standard(), priors.standard()), kind="parts"
     ),
