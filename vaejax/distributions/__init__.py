@@ -2,6 +2,7 @@
 
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
+from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.gaussian import diagonal_gaussian
 from vaejax.distributions.kl import (
     has_closed_form,
@@ -32,6 +33,7 @@ from vaejax.distributions.logistic import (
     discretised_logistic,
     discretised_logistic_mixture,
 )
+from vaejax.distributions.mixture import GaussianMixture, Mixture
 from vaejax.distributions.score import score
 
 __all__ = [
@@ -42,8 +44,11 @@ __all__ = [
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
     "Gaussian",
+    "GaussianMixture",
     "Laplace",
     "Likelihood",
+    "Mixture",
+    "OneHot",
     "bernoulli",
     "categorical",
     "continuous_bernoulli",
