@@ -33,7 +33,7 @@ from vaejax.distributions.logistic import (
     discretised_logistic,
     discretised_logistic_mixture,
 )
-from vaejax.distributions.mixture import GaussianMixture, Mixture
+from vaejax.distributions.mixture import GaussianMixture, Mixture, mixture_of
 from vaejax.distributions.score import score
 
 __all__ = [
@@ -65,5 +65,6 @@ __all__ = [
     "laplace",
     "logits",
     "mean",
+    "mixture_of",
     "score",
 ]

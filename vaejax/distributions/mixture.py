@@ -8,12 +8,13 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from vaejax.distributions.gaussian import diagonal_gaussian
 from vaejax.fixed import Fixed
 from vaejax.ops import mixtures
 from vaejax.precision import at_least_float32
 from vaejax.types import Array, Distribution, PyTree
 
-__all__ = ["GaussianMixture", "Mixture"]
+__all__ = ["GaussianMixture", "Mixture", "mixture_of"]
 
 
 class Mixture(distrax.Distribution):
@@ -122,8 +123,21 @@ class GaussianMixture(Mixture):
         )
 
 
+def mixture_of(logits: Array, parameters: PyTree, build: Callable[[PyTree], Distribution]) -> Mixture:
+    """The mixture of build(parameters): a `GaussianMixture` where the components are diagonal Gaussians.
+
+    Args and Raises: as `Mixture`.
+    """
+    components = build(parameters)
+    if isinstance(components, distrax.Independent) and isinstance(components.distribution, distrax.Normal):
+        base = components.distribution
+        loc, scale = jnp.asarray(base.loc), jnp.asarray(base.scale)
+        return GaussianMixture(logits, loc, scale, len(components.event_shape))
+    return Mixture(logits, parameters, build)
+
+
 def _gaussians(event_ndims: int, parameters: tuple[Array, Array]) -> Distribution:
-    return distrax.Independent(distrax.Normal(*parameters), event_ndims)
+    return diagonal_gaussian(*parameters, event_ndims)
 
 
 def _at(parameters: Array, r: Array) -> Array:

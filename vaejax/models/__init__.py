@@ -4,7 +4,7 @@ from vaejax.models import posteriors, priors
 from vaejax.models.heads import with_heads
 from vaejax.models.optimal_scale import optimal_scale
 from vaejax.models.spec import from_spec
-from vaejax.models.start import glorot, starting_from
+from vaejax.models.start import glorot, pseudo_inputs_from, starting_from
 from vaejax.models.vae import gaussian_vae, vae
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "optimal_scale",
     "posteriors",
     "priors",
+    "pseudo_inputs_from",
     "starting_from",
     "vae",
     "with_heads",

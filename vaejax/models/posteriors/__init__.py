@@ -1,6 +1,8 @@
 """Families of q(z|x): what the encoder gives, and the distribution that becomes of it."""
 
+from vaejax.models.posteriors.discrete import categorical
 from vaejax.models.posteriors.family import Drawn, Posterior
 from vaejax.models.posteriors.gaussian import gaussian
+from vaejax.models.posteriors.mixture import mixture
 
-__all__ = ["Drawn", "Posterior", "gaussian"]
+__all__ = ["Drawn", "Posterior", "categorical", "gaussian", "mixture"]
