@@ -135,10 +135,6 @@ def test_families_are_plain_data():
             assert jax.tree.structure(again.bind(init(again))) == jax.tree.structure(model.bind(init(model)))
 
 
-def at(temperature):
-    return posteriors.categorical(2, temperature=temperature)
-
-
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -191,7 +187,7 @@ def test_a_prior_of_other_latents_is_refused():
             build(
                 encoder=Maps(), posterior=posteriors.gaussian((M, V)), prior=priors.categorical(),
             ),
-            "prior: expected one of continuous latents, as Independent draws them; got OneHot",
+            "prior: expected one for the latents that Independent draws; got OneHot",
         ),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
