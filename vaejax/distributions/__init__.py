@@ -3,9 +3,10 @@
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.discrete import OneHot
-from vaejax.distributions.gaussian import diagonal_gaussian
+from vaejax.distributions.gaussian import FullGaussian, diagonal_gaussian
 from vaejax.distributions.kl import (
     has_closed_form,
+    has_kl_per_dimension,
     is_diagonal_gaussian,
     kl_divergence,
     kl_or_sampled,
@@ -43,6 +44,7 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
+    "FullGaussian",
     "Gaussian",
     "GaussianMixture",
     "Laplace",
@@ -58,6 +60,7 @@ __all__ = [
     "gaussian",
     "gaussian_learned_scale",
     "has_closed_form",
+    "has_kl_per_dimension",
     "is_diagonal_gaussian",
     "kl_divergence",
     "kl_or_sampled",

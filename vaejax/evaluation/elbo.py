@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaejax.distributions import has_closed_form, is_diagonal_gaussian, kl_per_dimension
+from vaejax.distributions import has_closed_form, has_kl_per_dimension, is_diagonal_gaussian, kl_per_dimension
 from vaejax.evaluation.batches import mean_and_error, per_example, transformed
 from vaejax.evaluation.entry import enter, program, traced
 from vaejax.keys import named_key
@@ -76,7 +76,7 @@ def _parts(
     parts = {"reconstruction": reconstruction(key, vae, draw), form: kl(key, vae, draw)}
     if isinstance(draw.q, tuple):
         return parts
-    if has_closed_form(draw.q, draw.p):
+    if has_kl_per_dimension(draw.q, draw.p):
         parts["kl_per_dimension"] = kl_per_dimension(draw.q, draw.p)
     if is_diagonal_gaussian(draw.q):
         parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev(), "z": draw.z, "log_q": draw.log_q}

@@ -296,7 +296,5 @@ def _check_draw(posterior: Posterior, draw: Draw) -> tuple:
         if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
             raise ValueError(f"prior: expected one of discrete latents, as {q.name} draws them; got {p.name}")
         if getattr(q, "reparameterised", True) and isinstance(p, OneHot):
-            raise ValueError(
-                f"prior: expected one of continuous latents, as {q.name} draws them; got {p.name}"
-            )
+            raise ValueError(f"prior: expected one for the latents that {q.name} draws; got {p.name}")
     return ()

@@ -2,7 +2,8 @@
 
 from vaejax.models.posteriors.discrete import categorical
 from vaejax.models.posteriors.family import Drawn, Posterior
-from vaejax.models.posteriors.gaussian import gaussian
+from vaejax.models.posteriors.gaussian import full, gaussian
 from vaejax.models.posteriors.mixture import mixture
+from vaejax.models.posteriors.product import product
 
-__all__ = ["Drawn", "Posterior", "categorical", "gaussian", "mixture"]
+__all__ = ["Drawn", "Posterior", "categorical", "full", "gaussian", "mixture", "product"]

@@ -2,7 +2,18 @@
 
 from vaejax.models.priors.discrete import categorical, uniform
 from vaejax.models.priors.family import Around, Prior
-from vaejax.models.priors.gaussian import standard
+from vaejax.models.priors.gaussian import conditional, standard
 from vaejax.models.priors.mixture import gaussian_mixture, vamp
+from vaejax.models.priors.product import product
 
-__all__ = ["Around", "Prior", "categorical", "gaussian_mixture", "standard", "uniform", "vamp"]
+__all__ = [
+    "Around",
+    "Prior",
+    "categorical",
+    "conditional",
+    "gaussian_mixture",
+    "product",
+    "standard",
+    "uniform",
+    "vamp",
+]
