@@ -35,6 +35,7 @@ from vaejax.distributions.logistic import (
     discretised_logistic_mixture,
 )
 from vaejax.distributions.mixture import GaussianMixture, Mixture, mixture_of
+from vaejax.distributions.point import Point
 from vaejax.distributions.score import score
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Likelihood",
     "Mixture",
     "OneHot",
+    "Point",
     "bernoulli",
     "categorical",
     "continuous_bernoulli",

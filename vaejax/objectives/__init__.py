@@ -16,7 +16,13 @@ from vaejax.objectives.critics import (
 )
 from vaejax.objectives.discrete import enumerated, leave_one_out
 from vaejax.objectives.draw import log_weight, sample
-from vaejax.objectives.elbo import kl, kl_sampled, optimal_gaussian_reconstruction, reconstruction
+from vaejax.objectives.elbo import (
+    cross_entropy,
+    kl,
+    kl_sampled,
+    optimal_gaussian_reconstruction,
+    reconstruction,
+)
 from vaejax.objectives.geometry import (
     column_group_l1,
     jacobian_l1,
@@ -46,6 +52,7 @@ __all__ = [
     "compose",
     "contractive",
     "cosine_schedule",
+    "cross_entropy",
     "cyclical_schedule",
     "dip",
     "dreg",
