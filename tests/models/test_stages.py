@@ -111,7 +111,7 @@ def test_a_second_vae_recovers_the_covariance_of_the_codes_and_samples_through_t
 
 @pytest.mark.parametrize("noise", [True, False])
 def test_a_mixture_fitted_to_frozen_codes_has_their_moments(noise):
-    """The same model with another prior, which alone moves; the density of a deterministic encoder's codes."""
+    """The same model with another prior, which alone moves; also of a deterministic encoder's codes."""
     of, (mean, covariance) = oracle.exact_params()["encoder"], of_codes()
     if noise:
         parts, params = {}, exact(linear())
