@@ -17,6 +17,7 @@ from vaejax import distributions, models, nets, objectives
 from vaejax.distributions import OneHot
 from vaejax.keys import example_keys
 from vaejax.models import posteriors, priors
+from vaejax.objectives.draw import scored_at
 
 KEY = jax.random.key(0)
 D, M, V = 5, 2, 3
@@ -26,7 +27,7 @@ X = jnp.asarray(np.random.default_rng(0).random((4, D)) < 0.4, jnp.float32)
 def build(**change: Any):
     parts = {
         "encoder": nets.MLP(features=(6,), output_shape=(M, V), activation="tanh"),
-        "decoder": nets.MLP(features=(6,), output_shape=(D,), activation="tanh", event_ndims=2),
+        "decoder": nets.MLP(features=(6,), output_shape=(D,), activation="tanh"),
         "posterior": posteriors.categorical(V, M),
         "likelihood": distributions.bernoulli(),
         "prior": priors.uniform(),
@@ -75,13 +76,20 @@ def test_draws_are_exact_in_evaluation_and_relaxed_by_the_temperature_of_the_ste
         keys = example_keys(KEY, {"x": X})
         tau = 4.0 ** -jnp.minimum(step / 10, 1)
         by_hand = jax.vmap(lambda k, a: OneHot(a).relaxed(k, tau, hard=False))(keys, draw.q.logits)
-        return draw.z, by_hand, sharp.z, draw.log_q, draw.q.log_prob(draw.z)
+        masses = [
+            (draw.log_q, draw.q.log_prob(scored_at(draw))),
+            (draw.log_p, draw.p.log_prob(scored_at(draw))),
+        ]
+        return draw.z, by_hand, sharp.z, scored_at(draw), masses
 
     for step in (0, 5, 10, 1000):
-        z, by_hand, sharp, *log_q = run(params, jnp.asarray(step, jnp.int32))
+        z, by_hand, sharp, point, masses = run(params, jnp.asarray(step, jnp.int32))
         np.testing.assert_allclose(z, by_hand, rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(np.sort(sharp, -1), np.broadcast_to([0.0, 0.0, 1.0], sharp.shape))
-        np.testing.assert_allclose(*log_q, rtol=1e-5)
+        np.testing.assert_array_equal(point.argmax(-1), z.argmax(-1))
+        np.testing.assert_array_equal(np.sort(point, -1), np.broadcast_to([0.0, 0.0, 1.0], point.shape))
+        for taken, again in masses:
+            np.testing.assert_allclose(taken, again, rtol=1e-5)
     assert run._cache_size() == 1
     assert (z.max(-1) < 1).any()
     exact = model.bind(params).encode(KEY, {"x": X})

@@ -25,8 +25,8 @@ def categorical(
     """q(z|x) = prod_m Cat(z_m; softmax(logits_m(x))), z_m one-hot of V values.
 
     The encoder gives logits [M, V], as `nets.MLP(features, output_shape=(M, V))` does, and the decoder's net
-    eats z [..., M, V], as `nets.MLP(..., event_ndims=2)`. The priors are `priors.uniform()` and
-    `priors.categorical()`, the KL to which is exact.
+    eats z flattened, [..., M V]. The priors are `priors.uniform()` and `priors.categorical()`, the KL to
+    which is exact.
 
     In evaluation draws are exact. In training they are relaxed, so that a gradient reaches the logits:
     softmax((logits + Gumbel noise) / temperature), whose gradient is biased, less so at low temperatures.
@@ -38,8 +38,8 @@ def categorical(
       temperature: a number, or (start, end, steps): from start to end in equal ratios over so many steps of
         training, such as (1.0, 0.5, 50_000).
       hard: whether the value in training is exactly one-hot too, and only its gradient relaxed
-        (straight-through); else the decoder sees points between, where log q and log p are the linear
-        functions of z that they are of one-hots, and no densities.
+        (straight-through); else the decoder sees points between, and log q and log p are taken at the one-hot
+        of the same noise.
 
     Returns:
       A Posterior without parameters of its own; its code is the mode.
@@ -65,6 +65,7 @@ def categorical(
         _one_hot,
         draw=Fixed(_draw, temperature, hard),
         code=_mode,
+        inputs=_flat,
         options={"values": event[1], "variables": event[0], "temperature": temperature, "hard": hard},
     )
 
@@ -91,6 +92,10 @@ def _mode(q: OneHot) -> Array:
     return q.mode()
 
 
+def _flat(z: Array) -> Array:
+    return z.reshape(*z.shape[:-2], -1)
+
+
 def _draw(
     temperature: Temperature, hard: bool, posterior: Posterior,
     own: PyTree, state: PyTree, parameters: Array, key: Array, batch: Batch, step: Any,
@@ -99,10 +104,18 @@ def _draw(
     q, keys = _one_hot(own, state, parameters), example_keys(key, batch)
     if step is None:
         z = jax.vmap(lambda k, logits: OneHot(logits).sample(seed=k))(keys, q.logits)
-    else:
-        tau = _at(temperature, step).astype(q.logits.dtype)
-        z = jax.vmap(lambda k, logits: OneHot(logits).relaxed(k, tau, hard=hard))(keys, q.logits)
-    return Drawn(z, q.log_prob(z), q)
+        return Drawn(z, q.log_prob(z), q)
+    tau = _at(temperature, step).astype(q.logits.dtype)
+
+    def relaxed(hard: bool) -> Array:
+        return jax.vmap(lambda k, logits: OneHot(logits).relaxed(k, tau, hard=hard))(keys, q.logits)
+
+    point = relaxed(True)
+    return (
+        Drawn(point, q.log_prob(point), q)
+        if hard
+        else Drawn(relaxed(False), q.log_prob(point), q, point=point)
+    )
 
 
 def _at(temperature: Temperature, step: Any) -> Array:
