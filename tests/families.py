@@ -60,7 +60,7 @@ POSTERIORS = {
         inputs=6,
     ),
     "categorical_soft": PosteriorEntry(
-        "categorical", lambda: posteriors.categorical(3, 2, hard=False), mlp(2, 3), kind="one hot", inputs=6
+        "categorical", lambda: posteriors.categorical(3, 2, hard=False), mlp(2, 3), "one hot", inputs=6
     ),
     "product_mixed": PosteriorEntry(
         "product",
