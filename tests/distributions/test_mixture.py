@@ -57,13 +57,17 @@ def test_the_density_integrates_to_one_and_samples_have_it(name):
 
 def test_log_prob_broadcasts_points_against_the_batch():
     z = RNG.normal(size=(4, 2, 2)).astype(np.float32)
+
+    @jax.jit
+    def run(q):
+        drawn, log_q = q.sample_and_log_prob(seed=KEY)
+        return q.log_prob(z), q.log_prob(z[1, 0]), (log_q, q.log_prob(drawn))
+
     for q in mixtures().values():
-        whole = q.log_prob(z)
+        whole, one, drawn = run(q)
         assert whole.shape == (4, 2)
-        np.testing.assert_allclose(q.log_prob(z[1, 0])[0], whole[1, 0], rtol=1e-5)
-        np.testing.assert_allclose(
-            q.sample_and_log_prob(seed=KEY)[1], q.log_prob(q.sample(seed=KEY)), rtol=1e-5
-        )
+        np.testing.assert_allclose(one[0], whole[1, 0], rtol=1e-5)
+        np.testing.assert_allclose(*drawn, rtol=1e-5)
 
 
 def test_events_of_any_shape():
@@ -103,7 +107,7 @@ def test_only_a_gaussian_mixture_says_that_its_samples_have_a_path():
     """And the generic one has none to its weights: a gradient of exactly 0."""
 
     def slope(logits, of):
-        return jax.grad(lambda a: jnp.sum(of(a).sample(seed=KEY)))(logits)
+        return jax.jit(jax.grad(lambda a: jnp.sum(of(a).sample(seed=KEY))))(logits)
 
     gaussians = lambda a: GaussianMixture(a, LOC, SCALE)  # noqa: E731
     generic = lambda a: Mixture(a, (LOC, jnp.broadcast_to(TRIL, (2, 3, 2, 2))), of_full_gaussians)  # noqa: E731
@@ -116,11 +120,13 @@ def test_only_a_gaussian_mixture_says_that_its_samples_have_a_path():
 def test_a_component_left_out_is_never_drawn_and_does_not_count():
     logits = LOGITS.copy()
     logits[:, 1] = -np.inf
-    q, two = GaussianMixture(logits, LOC, SCALE), GaussianMixture(logits[:, ::2], LOC[:, ::2], SCALE[:, ::2])
-    z = q.sample(seed=KEY, sample_shape=50)
-    np.testing.assert_allclose(q.log_prob(z), two.log_prob(z), rtol=1e-5)
-    far = q._parameters[0].at[:, 1].set(1e6)
-    assert (GaussianMixture(logits, far, SCALE).sample(seed=KEY, sample_shape=50) < 1e5).all()
+    two = GaussianMixture(logits[:, ::2], LOC[:, ::2], SCALE[:, ::2])
+    far = LOC.copy()
+    far[:, 1] = 1e6
+    run = jax.jit(lambda q, two: (z := q.sample(seed=KEY, sample_shape=50), q.log_prob(z), two.log_prob(z)))
+    z, log_q, log_two = run(GaussianMixture(logits, far, SCALE), two)
+    np.testing.assert_allclose(log_q, log_two, rtol=1e-5)
+    assert (z < 1e5).all()
 
 
 def shifted(shift, parameters):
@@ -135,7 +141,7 @@ def test_it_is_a_pytree_whose_parameters_are_leaves():
         return (jax.lax.stop_gradient(q) if held else q).log_prob(jnp.zeros(2))
 
     for held in (True, False):
-        slopes = jax.grad(cost, (0, 1))(jnp.asarray(LOC[0]), jnp.ones(2), held)
+        slopes = jax.jit(jax.grad(cost, (0, 1)), static_argnums=2)(jnp.asarray(LOC[0]), jnp.ones(2), held)
         assert all((np.asarray(s) == 0).all() == held for s in slopes)
     run = jax.jit(lambda q: q.log_prob(jnp.zeros(2)))
     run(GaussianMixture(LOGITS, LOC, SCALE)), run(GaussianMixture(LOGITS + 1, 2 * LOC, SCALE))

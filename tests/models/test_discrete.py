@@ -194,6 +194,7 @@ def test_a_prior_of_other_latents_is_refused():
         (
             build(
                 encoder=Maps(), posterior=posteriors.gaussian((M, V)), prior=priors.categorical(),
+                decoder=nets.MLP(features=(), output_shape=(D,), event_ndims=2),
             ),
             "prior: expected one for the latents that Independent draws; got OneHot",
         ),

@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 from tests.monte_carlo import assert_mean_is
 from vaejax import objectives
 from vaejax.distributions import Gaussian, OneHot, diagonal_gaussian
+from vaejax.fixed import Fixed
 from vaejax.keys import example_keys
 from vaejax.types import VAE, Draw
 
@@ -29,7 +30,7 @@ PARAMS = {
 }
 
 
-def encode(params, mixed, key, batch):
+def encode(mixed, params, key, batch):
     y = batch["y"]
     q, p = OneHot(params["logits"][y]), OneHot(jnp.zeros((M, V)))
     z = jax.vmap(lambda k, a: OneHot(a).relaxed(k, 0.5, hard=False))(example_keys(key, batch), q.logits)
@@ -53,7 +54,7 @@ def mean_of(params, z):
 
 def vae_of(params, mixed=False):
     decode = Partial(lambda params, z, c=None: Gaussian(mean_of(params, z), 0.7, 1), params)
-    return VAE(Partial(encode, params, mixed), decode, None, {})
+    return VAE(Partial(Fixed(encode, mixed), params), decode, None, {})
 
 
 def batch_of(y):

@@ -72,7 +72,7 @@ def draws(n):
 
 
 def score(z):
-    return jnp.sin(z[..., 0]) * z[..., 1] + z[..., 1] ** 2
+    return jnp.sin(z[..., 0]) * z[..., 1] + z[..., 1] ** 2 + z[..., 0]
 
 
 def exact(logits, loc, scale):
@@ -85,7 +85,7 @@ def exact(logits, loc, scale):
 
 
 def test_samples_carry_the_gradient_to_weights_means_and_scales(x64):
-    """A component's own sample gives the weights none: 0, where it is .5 by quadrature."""
+    """A component's own sample gives the weights none: 0, where it is -.3 by quadrature."""
 
     def of_one(z, logits, loc, scale):
         return score(mixtures.reparameterised(z, jax.nn.log_softmax(logits), loc, scale))
@@ -93,7 +93,7 @@ def test_samples_carry_the_gradient_to_weights_means_and_scales(x64):
     parameters = tuple(map(jnp.asarray, (LOGITS, LOC, SCALE)))
     found = jax.jit(jax.vmap(jax.grad(of_one, (1, 2, 3)), (0, None, None, None)))(draws(40_000), *parameters)
     expected = jax.jit(jax.grad(exact, (0, 1, 2)))(*parameters)
-    assert abs(expected[0][0]) > 0.3
+    assert expected[0][0] < -0.25
     jax.tree.map(assert_mean_is, found, expected)
 
 
