@@ -27,7 +27,7 @@ class _Term:
 
     def __init__(self, entry):
         self.entry, self.term = entry, entry.make()
-        self.model, self.x = small_vae(entry.likelihood(), entry.heads())
+        self.model, self.x = small_vae(entry.likelihood(), entry.heads(), entry.parts())
         if (name := str(self.model.spec)) not in _PARAMS:
             _PARAMS[name], _ = jax.jit(self.model.init)(jax.random.key(1), _batch(self.x))
         self.params = _PARAMS[name]

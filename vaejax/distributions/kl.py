@@ -11,6 +11,7 @@ from typing import Any
 import distrax
 import jax.numpy as jnp
 
+from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.gaussian import FullGaussian
 from vaejax.ops import kl as ops_kl
 from vaejax.types import Array, Distribution
@@ -38,7 +39,7 @@ def _gaussian(dist: Distribution) -> tuple[Any, Any] | None:
 def _logits(dist: Distribution) -> Any:
     """Logits [..., V] of a categorical, or [..., d, V] of d independent ones, else None."""
     base = _base(dist)
-    return base.logits if type(base) in (distrax.Categorical, distrax.OneHotCategorical) else None
+    return base.logits if type(base) in (distrax.Categorical, distrax.OneHotCategorical, OneHot) else None
 
 
 def _base(dist: Distribution) -> Distribution:
