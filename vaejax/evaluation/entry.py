@@ -86,6 +86,41 @@ def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, i
     return draw, largest_array(jaxpr.jaxpr)
 
 
+def check_exact(px: Any, name: str) -> None:
+    """Raise TypeError where log p(x|z) is itself a bound: the mean of exp(bound) exponentiates its noise.
+
+    Args:
+      px: p(x|z), or its shapes.
+      name: of the function that needs an exact one.
+    """
+    if getattr(px, "is_bound", False):
+        raise TypeError(
+            f"{name}: expected an exact log p(x|z), got a bound ({px.name}): weights of a noisy bound average "
+            "to more than p(x), and what they give is no bound on log p(x); elbo_parts takes it"
+        )
+
+
+def looked_at(function: Callable[[Draw], Any], draw: Draw) -> Any:
+    """The Python value of `function(draw)` for a draw that is known in shapes alone."""
+    seen = []
+    jax.eval_shape(lambda draw: seen.append(function(draw)), draw)
+    return seen[0]
+
+
+def can_score(draw: Draw) -> bool:
+    """Whether q has a density at z that it did not draw, every q of several; called when traced.
+
+    A flow without an inverse has none, and says so by NotImplementedError.
+    """
+    pairs = zip(draw.q, draw.z, strict=True) if isinstance(draw.q, tuple) else [(draw.q, draw.z)]
+    try:
+        for q, z in pairs:
+            q.log_prob(z)
+    except NotImplementedError:
+        return False
+    return True
+
+
 def program(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     """A jitted function with its first arguments given, the bound model their last.
 
