@@ -40,7 +40,7 @@ def linear_vae(sigma: float = SIGMA) -> Model:
     def sample_prior(d, key, n, c=None):
         return jax.random.normal(key, (n, d))
 
-    def bind(params, variables=None, *, train=False):
+    def bind(params, variables=None, *, step=None):
         d = params["decoder"]["W"].shape[1]
         prior = Partial(lambda key, n, c=None: sample_prior(d, key, n))
         return VAE(Partial(encode, params["encoder"]), Partial(decode, params["decoder"]), prior, {})

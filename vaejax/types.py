@@ -37,15 +37,15 @@ DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real")
 class Draw(NamedTuple):
     """One latent draw per example of a batch, and the log-densities that go with it.
 
-    Every array leads with [B]. In a hierarchy `z`, `log_q`, `log_p`, `q` and `p` are tuples of
-    levels, the top level first.
+    Every array leads with [B]. Where latents come in parts `z`, `log_q`, `log_p`, `q` and `p` are tuples: of
+    independent parts, or of the levels of a hierarchy, the top level first.
     """
 
     z: PyTree  # what the decoder eats
     log_q: PyTree  # log q(z|x), [B] per level
     log_p: PyTree  # log p(z) along the same path, [B] per level
     q: PyTree  # posterior distribution(s)
-    p: PyTree  # prior distribution(s)
+    p: PyTree  # prior distribution(s); batch shape [] where one serves all examples
     batch: Batch
     px: Distribution = None  # p(x|z); None until the draw is scored
     log_px: Any = None  # log p(x|z), [B]; None until the draw is scored
@@ -60,20 +60,25 @@ class VAE(NamedTuple):
     decode: Callable[..., Distribution]  # (z, c=None) -> p(x|z, c); takes one z or a batch
     sample_prior: Callable[..., PyTree]  # (key, n, c=None) -> z
     heads: Mapping[str, Callable[..., Any]]  # auxiliary networks
+    represent: Callable[..., PyTree] | None = None  # batch -> z without noise, the code; None: the mean of q
 
 
 class Model(NamedTuple):
     """The recipe of a VAE.
 
-    `init(key, batch) -> (params, variables)`; `bind(params, variables=None, *, train=False) -> VAE`.
+    `init(key, batch) -> (params, variables)`; `bind(params, variables=None, *, step=None) -> VAE`, where
+    step is that of training, on which temperatures depend, and None in evaluation: samples are then exact and
+    `encode` returns no new variables.
     `support` names the values that the likelihood scores (a key of `SUPPORTS`); `spec` is plain
-    data from which `vaejax.models.from_spec` builds the model again.
+    data from which `vaejax.models.from_spec` builds the model again. `groups` names the parameter groups, as
+    for `wrt` of an update; () where the builder does not know them.
     """
 
     init: Callable[..., tuple[dict[str, PyTree], PyTree]]
     bind: Callable[..., VAE]
     support: str
     spec: Mapping[str, Any]
+    groups: tuple[str, ...] = ()
 
 
 class TrainState(NamedTuple):

@@ -63,11 +63,11 @@ def test_bad_arguments_are_refused_when_built(change, error, message):
     [
         (
             {"latents": 3},
-            r"encoder: expected \(loc, logvar\) of 3 latents .* got shapes \(\(1, 2\), \(1, 2\)\)",
+            r"encoder: expected outputs of shapes \(\(1, 3\), \(1, 3\)\) .* got shapes \(\(1, 2\), \(",
         ),
         (
             {"encoder": nets.MLP((), (2,), event_ndims=2)},
-            r"encoder: expected \(loc, logvar\).* got shapes \(1, 2\)",
+            r"encoder: expected outputs of shapes .* the posterior gaussian needs; got shapes \(1, 2\)",
         ),
         (
             {"decoder": nets.MLP((), (6,))},

@@ -108,7 +108,7 @@ def test_heads_and_models_around_a_model_leave_half_precision_too():
     @jax.jit
     def all_parts(key):
         params, _ = model.init(key, batch)
-        bound = model.bind(params, {"scale": jnp.float32(0.1)}, train=True)
+        bound = model.bind(params, {"scale": jnp.float32(0.1)}, step=0)
         draw = objectives.sample(key, bound, batch)
         return bound.heads["critic"](draw.z), draw.px.stddev(), draw.log_px, draw.variables["scale"]
 

@@ -49,7 +49,7 @@ def test_variables_and_training_pass_through(params):
     shapes, variables = jax.eval_shape(model.init, KEY, {"x": X})
     assert set(shapes) == {"encoder", "decoder", "critic"}
     assert set(variables) == {"scale"}
-    vae = model.bind(params, {"scale": 2.0}, train=True)
+    vae = model.bind(params, {"scale": 2.0}, step=0)
     assert set(jax.eval_shape(vae.encode, KEY, {"x": X}).variables) == {"scale"}
     vae = model.bind(params, {"scale": 2.0})
     assert jax.eval_shape(vae.encode, KEY, {"x": X}).variables is None

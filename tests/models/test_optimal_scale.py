@@ -73,7 +73,7 @@ def test_in_training_the_scale_is_that_of_the_batch_and_then_it_is_kept(x64):
     params, batch = oracle.exact_params(), {"x": jnp.asarray(oracle.data(6))}
     variables = {"scale": jnp.asarray(0.7)}
     sample = jax.jit(objectives.sample)
-    vae = model.bind(params, variables, train=True)
+    vae = model.bind(params, variables, step=0)
     draw = sample(KEY, vae, batch)
     error = np.sqrt(np.mean((batch["x"] - (draw.z @ oracle.W.T + oracle.B)) ** 2))
     np.testing.assert_allclose(draw.variables["scale"], error, rtol=1e-12)
@@ -93,12 +93,12 @@ def test_in_training_the_scale_is_that_of_the_batch_and_then_it_is_kept(x64):
 def test_variables_of_the_model_inside_live_on():
     inner, x = small_vae(distributions.gaussian())
 
-    def bind(params, variables=None, *, train=False):
+    def bind(params, variables=None, *, step=None):
         vae = inner.bind(params)
 
         def encode(key, batch):
             return vae.encode(key, batch)._replace(
-                variables={"count": variables["count"] + 1} if train else None
+                variables={"count": variables["count"] + 1} if step is not None else None
             )
 
         return vae._replace(encode=jax.tree_util.Partial(encode))
@@ -109,7 +109,7 @@ def test_variables_of_the_model_inside_live_on():
     model = models.optimal_scale(inner._replace(init=init, bind=bind))
     params, variables = jax.jit(model.init)(KEY, {"x": x})
     assert variables == {"scale": 1, "model": {"count": 0}}
-    new = model.bind(params, variables, train=True).encode(KEY, {"x": jnp.asarray(x)}).variables
+    new = model.bind(params, variables, step=0).encode(KEY, {"x": jnp.asarray(x)}).variables
     assert new["model"] == {"count": 1}
     assert new["scale"] != 1
 

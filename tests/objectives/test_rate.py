@@ -195,7 +195,7 @@ def test_compose_logs_the_true_kl_beside_the_modified_one():
 def scalar_model():
     """Minimise a^2 ("kl") where (a - 3)^2 <= 1: a = 2, and 2a + lam 2(a - 3) = 0 at lam = 2."""
 
-    def bind(params, variables=None, *, train=False):
+    def bind(params, variables=None, *, step=None):
         def encode(key, batch):
             loc = jnp.sqrt(2.0) * params["encoder"] + 0 * batch["x"]  # KL = loc^2 / 2 = a^2
             one = jnp.ones_like(loc)

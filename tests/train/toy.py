@@ -20,7 +20,7 @@ START = {"encoder": [1.0, -2.0, 0.5], "decoder": 3.0, "critic": [0.25, 4.0]}
 def toy_model(start=START, support="real", variables=None) -> Model:
     """Groups of plain arrays, exposed as heads: vae.heads["encoder"]() is the array."""
 
-    def bind(params, variables=None, *, train=False):
+    def bind(params, variables=None, *, step=None):
         return VAE(None, None, None, {name: Partial(jnp.asarray, p) for name, p in params.items()})
 
     def init(key, batch):

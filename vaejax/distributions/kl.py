@@ -18,8 +18,8 @@ __all__ = ["has_closed_form", "is_diagonal_gaussian", "kl_divergence", "kl_or_sa
 
 
 def _gaussian(dist: Distribution) -> tuple[Any, Any] | None:
-    """(loc, scale) of a diagonal Gaussian with events [d], else None."""
-    if type(dist) is distrax.Independent and dist.reinterpreted_batch_ndims == 1:
+    """(loc, scale) of a diagonal Gaussian with events of any shape, else None."""
+    if type(dist) is distrax.Independent:
         base = dist.distribution
         return (base.loc, base.scale) if type(base) is distrax.Normal else None
     if type(dist) is distrax.MultivariateNormalDiag:
@@ -46,18 +46,18 @@ def has_closed_form(q: Distribution, p: Distribution) -> bool:
 
 def is_diagonal_gaussian(dist: Any) -> bool:
     """Whether this is one diagonal Gaussian with events [d]; a tuple of levels is not."""
-    return _gaussian(dist) is not None
+    return _gaussian(dist) is not None and len(dist.event_shape) == 1
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Array:
     """KL(q_j||p_j) for every latent dimension j, in closed form.
 
     Args:
-      q: a diagonal Gaussian with events [d], or a product of d categoricals.
+      q: a diagonal Gaussian with events [d], or of another shape; or a product of d categoricals.
       p: one of the same kind.
 
     Returns:
-      [..., d] nats (no last axis for a single categorical).
+      [..., d] nats (no last axis for a single categorical); [..., *event] for Gaussians of another event.
 
     Raises:
       TypeError: if the pair has no closed form in the table.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jax.tree_util import Partial
 
@@ -15,11 +14,12 @@ from vaejax.models.apply import apply, initialised
 from vaejax.types import Array, Distribution, PyTree
 
 
-def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[[PyTree, Array], Distribution]:
-    """The function (params, z [..., d]) -> p(x|z).
+def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[..., Distribution]:
+    """The function (params, z [..., *event], lead, *c) -> p(x|z, c), `lead` the number of z's leading axes.
 
     A decoder is a net z -> parameters, and the values of x are independent given z. Or it says that it is
-    `autoregressive`, and has the `shape` of x: a net (z, x) -> parameters, those of x_i from x_<i alone.
+    `autoregressive`, and has the `shape` of x: a net (z, x) -> parameters, those of x_i from x_<i alone. A
+    condition comes after z: (z, c) or (z, c, x).
     """
     net = Fixed(apply, decoder)
     if is_autoregressive(decoder):
@@ -28,24 +28,34 @@ def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[[PyTree, Ar
 
 
 def _autoregressive(
-    net: Callable, likelihood: Likelihood, event: tuple[int, ...], params: PyTree, z: Array
+    net: Callable,
+    likelihood: Likelihood,
+    event: tuple[int, ...],
+    params: PyTree,
+    z: Array,
+    lead: int,
+    *c: Array,
 ) -> Distribution:
-    return Autoregressive(Partial(net, params, z), likelihood, (*z.shape[:-1], *event), len(event))
+    return Autoregressive(Partial(net, params, z, *c), likelihood, (*z.shape[:lead], *event), len(event))
 
 
-def _independent(net: Callable, likelihood: Likelihood, params: PyTree, z: Array) -> Distribution:
-    parameters = net(params, z)
-    return likelihood.build(parameters, parameters.ndim - (z.ndim - 1))
+def _independent(
+    net: Callable, likelihood: Likelihood, params: PyTree, z: Array, lead: int, *c: Array
+) -> Distribution:
+    parameters = net(params, z, *c)
+    return likelihood.build(parameters, parameters.ndim - lead)
 
 
-def init_decoder(key: Array, decoder: nn.Module, likelihood: Likelihood, latents: int, x: Array) -> PyTree:
-    """The decoder's parameters from one example x [1, *event].
+def init_decoder(
+    key: Array, decoder: nn.Module, likelihood: Likelihood, z: Array, x: Array, *c: Array
+) -> PyTree:
+    """The decoder's parameters from what it eats for one example: z [1, *event], c, and x [1, *event].
 
     Raises:
       ValueError: if its output has not the shape that the likelihood needs for x, or it is not a function
         of its parameters and inputs alone.
     """
-    inputs = (jnp.zeros((1, latents)), *((x,) if is_autoregressive(decoder) else ()))
+    inputs = (z, *c, *((x,) if is_autoregressive(decoder) else ()))
     output, params = initialised("decoder", decoder, key, *inputs)
     got = jax.tree.map(lambda a: a.shape, output)
     expected = (1, *likelihood.parameter_shape(x.shape[1:]))

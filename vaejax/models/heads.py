@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,14 +58,15 @@ def with_heads(model: Model, **heads: nn.Module) -> Model:
             "model": model.spec,
             **{name: net_spec(net) for name, net in heads.items()},
         },
+        groups=(*model.groups, *heads) if model.groups else (),
     )
 
 
 def _bind(
     model: Model, functions: Mapping[str, Callable],
-    params: Mapping[str, PyTree], variables: PyTree = None, *, train: bool = False,
+    params: Mapping[str, PyTree], variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
-    vae = model.bind(params, variables, train=train)
+    vae = model.bind(params, variables, step=step)
     heads = {name: Partial(function, params[name]) for name, function in functions.items()}
     return vae._replace(heads={**vae.heads, **heads})
 

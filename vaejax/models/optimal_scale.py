@@ -48,6 +48,7 @@ def optimal_scale(model: Model) -> Model:
         bind=partial(_bind, model),
         support=model.support,
         spec={"builder": "optimal_scale", "model": model.spec},
+        groups=model.groups,
     )
 
 
@@ -60,14 +61,12 @@ def _variables(scale: Array, inner: PyTree) -> dict[str, Any]:
     return {"scale": scale} | ({} if inner is None else {"model": inner})
 
 
-def _bind(
-    model: Model, params: Mapping[str, PyTree], variables: PyTree = None, *, train: bool = False
-) -> VAE:
+def _bind(model: Model, params: Mapping[str, PyTree], variables: PyTree = None, *, step: Any = None) -> VAE:
     if not (isinstance(variables, Mapping) and "scale" in variables):
         raise ValueError(f"variables: expected a mapping with 'scale', as init makes it; got {variables!r}")
     inner = variables.get("model")
-    vae = model.bind(params, inner, train=train)
-    encode = Partial(_encode, vae.encode, vae.decode, inner) if train else vae.encode
+    vae = model.bind(params, inner, step=step)
+    encode = Partial(_encode, vae.encode, vae.decode, inner) if step is not None else vae.encode
     return vae._replace(encode=encode, decode=Partial(_decode, vae.decode, variables["scale"]))
 
 

@@ -13,15 +13,31 @@ from flax import linen as nn
 from vaejax import distributions, nets
 from vaejax.checks import plain
 from vaejax.distributions import Likelihood
+from vaejax.models.posteriors.family import Posterior
+from vaejax.models.priors.family import Prior
 from vaejax.types import Model
 
 __all__ = ["from_spec"]
 
 
+def spec_of(part: Any) -> Any:
+    """A net, a family or plain data as plain data; numbers of numpy as Python's."""
+    if isinstance(part, nn.Module):
+        return net_spec(part)
+    if isinstance(part, Likelihood):
+        return likelihood_spec(part)
+    if isinstance(part, Posterior | Prior):
+        return _family_spec(part)
+    if isinstance(part, tuple | list):
+        return tuple(map(spec_of, part))
+    return spec_of(part.tolist()) if isinstance(part, jax.Array | np.ndarray) else plain(part)
+
+
 def net_spec(net: nn.Module) -> dict[str, Any]:
     """{"name": class, "options": fields}; the full name and no options for nets that are not vaejax's own.
 
-    A field that is a net is a spec in turn, also inside a tuple. `dtype` stands there where it is given.
+    A field that is a net is a spec in turn, also inside a tuple. `dtype` stands there where it is given, and
+    `context` where there is one.
     """
     kind = type(net)
     if (
@@ -31,18 +47,10 @@ def net_spec(net: nn.Module) -> dict[str, Any]:
     fields = {
         f.name: getattr(net, f.name) for f in dataclasses.fields(net) if f.name not in ("parent", "name")
     }
-    if fields.get("dtype", "") is None:  # the specs of runs from before there was one stay theirs
-        del fields["dtype"]
-    return {"name": kind.__name__, "options": {name: _option(value) for name, value in fields.items()}}
-
-
-def _option(value: Any) -> Any:
-    """A net's field as plain data, numbers of numpy as Python's."""
-    if isinstance(value, nn.Module):
-        return net_spec(value)
-    if isinstance(value, tuple | list):
-        return tuple(map(_option, value))
-    return _option(value.tolist()) if isinstance(value, jax.Array | np.ndarray) else plain(value)
+    for name, absent in (("dtype", None), ("context", 0)):
+        if fields.get(name, "") == absent:  # the specs of runs from before there was one stay theirs
+            del fields[name]
+    return {"name": kind.__name__, "options": {name: spec_of(value) for name, value in fields.items()}}
 
 
 def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:
@@ -50,11 +58,41 @@ def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:
     return {"name": likelihood.name, "options": dict(likelihood.options)}
 
 
+def _family_spec(family: Posterior | Prior) -> dict[str, Any]:
+    """{"name": "posteriors.<factory>", "options": keyword arguments}; no options for what is not vaejax's.
+
+    It is vaejax's own if the factory of that name makes its equal.
+    """
+    home = "posteriors" if isinstance(family, Posterior) else "priors"
+    make = _families(home).get(family.name)
+    if make is None or _made(make, family.options) != family:
+        return {"name": f"{home}: {family.name}", "options": None}
+    options = {name: spec_of(value) for name, value in family.options.items()}
+    return {"name": f"{home}.{family.name}", "options": options}
+
+
+def _families(home: str) -> dict[str, Any]:
+    """The public factories of `models.posteriors` or `models.priors` by name."""
+    from vaejax import models  # the builders import this module
+
+    package = getattr(models, home)
+    return {name: getattr(package, name) for name in package.__all__ if name.islower()}
+
+
+def _made(make: Any, options: Mapping[str, Any]) -> Any:
+    """What a factory makes of its options; `parts` are its positional arguments."""
+    options = dict(options)
+    try:
+        return make(*options.pop("parts", ()), **options)
+    except TypeError:  # the options of a namesake
+        return None
+
+
 def from_spec(spec: Mapping[str, Any]) -> Model:
     """Build a model again from `model.spec`, also after a round trip through JSON.
 
-    Only public names of `vaejax.models`, `vaejax.nets` and `vaejax.distributions` are looked up: a spec
-    from a stranger runs no code of theirs.
+    Only public names of `vaejax.models`, `vaejax.nets` and `vaejax.distributions`, and of `posteriors` and
+    `priors` there, are looked up: a spec from a stranger runs no code of theirs.
 
     Args:
       spec: as a Model carries it.
@@ -68,15 +106,13 @@ def from_spec(spec: Mapping[str, Any]) -> Model:
     for name, value in spec.items():
         if name == "builder":
             continue
-        if isinstance(value, Mapping):
-            home = distributions if name == "likelihood" else nets
-            value = from_spec(value) if name == "model" else _built(home, value)
-        arguments[name] = value
+        home = distributions if name == "likelihood" else nets
+        arguments[name] = from_spec(value) if name == "model" else _option(home, value)
     return _public(models, spec.get("builder"))(**arguments)
 
 
 def _public(module: Any, name: Any) -> Any:
-    if name not in module.__all__:
+    if name not in module.__all__ or not callable(getattr(module, name)):
         raise ValueError(
             f"spec: expected a public name of {module.__name__}, got {name!r}; a model with parts of your "
             "own is built by your code: pass it as model="
@@ -84,14 +120,21 @@ def _public(module: Any, name: Any) -> Any:
     return getattr(module, name)
 
 
+def _option(home: Any, value: Any) -> Any:
+    """An argument from its spec: a part, plain data, or a tuple of those; JSON has no tuples."""
+    if isinstance(value, Mapping):
+        return _built(home, value)
+    return tuple(_option(home, v) for v in value) if isinstance(value, list | tuple) else value
+
+
 def _built(home: Any, part: Mapping[str, Any]) -> Any:
-    """A public part of `home` and the nets among its options."""
+    """A public part, of the package that its name says or else of `home`, and the parts among its options."""
+    package, _, name = str(part["name"]).rpartition(".")
+    options = {k: _option(nets, v) for k, v in (part["options"] or {}).items()}
+    if package in ("posteriors", "priors"):
+        from vaejax import models
 
-    def option(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return _built(nets, value)
-        # JSON has no tuples, and fields must hash
-        return tuple(map(option, value)) if isinstance(value, list | tuple) else value
-
-    make = _public(home, part["name"])
-    return make(**{k: option(v) for k, v in (part["options"] or {}).items()})
+        home = getattr(models, package)
+    else:
+        name = part["name"]
+    return _public(home, name)(*options.pop("parts", ()), **options)

@@ -60,7 +60,7 @@ def gradient_update(
         moving = select(state.params, groups)
 
         def loss_fn(moving: Params, batch: Batch):
-            vae = model.bind({**state.params, **moving}, state.variables, train=True)
+            vae = model.bind({**state.params, **moving}, state.variables, step=state.step)
             return _loss_of(objective(key, vae, batch, state.step))
 
         whole = bool(mixing) or state.variables is not None

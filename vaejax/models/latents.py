@@ -1,0 +1,66 @@
+"""Latents of one part or of several: what every builder does with them.
+
+The event of a posterior is the shape of z for one example, (d,) or (H, W, C), or a tuple of such shapes where
+z comes in independent parts; z, log q, log p, q and p are then tuples as long.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vaejax.keys import named_key
+from vaejax.types import Array, Distribution, PyTree
+
+Event = tuple[int, ...] | tuple[tuple[int, ...], ...]
+
+
+def in_parts(event: Event) -> bool:
+    """Whether these are the shapes of several parts."""
+    return bool(event) and isinstance(event[0], tuple)
+
+
+def check_latents(z: PyTree, event: Event) -> int:
+    """The number of leading axes of z; ValueError unless its last axes are the event, of every part."""
+    if not in_parts(event):
+        lead = jnp.ndim(z) - len(event) if isinstance(z, jax.Array) else -1
+        if lead < 0 or z.shape[lead:] != event:
+            got = z.shape if isinstance(z, jax.Array) else type(z).__name__
+            raise ValueError(f"z: expected [..., {', '.join(map(str, event))}], got {got}")
+        return lead
+    if not isinstance(z, tuple) or len(z) != len(event):
+        got = f"{len(z)} parts" if isinstance(z, tuple) else type(z).__name__
+        raise ValueError(f"z: expected a tuple of {len(event)} parts, got {got}")
+    leads = {a.shape[: check_latents(a, e)] for a, e in zip(z, event, strict=True)}  # type: ignore[arg-type]
+    if len(leads) > 1:
+        raise ValueError(f"z: expected parts with the same leading axes, got {[a.shape for a in z]}")
+    return len(leads.pop())
+
+
+def zeros(event: Event, lead: tuple[int, ...], dtype: Any = jnp.float32) -> PyTree:
+    """Latents of zeros, [*lead, *event], of every part."""
+    if in_parts(event):
+        return tuple(zeros(e, lead, dtype) for e in event)  # type: ignore[arg-type]
+    return jnp.zeros((*lead, *event), dtype)  # type: ignore[misc]
+
+
+def log_prob(p: Distribution, z: PyTree) -> PyTree:
+    """log p(z), [B], of every part."""
+    if isinstance(p, tuple):
+        return tuple(log_prob(a, b) for a, b in zip(p, z, strict=True))
+    return p.log_prob(z)
+
+
+def sampled(key: Array, p: Distribution, n: int) -> PyTree:
+    """n samples z ~ p, [n, *event], of every part; p has batch shape [], or [n] where it depends on c.
+
+    Raises:
+      ValueError: if p has another number of conditions than n.
+    """
+    if isinstance(p, tuple):
+        return tuple(sampled(named_key(key, f"/{i}"), a, n) for i, a in enumerate(p))
+    if p.batch_shape not in ((), (n,)):
+        raise ValueError(f"c: expected {n} conditions, as many as n; got {list(p.batch_shape)}")
+    return p.sample(seed=key, sample_shape=(n,) if p.batch_shape == () else ())

@@ -1,0 +1,6 @@
+"""Families of q(z|x): what the encoder gives, and the distribution that becomes of it."""
+
+from vaejax.models.posteriors.family import Drawn, Posterior
+from vaejax.models.posteriors.gaussian import gaussian
+
+__all__ = ["Drawn", "Posterior", "gaussian"]

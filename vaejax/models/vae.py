@@ -1,0 +1,288 @@
+"""A VAE of any posterior, prior, likelihood and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.tree_util import Partial
+
+from vaejax.checks import check_positive_int, plain
+from vaejax.distributions import Likelihood
+from vaejax.fixed import Fixed
+from vaejax.keys import check_key, named_key, threefry_key
+from vaejax.models import latents as parts_of
+from vaejax.models.apply import apply, initialised
+from vaejax.models.decoding import decoding, init_decoder
+from vaejax.models.posteriors import Posterior, gaussian
+from vaejax.models.priors import Around, Prior, standard
+from vaejax.models.priors.family import no_parameters
+from vaejax.models.spec import spec_of
+from vaejax.types import VAE, Array, Batch, Distribution, Draw, Model, Params, PyTree
+
+__all__ = ["gaussian_vae", "vae"]
+
+
+class _Parts(NamedTuple):
+    """What the functions of a model share; equal for models of equal parts."""
+
+    encoder: nn.Module
+    posterior: Posterior
+    prior: Prior
+    decode: Callable[..., Distribution]
+    support: str
+    conditional: bool
+
+
+def vae(
+    *, encoder: nn.Module, decoder: nn.Module, posterior: Posterior, likelihood: Likelihood,
+    prior: Prior | None = None, conditional: bool = False,
+) -> Model:  # fmt: skip
+    """Build a VAE of q(z|x), p(z) and p(x|z), each a net and a family; or of q(z|x,c), p(z|c) and p(x|z,c).
+
+    The encoder gives the parameters of the posterior, the decoder those of the likelihood; the prior and the
+    posterior may have parameters of their own.
+
+    Nets may compute in half precision: what they give becomes float32 before any noise or density.
+
+    Args:
+      encoder: a Flax module, x [..., *event] -> what the posterior needs, `posterior.parameters`; or
+        (x, c) -> the same.
+      decoder: a Flax module, z [..., *event] -> the likelihood's parameters: [..., *event], but for as many
+        channels as `likelihood.channels` says; or (z, c) -> the same. Or an autoregressive one that sees x
+        too, such as `nets.GatedPixelCNN`, whose p(x|z) is a product of such likelihoods of x_i given x_<i.
+      posterior: a factory's result, such as `posteriors.gaussian(latents)`.
+      likelihood: a factory's result, such as `distributions.bernoulli()`.
+      prior: a factory's result, such as `priors.standard()`, which None is.
+      conditional: whether batches have a condition c [B, ...], which encoder, decoder and prior see. A batch
+        that lacks it, or has one that the model does not expect, is an error.
+
+    Returns:
+      A Model with parameter groups "encoder" and "decoder", "posterior" and "prior" where these have
+      parameters, and the posterior's state as its variables. Models of equal parts have equal functions: what
+      was compiled for one serves the other.
+
+    Raises:
+      TypeError, ValueError: for arguments of another kind; when initialised, if the encoder's output is not
+        of the shapes that the posterior needs or the decoder's not of the shape that the likelihood needs, if
+        the prior does not fit the latents, or if a net has variables beside its parameters (BatchNorm) or
+        asks for a random key (Dropout).
+
+    Source: Kingma & Welling 2013, arXiv 1312.6114; conditions: Sohn, Lee & Yan 2015 (CVAE).
+    """
+    prior = standard() if prior is None else prior
+    for name, value, kind in (
+        ("encoder", encoder, nn.Module),
+        ("decoder", decoder, nn.Module),
+        ("posterior", posterior, Posterior),
+        ("prior", prior, Prior),
+        ("likelihood", likelihood, Likelihood),
+        ("conditional", conditional, bool),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
+    shared = decoding(decoder, likelihood)
+    parts = _Parts(encoder, posterior, prior, shared, likelihood.support, conditional)
+    functions = (_encode, _decode, _sample_prior, _represent)
+    return Model(
+        init=partial(_init, parts, decoder, likelihood),
+        bind=partial(_bind, *(Fixed(function, parts) for function in functions)),
+        support=likelihood.support,
+        spec={
+            "builder": "vae",
+            "encoder": spec_of(encoder),
+            "decoder": spec_of(decoder),
+            "posterior": spec_of(posterior),
+            "likelihood": spec_of(likelihood),
+            "prior": spec_of(prior),
+            "conditional": conditional,
+        },
+        groups=("encoder", "decoder", *_own_groups(posterior, prior)),
+    )
+
+
+def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likelihood: Likelihood) -> Model:
+    """Build a VAE with q(z|x) = N(loc(x), diag(exp(logvar(x)))), p(z) = N(0, I) and a chosen p(x|z).
+
+    `vae` with `posteriors.gaussian(latents)` and `priors.standard()`.
+
+    Args:
+      encoder: a Flax module, x [..., *event] -> (loc, logvar), each [..., d].
+      decoder: as for `vae`, of z [..., d].
+      latents: d, >= 1.
+      likelihood: a factory's result, such as `distributions.bernoulli()`.
+
+    Returns:
+      A Model with parameter groups "encoder" and "decoder" and no variables.
+
+    Raises:
+      TypeError, ValueError: as `vae`.
+
+    Source: Kingma & Welling 2013, arXiv 1312.6114.
+    """
+    check_positive_int(latents, "latents")
+    latents = plain(latents)
+    model = vae(encoder=encoder, decoder=decoder, posterior=gaussian(latents), likelihood=likelihood)
+    parts = {name: model.spec[name] for name in ("encoder", "decoder", "likelihood")}
+    spec = {"builder": "gaussian_vae", **parts, "latents": latents}  # as run folders have it
+    return model._replace(spec=spec)
+
+
+def _own_groups(posterior: Posterior, prior: Prior) -> tuple[str, ...]:
+    """The groups beside those of the nets."""
+    own, _ = jax.eval_shape(lambda: posterior.init(jax.random.key(0), _parameters(posterior)))
+    return (*(("posterior",) if own else ()), *(("prior",) if prior.init != no_parameters else ()))
+
+
+def _parameters(posterior: Posterior) -> PyTree:
+    """What an encoder gives for one example, zeros [1, *shape]."""
+    return jax.tree.map(lambda shape: jnp.zeros((1, *shape)), posterior.parameters, is_leaf=_is_shape)
+
+
+def _is_shape(node: Any) -> bool:
+    return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
+
+
+def _bind(
+    encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable,
+    params: Params, variables: PyTree = None, *, step: Any = None,
+) -> VAE:  # fmt: skip
+    of_latents = {name: params[name] for name in ("encoder", "posterior", "prior") if name in params}
+    return VAE(
+        encode=Partial(encode, of_latents, variables, step),
+        decode=Partial(decode, params["decoder"]),
+        sample_prior=Partial(sample_prior, of_latents, variables),
+        heads={},
+        represent=Partial(represent, of_latents, variables),
+    )
+
+
+def _encode(parts: _Parts, params: Params, variables: PyTree, step: Any, key: Array, batch: Batch) -> Draw:
+    check_key(key)
+    parameters, p = _of_batch(parts, params, variables, batch)
+    posterior, own = parts.posterior, params.get("posterior", {})
+    drawn = posterior.draw(posterior, own, variables, parameters, key, batch, step)
+    return Draw(
+        z=drawn.z, log_q=drawn.log_q, log_p=parts_of.log_prob(p, drawn.z), q=drawn.q, p=p, batch=batch,
+        variables=drawn.state, extra=drawn.extra,
+    )  # fmt: skip
+
+
+def _represent(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> PyTree:
+    parameters, _ = _of_batch(parts, params, variables, batch)
+    return parts.posterior.code(parts.posterior.build(params.get("posterior", {}), variables, parameters))
+
+
+def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> tuple[PyTree, Distribution]:
+    """The parameters of q for a batch, and the prior."""
+    c = _condition(parts.conditional, batch.get("c"))
+    parameters = apply(parts.encoder, params["encoder"], batch["x"], *c)
+    B = jax.tree.leaves(batch["x"])[0].shape[0]
+    given, needed = jax.tree.leaves(parameters), _shapes(parts.posterior)
+    if [a.shape for a in given] != [(B, *shape) for shape in needed]:  # nets take any leading axes
+        got = [jnp.shape(a) for a in jax.tree.leaves(batch["x"])]
+        expected = f"[B, *event], of which the encoder gives {[[B, *shape] for shape in needed]}"
+        raise ValueError(f"x: expected {expected}; got shapes {got} and {[list(a.shape) for a in given]}")
+    p = _prior(parts, params, variables, batch.get("c"), jnp.result_type(*given))
+    return parts.posterior.relative(parameters, p), p
+
+
+def _shapes(posterior: Posterior) -> list[tuple[int, ...]]:
+    return jax.tree.leaves(posterior.parameters, is_leaf=_is_shape)
+
+
+def _prior(
+    parts: _Parts, params: Params, variables: PyTree, c: Array | None, dtype: Any, x: Any = None
+) -> Distribution:
+    return parts.prior.build(params.get("prior", {}), _around(parts, params, variables, c, dtype, x))
+
+
+def _around(
+    parts: _Parts, params: Params, variables: PyTree, c: Array | None, dtype: Any, x: Any = None
+) -> Around:
+    posterior, own = parts.posterior, params.get("posterior", {})
+
+    def at(x: Any, c: Array | None) -> Distribution:
+        given = apply(parts.encoder, params["encoder"], x, *_condition(parts.conditional, c))
+        return posterior.build(own, variables, given)
+
+    shared = posterior.shared(own, variables)
+    return Around(posterior.event, dtype, parts.support, x, c, at, shared)
+
+
+def _decode(parts: _Parts, params: PyTree, z: PyTree, c: Array | None = None) -> Distribution:
+    inputs = _condition(parts.conditional, c)
+    lead = parts_of.check_latents(z, parts.posterior.event)
+    return parts.decode(params, parts.posterior.inputs(z), lead, *inputs)
+
+
+def _sample_prior(
+    parts: _Parts, params: Params, variables: PyTree, key: Array, n: int, c: Array | None = None
+) -> PyTree:
+    check_key(key)
+    _condition(parts.conditional, c)
+    # float32 as the heads, also where float64 is enabled
+    return parts_of.sampled(threefry_key(key), _prior(parts, params, variables, c, jnp.float32), n)
+
+
+def _condition(conditional: bool, c: Any) -> tuple[Any, ...]:
+    """The inputs of a net beside x or z: (c,) or (); ValueError where c is missing or not expected."""
+    if conditional and c is None:
+        raise ValueError(
+            "c: expected an array, this model has a condition; got None (put c into the batch, or pass it)"
+        )
+    if not conditional and c is not None:
+        raise ValueError(
+            "c: expected None, this model has no condition; got an array (leave c out of the batch)"
+        )
+    return () if c is None else (c,)
+
+
+def _init(
+    parts: _Parts, decoder: nn.Module, likelihood: Likelihood, key: Array, batch: Batch
+) -> tuple[dict[str, PyTree], PyTree]:
+    """Parameters of all groups, and the posterior's state, from one example of the batch."""
+    check_key(key)
+    posterior, prior = parts.posterior, parts.prior
+    x, c = (jax.tree.map(lambda a: a[:1], batch.get(name)) for name in "xc")
+    inputs = _condition(parts.conditional, c)
+    output, of_encoder = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *inputs)
+    _check_encoder(posterior, output)
+    z = posterior.inputs(parts_of.zeros(posterior.event, (1,)))
+    of_decoder = init_decoder(named_key(key, "decoder"), decoder, likelihood, z, x, *inputs)
+    own, state = posterior.init(named_key(key, "posterior"), _parameters(posterior))
+    params = {"encoder": of_encoder, "decoder": of_decoder} | ({"posterior": own} if own else {})
+    if prior.init != no_parameters:
+        around = _around(parts, params, state, c, jnp.float32, x)
+        params["prior"] = prior.init(named_key(key, "prior"), around)
+    one = {"x": x} | ({} if c is None else {"c": c})
+    jax.eval_shape(lambda: _check_draw(posterior, _encode(parts, params, state, None, key, one)))
+    return params, state
+
+
+def _check_encoder(posterior: Posterior, output: PyTree) -> None:
+    got = jax.tree.map(lambda a: tuple(a.shape), output)
+    expected = jax.tree.map(lambda shape: (1, *shape), posterior.parameters, is_leaf=_is_shape)
+    if got != expected:
+        raise ValueError(
+            f"encoder: expected outputs of shapes {expected} for one example, which the posterior "
+            f"{posterior.name} needs; got shapes {got}"
+        )
+
+
+def _check_draw(posterior: Posterior, draw: Draw) -> tuple:
+    """Raise unless z and its densities, of one example, are what the family says and the prior fits them."""
+    parts_of.check_latents(draw.z, posterior.event)
+    for name, value in (("log q(z|x)", draw.log_q), ("log p(z)", draw.log_p)):
+        if any(a.shape != (1,) for a in jax.tree.leaves(value)):
+            got = jax.tree.map(jnp.shape, value)
+            raise ValueError(f"{name}: expected [1] nats of one example, of each part; got shape {got}")
+    parts = [(draw.q, draw.p)] if not isinstance(draw.q, tuple) else list(zip(draw.q, draw.p, strict=True))
+    for q, p in parts:
+        if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
+            raise ValueError(f"prior: expected one of discrete latents, as {q.name} draws them; got {p.name}")
+    return ()
