@@ -6,6 +6,7 @@ from vaejax.distributions.gaussian import diagonal_gaussian
 from vaejax.distributions.kl import (
     has_closed_form,
     is_diagonal_gaussian,
+    is_one_hot,
     kl_divergence,
     kl_or_sampled,
     kl_per_dimension,
@@ -54,6 +55,7 @@ __all__ = [
     "gaussian_learned_scale",
     "has_closed_form",
     "is_diagonal_gaussian",
+    "is_one_hot",
     "kl_divergence",
     "kl_or_sampled",
     "kl_per_dimension",

@@ -14,7 +14,14 @@ import jax.numpy as jnp
 from vaejax.ops import kl as ops_kl
 from vaejax.types import Array, Distribution
 
-__all__ = ["has_closed_form", "is_diagonal_gaussian", "kl_divergence", "kl_or_sampled", "kl_per_dimension"]
+__all__ = [
+    "has_closed_form",
+    "is_diagonal_gaussian",
+    "is_one_hot",
+    "kl_divergence",
+    "kl_or_sampled",
+    "kl_per_dimension",
+]
 
 
 def _gaussian(dist: Distribution) -> tuple[Any, Any] | None:
@@ -44,9 +51,14 @@ def has_closed_form(q: Distribution, p: Distribution) -> bool:
     return _logits(q) is not None and type(_base(q)) is type(_base(p))
 
 
-def is_diagonal_gaussian(dist: Any) -> bool:
-    """Whether this is one diagonal Gaussian with events [d]; a tuple of levels is not."""
-    return _gaussian(dist) is not None and len(dist.event_shape) == 1
+def is_diagonal_gaussian(dist: Any, *, of_any_shape: bool = False) -> bool:
+    """Whether this is one diagonal Gaussian with events [d], or of any shape; a tuple of levels is not."""
+    return _gaussian(dist) is not None and (of_any_shape or len(dist.event_shape) == 1)
+
+
+def is_one_hot(dist: Any) -> bool:
+    """Whether its draws are one-hot vectors: of categories [M, V], or one [V]."""
+    return type(_base(dist)) is distrax.OneHotCategorical
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Array:

@@ -48,8 +48,8 @@ def information(
       progress: wraps the range of batches.
 
     Returns:
-      `mutual_information` and its `_se`, `mutual_information_per_level` of independent parts; `marginal_kl` is
-      not here, but `has_marginal`, whether the prior is one for all x.
+      `mutual_information` and its `_se`, `mutual_information_per_level` of independent parts; `marginal_kl`
+      is not here, but `has_marginal`, whether the prior is one for all x.
     """
     kind = looked_at(_kind, draw)
     if not (kind.gaussian or kind.scored):
@@ -75,7 +75,7 @@ def _kind(draw: Draw) -> _Kind:
     of_all = all(p.batch_shape == () for p in priors)
     # q of a level below the top is given its parents: parts whose priors depend on nothing are independent
     scored = (of_all or not isinstance(draw.q, tuple)) and can_score(draw)
-    return _Kind(is_diagonal_gaussian(draw.q), scored, "c" in draw.batch and not of_all)
+    return _Kind(is_diagonal_gaussian(draw.q, of_any_shape=True), scored, "c" in draw.batch and not of_all)
 
 
 def _rows(key: Array, n: int, points: bool | int, gaussian: bool) -> np.ndarray:

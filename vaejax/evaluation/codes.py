@@ -1,8 +1,8 @@
 """The codes of a model: z without noise, and what kind of latents they are.
 
 z is one array [B, *event] or a tuple of them: independent parts, or the levels of a hierarchy. What only
-vectors of real numbers have (a direction to move in, a distance, a Jacobian) is taken of one array, its numbers
-in a row, or of one part of several, the others held.
+vectors of real numbers have (a direction to move in, a distance, a Jacobian) is taken of one array, its
+numbers in a row, or of one part of several, the others held.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ def batch_of(x: Any, c: Any) -> dict[str, Any]:
 
 def is_real(q: Distribution, z: Any) -> bool:
     """Whether z is one array of real numbers with a density: no parts, no one-hots, no codes."""
-    floats = isinstance(z, jax.Array) and jnp.issubdtype(z.dtype, jnp.floating)
-    return floats and getattr(q, "reparameterised", True) and not isinstance(q, tuple)
+    if isinstance(q, tuple) or isinstance(z, tuple):
+        return False
+    return jnp.issubdtype(z.dtype, jnp.floating) and getattr(q, "reparameterised", True)
 
 
 def check_real(draw: Draw, why: str) -> None:

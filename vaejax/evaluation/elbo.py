@@ -99,15 +99,16 @@ def elbo_parts(
     return result
 
 
-def _parts(
-    transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch
-) -> dict[str, Any]:
+def _parts(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> dict[str, Any]:
     """What is kept of every example, each [B, ...]; the names say what kind q and p are of."""
     draw = sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
     several = isinstance(draw.q, tuple)
     pairs = list(zip(draw.q, draw.p, draw.log_q, draw.log_p, strict=True)) if several else []
     closed = all(has_closed_form(q, p) for q, p, *_ in pairs or [(draw.q, draw.p)])
-    parts = {"reconstruction": reconstruction(key, vae, draw), "kl" if closed else "kl_sampled": kl(key, vae, draw)}
+    parts = {
+        "reconstruction": reconstruction(key, vae, draw),
+        "kl" if closed else "kl_sampled": kl(key, vae, draw),
+    }
     parts |= {"z": draw.z, "log_q": draw.log_q}
     if several:
         parts["kl_per_level"] = jnp.stack([kl_or_sampled(*pair) for pair in pairs], axis=1)
@@ -127,7 +128,7 @@ def _of_one_level(draw: Draw) -> dict[str, Array]:
         normal = diagonal_gaussian(zeros, zeros + 1, zeros.ndim - 1)
         log_normal = normal.log_prob(draw.z)
         parts["kl_standard_normal"] = kl_or_sampled(draw.q, normal, draw.log_q, log_normal)
-    if is_diagonal_gaussian(draw.q):
+    if is_diagonal_gaussian(draw.q, of_any_shape=True):
         parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev()}
     return parts
 

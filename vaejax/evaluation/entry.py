@@ -69,6 +69,16 @@ def checked(value: Any, name: str, shape: str) -> AnyArray:
     return array
 
 
+def checked_condition(c: Any, n: int) -> AnyArray | None:
+    """The conditions of n examples, [n, ...], or None; raise for another number of them."""
+    if c is None:
+        return None
+    c = checked(c, "c", "[*n]")
+    if len(c) != n:
+        raise ValueError(f"c: expected one for each of {n} examples, [n, ...], got {list(c.shape)}")
+    return c
+
+
 def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, int]:
     """A scored draw in shapes only, traced and not compiled, and the elements of the largest array in it.
 
@@ -95,8 +105,8 @@ def check_exact(px: Any, name: str) -> None:
     """
     if getattr(px, "is_bound", False):
         raise TypeError(
-            f"{name}: expected an exact log p(x|z), got a bound ({px.name}): weights of a noisy bound average "
-            "to more than p(x), and what they give is no bound on log p(x); elbo_parts takes it"
+            f"{name}: expected an exact log p(x|z), got a bound ({px.name}): weights of a noisy bound "
+            "average to more than p(x), and what they give is no bound on log p(x); elbo_parts takes it"
         )
 
 

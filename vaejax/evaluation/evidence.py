@@ -66,8 +66,8 @@ def marginal_log_likelihood(
       `ess` and `bias` are nan.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, log p(x|z) is itself a bound, the likelihood cannot
-        score the split, or the model wants a c that the split has not, or none.
+      TypeError, ValueError: an argument is of another kind, log p(x|z) is itself a bound, the likelihood
+        cannot score the split, or the model wants a c that the split has not, or none.
 
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519, eq. 8 and section 5.
     """
