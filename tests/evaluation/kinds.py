@@ -66,7 +66,9 @@ def _encode_as(posterior, w, key, batch):
 
 def of_posterior(posterior):
     """The plain model with q of another class."""
-    return plain.VAE_OF._replace(encode=Partial(Fixed(_encode_as, posterior), W), represent=Partial(loc_of, W))
+    return plain.VAE_OF._replace(
+        encode=Partial(Fixed(_encode_as, posterior), W), represent=Partial(loc_of, W)
+    )
 
 
 def _image(z):

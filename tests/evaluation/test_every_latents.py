@@ -5,24 +5,21 @@ from __future__ import annotations
 import inspect
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.tree_util import Partial
-from scipy.special import logsumexp
-from scipy.stats import norm
 
-from tests.evaluation import kinds
 from tests.evaluation import test_every_function as plain
 from tests.evaluation.kinds import KINDS, SAME, Kind
-from tests.evaluation.test_every_function import ANNEALED, KEY, OF_SPLITS, Factors, X
+from tests.evaluation.test_every_function import ANNEALED, KEY, OF_SPLITS, Factors
 from vaejax import evaluation
-from vaejax.keys import named_key
-from vaejax.types import Split
 
 PLAIN = Kind(plain.VAE_OF)
 VALUES = np.float32([-1, 0, 2])
-REAL, PATH, GAP = "z: expected one array of real numbers", "q: expected samples with a", "vae: expected a `family`"
+REAL, PATH, GAP = (
+    "z: expected one array of real numbers",
+    "q: expected samples with a",
+    "vae: expected a `family`",
+)
 SEVERAL, NO_PART = "q: expected one posterior, each of which", "part: expected one of 0..1"
 REFUSED = {  # what a kind has not, and the reason that is given
     "categorical": {
@@ -76,18 +73,27 @@ def call(name, kind):
         split = kind.split
         return getattr(evaluation, name)(KEY, kind.vae, split, **{"batch_size": 2, **OF_SPLITS[name]})
     of_factors = {} if kind.c is None else {"c": lambda factors: np.zeros((len(factors), 3), np.float32)}
-    return OF_KEYS[name](
-        kind, of_factors if "factor" in name or "scores" in name else kind.of(3)
-    )
+    return OF_KEYS[name](kind, of_factors if "factor" in name or "scores" in name else kind.of(3))
 
 
 def flat(result):
     """A result as arrays by path, of latents in a row."""
     leaves = jax.tree.leaves_with_path(result)
-    return {jax.tree_util.keystr(path): np.asarray(a) for path, a in leaves if not (callable(a) or isinstance(a, str))}
+    return {
+        jax.tree_util.keystr(path): np.asarray(a)
+        for path, a in leaves
+        if not (callable(a) or isinstance(a, str))
+    }
 
 
-SAMPLED = {"kl", "kl_se", "neg_elbo", "neg_elbo_se", "marginal_kl", "kl_is_analytic"}  # another estimate of it
+SAMPLED = {
+    "kl",
+    "kl_se",
+    "neg_elbo",
+    "neg_elbo_se",
+    "marginal_kl",
+    "kl_is_analytic",
+}  # another estimate of it
 
 
 def assert_same(found, expected, rtol=2e-4, atol=2e-5):

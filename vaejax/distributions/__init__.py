@@ -2,9 +2,10 @@
 
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
-from vaejax.distributions.gaussian import diagonal_gaussian
+from vaejax.distributions.gaussian import FullGaussian, diagonal_gaussian
 from vaejax.distributions.kl import (
     has_closed_form,
+    has_kl_per_dimension,
     is_diagonal_gaussian,
     is_one_hot,
     kl_divergence,
@@ -42,6 +43,7 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
+    "FullGaussian",
     "Gaussian",
     "Laplace",
     "Likelihood",
@@ -54,6 +56,7 @@ __all__ = [
     "gaussian",
     "gaussian_learned_scale",
     "has_closed_form",
+    "has_kl_per_dimension",
     "is_diagonal_gaussian",
     "is_one_hot",
     "kl_divergence",

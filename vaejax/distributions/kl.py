@@ -11,11 +11,13 @@ from typing import Any
 import distrax
 import jax.numpy as jnp
 
+from vaejax.distributions.gaussian import FullGaussian
 from vaejax.ops import kl as ops_kl
 from vaejax.types import Array, Distribution
 
 __all__ = [
     "has_closed_form",
+    "has_kl_per_dimension",
     "is_diagonal_gaussian",
     "is_one_hot",
     "kl_divergence",
@@ -44,8 +46,23 @@ def _base(dist: Distribution) -> Distribution:
     return dist.distribution if type(dist) is distrax.Independent else dist
 
 
+def _full(dist: Distribution) -> tuple[Any, Any] | None:
+    """(loc, tril) of a Gaussian with events [d], full or diagonal, else None."""
+    if isinstance(dist, FullGaussian):
+        return dist.loc, dist.tril
+    if not is_diagonal_gaussian(dist):
+        return None
+    loc, scale = _gaussian(dist)  # type: ignore[misc]
+    return loc, scale[..., None] * jnp.eye(scale.shape[-1], dtype=scale.dtype)
+
+
 def has_closed_form(q: Distribution, p: Distribution) -> bool:
-    """Whether KL(q||p) stands in the table: both diagonal Gaussians, or both categoricals of one coding."""
+    """Whether KL(q||p) stands in the table: both Gaussians, or both categoricals of one coding."""
+    return has_kl_per_dimension(q, p) or (_full(q) is not None and _full(p) is not None)
+
+
+def has_kl_per_dimension(q: Distribution, p: Distribution) -> bool:
+    """Whether KL(q||p) is a sum over latents in closed form: two diagonal Gaussians, or two categoricals."""
     if _gaussian(q) is not None:
         return _gaussian(p) is not None
     return _logits(q) is not None and type(_base(q)) is type(_base(p))
@@ -75,10 +92,10 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Array:
       TypeError: if the pair has no closed form in the table.
       ValueError: if their events differ in shape or in the number of categories.
     """
-    if not has_closed_form(q, p):
+    if not has_kl_per_dimension(q, p):
         raise TypeError(
-            f"KL({q.name} || {p.name}): no closed form; expected two diagonal Gaussians or two categoricals "
-            "(use kl_sampled, the Monte-Carlo form)"
+            f"KL({q.name} || {p.name}): no closed form that is a sum over latents; expected two diagonal "
+            "Gaussians or two categoricals (use kl_sampled, the Monte-Carlo form)"
         )
     of_q, of_p = (_gaussian(dist) or (_logits(dist),) for dist in (q, p))
     sizes = [(dist.event_shape, of[0].shape[-1]) for dist, of in ((q, of_q), (p, of_p))]
@@ -91,14 +108,32 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Array:
 def kl_divergence(q: Distribution, p: Distribution) -> Array:
     """KL(q||p) in closed form, summed over latent dimensions.
 
-    Args and Raises: as `kl_per_dimension`.
+    Args and Raises: as `kl_per_dimension`; Gaussians may also have full covariances.
 
     Returns:
       [...] nats, the batch shape of q and p (one prior may serve a batch of posteriors).
     """
+    if not has_kl_per_dimension(q, p) and has_closed_form(q, p):
+        return _full_divergence(q, p)
     per_dimension = kl_per_dimension(q, p)
     batch_ndims = max(len(q.batch_shape), len(p.batch_shape))
     return jnp.sum(per_dimension, axis=tuple(range(batch_ndims, per_dimension.ndim)))
+
+
+def _full_divergence(q: Distribution, p: Distribution) -> Array:
+    """Of Gaussians of which one at least has a full covariance."""
+    if q.event_shape != p.event_shape:
+        raise ValueError(
+            f"KL({q.name} || {p.name}): expected equal events, got {[q.event_shape, p.event_shape]}"
+        )
+    of_q: Any = _full(q)
+    of_p: Any = _full(p)
+    loc_q, loc_p = jnp.broadcast_arrays(of_q[0], of_p[0])
+    tril_q, tril_p = jnp.broadcast_arrays(of_q[1], of_p[1])
+    if is_diagonal_gaussian(p):  # no triangular system to solve
+        scale = jnp.diagonal(tril_p, axis1=-2, axis2=-1)
+        return ops_kl.full_to_diagonal_gaussian(loc_q, tril_q, loc_p, scale)
+    return ops_kl.full_gaussian(loc_q, tril_q, loc_p, tril_p)
 
 
 def kl_or_sampled(q: Distribution, p: Distribution, log_q: Array, log_p: Array) -> Array:

@@ -22,6 +22,15 @@ def in_parts(event: Event) -> bool:
     return bool(event) and isinstance(event[0], tuple)
 
 
+def check_parts(parts: tuple[Any, ...], kind: type) -> None:
+    """Raise unless these are two families of a kind or more."""
+    for i, part in enumerate(parts):
+        if not isinstance(part, kind):
+            raise TypeError(f"parts[{i}]: expected a {kind.__module__}.{kind.__name__}, got {part!r}")
+    if len(parts) < 2:
+        raise ValueError(f"parts: expected at least two, got {len(parts)}")
+
+
 def check_latents(z: PyTree, event: Event) -> int:
     """The number of leading axes of z; ValueError unless its last axes are the event, of every part."""
     if not in_parts(event):

@@ -1,15 +1,16 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
-from vaejax.nets.around import Constant, FromBytes, SharedScale
+from vaejax.nets.around import Beside, Constant, FromBytes, Heads, SharedScale
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
-from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, MLPEncoder
+from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
+    "Beside",
     "Constant",
     "Conv",
     "ConvDecoder",
@@ -18,6 +19,8 @@ __all__ = [
     "Critic",
     "FromBytes",
     "GatedPixelCNN",
+    "GaussianHead",
+    "Heads",
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",

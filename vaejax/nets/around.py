@@ -5,6 +5,8 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vaejax.checks import check_positive_int
+from vaejax.nets.dense import activation_of, beside
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
@@ -33,6 +35,82 @@ class FromBytes(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *others: Array):
         return self.net(at_least_float32(x) / 127.5 - 1, *others)
+
+
+class Heads(nn.Module):
+    """One body and several heads: a tuple of what each makes of the body's output, for latents in parts.
+
+    `Heads(MLP((100,), (50,)), (GaussianHead(8), MLP((), (10,))))` gives ((loc, logvar), logits).
+
+    Args:
+      body: what takes x, and whatever else it is called with: -> [..., n].
+      heads: nets [..., n] -> what a part of the posterior needs.
+      activation: one of `ACTIVATIONS`, of the body's output.
+
+    Raises:
+      TypeError, ValueError: if one is not a Flax module, without heads, or for an unknown activation.
+    """
+
+    body: nn.Module
+    heads: tuple[nn.Module, ...]
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        _check_net(self.body, "body")
+        for i, head in enumerate(self.heads):
+            _check_net(head, f"heads[{i}]")
+        if not self.heads:
+            raise ValueError("heads: expected at least one net, got ()")
+        activation_of(self.activation)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array, *others: Array) -> tuple:
+        h = activation_of(self.activation)(self.body(x, *others))
+        return tuple(head(h) for head in self.heads)
+
+
+class Beside(nn.Module):
+    """A network that sees a condition beside its input: what `net` gives, of any kind.
+
+    The condition c [..., *shape], flattened, is appended to the last axis: to a vector z [..., d] as it is,
+    to an image [..., H, W, C] as channels that are the same at every place.
+
+    Args:
+      net: what takes the two as one, and whatever else it is called with.
+      event_ndims: how many of the last axes of the input make up one example: 1 for z, 3 for images.
+
+    Raises:
+      TypeError, ValueError: if net is not a Flax module; for a c that is not floating point, or of other
+        leading axes than the input.
+    """
+
+    net: nn.Module
+    event_ndims: int = 1
+
+    def __post_init__(self) -> None:
+        _check_net(self.net, "net")
+        check_positive_int(self.event_ndims, "event_ndims")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array, c: Array, *others: Array):
+        lead, places = x.shape[: x.ndim - self.event_ndims], x.shape[x.ndim - self.event_ndims : -1]
+        c = beside(jnp.zeros((*lead, 0), x.dtype), (c,))
+        c = jnp.broadcast_to(
+            c.reshape(*lead, *(1,) * len(places), c.shape[-1]), (*lead, *places, c.shape[-1])
+        )
+        return self.net(jnp.concatenate([x, c], axis=-1), *others)
+
+    @property
+    def autoregressive(self) -> bool:
+        """Whether the net is a decoder that sees x too."""
+        return getattr(self.net, "autoregressive", False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of x, where the net is such a decoder."""
+        return self.net.shape  # type: ignore[attr-defined]
 
 
 class SharedScale(nn.Module):

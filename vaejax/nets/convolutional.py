@@ -11,7 +11,14 @@ from flax.linen.dtypes import promote_dtype
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.nets.convolution import conv, conv_transpose
-from vaejax.nets.dense import ACTIVATIONS, GaussianHead, activation_of, check_floating, dtype_name
+from vaejax.nets.dense import (
+    ACTIVATIONS,
+    GaussianHead,
+    activation_of,
+    check_context,
+    check_floating,
+    dtype_name,
+)
 from vaejax.nets.sides import check_side, check_width, cut, halved, pair, scaled
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
@@ -91,6 +98,7 @@ class ConvEncoder(nn.Module):
       logvar_bias: where the bias of the log-variance starts.
       dtype: what the layers before the last compute in, such as "bfloat16"; None for what input and
         parameters have. Parameters and output stay float32.
+      context: how many numbers the head gives beside, as `GaussianHead`.
 
     Raises:
       ValueError: d or width not positive, x without images of at least one pixel.
@@ -102,16 +110,18 @@ class ConvEncoder(nn.Module):
     activation: str = "relu"
     logvar_bias: float = -3.0
     dtype: Any = None
+    context: int = 0
 
     def __post_init__(self) -> None:
         self.dtype = dtype_name(self.dtype)
         check_positive_int(self.latents, "latents")
+        check_context(self.context)
         check_width(self.width)
         check_choice(self.activation, ACTIVATIONS, "activation")
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, Array]:
+    def __call__(self, x: Array) -> tuple[Array, ...]:
         check_floating(x, "x")
         if x.ndim < 3 or 0 in x.shape[-3:]:
             raise ValueError(f"x: expected images [..., H, W, C] of at least one pixel; got shape {x.shape}")
@@ -124,7 +134,7 @@ class ConvEncoder(nn.Module):
         h = h.reshape(*h.shape[:-3], math.prod(h.shape[-3:]))
         (dense,) = scaled(self.width, 256)
         h = act(nn.Dense(dense, dtype=self.dtype, name="dense")(h))
-        return GaussianHead(self.latents, self.logvar_bias, name="head")(h)
+        return GaussianHead(self.latents, self.logvar_bias, self.context, name="head")(h)
 
 
 def _paddings(height: int, width: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:

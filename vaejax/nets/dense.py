@@ -60,8 +60,26 @@ def _flatten_event(x: Array, event_ndims: int) -> Array:
     return x.reshape(*lead, math.prod(event))
 
 
+def beside(h: Array, others: tuple[Array, ...]) -> Array:
+    """[..., D] and further inputs [..., *shape], each flattened, side by side: [..., D + ...].
+
+    Raises:
+      TypeError, ValueError: for further inputs that are not floating point, or of other leading axes than h.
+    """
+    flat = [h]
+    for other in others:
+        check_floating(other, "c")
+        lead = h.shape[:-1]
+        if other.shape[: len(lead)] != lead:
+            raise ValueError(f"c: expected leading axes {lead}, as of the input beside it; got {other.shape}")
+        flat.append(other.reshape(*lead, math.prod(other.shape[len(lead) :])))
+    return jnp.concatenate(flat, axis=-1) if others else h
+
+
 class MLP(nn.Module):
     """Dense layers with an activation between them: [..., *event] -> [..., *output_shape].
+
+    Further inputs, such as a condition c [..., *shape], stand beside the first, flattened.
 
     Args:
       features: widths of the hidden layers, () for a linear map.
@@ -91,8 +109,8 @@ class MLP(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        h = _flatten_event(x, self.event_ndims)
+    def __call__(self, x: Array, *others: Array) -> Array:
+        h = beside(_flatten_event(x, self.event_ndims), others)
         for n, width in enumerate(self.features):
             h = activation_of(self.activation)(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h))
         h = nn.Dense(math.prod(self.output_shape), name="out")(at_least_float32(h))
@@ -140,20 +158,46 @@ class Critic(nn.Module):
 
 
 class GaussianHead(nn.Module):
-    """Two linear maps [..., n] -> (loc, logvar), each [..., d]; `logvar_bias` is where logvar starts."""
+    """Linear maps [..., n] -> (loc, logvar), each [..., d]; or (loc, logvar, context).
+
+    What a context, [..., context], is the posterior says: off-diagonals of a covariance, what steers a flow.
+
+    Args:
+      latents: d.
+      logvar_bias: where the bias of the log-variance starts.
+      context: how many numbers beside, 0 for none.
+
+    Raises:
+      ValueError, TypeError: for sizes that are not ints, latents below 1, a context below 0.
+    """
 
     latents: int
     logvar_bias: float = 0.0
+    context: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive_int(self.latents, "latents")
+        check_context(self.context)
+        super().__post_init__()
 
     @nn.compact
-    def __call__(self, h: Array) -> tuple[Array, Array]:
+    def __call__(self, h: Array) -> tuple[Array, ...]:
         h, start = at_least_float32(h), nn.initializers.constant(self.logvar_bias)
         loc = nn.Dense(self.latents, name="loc")(h)
-        return loc, nn.Dense(self.latents, bias_init=start, name="logvar")(h)
+        logvar = nn.Dense(self.latents, bias_init=start, name="logvar")(h)
+        return (loc, logvar, nn.Dense(self.context, name="context")(h)) if self.context else (loc, logvar)
+
+
+def check_context(context: int) -> None:
+    """Raise unless `context` is an int of at least 0."""
+    if context != 0 or isinstance(context, bool):
+        check_positive_int(context, "context")
 
 
 class MLPEncoder(nn.Module):
     """Dense layers and a Gaussian head: [..., *event] -> (loc, logvar), each [..., d].
+
+    Further inputs, such as a condition c [..., *shape], stand beside the first, flattened.
 
     Args:
       latents: d.
@@ -163,6 +207,7 @@ class MLPEncoder(nn.Module):
       logvar_bias: where the bias of the log-variance starts.
       dtype: what the layers before the last compute in, such as "bfloat16"; None for what input and
         parameters have. Parameters and output stay float32.
+      context: how many numbers the head gives beside, as `GaussianHead`.
 
     Raises:
       ValueError, TypeError: a size below 1, an unknown activation, integer input.
@@ -174,18 +219,20 @@ class MLPEncoder(nn.Module):
     event_ndims: int = 1
     logvar_bias: float = 0.0
     dtype: Any = None
+    context: int = 0
 
     def __post_init__(self) -> None:
         self.dtype = dtype_name(self.dtype)
         check_positive_int(self.latents, "latents")
+        check_context(self.context)
         _check_features(self.features)
         check_choice(self.activation, ACTIVATIONS, "activation")
         check_positive_int(self.event_ndims, "event_ndims")
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, Array]:
-        h = _flatten_event(x, self.event_ndims)
+    def __call__(self, x: Array, *others: Array) -> tuple[Array, ...]:
+        h = beside(_flatten_event(x, self.event_ndims), others)
         for n, width in enumerate(self.features):
             h = activation_of(self.activation)(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h))
-        return GaussianHead(self.latents, self.logvar_bias, name="head")(h)
+        return GaussianHead(self.latents, self.logvar_bias, self.context, name="head")(h)

@@ -9,7 +9,14 @@ import flax.linen as nn
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.nets.convolutional import Conv, ConvTranspose
-from vaejax.nets.dense import ACTIVATIONS, GaussianHead, activation_of, check_floating, dtype_name
+from vaejax.nets.dense import (
+    ACTIVATIONS,
+    GaussianHead,
+    activation_of,
+    check_context,
+    check_floating,
+    dtype_name,
+)
 from vaejax.nets.sides import check_side, check_width, cut, halved, scaled
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
@@ -34,6 +41,7 @@ class PatchEncoder(nn.Module):
         by a twentieth about .45, and standardised they are learned many times faster.
       dtype: what the layers before the last compute in, such as "bfloat16"; None for what input and
         parameters have. Parameters and output stay float32.
+      context: how many numbers the head gives beside, as `GaussianHead`.
 
     Raises:
       ValueError: d, width or scale not positive, images with a side below 7.
@@ -47,10 +55,12 @@ class PatchEncoder(nn.Module):
     offset: float = 0.0
     scale: float = 1.0
     dtype: Any = None
+    context: int = 0
 
     def __post_init__(self) -> None:
         self.dtype = dtype_name(self.dtype)
         check_positive_int(self.latents, "latents")
+        check_context(self.context)
         check_width(self.width)
         if not (self.scale > 0 and math.isfinite(self.scale)):
             raise ValueError(f"scale: expected a positive finite number, got {self.scale}")
@@ -58,7 +68,7 @@ class PatchEncoder(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, Array]:
+    def __call__(self, x: Array) -> tuple[Array, ...]:
         check_floating(x, "x")
         if x.ndim < 3 or min(x.shape[-3:-1]) < 7:
             raise ValueError(
@@ -71,7 +81,7 @@ class PatchEncoder(nn.Module):
             h = act(Conv(c, _KERNEL, (2, 2), "VALID", dtype=self.dtype, name=f"conv_{n}")(h))
         h = h.reshape(*h.shape[:-3], math.prod(h.shape[-3:]))
         h = act(nn.Dense(dense, dtype=self.dtype, name="dense")(h))
-        return GaussianHead(self.latents, self.logvar_bias, name="head")(h)
+        return GaussianHead(self.latents, self.logvar_bias, self.context, name="head")(h)
 
 
 class PatchDecoder(nn.Module):

@@ -11,7 +11,14 @@ import jax.numpy as jnp
 
 from vaejax.types import Array
 
-__all__ = ["bernoulli", "categorical", "diagonal_gaussian", "full_gaussian", "standard_gaussian"]
+__all__ = [
+    "bernoulli",
+    "categorical",
+    "diagonal_gaussian",
+    "full_gaussian",
+    "full_to_diagonal_gaussian",
+    "standard_gaussian",
+]
 
 
 def standard_gaussian(loc: Array, logvar: Array) -> Array:
@@ -68,6 +75,29 @@ def full_gaussian(loc_q: Array, tril_q: Array, loc_p: Array, tril_p: Array) -> A
     log_diagonals = (jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)) for tril in (tril_p, tril_q))
     log_det_p, log_det_q = (jnp.sum(log_diagonal, axis=-1) for log_diagonal in log_diagonals)
     return 0.5 * (jnp.sum(jnp.square(a), axis=(-2, -1)) - d) + log_det_p - log_det_q
+
+
+def full_to_diagonal_gaussian(loc_q: Array, tril_q: Array, loc_p: Array, scale_p: Array) -> Array:
+    """KL(N(m1, L1 L1^T) || N(m2, diag(s2^2))), without a triangular system.
+
+    1/2 [ |L1 / s2|_F^2 + |(m2 - m1) / s2|^2 - d ] + sum_j log s2_j - log det L1, rows divided.
+
+    Args:
+      loc_q: m1, [..., d].
+      tril_q: L1, [..., d, d], lower triangular with positive diagonals.
+      loc_p: m2, [..., d].
+      scale_p: s2 > 0, [..., d].
+
+    Returns:
+      [...] nats.
+    """
+    chex.assert_equal_shape([loc_q, loc_p, scale_p])
+    chex.assert_shape(tril_q, (*jnp.shape(loc_q), jnp.shape(loc_q)[-1]))
+    # log of the ratio, and expm1 of it: their sum keeps its digits near KL = 0
+    log_ratio = jnp.log(jnp.diagonal(tril_q, axis1=-2, axis2=-1)) - jnp.log(scale_p)
+    below = jnp.sum(jnp.square(jnp.tril(tril_q, -1) / scale_p[..., None]), axis=-1)
+    shift = jnp.square((loc_q - loc_p) / scale_p)
+    return jnp.sum(0.5 * (jnp.expm1(2 * log_ratio) + below + shift) - log_ratio, axis=-1)
 
 
 def categorical(logits_q: Array, logits_p: Array) -> Array:

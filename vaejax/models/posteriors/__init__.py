@@ -1,6 +1,7 @@
 """Families of q(z|x): what the encoder gives, and the distribution that becomes of it."""
 
 from vaejax.models.posteriors.family import Drawn, Posterior
-from vaejax.models.posteriors.gaussian import gaussian
+from vaejax.models.posteriors.gaussian import full, gaussian
+from vaejax.models.posteriors.product import product
 
-__all__ = ["Drawn", "Posterior", "gaussian"]
+__all__ = ["Drawn", "Posterior", "full", "gaussian", "product"]

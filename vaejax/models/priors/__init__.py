@@ -1,6 +1,7 @@
 """Families of p(z) and p(z|c)."""
 
 from vaejax.models.priors.family import Around, Prior
-from vaejax.models.priors.gaussian import standard
+from vaejax.models.priors.gaussian import conditional, standard
+from vaejax.models.priors.product import product
 
-__all__ = ["Around", "Prior", "standard"]
+__all__ = ["Around", "Prior", "conditional", "product", "standard"]

@@ -1,0 +1,65 @@
+"""Independent parts of the latents, each with a prior of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vaejax.fixed import Fixed
+from vaejax.keys import named_key
+from vaejax.models.latents import check_parts, in_parts
+from vaejax.models.priors.family import Around, Prior, no_parameters
+from vaejax.types import Array, Distribution, PyTree
+
+__all__ = ["product"]
+
+Parts = tuple[Prior, ...]
+
+
+def product(*parts: Prior) -> Prior:
+    """p(z) = prod_i p_i(z_i), for a `posteriors.product` of as many parts.
+
+    Args:
+      *parts: two priors or more, none of them a product.
+
+    Returns:
+      A Prior; the parameters of part i are its own under the name str(i).
+
+    Raises:
+      TypeError, ValueError: for fewer than two parts, or anything but a Prior of one part; when a model is
+        initialised, for latents of another number of parts.
+    """
+    check_parts(parts, Prior)
+    if any(part.name == "product" for part in parts):
+        raise ValueError("parts: expected priors of one part each, got a product among them")
+    learns = any(part.init != no_parameters for part in parts)
+    init = Fixed(_init, parts) if learns else no_parameters
+    return Prior("product", Fixed(_build, parts), init, {"parts": parts})
+
+
+def _init(parts: Parts, key: Array, around: Around) -> dict[str, Any]:
+    return {
+        str(i): part.init(named_key(key, f"/{i}"), _around_part(around, parts, i))
+        for i, part in enumerate(parts)
+        if part.init != no_parameters
+    }
+
+
+def _build(parts: Parts, own: PyTree, around: Around) -> tuple[Distribution, ...]:
+    return tuple(
+        part.build(own.get(str(i), {}), _around_part(around, parts, i)) for i, part in enumerate(parts)
+    )
+
+
+def _around_part(around: Around, parts: Parts, i: int) -> Around:
+    """What the prior of part i sees."""
+    event = around.event
+    if not in_parts(event) or len(event) != len(parts):
+        got = f"{len(event)} parts" if in_parts(event) else "one"
+        raise ValueError(f"prior: expected latents in {len(parts)} parts, as posteriors.product; got {got}")
+    shared = None if around.shared is None else around.shared[i]
+    return around._replace(event=event[i], posterior=Fixed(_part_of, around.posterior, i), shared=shared)
+
+
+def _part_of(posterior: Callable, i: int, x: Any, c: Array | None) -> Distribution:
+    return posterior(x, c)[i]
