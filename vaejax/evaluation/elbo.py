@@ -122,14 +122,7 @@ def _parts(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, bat
 def _of_one_level(draw: Draw) -> dict[str, Array]:
     """What one q has and levels have not."""
     parts = {}
-    if has_closed_form(draw.q, draw.p):
-=======
-    form = "kl" if _is_analytic(draw.q, draw.p) else "kl_sampled"
-    parts = {"reconstruction": reconstruction(key, vae, draw), form: kl(key, vae, draw)}
-    if isinstance(draw.q, tuple):
-        return parts
     if has_kl_per_dimension(draw.q, draw.p):
->>>>>>> h-core
         parts["kl_per_dimension"] = kl_per_dimension(draw.q, draw.p)
     if is_real(draw.q, draw.z):
         zeros = jnp.zeros_like(draw.z)
