@@ -153,7 +153,7 @@ def test_what_cannot_be_annealed_is_refused():
         draw = vae.encode(key, batch)
         return draw._replace(**{name: (getattr(draw, name),) * 2 for name in ("log_q", "log_p", "q", "p")})
 
-    with pytest.raises(TypeError, match="z: expected one array of latents"):
+    with pytest.raises(TypeError, match="z: expected one array of real numbers"):
         annealed_log_likelihood(KEY, vae._replace(encode=Partial(levels)), split)
 
     class Bound(Gaussian):

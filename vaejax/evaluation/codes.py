@@ -83,7 +83,8 @@ def check_real(draw: Draw, why: str) -> None:
 def _kind(q: Any, z: Any) -> str:
     """The kind of latents in words."""
     if isinstance(q, tuple) or isinstance(z, tuple):
-        return f"{len(z)} parts or levels of shapes {[jnp.shape(a) for a in jax.tree.leaves(z)]}"
+        n = len(q if isinstance(q, tuple) else z)
+        return f"{n} parts or levels of shapes {[jnp.shape(a) for a in jax.tree.leaves(z)]}"
     return f"the values of a {getattr(q, 'name', type(q).__name__)}, of shape {jnp.shape(z)}"
 
 

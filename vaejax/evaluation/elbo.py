@@ -89,7 +89,7 @@ def elbo_parts(
         check_positive_int(aggregate, "aggregate")
     batch_size = min(batch_size, split.size)
     draw, _ = traced(key, vae, split, batch_size)
-    of_batch = program(_jitted_parts, split.transform, key, vae)
+    of_batch = program(_jitted_parts, split.transform, bool(aggregate), key, vae)
     parts = per_example(of_batch, split, batch_size, progress)
     result = _summarise(parts)
     if aggregate:
@@ -100,7 +100,9 @@ def elbo_parts(
     return result
 
 
-def _parts(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> dict[str, Any]:
+def _parts(
+    transform: Callable[[Array, Batch], Batch], with_latents: bool, key: Array, vae: VAE, batch: Batch
+) -> dict[str, Any]:
     """What is kept of every example, each [B, ...]; the names say what kind q and p are of."""
     draw = sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
     several = isinstance(draw.q, tuple)
@@ -110,7 +112,10 @@ def _parts(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, bat
         "reconstruction": reconstruction(key, vae, draw),
         "kl" if closed else "kl_sampled": kl(key, vae, draw),
     }
-    parts |= {"z": draw.z, "log_q": draw.log_q}
+    if with_latents:
+        parts |= {"z": draw.z, "log_q": draw.log_q}
+        if is_diagonal_gaussian(draw.q, of_any_shape=True):
+            parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev()}
     if several:
         parts["kl_per_level"] = jnp.stack([kl_or_sampled(*pair) for pair in pairs], axis=1)
     else:
@@ -129,8 +134,6 @@ def _of_one_level(draw: Draw) -> dict[str, Array]:
         normal = diagonal_gaussian(zeros, zeros + 1, zeros.ndim - 1)
         log_normal = normal.log_prob(draw.z)
         parts["kl_standard_normal"] = kl_or_sampled(draw.q, normal, draw.log_q, log_normal)
-    if is_diagonal_gaussian(draw.q, of_any_shape=True):
-        parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev()}
     return parts
 
 
@@ -149,7 +152,7 @@ def _real_codes(vae: VAE, draw: Draw) -> Array | None:
 
 # The boundary of the evaluation. One object for the life of the process: a validation in every epoch
 # finds the program of the first one.
-_jitted_parts = jax.jit(_parts, static_argnums=0)
+_jitted_parts = jax.jit(_parts, static_argnums=(0, 1))
 
 
 def _summarise(parts: dict[str, Any]) -> dict[str, Any]:

@@ -118,17 +118,8 @@ def looked_at(function: Callable[[Draw], Any], draw: Draw) -> Any:
 
 
 def can_score(draw: Draw) -> bool:
-    """Whether q has a density at z that it did not draw, every q of several; called when traced.
-
-    A flow without an inverse has none, and says so by NotImplementedError.
-    """
-    pairs = zip(draw.q, draw.z, strict=True) if isinstance(draw.q, tuple) else [(draw.q, draw.z)]
-    try:
-        for q, z in pairs:
-            q.log_prob(z)
-    except NotImplementedError:
-        return False
-    return True
+    """Whether q has a density at z that it did not draw, every q of several: a flow needs an inverse for it."""
+    return all(getattr(q, "has_inverse", True) for q in (draw.q if isinstance(draw.q, tuple) else (draw.q,)))
 
 
 def program(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:

@@ -55,9 +55,9 @@ def gaps(
 
     q* is the best member of q's own family for this x alone: Adam on what the encoder gives for it, from
     there, on fresh noise in every step with a learning rate that falls to 0 as a cosine. Nets of the family
-    itself (a flow's) stay as they are. A diagonal Gaussian is moved by the gradient without the score term
-    (Roeder et al. 2017, 1703.09194; unbiased, and without noise where q* is the posterior), other families
-    by the plain one. Of the start and the end the better is kept, so no amortisation gap is negative. Adam
+    itself (a flow's) stay as they are. Gradients leave the score term out (Roeder et al. 2017, 1703.09194;
+    unbiased, and without noise where q* is the posterior), but for flows, of which it would take the inverse.
+    Of the start and the end the better is kept, so no amortisation gap is negative. Adam
     works elementwise, so a whole batch of examples is fitted at once, each with its own.
 
     Both ELBOs are means over the same K draws of noise. log p(x), where it is not given, is the importance
@@ -173,6 +173,7 @@ def _fit(
 
 _jitted_fit = jax.jit(_fit, static_argnums=(0, 1))  # the boundary
 
+Build = Callable[[PyTree], Distribution]
 Sampled = Callable[[PyTree, Array], tuple[Array, Array]]  # (parameters [B, ...], keys [B]) -> (z, log q [B])
 
 
@@ -192,7 +193,7 @@ def _family(vae: VAE, draw: Draw) -> tuple[PyTree, Sampled]:
             f"{draw.q.name}"
         )
     parameters, build = vae.family(draw.batch)
-    return parameters, partial(_built, build)
+    return parameters, partial(_drawn_by_a_flow if hasattr(draw.q, "has_inverse") else _built, build)
 
 
 def _gaussian(parameters: tuple[Array, Array], keys: Array) -> tuple[Array, Array]:
@@ -204,8 +205,18 @@ def _gaussian(parameters: tuple[Array, Array], keys: Array) -> tuple[Array, Arra
     return z, q.log_prob(z)
 
 
-def _built(build: Callable[[PyTree], Distribution], parameters: PyTree, keys: Array) -> tuple[Array, Array]:
-    """z ~ q and log q there: q is built under the map, which distributions do not cross."""
+def _built(build: Build, parameters: PyTree, keys: Array) -> tuple[Array, Array]:
+    """z ~ q and log q there, without a gradient by q's own density."""
+
+    def one(parameters: PyTree, key: Array) -> tuple[Array, Array]:  # distributions do not cross the map
+        z = build(parameters).sample(seed=key)
+        return z, build(jax.lax.stop_gradient(parameters)).log_prob(z)
+
+    return jax.vmap(one)(parameters, keys)
+
+
+def _drawn_by_a_flow(build: Build, parameters: PyTree, keys: Array) -> tuple[Array, Array]:
+    """z ~ q and log q there, of one pass."""
     return jax.vmap(lambda p, k: build(p).sample_and_log_prob(seed=k))(parameters, keys)
 
 
