@@ -112,7 +112,7 @@ PARTS = VAE(
 
 
 def _given(c):
-    """What a condition adds, which the model wants: 0 for zeros."""
+    """What a condition adds to z, which the decoder takes back; the model wants one."""
     if c is None:
         raise ValueError("c: expected an array, this model has a condition; got None")
     return jnp.sum(c, axis=-1, keepdims=True)
@@ -131,7 +131,7 @@ def _transform(key, batch):
 
 CONDITIONAL = VAE(
     Partial(_encode_given, W),
-    Partial(lambda w, z, c=None: plain.decode(w, z + _given(c)), W),
+    Partial(lambda w, z, c=None: plain.decode(w, z - _given(c)), W),
     Partial(lambda w, key, n, c=None: plain.sample_prior(w, key, n) + _given(c), W),
     {},
 )

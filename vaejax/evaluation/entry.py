@@ -118,7 +118,7 @@ def looked_at(function: Callable[[Draw], Any], draw: Draw) -> Any:
 
 
 def can_score(draw: Draw) -> bool:
-    """Whether q has a density at z that it did not draw, every q of several: a flow needs an inverse for it."""
+    """Whether q has a density at z that it did not draw, every q of several; a flow by its inverse."""
     return all(getattr(q, "has_inverse", True) for q in (draw.q if isinstance(draw.q, tuple) else (draw.q,)))
 
 
