@@ -160,12 +160,12 @@ def training(config: Config, name: str) -> lab.Training:
     if method != "factor_vae":
         update = train.gradient_update(loss, model, adam, microbatch=slices)
         return lab.Training(model, update, images, work=2.0 if method == "jl1_vae" else 1.0)
-    model = models.with_heads(model, critic=nets.Critic(config.critic))
+    players = models.with_heads(model, critic=nets.Critic(config.critic))
     verdict = compose(cross_entropy=objectives.total_correlation_critic())
     critics_adam = optax.adam(config.critic_rate, b1=0.5, b2=0.9)
-    vae = train.gradient_update(loss, model, adam, ("encoder", "decoder"), slices)
-    critic = train.gradient_update(verdict, model, critics_adam, ("critic",))
-    return lab.Training(model, train.sequence(vae=vae, critic=critic), images, work=1.5)
+    vae = train.gradient_update(loss, players, adam, model.groups, slices)
+    critic = train.gradient_update(verdict, players, critics_adam, ("critic",))
+    return lab.Training(players, train.sequence(vae=vae, critic=critic), images, work=1.5)
 
 
 def score(config: Config, name: str, vae: VAE, images: Any) -> dict[str, Any]:

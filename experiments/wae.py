@@ -97,13 +97,13 @@ def training(config: Config, name: str) -> lab.Training:
         loss = compose(reconstruction=objectives.reconstruction_at_mean, divergence=weighted)
     if name != "wae_gan":
         return lab.Training(model, train.gradient_update(loss, model, adam(config.learning_rate)), images)
-    model = models.with_heads(model, critic=nets.Critic(config.critic, slope=0.0))
+    players = models.with_heads(model, critic=nets.Critic(config.critic, slope=0.0))
     verdict = compose(cross_entropy=objectives.adversarial_critic(at="mean"))
     update = train.sequence(  # the critic's step is on the same batch
-        vae=train.gradient_update(loss, model, adam(config.learning_rate), wrt=("encoder", "decoder")),
-        critic=train.gradient_update(verdict, model, adam(config.critic_rate), wrt=("critic",)),
+        vae=train.gradient_update(loss, players, adam(config.learning_rate), wrt=model.groups),
+        critic=train.gradient_update(verdict, players, adam(config.critic_rate), wrt=("critic",)),
     )
-    return lab.Training(model, update, images, work=3.5)
+    return lab.Training(players, update, images, work=3.5)
 
 
 def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str, Any]:

@@ -214,6 +214,13 @@ EVENTS = {  # the shape of one example where it is not (D,)
 NETS = {  # net, shape of one of each input
     "MLP": (lambda: nets.MLP(features=(7,), output_shape=(2, 3), activation="tanh"), (4,)),
     "MLPEncoder": (lambda: nets.MLPEncoder(latents=2, features=(7,), event_ndims=2), (2, 3)),
+    "GaussianHead": (lambda: nets.GaussianHead(latents=2, context=3), (4,)),
+    "Heads": (
+        lambda: nets.Heads(nets.MLP((7,), (6,), "tanh"), (nets.GaussianHead(2), nets.MLP((), (2, 3)))),
+        (4,),
+        (2, 3),
+    ),
+    "Beside": (lambda: nets.Beside(nets.ConvTranspose(3, (2, 2)), event_ndims=3), (3, 3, 2), (2,)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
     "Constant": (lambda: nets.Constant(0.5), (4,)),

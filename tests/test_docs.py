@@ -120,7 +120,7 @@ def run_page(page, after=None):
 def test_every_page_with_code_is_run():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     assert {str(p.relative_to(ROOT)) for p in pages if "```python" in p.read_text()} == {
-        "README.md", "docs/training.md", "docs/collapse.md",
+        "README.md", "docs/training.md", "docs/collapse.md", "docs/latents.md",
         "docs/experiment.md",  # in tests/lab/test_example.py
     }  # fmt: skip
 
@@ -160,3 +160,12 @@ def test_the_code_of_the_collapse_page_runs(small):
     assert names["signs"]["summary"]
     assert names["five_to_one"].groups == ("encoder", "decoder")
     assert {"classifier/accuracy", "information"} <= set(names["fitted"].metrics)
+
+
+def test_the_code_of_the_latents_page_runs(small):
+    names = run_page("docs/latents.md")
+    assert len(names["fitted"].metrics["kl"]) == STEPS
+    assert names["code"].shape == (4, 8)
+    assert names["images"].shape == (6, 8, 8, 1)
+    assert names["conditional"].groups == names["somewhere"].groups == ("encoder", "decoder", "prior")
+    assert all(np.abs(a).max() > 0 for a in names["fitted"].state.params["prior"].values())

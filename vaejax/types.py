@@ -38,7 +38,8 @@ class Draw(NamedTuple):
     """One latent draw per example of a batch, and the log-densities that go with it.
 
     Every array leads with [B]. Where latents come in parts `z`, `log_q`, `log_p`, `q` and `p` are tuples: of
-    independent parts, or of the levels of a hierarchy, the top level first.
+    independent parts, or of the levels of a hierarchy, the top level first. What scores q or p does so at
+    `point`: a relaxed one-hot, which the decoder eats, is no point at which a categorical has a mass.
     """
 
     z: PyTree  # what the decoder eats
@@ -51,6 +52,7 @@ class Draw(NamedTuple):
     log_px: Any = None  # log p(x|z), [B]; None until the draw is scored
     variables: PyTree = None  # new state that no gradient moves; None when stateless
     extra: Mapping[str, Any] | None = None  # documented by the builder that fills it
+    point: PyTree = None  # where log_q and log_p were taken; None: at z itself
 
 
 class VAE(NamedTuple):

@@ -68,7 +68,6 @@ UNLISTED = {
         distrax.Categorical(LOGITS[:, 0]),
         distributions.diagonal_gaussian(LOC, SCALE),
     ),
-    "image of latents": lambda: (distrax.Independent(distrax.Normal(LOC, SCALE), 2),) * 2,
 }
 
 

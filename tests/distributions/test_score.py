@@ -48,13 +48,19 @@ def test_densities_are_summed_over_the_event_and_keep_their_constant(shape):
     np.testing.assert_allclose(distributions.score(KEY, px, jnp.asarray(x, jnp.float32)), expected, rtol=1e-5)
 
 
-def test_a_bound_is_scored_with_the_key():
+def test_a_bound_is_scored_with_a_key_for_each_example():
     class Bounded(distributions.Gaussian):
         is_bound = True
 
-        def log_prob_bound(self, key, x):
-            return self.log_prob(x) - jax.random.uniform(key, x.shape[:1])
+        def log_prob_bound(self, keys, x):
+            return self.log_prob(x) - jax.vmap(jax.random.uniform)(keys)
 
     px, x = Bounded(jnp.zeros((3, 2)), 1.0, 1), jnp.ones((3, 2))
-    expected = px.log_prob(x) - jax.random.uniform(KEY, (3,))
-    np.testing.assert_array_equal(distributions.score(KEY, px, x), expected)
+    keys = jax.random.split(KEY, 3)
+    expected = px.log_prob(x) - jax.vmap(jax.random.uniform)(keys)
+    np.testing.assert_array_equal(distributions.score(keys, px, x), expected)
+    np.testing.assert_array_equal(distributions.score(KEY, px, x), expected)  # one is split into as many
+    part = Bounded(jnp.zeros((2, 2)), 1.0, 1)
+    np.testing.assert_array_equal(distributions.score(keys[1:], part, x[1:]), expected[1:])
+    with pytest.raises(ValueError, match=r"key: expected one, or one for each example, \(3,\); got \(2,\)"):
+        distributions.score(keys[1:], px, x)

@@ -90,6 +90,39 @@ def test_in_training_the_scale_is_that_of_the_batch_and_then_it_is_kept(x64):
     np.testing.assert_allclose(draw.log_px, sample(KEY, plain, batch).log_px, rtol=1e-12)
 
 
+def test_a_density_that_encode_has_made_is_made_anew():
+    """A hierarchy decodes while it encodes; p(x|z) must have the scale that decode gives it all the same."""
+    inner, x = small_vae(distributions.gaussian(0.5))
+
+    def bind(params, variables=None, *, step=None):
+        vae = inner.bind(params)
+
+        def encode(key, batch):
+            draw = vae.encode(key, batch)
+            return draw._replace(px=vae.decode(draw.z))
+
+        return vae._replace(encode=jax.tree_util.Partial(encode))
+
+    decoding = inner._replace(bind=bind)
+    model = models.optimal_scale(decoding)
+    params = jax.jit(model.init)(KEY, {"x": x})[0]
+
+    @jax.jit
+    def log_px(params):
+        bound = model.bind(params, {"scale": 2.0}), model.bind(params, {"scale": 2.0}, step=0)
+        draws = [
+            objectives.sample(KEY, vae, {"x": x})
+            for vae in (*bound, decoding.bind(params), inner.bind(params))
+        ]
+        return [d.log_px for d in draws], bound[0].decode(draws[0].z).log_prob(x)
+
+    (evaluated, trained, with_px, without), expected = log_px(params)
+    np.testing.assert_allclose(evaluated, expected, rtol=1e-5)
+    np.testing.assert_allclose(trained, expected, rtol=1e-5)
+    np.testing.assert_allclose(with_px, without, rtol=1e-5)  # what encode has decoded is scored
+    assert np.abs(evaluated - without).min() > 0.1
+
+
 def test_variables_of_the_model_inside_live_on():
     inner, x = small_vae(distributions.gaussian())
 

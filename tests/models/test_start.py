@@ -37,6 +37,20 @@ def test_the_given_groups_start_as_they_are_and_the_others_afresh(given):
     assert models.starting_from(MODEL, given).spec == MODEL.spec
 
 
+def test_variables_start_as_they_are_given():
+    model = models.optimal_scale(small_vae(distributions.gaussian())[0])
+    fresh, given = (
+        jax.eval_shape(models.starting_from(model, {}, v).init, KEY, BATCH)[1]
+        for v in (None, {"scale": np.float32(0.3)})
+    )
+    assert jax.tree.structure(fresh) == jax.tree.structure(given)
+    init = models.starting_from(model, {}, {"scale": np.float32(0.3)}).init
+    assert jax.jit(init)(KEY, BATCH)[1] == {"scale": np.float32(0.3)}
+    for wrong in ({"scale": np.zeros(2, np.float32)}, {"book": np.float32(1.0)}):
+        with pytest.raises(ValueError, match="variables: expected shapes"):
+            jax.eval_shape(models.starting_from(model, {}, wrong).init, KEY, BATCH)
+
+
 def test_a_pre_trained_encoder_goes_on_under_a_decoder_that_is_reset():
     data = Split({"x": X}, "binary")
     autoencoder = compose(reconstruction=objectives.reconstruction, kl=scaled(0.0, objectives.kl))

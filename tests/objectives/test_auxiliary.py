@@ -1,5 +1,6 @@
 """Terms on auxiliary heads, and the bound on the mutual information, against hand-made and exact numbers."""
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,6 +145,20 @@ def test_info_nce_is_the_information_of_the_batch_and_ends_at_log_b():
     assert (out >= -np.log(B)).all()
     np.testing.assert_allclose(of(1e-4, jnp.asarray(x))[0], -np.log(B), rtol=1e-9)  # nothing overlaps
     np.testing.assert_allclose(of(1.0, 0 * x + x[0])[0], 0, atol=1e-9)  # nothing to tell
+
+
+def test_info_nce_scores_where_q_was_taken():
+    """A q that is the same for all x tells nothing, whatever point the decoder eats."""
+    q = distrax.OneHotCategorical(jnp.tile(jnp.array([0.3, -1.0, 2.0]), (4, 1)))
+    relaxed = jax.nn.softmax(jax.random.normal(KEY, (4, 3)))
+    point = jax.nn.one_hot(jnp.argmax(relaxed, -1), 3)
+    draw = Draw(z=relaxed, log_q=q.log_prob(point), log_p=None, q=q, p=None, batch={}, point=point)
+    np.testing.assert_allclose(info_nce(KEY, None, draw), 0.0, atol=1e-6)
+    other = distrax.OneHotCategorical(jax.random.normal(KEY, (4, 3)))
+    draw = draw._replace(q=other, log_q=other.log_prob(point))
+    log_q = np.asarray(jax.nn.log_softmax(other.logits))[:, np.argmax(relaxed, -1)].T  # [z, x]
+    expected = logsumexp(log_q, axis=1) - np.log(4) - np.diagonal(log_q)
+    np.testing.assert_allclose(info_nce(KEY, None, draw), expected, rtol=1e-5)
 
 
 def test_over_a_whole_split_info_nce_is_the_information_of_the_evaluation():

@@ -188,6 +188,7 @@ def test_two_players_take_the_correlation_out_of_the_codes():
         update = sequence(
             vae=gradient_update(cost, MODEL, optax.adam(0.01), wrt=("encoder",)),
             critic=gradient_update(CRITIC_COST, MODEL, optax.adam(0.05), wrt=("critic",)),
+            held=("decoder",),
         )
 
         def step(state, key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -287,6 +288,27 @@ def test_a_likelihood_that_is_a_bound_is_refused(name, term):
     draw = jax.eval_shape(lambda: objectives.sample(KEY, bounded, batch))
     with pytest.raises(TypeError, match=rf"{name}: expected an exact log p\(x\|z\), got a bound \(Bounded\)"):
         jax.eval_shape(lambda draw: term(KEY, bounded, draw), draw)
+
+
+@pytest.mark.parametrize(
+    ("name", "term"),
+    [("dreg", objectives.dreg(2)), ("piwae", objectives.piwae(2, 2)), ("kl_stl", objectives.kl_stl)],
+)
+def test_a_q_that_is_not_reparameterised_is_refused_where_a_path_is_needed(name, term):
+    """On codes DReG shrinks the encoder's gradient by exactly K: there is no path."""
+
+    class Codes(distrax.Independent):
+        reparameterised = False
+
+    vae = oracle.linear_vae().bind(oracle.exact_params())
+    batch = {"x": jnp.asarray(oracle.data(3), jnp.float32)}
+
+    def evaluate():
+        draw = objectives.sample(KEY, vae, batch)
+        return term(KEY, vae, draw._replace(q=Codes(draw.q.distribution, 1)))
+
+    with pytest.raises(TypeError, match=f"{name}: expected a reparameterised q, .*; got Codes, discrete"):
+        jax.eval_shape(evaluate)
 
 
 @pytest.mark.parametrize(

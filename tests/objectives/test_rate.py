@@ -1,5 +1,6 @@
 """Terms on the KL against hand-made numbers and the exact linear beta-VAE."""
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,6 +96,37 @@ def test_of_a_hierarchy_every_latent_of_every_level_counts_the_top_first():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole, levels)
     with pytest.raises(ValueError, match="groups: expected one for each of 3 latents, got 2"):
         jax.eval_shape(lambda rates: free_bits(1.0, groups=(0, 1))(KEY, None, draw_of(rates)), K)
+
+
+def sampled_draw(log_q, log_p, levels=False):
+    """A draw of a q whose KL has no closed form, of three latents; with a level of a Gaussian before it."""
+    zero = jnp.zeros((2, 3))
+    base, p = diagonal_gaussian(zero, 1 + zero), diagonal_gaussian(zero, 1 + zero)
+    q = distrax.Transformed(base, distrax.Block(distrax.Tanh(), 1))
+    one = Draw(z=zero, log_q=jnp.asarray(log_q), log_p=jnp.asarray(log_p), q=q, p=p, batch={"x": zero})
+    if not levels:
+        return one
+    both = [draw_of(K), one]
+    return Draw(*(tuple(part[i] for part in both) for i in range(5)), batch={"x": zero})
+
+
+@pytest.mark.usefixtures("x64")
+def test_of_a_flow_the_free_bits_are_those_of_a_group_by_the_sampled_kl():
+    """What its paper does: the group of a level is its whole KL, log q - log p at the drawn z."""
+    group, each = free_bits(1.0, groups=(0, 0, 0)), free_bits(1.0, groups=(0, 0, 0), form="example")
+    for rates, of_batch, of_each in (([2.5, 0.1], 1.3, [2.5, 1.0]), ([0.5, 0.1], 1.0, [1.0, 1.0])):
+        draw = sampled_draw([3.0, 3.0], 3 - np.array(rates))
+        np.testing.assert_allclose(group(KEY, None, draw), of_batch)
+        np.testing.assert_allclose(each(KEY, None, draw), of_each)
+    slope = jax.grad(lambda log_q: jnp.mean(each(KEY, None, sampled_draw(log_q, [0.0, 0.0]))))
+    np.testing.assert_array_equal(slope(jnp.array([2.0, 0.5])), [0.5, 0.0])
+    term = free_bits(1.0, groups=(0, 0, 1, 2, 2, 2))
+    levels = sampled_draw([2.5, 0.1], [0.0, 0.0], levels=True)
+    np.testing.assert_allclose(term(KEY, None, levels), 1.0 + 1.5 + 1.3)
+    message = r"groups: expected one number for all latents of KL\(Transformed \|\| Independent\)"
+    for groups in (None, (0, 1, 0)):
+        with pytest.raises(TypeError, match=message):
+            free_bits(1.0, groups=groups)(KEY, None, sampled_draw([1.0, 1.0], [0.0, 0.0]))
 
 
 def test_a_nan_is_not_free():

@@ -131,7 +131,9 @@ def test_theta_stands_still_in_the_inner_loop_and_phi_in_the_outer_step():
 
         return update._replace(apply=apply)
 
-    update = aggressive(watched(encoder, "encoder"), watched(decoder, "decoder"), window=2, most=5)
+    update = aggressive(
+        watched(encoder, "encoder"), watched(decoder, "decoder"), window=2, most=5, held=("critic",)
+    )
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), START, is_leaf=lambda a: isinstance(a, list))
     before = TrainState(params, None, update.init(params), jnp.zeros((), jnp.int32))
     batch = {"x": jax.random.normal(KEY, (4, 3))}
@@ -155,7 +157,7 @@ def test_theta_stands_still_in_the_inner_loop_and_phi_in_the_outer_step():
 
 def test_ended_it_is_one_update_of_both_groups():
     model, encoder, decoder = quadratic()
-    update = aggressive(encoder, decoder)
+    update = aggressive(encoder, decoder, held=("critic",))
 
     def run(update, ended):
         initial = update.init
@@ -204,7 +206,7 @@ def fitted(steps, values, **options):
     model, encoder, decoder = quadratic()
     scores = iter(values)
     validate = lambda key, vae: {"mutual_information": next(scores)}  # noqa: E731
-    update = aggressive(encoder, decoder, window=2, most=3)
+    update = aggressive(encoder, decoder, window=2, most=3, held=("critic",))
     options = {"update": update, "after_validation": end_aggressive(1), **options}
     return toy_fit(steps, model=model, chunk=2, save_every=1, validate=validate, **options)
 
@@ -229,7 +231,7 @@ def test_fit_ends_it_when_the_information_stops_rising_and_resumes_ended(tmp_pat
 )
 def test_it_ends_inside_other_updates_too(around, name):
     _, encoder, decoder = quadratic()
-    update = around(aggressive(encoder, decoder, window=2, most=3))
+    update = around(aggressive(encoder, decoder, window=2, most=3, held=("critic",)))
     fitted_ = fitted(6, [2.0, 1.0, 3.0], update=update)
     np.testing.assert_array_equal(fitted_.metrics[name], [1, 1, 1, 1, 0, 0])
 
@@ -245,7 +247,7 @@ def test_every_seed_ends_on_its_own():
         return state._replace(opt_state={**state.opt_state, "aggressive": goes_on})
 
     model, encoder, decoder = quadratic()
-    update = aggressive(encoder, decoder, window=2, most=3)
+    update = aggressive(encoder, decoder, window=2, most=3, held=("critic",))
     fits = fit(
         KEY, model, update, DATA, 4, batch_size=6, chunk=2, save_every=1, validate=lambda key, vae: {},
         after_validation=after_validation, seeds=(0, 1), progress=False,
@@ -295,7 +297,7 @@ def test_what_is_refused(make, error, message):
 
 def test_the_step_compiles_once():
     model, encoder, decoder = quadratic()
-    update = aggressive(encoder, decoder, window=2, most=3)
+    update = aggressive(encoder, decoder, window=2, most=3, held=("critic",))
     run = jax.jit(make_chunk(update, DATA.transform, 6))
     params, _ = model.init(KEY, None)
     state = TrainState(params, None, update.init(params), jnp.zeros((), jnp.int32))

@@ -53,7 +53,9 @@ def test_the_rate_goes_down_on_a_plateau(optimizer):
 
 
 def test_what_it_waits_for_is_resumed_and_is_of_each_seed(tmp_path):
-    update = sequence(vae=repeat(toy_update(slope_of_one, PLATEAU, wrt=("decoder",)), 2))
+    update = sequence(
+        vae=repeat(toy_update(slope_of_one, PLATEAU, wrt=("decoder",)), 2), held=("encoder", "critic")
+    )
     options = {"update": update, "chunk": 1, "key": KEY}
     toy_fit(2, folder=tmp_path, **options)
     whole = toy_fit(3, **options)

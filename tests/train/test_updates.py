@@ -5,13 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.tree_util import Partial
 
 from tests import oracle
 from tests.train.toy import KEY, START, assert_same, toy_model, toy_objective, toy_update
 from vaejax import objectives
+from vaejax.distributions import Gaussian
 from vaejax.keys import named_key
 from vaejax.ops import chunks
-from vaejax.train import gradient_update, repeat, sequence
+from vaejax.train import aggressive, gradient_update, repeat, sequence
 from vaejax.types import TrainState
 
 
@@ -71,6 +73,42 @@ def slices(update, model, batch):
     jaxpr = jax.make_jaxpr(lambda s, b: update.apply(s, KEY, b, no_take))(state_of(update, model), batch)
     lengths = [eqn.params["length"] for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
     return lengths[0] if lengths else 1
+
+
+class Noisy(Gaussian):
+    """A likelihood that is a bound: it draws noise to be scored, one key for each example."""
+
+    is_bound = True
+
+    def log_prob_bound(self, keys, x):
+        return self.log_prob(x) - jax.vmap(jax.random.uniform)(keys)
+
+
+def test_slices_score_a_bound_as_the_whole_does():
+    """With one key for a batch the loss of a microbatch is another."""
+    plain = oracle.linear_vae()
+
+    def bind(params, variables=None, *, step=None):
+        vae = plain.bind(params)
+        return vae._replace(
+            decode=Partial(lambda decode, z, c=None: Noisy(decode(z).mean(), 1.0, 1), vae.decode)
+        )
+
+    objective = objectives.compose(
+        reconstruction=objectives.reconstruction, at_mean=objectives.reconstruction_at_mean
+    )
+    params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), oracle.exact_params())
+    model, batch = plain._replace(bind=bind), {"x": jnp.asarray(oracle.data(4), jnp.float32)}
+
+    @jax.jit
+    def losses(params):
+        of = [gradient_update(objective, model, optax.sgd(0.1), microbatch=m) for m in (None, 1, 2)]
+        states = [TrainState(params, None, u.init(params), jnp.zeros((), jnp.int32)) for u in of]
+        return [u.apply(s, KEY, batch, no_take)[1] for u, s in zip(of, states, strict=True)]
+
+    whole, *sliced = losses(params)
+    for one in sliced:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, whole)
 
 
 def test_a_chosen_microbatch_is_the_largest_divisor_up_to_the_choice():
@@ -172,6 +210,42 @@ def test_variables_are_replaced_by_what_the_objective_returns_and_kept_on_none()
         assert state.variables["count"] == count
 
 
+def counted():
+    """A model whose state counts the steps that moved it."""
+    plain, base = toy_model(variables={"count": jnp.asarray(0.0)}), toy_objective()
+
+    def bind(params, variables=None, *, step=None):
+        vae = plain.bind(params)
+        return vae._replace(heads={**vae.heads, "count": Partial(jnp.asarray, variables["count"])})
+
+    def objective(key, vae, batch, step):
+        loss, (metrics, _) = base(key, vae, batch, step)
+        return loss, (metrics, {"count": vae.heads["count"]() + 1})
+
+    return plain._replace(bind=bind), objective
+
+
+def test_state_moves_once_a_step_by_the_update_that_moves_the_encoder():
+    """As the codes of a codebook beside a critic, which encodes too; and a prior fitted on frozen codes."""
+    model, objective = counted()
+    of = {g: toy_update(objective, model=model, wrt=(g,)) for g in START}
+    rest = {"decoder": of["decoder"], "critic": of["critic"]}
+    joint = aggressive(of["encoder"], of["decoder"], most=3, window=2, held=("critic",))
+    ended = joint._replace(init=lambda p: {**joint.init(p), "aggressive": jnp.zeros((), bool)})
+    for update, count in (
+        (sequence(encoder=of["encoder"], **rest), 1),
+        (sequence(**rest, encoder=of["encoder"]), 1),
+        (sequence(**rest, held=("encoder",)), 0),
+        (toy_update(objective, model=model, wrt=("critic",)), 0),
+        (toy_update(objective, model=model), 1),
+        (ended, 1),  # both move from the same point
+    ):
+        state, _ = update.apply(state_of(update, model), KEY, batch_of(), lambda key: batch_of())
+        assert state.variables["count"] == count
+    state, metrics = joint.apply(state_of(joint, model), KEY, batch_of(), lambda key: batch_of())
+    assert state.variables["count"] == metrics["inner_steps"] > 0
+
+
 # parameter groups
 
 
@@ -227,7 +301,7 @@ def test_sequence_applies_one_after_the_other_each_with_its_groups_and_key():
     model = toy_model()
     one = gradient_update(distance, model, optax.sgd(0.5), wrt=("encoder",))
     two = gradient_update(distance, model, optax.adam(0.25), wrt=("decoder",))
-    both = sequence(vae=one, other=two)
+    both = sequence(vae=one, other=two, held=("critic",))
     before = state_of(both, model)
     assert both.groups == ("encoder", "decoder")
     assert set(before.opt_state) == {"vae", "other"}
@@ -254,7 +328,7 @@ def test_order_of_a_sequence_matters():
     updates = {g: gradient_update(distance, model, optax.sgd(0.5), wrt=(g,)) for g in ("encoder", "decoder")}
     results = []
     for order in (("encoder", "decoder"), ("decoder", "encoder")):
-        update = sequence(**{g: updates[g] for g in order})
+        update = sequence(**{g: updates[g] for g in order}, held=("critic",))
         state, _ = update.apply(state_of(update, model), KEY, batch_of(), no_take)
         results.append((float(state.params["encoder"][0]), float(state.params["decoder"])))
     assert results == [(2.0, 2.5), (1.5, 2.0)]
@@ -270,6 +344,26 @@ def test_sequence_refuses():
         sequence(a=dec, b=every)
     with pytest.raises(ValueError, match="update 'c': group 'critic' is already moved by 'a'"):
         sequence(a=enc, b=dec, c=toy_update(wrt=("critic",)))
+    with pytest.raises(TypeError, match="held: expected a tuple of group names, got 'critic'"):
+        sequence(a=dec, held="critic")
+    with pytest.raises(ValueError, match=r"held: expected groups that no update moves, got \['critic'\]"):
+        sequence(a=enc, held=("critic",))
+
+
+def test_a_group_that_nobody_moves_is_refused_unless_it_is_held():
+    """A learned prior beside wrt=("encoder", "decoder") would stay as it began."""
+    params = {**toy_model().init(KEY, None)[0], "prior": jnp.zeros(2)}
+    vae, critic = toy_update(wrt=("encoder", "decoder")), toy_update(wrt=("critic",))
+    message = r"wrt: expected every group .* \['prior'\] are not, \['critic', 'decoder', 'encoder'\] move"
+    for update in (sequence(vae=vae, critic=critic), sequence(all=sequence(vae=vae, critic=critic))):
+        with pytest.raises(ValueError, match=message):
+            update.init(params)
+    with pytest.raises(ValueError, match=r"wrt: expected every group .* \['critic', 'prior'\] are not"):
+        aggressive(toy_update(wrt=("encoder",)), toy_update(wrt=("decoder",))).init(params)
+    held = sequence(players=sequence(vae=vae, critic=critic), held=("prior",))
+    assert set(held.init(params)["players"]) == {"vae", "critic"}
+    with pytest.raises(ValueError, match=r"held: expected groups among .* got \['flow'\]"):
+        sequence(vae=vae, held=("critic", "prior", "flow")).init(params)
 
 
 # repeat
@@ -306,7 +400,7 @@ def test_repeat_once_is_the_update_on_the_step_batch():
 def test_repeat_inside_a_sequence_moves_its_groups():
     model = toy_model()
     many = repeat(gradient_update(distance, model, optax.sgd(0.5), wrt=("encoder",)), 2)
-    update = sequence(a=many, b=toy_update(wrt=("critic",)))
+    update = sequence(a=many, b=toy_update(wrt=("critic",)), held=("decoder",))
     after, metrics = update.apply(state_of(update, model), KEY, batch_of(), lambda key: batch_of())
     # encoder_0 halves its distance of 2 to the decoder, twice
     np.testing.assert_array_equal(after.params["encoder"], [2.5, *START["encoder"][1:]])

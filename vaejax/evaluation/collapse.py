@@ -148,7 +148,7 @@ def _moved(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, bat
     draw = sample(named_key(key, "sample"), vae, batch)
     z = prior_codes(key, vae, batch)
     # the same noise in both scores, where the score is itself a bound
-    score_key = named_key(named_key(key, "sample"), "score")
+    score_key = example_keys(named_key(named_key(key, "sample"), "score"), batch)
     return jnp.abs(draw.log_px - score(score_key, vae.decode(z, c), batch["x"]))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from vaejax.keys import named_key
@@ -34,9 +33,10 @@ def check_parts(parts: tuple[Any, ...], kind: type) -> None:
 def check_latents(z: PyTree, event: Event) -> int:
     """The number of leading axes of z; ValueError unless its last axes are the event, of every part."""
     if not in_parts(event):
-        lead = jnp.ndim(z) - len(event) if isinstance(z, jax.Array) else -1
-        if lead < 0 or z.shape[lead:] != event:
-            got = z.shape if isinstance(z, jax.Array) else type(z).__name__
+        shape = getattr(z, "shape", None)
+        lead = -1 if shape is None else len(shape) - len(event)
+        if lead < 0 or shape[lead:] != event:  # type: ignore[index]
+            got = type(z).__name__ if shape is None else shape
             raise ValueError(f"z: expected [..., {', '.join(map(str, event))}], got {got}")
         return lead
     if not isinstance(z, tuple) or len(z) != len(event):

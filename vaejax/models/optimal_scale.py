@@ -66,7 +66,11 @@ def _bind(model: Model, params: Mapping[str, PyTree], variables: PyTree = None, 
         raise ValueError(f"variables: expected a mapping with 'scale', as init makes it; got {variables!r}")
     inner = variables.get("model")
     vae = model.bind(params, inner, step=step)
-    encode = Partial(_encode, vae.encode, vae.decode, inner) if step is not None else vae.encode
+    encode = (
+        Partial(_encode, vae.encode, vae.decode, inner)
+        if step is not None
+        else Partial(_undecoded, vae.encode)
+    )
     return vae._replace(encode=encode, decode=Partial(_decode, vae.decode, variables["scale"]))
 
 
@@ -74,7 +78,13 @@ def _encode(encode: Callable, decode: Callable, variables: PyTree, key: Array, b
     draw = encode(key, batch)
     mu = mean(decode(draw.z, batch.get("c")))  # once more where x is scored: compiled, the two are one
     scale = jax.lax.stop_gradient(jnp.sqrt(jnp.mean(jnp.square(batch["x"] - mu))))
-    return draw._replace(variables=_variables(scale, variables if draw.variables is None else draw.variables))
+    new = _variables(scale, variables if draw.variables is None else draw.variables)
+    return draw._replace(variables=new, px=None)
+
+
+def _undecoded(encode: Callable, key: Array, batch: Batch) -> Draw:
+    """Without a p(x|z) that the model's own encode may have made, whose scale is another."""
+    return encode(key, batch)._replace(px=None)
 
 
 def _decode(decode: Callable, scale: Array, z: PyTree, c: Array | None = None) -> Distribution:

@@ -44,12 +44,12 @@ def net_spec(net: nn.Module) -> dict[str, Any]:
         kind.__name__ not in nets.__all__ or getattr(nets, kind.__name__) is not kind
     ):  # a namesake is not ours
         return {"name": f"{kind.__module__}.{kind.__qualname__}", "options": None}
+    known = [f for f in dataclasses.fields(net) if f.name not in ("parent", "name")]
     fields = {
-        f.name: getattr(net, f.name) for f in dataclasses.fields(net) if f.name not in ("parent", "name")
+        f.name: getattr(net, f.name)
+        for f in known  # the specs of runs from before there was a dtype or context stay theirs
+        if (f.name, f.default, getattr(net, f.name)) not in (("dtype", None, None), ("context", 0, 0))
     }
-    for name, absent in (("dtype", None), ("context", 0)):
-        if fields.get(name, "") == absent:  # the specs of runs from before there was one stay theirs
-            del fields[name]
     return {"name": kind.__name__, "options": {name: spec_of(value) for name, value in fields.items()}}
 
 

@@ -14,7 +14,7 @@ from vaejax.types import Array, Batch, Model, Params, PyTree
 __all__ = ["glorot", "starting_from"]
 
 
-def starting_from(model: Model, params: Params) -> Model:
+def starting_from(model: Model, params: Params, variables: PyTree = None) -> Model:
     """Have a model start from given groups of parameters; the groups not given start afresh.
 
     With the encoder alone it is a pre-trained encoder under a decoder that is reset.
@@ -22,35 +22,47 @@ def starting_from(model: Model, params: Params) -> Model:
     Args:
       model: the model.
       params: group=parameters, as `Fit.state.params` of another run holds them.
+      variables: all of the model's variables, as `Fit.state.variables`, with the codes of a codebook for one;
+        None: they start afresh.
 
     Returns:
       The Model with another `init`; its spec is the model's.
 
     Raises:
       TypeError: for anything but a Model.
-      ValueError: when initialised, for a group that the model does not have, or of other shapes or dtypes.
+      ValueError: when initialised, for a group or variables that the model does not have, or of other shapes
+        or dtypes.
 
     Source: Li et al. 2019, arXiv 1909.00868 (for pre-trained encoders).
     """
     if not isinstance(model, Model):
         raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
     # copies on the host: training donates its state
-    given = jax.device_get(dict(params))
-    return model._replace(init=partial(_init_from, model, given))
+    given, state = jax.device_get((dict(params), variables))
+    return model._replace(init=partial(_init_from, model, given, state))
 
 
-def _init_from(model: Model, given: dict, key: Array, batch: Batch) -> tuple[dict[str, PyTree], PyTree]:
+def _init_from(
+    model: Model, given: dict, state: PyTree, key: Array, batch: Batch
+) -> tuple[dict[str, PyTree], PyTree]:
     params, variables = model.init(key, batch)
     for group, values in given.items():
         if group not in params:
             raise ValueError(f"params: expected groups among {sorted(params)}, got {group!r}")
-        expected, got = (
-            jax.tree.map(lambda a: (jnp.shape(a), jnp.asarray(a).dtype.name), tree)
-            for tree in (params[group], values)
-        )
-        if expected != got:
-            raise ValueError(f"params[{group!r}]: expected shapes {expected}, got {got}")
+        _check_alike(f"params[{group!r}]", params[group], values)
+    if state is not None:
+        _check_alike("variables", variables, state)
+        variables = jax.tree.map(jnp.asarray, state)
     return {**params, **jax.tree.map(jnp.asarray, given)}, variables
+
+
+def _check_alike(name: str, like: PyTree, given: PyTree) -> None:
+    """Raise ValueError unless a tree has the shapes and dtypes of another."""
+    expected, got = (
+        jax.tree.map(lambda a: (jnp.shape(a), jnp.asarray(a).dtype.name), tree) for tree in (like, given)
+    )
+    if expected != got:
+        raise ValueError(f"{name}: expected shapes {expected}, got {got}")
 
 
 def glorot(model: Model, mean: np.ndarray) -> Model:

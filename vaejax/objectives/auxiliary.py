@@ -7,7 +7,9 @@ import jax.numpy as jnp
 
 from vaejax.checks import check_positive, plain
 from vaejax.distributions import Gaussian, Likelihood, score
+from vaejax.keys import example_keys
 from vaejax.objectives.compose import Term, logs, mixes_examples
+from vaejax.objectives.draw import scored_at
 from vaejax.types import VAE, Array, Draw
 
 __all__ = ["auxiliary_classification", "auxiliary_reconstruction", "auxiliary_regression", "info_nce"]
@@ -140,7 +142,9 @@ def auxiliary_reconstruction(likelihood: Likelihood, head: str = "auxiliary") ->
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         x = draw.batch["x"]
-        return -score(key, likelihood.build(_head(vae, head)(draw.z), x.ndim - 1), x)
+        return -score(
+            example_keys(key, draw.batch), likelihood.build(_head(vae, head)(draw.z), x.ndim - 1), x
+        )
 
     return term
 
@@ -168,8 +172,8 @@ def info_nce(key: Array, vae: VAE, draw: Draw) -> Array:
     del key, vae
     if isinstance(draw.q, tuple):
         raise TypeError(f"q: expected one posterior distribution, got {len(draw.q)} levels")
-    log_q = jax.vmap(draw.q.log_prob)(draw.z)  # [B, B]: the row is z, the column x
-    return jax.nn.logsumexp(log_q, axis=1) - jnp.log(len(log_q)) - draw.log_q
+    log_q = jax.vmap(draw.q.log_prob)(scored_at(draw))  # [B, B]: the row is z, the column x
+    return jax.nn.logsumexp(log_q, axis=1) - jnp.log(len(log_q)) - jnp.diagonal(log_q)
 
 
 def _mean_over(rows: Array, values: Array) -> Array:

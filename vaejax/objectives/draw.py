@@ -31,8 +31,14 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
     """
     check_key(key)
     draw = vae.encode(named_key(key, "encode"), batch)
-    px = vae.decode(draw.z, batch.get("c"))
-    return draw._replace(px=px, log_px=score(named_key(key, "score"), px, batch["x"]))
+    px = vae.decode(draw.z, batch.get("c")) if draw.px is None else draw.px  # a hierarchy has decoded already
+    keys = example_keys(named_key(key, "score"), batch)
+    return draw._replace(px=px, log_px=score(keys, px, batch["x"]))
+
+
+def scored_at(draw: Draw) -> PyTree:
+    """Where log q and log p of a draw were taken: its z, unless that is no point of q."""
+    return draw.z if draw.point is None else draw.point
 
 
 def log_weight(draw: Draw) -> Array:

@@ -32,12 +32,13 @@ def kl_stl(key: Array, vae: VAE, draw: Draw) -> Array:
 
     Raises:
       TypeError: for latents that are not one floating point array, as in a hierarchy: the parameters of q
-        depend there on the parents as well as on phi.
+        depend there on the parents as well as on phi; for a q that is not reparameterised, as of discrete
+        latents.
 
     Source: Roeder, Wu & Duvenaud 2017, arXiv 1703.09194.
     """
     del key, vae
-    z = _one_level(draw, "kl_stl")
+    z = _one_path(draw, "kl_stl")
     return jax.lax.stop_gradient(draw.log_q) + direct_and_path(draw.q.log_prob, z)[1] - draw.log_p
 
 
@@ -61,7 +62,9 @@ def dreg(K: int, *, chunk: int | None = None) -> Term:
 
     Raises:
       As `iwae`. When called: TypeError for latents that are not one floating point array: hierarchies need
-      the generalised estimator (Bauer & Mnih 2021, arXiv 2101.11046).
+      the generalised estimator (Bauer & Mnih 2021, arXiv 2101.11046); and for a q that is not
+      reparameterised: on codes, whose z is taken for the encoder's output, phi's gradient would be K times
+      too small.
 
     Source: Tucker et al. 2018, arXiv 1810.04152.
     """
@@ -96,7 +99,7 @@ def piwae(M: int, K: int, *, chunk: int | None = None) -> Term:
 
     Raises:
       As `iwae`. When called: TypeError for latents that are not one floating point array, as in a hierarchy,
-      where z and theta do not come apart.
+      where z and theta do not come apart; and for a q that is not reparameterised.
 
     Source: Rainforth et al. 2018, arXiv 1802.04537.
     """
@@ -142,7 +145,7 @@ class _Samples(NamedTuple):
 
 
 def _split_samples(key: Array, vae: VAE, draw: Draw, K: int, *, chunk: int | None, name: str) -> _Samples:
-    _one_level(draw, name)
+    _one_path(draw, name)
 
     def of(own: Draw) -> tuple[Array, ...]:
         log_p, p_path = direct_and_path(own.p.log_prob, own.z)
@@ -153,9 +156,11 @@ def _split_samples(key: Array, vae: VAE, draw: Draw, K: int, *, chunk: int | Non
     return _Samples(log_px + log_p, px_path + p_path, log_q, q_path)
 
 
-def _one_level(draw: Draw, name: str) -> Array:
-    """z of a draw whose latents are one floating point array."""
+def _one_path(draw: Draw, name: str) -> Array:
+    """z of a draw whose latents are one floating point array, reparameterised."""
     if not (isinstance(draw.z, jax.Array) and jnp.issubdtype(draw.z.dtype, jnp.floating)):
         got = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", draw.z)
         raise TypeError(f"{name}: expected latents of one level, one floating point array z; got {got}")
+    if not getattr(draw.q, "reparameterised", True):
+        raise TypeError(f"{name}: expected a reparameterised q, z = z(phi, eps); got {draw.q.name}, discrete")
     return draw.z

@@ -13,7 +13,7 @@ from vaejax.distributions import (
     is_diagonal_gaussian,
     score,
 )
-from vaejax.keys import named_key
+from vaejax.keys import example_keys, named_key
 from vaejax.objectives.compose import Term
 from vaejax.objectives.linearised import check_chunk, posterior_mean
 from vaejax.ops.chunks import map_examples
@@ -32,7 +32,7 @@ def reconstruction_at_mean(key: Array, vae: VAE, draw: Draw) -> Array:
     """
     m = posterior_mean(draw)
     px = vae.decode(m, draw.batch.get("c"))
-    return -score(named_key(key, "score"), px, draw.batch["x"])
+    return -score(example_keys(named_key(key, "score"), draw.batch), px, draw.batch["x"])
 
 
 def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = None) -> Term:

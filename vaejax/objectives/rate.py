@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_choice, check_finite, check_real, plain
-from vaejax.distributions import kl_per_dimension
+from vaejax.distributions import has_kl_per_dimension, kl_or_sampled, kl_per_dimension
 from vaejax.objectives.compose import Term, logs, mixes_examples, sees_step
 from vaejax.objectives.elbo import kl
 from vaejax.ops.slopes import absolute
@@ -74,14 +74,17 @@ def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | None =
         every example. For KL = [[.1, .9, 2], [.5, .3, 1]] and lam = .5 they are 2.6 and (3.4, 2) = 2.7 in
         the mean.
       groups: the number 0.. of each latent's group, [d]; of a hierarchy, the top level first. None: every
-        latent is one.
+        latent is one. Where the KL is no sum over latents in closed form, as of a flow posterior or under a
+        mixture prior, all latents of a level have one number, and their KL is the one-sample estimate
+        log q(z|x) - log p(z), as in the paper.
 
     Returns:
       A term in nats, a scalar that mixes examples, or [B]; it logs `kl`.
 
     Raises:
       TypeError, ValueError: for a lam that is not a number >= 0, another form, groups that are not ints
-        0..G-1; when called, for groups of another number of latents, or a KL without closed form.
+        0..G-1; when called, for groups of another number of latents, or that part latents whose KL is no
+        sum over them.
 
     Source: Kingma et al. 2016, arXiv 1606.04934, eq. 15 (batch; a group there is a channel of a level).
     """
@@ -92,12 +95,8 @@ def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | None =
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         del key, vae
-        rate = _kl_per_latent(draw)
+        rate = _kl_per_latent(draw, group_of)
         if group_of is not None:
-            if rate.shape[1] != len(group_of):
-                raise ValueError(
-                    f"groups: expected one for each of {rate.shape[1]} latents, got {len(group_of)}"
-                )
             rate = jax.ops.segment_sum(rate.T, group_of, group_of.max() + 1).T
         return jnp.sum(_at_least(lam, jnp.mean(rate, axis=0) if form == "batch" else rate), axis=-1)
 
@@ -182,11 +181,33 @@ def _at_least(lam: float, rate: Array) -> Array:
     return jnp.where(rate <= lam, lam, rate)  # nan stays nan
 
 
-def _kl_per_latent(draw: Draw) -> Array:
-    """KL of every latent, [B, d], the levels of a hierarchy side by side."""
-    levels = zip(draw.q, draw.p, strict=True) if isinstance(draw.q, tuple) else [(draw.q, draw.p)]
-    rates = [kl_per_dimension(q, p) for q, p in levels]
-    return jnp.concatenate([rate.reshape(len(rate), -1) for rate in rates], axis=1)
+def _kl_per_latent(draw: Draw, group_of: np.ndarray | None) -> Array:
+    """KL of every latent, [B, d], the levels of a hierarchy side by side; its sums over groups are right.
+
+    Where the KL of a level is no sum over its latents, the first has it all: they must be of one group.
+    """
+    one_level = (draw.q, draw.p, draw.log_q, draw.log_p)
+    levels = list(zip(*one_level, strict=True)) if isinstance(draw.q, tuple) else [one_level]
+    rates, apart = [], []
+    for q, p, log_q, log_p in levels:
+        if has_kl_per_dimension(q, p):
+            rate = kl_per_dimension(q, p)
+            rates.append(rate.reshape(len(rate), -1))
+        else:
+            rate = kl_or_sampled(q, p, log_q, log_p)
+            place = sum(r.shape[1] for r in rates)
+            rates.append(jnp.zeros((len(rate), math.prod(q.event_shape)), rate.dtype).at[:, 0].set(rate))
+            apart.append((f"KL({q.name} || {p.name})", slice(place, place + rates[-1].shape[1])))
+    d = sum(rate.shape[1] for rate in rates)
+    if group_of is not None and len(group_of) != d:
+        raise ValueError(f"groups: expected one for each of {d} latents, got {len(group_of)}")
+    for name, latents in apart:
+        if group_of is None or len(set(group_of[latents].tolist())) > 1:
+            got = None if group_of is None else group_of[latents].tolist()
+            raise TypeError(
+                f"groups: expected one number for all latents of {name}, no sum over them; got {got}"
+            )
+    return jnp.concatenate(rates, axis=1)
 
 
 def _check_nats(value: float, name: str) -> None:

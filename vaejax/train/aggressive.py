@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int
 from vaejax.keys import named_key
+from vaejax.train.combine import check_all_move, checked_held
+from vaejax.train.updates import select
 from vaejax.types import Array, Batch, Params, PyTree, TrainState, Update
 
 __all__ = ["aggressive", "end_aggressive"]
@@ -17,7 +19,9 @@ __all__ = ["aggressive", "end_aggressive"]
 Records = list[dict[str, Any]]
 
 
-def aggressive(encoder: Update, decoder: Update, *, window: int = 10, most: int = 99) -> Update:
+def aggressive(
+    encoder: Update, decoder: Update, *, window: int = 10, most: int = 99, held: tuple[str, ...] = ()
+) -> Update:
     """Move the encoder until its loss stops improving, then the decoder once; later both at once.
 
         while aggressive, at most `most` times:
@@ -34,18 +38,20 @@ def aggressive(encoder: Update, decoder: Update, *, window: int = 10, most: int 
     each update clips its own. Its loop compares the first window with 1e4; here the first never ends it.
 
     Args:
-      encoder: moves phi, as `gradient_update(objective, model, optimizer, wrt=("encoder",))`; its "loss" is
-        what the windows compare.
+      encoder: moves phi, as `gradient_update(objective, model, optimizer, wrt=("encoder",))`, and the group
+        "posterior" where the model has one; its "loss" is what the windows compare.
       decoder: moves theta: the decoder, a learned prior.
       window: encoder steps in a window; 10 for images and 15 for text in the paper.
       most: encoder steps at most; 99 in the published code.
+      held: the groups of the model that neither moves, as for `sequence`.
 
     Returns:
       An Update with the decoder's metrics, "inner_steps", the encoder's steps before the decoder's, and
       "aggressive", 1 or 0.
 
     Raises:
-      TypeError, ValueError: for anything but Updates of named groups of their own, or counts below 1.
+      TypeError, ValueError: for anything but Updates of named groups of their own, or counts below 1; when
+        initialised, for a group that nobody moves and that is not held.
 
     Source: He, Spokoyny, Neubig & Berg-Kirkpatrick 2019, arXiv 1901.05534, algorithm 1.
     """
@@ -53,9 +59,12 @@ def aggressive(encoder: Update, decoder: Update, *, window: int = 10, most: int 
     check_positive_int(most, "most")
     window, most = int(window), int(most)
     groups = _check_groups(encoder=encoder, decoder=decoder)
+    held = checked_held(held, groups)
 
     def init(params: Params) -> PyTree:
-        states = {"encoder": encoder.init(params), "decoder": decoder.init(params)}
+        check_all_move(params, groups, held)
+        parts = (("encoder", encoder), ("decoder", decoder))
+        states = {name: update.init(select(params, update.groups)) for name, update in parts}
         return {**states, "aggressive": jnp.ones((), bool)}
 
     def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
@@ -66,12 +75,13 @@ def aggressive(encoder: Update, decoder: Update, *, window: int = 10, most: int 
         key = named_key(key, "/outer")
         outer, metrics = decoder.apply(inner._replace(opt_state=opt_state["decoder"]), key, batch, take)
         joint, _ = encoder.apply(inner, key, batch, take)
-        kept = ({g: inner.params[g] for g in encoder.groups or ()}, inner.opt_state)
-        moved = ({g: joint.params[g] for g in encoder.groups or ()}, joint.opt_state)
-        phi, phi_state = jax.tree.map(lambda k, m: jnp.where(flag, k, m), kept, moved)
+        kept = (select(inner.params, encoder.groups), inner.opt_state, inner.variables)
+        moved = (select(joint.params, encoder.groups), joint.opt_state, joint.variables)
+        phi, phi_state, variables = jax.tree.map(lambda k, m: jnp.where(flag, k, m), kept, moved)
         opt_state = {"encoder": phi_state, "decoder": outer.opt_state, "aggressive": flag}
         metrics = {**metrics, "inner_steps": n, "aggressive": flag.astype(jnp.float32)}
-        return outer._replace(params={**outer.params, **phi}, opt_state=opt_state), metrics
+        params = {**outer.params, **phi}
+        return outer._replace(params=params, variables=variables, opt_state=opt_state), metrics
 
     return Update(init, apply, groups, encoder.mixes_examples + decoder.mixes_examples)
 

@@ -23,10 +23,34 @@ def _check_update(update: Any, name: str) -> None:
         raise TypeError(f"{name}: expected a vaejax.Update, got {type(update).__name__}")
 
 
-def sequence(**updates: Update) -> Update:
+def checked_held(held: Any, moved: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the groups that stay; raise for anything but names of groups that no update moves."""
+    if isinstance(held, str) or not all(isinstance(name, str) for name in held):
+        raise TypeError(f"held: expected a tuple of group names, got {held!r}")
+    both = sorted(set(held) & set(moved))
+    if both:
+        raise ValueError(f"held: expected groups that no update moves, got {both}")
+    return tuple(held)
+
+
+def check_all_move(params: Params, moved: tuple[str, ...], held: tuple[str, ...]) -> None:
+    """Raise ValueError unless every group of the parameters is moved, or held."""
+    unknown = sorted(set(held) - set(params))
+    if unknown:
+        raise ValueError(f"held: expected groups among {sorted(params)}; got {unknown}")
+    still = sorted(set(params) - set(moved) - set(held))
+    if still:
+        raise ValueError(
+            f"wrt: expected every group of the model to be moved by an update, or named in held=; {still} "
+            f"are not, {sorted(moved)} move"
+        )
+
+
+def sequence(*, held: tuple[str, ...] = (), **updates: Update) -> Update:
     """Apply named updates one after the other, each on the same batch with a key of its own.
 
     Args:
+      held: the groups of the model that stay as they are, whatever moves; those that no update moves.
       **updates: name=update; each names the groups it moves, and no two the same one.
 
     Returns:
@@ -34,7 +58,9 @@ def sequence(**updates: Update) -> Update:
 
     Raises:
       TypeError: if one is no Update.
-      ValueError: if there is none, one names no groups, or two move the same group.
+      ValueError: if there is none, one names no groups, or two move the same group; when initialised, if
+        the parameters have a group that nobody moves and that is not held: a learned prior would stay as it
+        began, in silence.
     """
     if not updates:
         raise ValueError("updates: expected at least one, as name=update; got none")
@@ -47,9 +73,11 @@ def sequence(**updates: Update) -> Update:
             if group in owner:
                 raise ValueError(f"update {name!r}: group {group!r} is already moved by {owner[group]!r}")
             owner[group] = name
+    held = checked_held(held, tuple(owner))
 
     def init(params: Params) -> PyTree:
-        return {name: update.init(params) for name, update in updates.items()}
+        check_all_move(params, tuple(owner), held)
+        return {name: update.init(select(params, update.groups)) for name, update in updates.items()}
 
     def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
         metrics, opt_states = {}, dict(state.opt_state)

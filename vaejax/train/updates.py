@@ -31,7 +31,8 @@ def gradient_update(
       model: the recipe that binds parameters.
       optimizer: an optax transformation; it sees the parameters of the groups it moves and, where it asks
         for `value`, the loss: `optax.contrib.reduce_on_plateau` follows that of the batches.
-      wrt: the parameter groups to differentiate and move; the others are constants. None: all.
+      wrt: the parameter groups to differentiate and move; the others are constants. None: all. Where
+        "encoder" is not among them the model's variables stay, too.
       microbatch: examples per slice; the gradient is accumulated over the slices of a batch, with the
         draws and the result of the whole batch and the memory of a slice. A function says how many, from
         the loss of one example and the batch: `ops.chunks.automatic_chunk` takes what is fast on this device;
@@ -67,6 +68,8 @@ def gradient_update(
         size = _slice_size(microbatch, whole, loss_fn, moving, batch)
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
         loss, metrics, variables, grads = _gradient(gradient_fn, state.variables, moving, batch, size)
+        if groups is not None and "encoder" not in groups:
+            variables = state.variables  # the encoder's, as the codes of a codebook: it moves once a step
         updates, opt_state = advance(grads, state.opt_state, moving, loss)
         norm = _norm(grads)
         moved: Any = _after(norm, optax.apply_updates(moving, updates), moving)

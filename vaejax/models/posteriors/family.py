@@ -18,8 +18,8 @@ __all__ = ["Drawn", "Posterior"]
 class Drawn(NamedTuple):
     """What a family makes of the parameters of a batch: z ~ q(z|x), and what goes with it.
 
-    z, log_q and q are tuples where the latents come in parts. log_q is taken at z, or where the docstring of
-    the family says: a relaxed one-hot is no point at which its q has a mass.
+    z, log_q and q are tuples where the latents come in parts. log_q is taken at z, and log p will be; a
+    family whose z is no point of its q, as a relaxed one-hot, says where instead.
     """
 
     z: PyTree  # [B, *event]
@@ -27,6 +27,7 @@ class Drawn(NamedTuple):
     q: Distribution  # batch shape [B]
     state: PyTree = None  # the new state in training; None where there is none or it did not move
     extra: Mapping[str, Array] | None = None  # [B, ...] each, for `Draw.extra`; the family documents it
+    point: PyTree = None  # [B, *event], where log_q was taken and log p is; None: at z
 
 
 def no_parameters(key: Array, parameters: PyTree) -> tuple[dict[str, Any], None]:

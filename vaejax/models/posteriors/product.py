@@ -102,7 +102,9 @@ def _draw(
         extra |= dict(one.extra or {})
     z, log_q, q = (tuple(getattr(one, name) for one in drawn) for name in ("z", "log_q", "q"))
     moved = any(one.state is not None for one in drawn)
-    return Drawn(z, log_q, q, _named(states) if moved else None, extra or None)
+    point = tuple(one.z if one.point is None else one.point for one in drawn)
+    elsewhere = any(one.point is not None for one in drawn)
+    return Drawn(z, log_q, q, _named(states) if moved else None, extra or None, point if elsewhere else None)
 
 
 def _code(parts: Parts, q: tuple[Distribution, ...]) -> tuple[PyTree, ...]:

@@ -1,0 +1,106 @@
+"""Every public family of posteriors and priors, with what the laws of tests/models/test_laws.py need to know.
+
+A family joins by one line: its name in `models.posteriors` or `models.priors`, how one is made, and for a
+posterior the encoder that feeds it. Posteriors and priors of one `kind` fit each other: "vector" has
+continuous latents [LATENTS], "parts" a product of several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from vaejax import distributions, models, nets
+from vaejax.models import posteriors, priors
+
+D, C, LATENTS = 4, 2, 3  # data, condition, latents
+
+
+class PosteriorEntry(NamedTuple):
+    public: str  # its name in posteriors.__all__
+    make: Callable[[], posteriors.Posterior]
+    encoder: Callable[[], Any]  # a net x [..., D], or (x, c) -> its parameters
+    kind: str = "vector"
+    inputs: int = LATENTS  # how many numbers the decoder eats
+    density: bool = True  # whether q has a log_prob at points that it did not draw
+
+
+class PriorEntry(NamedTuple):
+    public: str  # its name in priors.__all__
+    make: Callable[[], priors.Prior]
+    kind: str = "vector"
+    needs_c: bool = False
+
+
+def encoder(latents=LATENTS, context=0):
+    return lambda: nets.MLPEncoder(latents=latents, features=(6,), activation="tanh", context=context)
+
+
+def heads(*of):
+    return lambda: nets.Heads(nets.MLP(features=(), output_shape=(6,)), of, activation="tanh")
+
+
+POSTERIORS = {
+    "gaussian": PosteriorEntry("gaussian", lambda: posteriors.gaussian(LATENTS), encoder()),
+    "full": PosteriorEntry("full", lambda: posteriors.full(LATENTS), encoder(context=3)),
+    "product": PosteriorEntry(
+        "product",
+        lambda: posteriors.product(posteriors.gaussian(2), posteriors.full(LATENTS)),
+        heads(nets.GaussianHead(2), nets.GaussianHead(LATENTS, context=3)),
+        kind="parts",
+        inputs=2 + LATENTS,
+    ),
+}
+
+PRIORS = {
+    "standard": PriorEntry("standard", priors.standard),
+    "conditional": PriorEntry("conditional", lambda: priors.conditional(encoder()()), needs_c=True),
+    "product": PriorEntry(
+        "product", lambda: priors.product(priors.standard(), priors.standard()), kind="parts"
+    ),
+    "product_conditional": PriorEntry(
+        "product",
+        lambda: priors.product(priors.standard(), priors.conditional(encoder()())),
+        kind="parts",
+        needs_c=True,
+    ),
+}
+
+# (posterior, prior, whether there is a condition): all that are defined
+COMBINATIONS = [
+    (q, p, conditional)
+    for q, of_q in POSTERIORS.items()
+    for p, of_p in PRIORS.items()
+    for conditional in (False, True)
+    if of_q.kind == of_p.kind and conditional >= of_p.needs_c
+]
+
+
+def first_of(table, kind, conditional=True):
+    """The first entry of a kind, by which those of the other table are tried."""
+    return next(n for n, e in table.items() if e.kind == kind and conditional >= getattr(e, "needs_c", False))
+
+
+# every posterior under one prior and every prior under one posterior, with a condition and without
+PAIRS = sorted(
+    {(q, first_of(PRIORS, e.kind, c), c) for q, e in POSTERIORS.items() for c in (False, True)}
+    | {
+        (first_of(POSTERIORS, e.kind), p, c)
+        for p, e in PRIORS.items()
+        for c in (False, True)
+        if c >= e.needs_c
+    }
+)
+
+
+def build(q, p, conditional):
+    """The model of one combination: binary x [D], c [C]."""
+    entry = POSTERIORS[q]
+    return models.vae(
+        encoder=entry.encoder(),
+        decoder=nets.MLP(features=(6,), output_shape=(D,), activation="tanh"),
+        posterior=entry.make(),
+        likelihood=distributions.bernoulli(),
+        prior=PRIORS[p].make(),
+        conditional=conditional,
+    )

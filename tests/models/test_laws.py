@@ -1,0 +1,187 @@
+"""What holds for every family of posteriors and priors, with a condition and without (tests/families.py)."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.families import COMBINATIONS, PAIRS, POSTERIORS, PRIORS, C, D, build
+from vaejax import models, objectives, runs
+from vaejax.models import posteriors, priors
+from vaejax.models.latents import check_latents, log_prob
+from vaejax.objectives.draw import scored_at
+from vaejax.train import fit, gradient_update
+from vaejax.types import Split
+
+KEY, B = jax.random.key(0), 4
+RNG = np.random.default_rng(0)
+X, CONDITION = (RNG.random((B, D)) < 0.5).astype(np.float32), RNG.normal(size=(B, C)).astype(np.float32)
+
+each_pair = pytest.mark.parametrize(("q", "p", "conditional"), PAIRS)
+each_combination = pytest.mark.parametrize(("q", "p", "conditional"), COMBINATIONS)
+
+
+def batch_of(conditional, places=slice(None), dtype=np.float32):
+    arrays = {"x": X[places].astype(dtype), "index": np.arange(B)[places]}
+    return arrays | ({"c": CONDITION[places].astype(dtype)} if conditional else {})
+
+
+def params_of(model, conditional, seed=1):
+    """Of no special size: what starts at 0 or 1 is moved, as training would."""
+    params, variables = jax.eval_shape(model.init, KEY, batch_of(conditional))
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda a: rng.normal(size=a.shape, scale=0.4).astype(a.dtype), params), variables
+
+
+def test_every_public_family_is_here():
+    for home, table in ((posteriors, POSTERIORS), (priors, PRIORS)):
+        public = {name for name in home.__all__ if name.islower()}
+        assert public == {entry.public for entry in table.values()}
+
+
+@pytest.mark.parametrize("entry", [*POSTERIORS.values(), *PRIORS.values()], ids=lambda e: e.public)
+def test_families_are_equal_by_factory_and_options(entry):
+    assert entry.make() == entry.make()
+    assert hash(entry.make()) == hash(entry.make())
+    assert entry.make().name == entry.public
+    assert sum(entry.make() == other.make() for other in (*POSTERIORS.values(), *PRIORS.values())) == 1
+
+
+@each_combination
+def test_a_model_is_plain_data(q, p, conditional):
+    """It is built again from its spec, as JSON has it, and what one compiled serves the other."""
+    model = build(q, p, conditional)
+    again = models.from_spec(json.loads(json.dumps(model.spec)))
+    assert json.dumps(again.spec) == json.dumps(model.spec)
+    batch = batch_of(conditional)
+    params, variables = jax.eval_shape(model.init, KEY, batch)
+    assert set(params) == set(model.groups)
+    shapes = jax.eval_shape(again.init, KEY, batch)
+    assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, (params, variables))
+    assert jax.tree.structure(again.bind(params, variables)) == jax.tree.structure(
+        model.bind(params, variables)
+    )
+
+
+@each_combination
+def test_shapes_and_dtypes(q, p, conditional):
+    model, batch = build(q, p, conditional), batch_of(conditional)
+    event = POSTERIORS[q].make().event
+
+    def everything(step):
+        params, variables = model.init(KEY, batch)
+        vae = model.bind(params, variables, step=step)
+        draw, c = objectives.sample(KEY, vae, batch), batch.get("c")
+        one, c_one = jax.tree.map(lambda a: a[0], (draw.z, c))
+        codes = vae.represent(batch), vae.sample_prior(KEY, B, c), draw.z
+        assert all(check_latents(z, event) == 1 for z in codes)
+        densities = draw.log_q, draw.log_p, draw.log_px, objectives.kl(KEY, vae, draw)
+        assert vae.decode(one, c_one).batch_shape == ()
+        return codes, densities, vae.decode(draw.z, c).mean()
+
+    for step in (None, jnp.zeros((), jnp.int32)):
+        codes, densities, mean = jax.eval_shape(lambda: everything(step))  # noqa: B023
+        assert all(a.shape == (B,) for a in jax.tree.leaves(densities))
+        assert all(a.shape[0] == B for a in jax.tree.leaves(codes))
+        assert mean.shape == (B, D)
+        assert all(a.dtype == jnp.float32 for a in jax.tree.leaves((codes, densities, mean)))
+
+
+@each_pair
+def test_a_draw_is_what_its_densities_say_wherever_it_is_drawn(q, p, conditional, x64):
+    """In float64: log q and log p at z; a slice draws what the whole draws, and so does a map over keys."""
+    model = build(q, p, conditional)
+    entry, (params, variables) = POSTERIORS[q], params_of(model, conditional)
+    params, variables = jax.tree.map(
+        lambda a: np.asarray(a, np.float64), (params, initial_state(model, conditional))
+    )
+
+    @jax.jit
+    def run(params, variables, whole, part, keys):
+        vae = model.bind(params, variables)
+        draw = objectives.sample(KEY, vae, whole)
+        point = scored_at(draw)
+        again = log_prob(draw.q, point) if entry.density else draw.log_q
+        several = jax.vmap(lambda k: objectives.log_weight(objectives.sample(k, vae, whole)))(keys)
+        alone = objectives.sample(keys[1], vae, whole)
+        kept = draw.z, draw.log_q, draw.log_p, draw.log_px
+        sliced = objectives.sample(KEY, vae, part)
+        densities = (draw.log_q, draw.log_p), (again, log_prob(draw.p, point))
+        sliced = sliced.z, sliced.log_q, sliced.log_p, sliced.log_px
+        return (
+            densities,
+            jax.tree.map(lambda a: a[2:], kept),
+            sliced,
+            (several[1], objectives.log_weight(alone)),
+        )
+
+    whole, part = batch_of(conditional, dtype=np.float64), batch_of(conditional, slice(2, None), np.float64)
+    keys = jax.random.split(KEY, 3)
+    (taken, again), kept, sliced, (mapped, alone) = run(params, variables, whole, part, keys)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)  # noqa: E731
+    jax.tree.map(close, taken, again)
+    jax.tree.map(close, sliced, kept)
+    close(mapped, alone)
+    if entry.kind == "vector":  # distinct examples have noise of their own
+        assert len(np.unique(np.asarray(sliced[0])[:, 0])) == B - 2
+
+
+def initial_state(model, conditional):
+    return jax.jit(model.init)(KEY, batch_of(conditional))[1]
+
+
+@each_pair
+def test_gradients_reach_every_group_and_nothing_compiles_twice(q, p, conditional):
+    model = build(q, p, conditional)
+    variables = initial_state(model, conditional)
+
+    @jax.jit
+    def gradient(params, variables, batch):
+        def loss(params):
+            vae = model.bind(params, variables, step=jnp.zeros((), jnp.int32))
+            draw = objectives.sample(KEY, vae, batch)
+            extra = sum((jnp.mean(v) for n, v in (draw.extra or {}).items() if n in LOSSES), 0.0)
+            return extra + jnp.mean(objectives.kl(KEY, vae, draw) - draw.log_px)
+
+        return jax.value_and_grad(loss)(params)
+
+    values = []
+    for seed in (1, 2):
+        params, _ = params_of(model, conditional, seed)
+        value, grads = gradient(params, variables, batch_of(conditional))
+        values.append(value)
+        assert np.isfinite(value)
+        assert set(grads) == set(model.groups)
+        for group, of_group in grads.items():
+            leaves = jax.tree.leaves(of_group)
+            assert all(np.isfinite(a).all() for a in leaves), group
+            assert max(np.abs(a).max() for a in leaves) > 1e-6, group
+            assert all(a.dtype == jnp.float32 for a in leaves)
+    assert gradient._cache_size() == 1
+    assert values[0] != values[1]
+
+
+LOSSES = ("codebook", "commitment")  # of codes, beside the bound
+
+
+@each_pair
+def test_a_run_folder_gives_the_model_back(q, p, conditional, tmp_path):
+    """Two steps, saved and loaded: the same functions, parameters and state."""
+    model = build(q, p, conditional)
+    arrays = {name: a for name, a in batch_of(conditional).items() if name != "index"}
+    split = Split(arrays, "binary")
+    objective = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
+    update = gradient_update(objective, model, optax.adam(0.01))
+    runs.create(tmp_path, {}, model)
+    options = {"batch_size": B, "folder": tmp_path, "progress": False, "chunk": 1}
+    fitted = fit(KEY, model, update, split, 2, **options)
+    loaded = runs.load(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, fitted.state.params)
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, fitted.state.variables)
+    vae = model.bind(fitted.state.params, fitted.state.variables)
+    assert jax.tree.structure(loaded.vae) == jax.tree.structure(vae)  # one program would serve both
