@@ -16,7 +16,7 @@ from vaejax.evaluation.batches import mean_and_error, per_example, transformed
 from vaejax.evaluation.codes import check_real, code_of
 from vaejax.evaluation.elbo import elbo_parts
 from vaejax.evaluation.entry import can_score, check_model, enter, looked_at, program, traced
-from vaejax.keys import named_key
+from vaejax.keys import example_keys, named_key
 from vaejax.objectives import sample
 from vaejax.objectives.draw import prior_codes
 from vaejax.types import VAE, Array, Batch, Draw, Progress, Split

@@ -24,6 +24,7 @@ from vaejax.evaluation.codes import code_of, flat, is_real
 from vaejax.evaluation.entry import enter, program, traced
 from vaejax.keys import named_key
 from vaejax.objectives import kl, reconstruction, sample
+from vaejax.objectives.draw import scored_at
 from vaejax.ops.aggregate import ACTIVE_VARIANCE
 from vaejax.types import VAE, Array, Batch, Draw, Progress, Split
 
@@ -113,7 +114,7 @@ def _parts(
         "kl" if closed else "kl_sampled": kl(key, vae, draw),
     }
     if with_latents:
-        parts |= {"z": draw.z, "log_q": draw.log_q}
+        parts |= {"z": scored_at(draw), "log_q": draw.log_q}
         if is_diagonal_gaussian(draw.q, of_any_shape=True):
             parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev()}
     if several:
