@@ -191,4 +191,4 @@ class Bound(Gaussian):
     is_bound = True
 
     def log_prob_bound(self, key, value):
-        return self.log_prob(value) + jax.random.normal(key, self.batch_shape)
+        return self.log_prob(value) + jax.vmap(jax.random.normal)(key)

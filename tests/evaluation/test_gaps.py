@@ -131,7 +131,7 @@ def test_an_exact_full_covariance_has_log_p_in_every_sample():
         KEY, vae, SPLIT, num_temperatures=3, num_chains=2, leapfrog_steps=1, batch_size=20
     )["per_example"]
     np.testing.assert_allclose(annealed["log_likelihood"], exact, atol=5e-5)
-    result = gaps(KEY, vae, SPLIT, steps=20, num_samples=20, batch_size=20)
+    result = gaps(KEY, vae, SPLIT, num_samples=K, batch_size=20)
     for name in ("inference", "approximation", "amortisation"):
         np.testing.assert_allclose(result["per_example"][f"{name}_gap"], 0, atol=5e-5)
 

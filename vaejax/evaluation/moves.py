@@ -120,10 +120,9 @@ def _moved(code: Array, q: Any, values: Array | None) -> Array:
         if values is not None:
             raise ValueError("values: expected None for one-hot latents, which take all their values")
         code = code.reshape(-1, code.shape[-1])
-        M, V = code.shape
-        return (
-            jnp.tile(code, (M, V, 1, 1)).at[jnp.arange(M), :, jnp.arange(M)].set(jnp.eye(V)).reshape(M, V, -1)
-        )
+        (M, V), m = code.shape, jnp.arange(len(code))
+        moved = jnp.tile(code, (M, V, 1, 1)).at[m, :, m].set(jnp.eye(V, dtype=code.dtype))
+        return moved.reshape(M, V, -1)
     if not is_real(q, code):
         raise TypeError(f"z: expected real numbers or one-hot vectors, each of which is moved; got {q.name}")
     if values is None:
