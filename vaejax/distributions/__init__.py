@@ -2,6 +2,7 @@
 
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
+from vaejax.distributions.flows import Flow
 from vaejax.distributions.gaussian import FullGaussian, diagonal_gaussian
 from vaejax.distributions.kl import (
     has_closed_form,
@@ -43,6 +44,7 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
+    "Flow",
     "FullGaussian",
     "Gaussian",
     "Laplace",

@@ -1,7 +1,8 @@
 """Families of p(z) and p(z|c)."""
 
 from vaejax.models.priors.family import Around, Prior
+from vaejax.models.priors.flow import flow
 from vaejax.models.priors.gaussian import conditional, standard
 from vaejax.models.priors.product import product
 
-__all__ = ["Around", "Prior", "conditional", "product", "standard"]
+__all__ = ["Around", "Prior", "conditional", "flow", "product", "standard"]
