@@ -20,6 +20,9 @@ class TermEntry(NamedTuple):
     mixes: bool = False
     likelihood: Callable[[], Any] = distributions.bernoulli
     heads: Callable[[], dict[str, Any]] = dict  # what `models.with_heads` adds to the model
+    parts: Callable[[], dict[str, Any]] = (
+        dict  # of `models.vae`, where they are others than those of `small_vae`
+    )
 
 
 def critic():
@@ -28,6 +31,24 @@ def critic():
 
 def mlp(name, *shape):
     return lambda: {name: nets.MLP(features=(6,), output_shape=shape, activation="tanh")}
+
+
+def of_mixture():
+    """Two components; a posterior for the terms that ask for one."""
+    encoder = nets.MLPEncoder(latents=2 * LATENTS, features=(8,), activation="tanh", context=2)
+    return {"encoder": encoder, "posterior": models.posteriors.mixture(LATENTS, 2)}
+
+
+def of_parts():
+    """Gaussian and one-hot latents."""
+    heads = (nets.GaussianHead(LATENTS), nets.MLP(features=(), output_shape=(1, 3)))
+    return {
+        "encoder": nets.Heads(nets.MLP(features=(), output_shape=(8,)), heads, activation="tanh"),
+        "posterior": models.posteriors.product(
+            models.posteriors.gaussian(LATENTS), models.posteriors.categorical(3)
+        ),
+        "prior": models.priors.product(models.priors.standard(), models.priors.uniform()),
+    }
 
 
 TERMS = {
@@ -39,6 +60,7 @@ TERMS = {
         likelihood=distributions.gaussian,
     ),
     "kl": TermEntry("kl", lambda: objectives.kl, untouched=("decoder",)),
+    "cross_entropy": TermEntry("cross_entropy", lambda: objectives.cross_entropy, untouched=("decoder",)),
     "kl_sampled": TermEntry("kl_sampled", lambda: objectives.kl_sampled, untouched=("decoder",)),
     "kl_stl": TermEntry("kl_stl", lambda: objectives.kl_stl, untouched=("decoder",)),
     "iwae_1": TermEntry("iwae", lambda: objectives.iwae(1), random=True),
@@ -49,6 +71,12 @@ TERMS = {
     "ciwae": TermEntry("ciwae", lambda: objectives.ciwae(3, 0.5), random=True),
     "renyi": TermEntry("renyi", lambda: objectives.renyi(3, 0.5), random=True),
     "dreg": TermEntry("dreg", lambda: objectives.dreg(3), random=True),
+    "stratified": TermEntry("stratified", objectives.stratified, random=True, parts=of_mixture),
+    "siwae": TermEntry("siwae", lambda: objectives.siwae(2), random=True, parts=of_mixture),
+    "enumerated": TermEntry("enumerated", lambda: objectives.enumerated, parts=of_parts),
+    "leave_one_out": TermEntry(
+        "leave_one_out", lambda: objectives.leave_one_out(3), random=True, parts=of_parts
+    ),
     "jacobian_l1_exact": TermEntry("jacobian_l1", objectives.jacobian_l1, untouched=("encoder",)),
     "jacobian_l1_columns": TermEntry(
         "jacobian_l1",
@@ -141,6 +169,13 @@ TERMS = {
     ),
     "capacity_example": TermEntry(
         "capacity", lambda: objectives.capacity(0.1, form="example"), untouched=("decoder",)
+    ),
+    "capacity_part": TermEntry(
+        "capacity",
+        lambda: objectives.capacity(0.1, part=1),
+        untouched=("decoder",),
+        mixes=True,
+        parts=of_parts,
     ),
     "free_bits_batch": TermEntry(
         "free_bits",
@@ -236,14 +271,14 @@ NETS = {  # net, shape of one of each input
 }
 
 
-def small_vae(likelihood=None, heads=None):
-    """A smooth model of D binary pixels, with heads or without: (model, data [n, D])."""
-    model = models.gaussian_vae(
-        encoder=nets.MLPEncoder(latents=LATENTS, features=(8,), activation="tanh"),
-        decoder=nets.MLP(features=(8,), output_shape=(D,), activation="tanh"),
-        latents=LATENTS,
-        likelihood=likelihood or distributions.bernoulli(),
-    )
+def small_vae(likelihood=None, heads=None, parts=None):
+    """A smooth model of D binary pixels, with heads or other parts or without: (model, data [n, D])."""
+    own = {
+        "encoder": nets.MLPEncoder(latents=LATENTS, features=(8,), activation="tanh"),
+        "decoder": nets.MLP(features=(8,), output_shape=(D,), activation="tanh"),
+        "likelihood": likelihood or distributions.bernoulli(),
+    }
+    model = models.vae(**(own | parts)) if parts else models.gaussian_vae(**own, latents=LATENTS)
     model = models.with_heads(model, **heads) if heads else model
     x = (np.random.default_rng(0).random((BATCH, D)) < 0.4).astype(np.float32)
     return model, x

@@ -23,6 +23,7 @@ class PosteriorEntry(NamedTuple):
     kind: str = "vector"
     inputs: int = LATENTS  # how many numbers the decoder eats
     density: bool = True  # whether q has a log_prob at points that it did not draw
+    bound: bool = True  # whether there is one on log p(x)
 
 
 class PriorEntry(NamedTuple):
@@ -36,6 +37,10 @@ def encoder(latents=LATENTS, context=0):
     return lambda: nets.MLPEncoder(latents=latents, features=(6,), activation="tanh", context=context)
 
 
+def mlp(*shape):
+    return lambda: nets.MLP(features=(6,), output_shape=shape, activation="tanh")
+
+
 def heads(*of):
     return lambda: nets.Heads(nets.MLP(features=(), output_shape=(6,)), of, activation="tanh")
 
@@ -43,6 +48,27 @@ def heads(*of):
 POSTERIORS = {
     "gaussian": PosteriorEntry("gaussian", lambda: posteriors.gaussian(LATENTS), encoder()),
     "full": PosteriorEntry("full", lambda: posteriors.full(LATENTS), encoder(context=3)),
+    "mixture": PosteriorEntry(
+        "mixture", lambda: posteriors.mixture(LATENTS, 2), encoder(2 * LATENTS, context=2)
+    ),
+    "point": PosteriorEntry("point", lambda: posteriors.point(LATENTS), mlp(LATENTS), bound=False),
+    "categorical": PosteriorEntry(
+        "categorical",
+        lambda: posteriors.categorical(3, 2, (1.0, 0.5, 9)),
+        mlp(2, 3),
+        kind="one hot",
+        inputs=6,
+    ),
+    "categorical_soft": PosteriorEntry(
+        "categorical", lambda: posteriors.categorical(3, 2, hard=False), mlp(2, 3), "one hot", inputs=6
+    ),
+    "product_mixed": PosteriorEntry(
+        "product",
+        lambda: posteriors.product(posteriors.gaussian(2), posteriors.categorical(3)),
+        heads(nets.GaussianHead(2), nets.MLP(features=(), output_shape=(1, 3))),
+        kind="mixed",
+        inputs=5,
+    ),
     "product": PosteriorEntry(
         "product",
         lambda: posteriors.product(posteriors.gaussian(2), posteriors.full(LATENTS)),
@@ -54,6 +80,13 @@ POSTERIORS = {
 
 PRIORS = {
     "standard": PriorEntry("standard", priors.standard),
+    "gaussian_mixture": PriorEntry("gaussian_mixture", lambda: priors.gaussian_mixture(2)),
+    "vamp": PriorEntry("vamp", lambda: priors.vamp(2)),
+    "uniform": PriorEntry("uniform", priors.uniform, kind="one hot"),
+    "categorical": PriorEntry("categorical", priors.categorical, kind="one hot"),
+    "product_mixed": PriorEntry(
+        "product", lambda: priors.product(priors.vamp(2), priors.categorical()), kind="mixed"
+    ),
     "conditional": PriorEntry("conditional", lambda: priors.conditional(encoder()()), needs_c=True),
     "product": PriorEntry(
         "product", lambda: priors.product(priors.standard(), priors.standard()), kind="parts"

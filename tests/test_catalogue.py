@@ -26,7 +26,7 @@ class _Term:
 
     def __init__(self, entry):
         self.entry, self.term = entry, entry.make()
-        self.model, self.x = small_vae(entry.likelihood(), entry.heads())
+        self.model, self.x = small_vae(entry.likelihood(), entry.heads(), entry.parts())
         self.params, _ = jax.jit(self.model.init)(jax.random.key(1), _batch(self.x))
         self._program = jax.jit(self._run)
 

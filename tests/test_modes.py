@@ -65,7 +65,7 @@ def test_no_product_of_ops_is_left_to_the_accelerator_s_default_precision():
 
 def loss_of(entry, weight):
     """A composed loss of a float32 model as a function of its parameters, and their shapes."""
-    model, x = small_vae(entry.likelihood(), entry.heads())
+    model, x = small_vae(entry.likelihood(), entry.heads(), entry.parts())
     batch = {"x": jnp.asarray(x), "index": jnp.arange(len(x))}
     objective = objectives.compose(mine=objectives.scaled(weight, entry.make()))
 

@@ -15,6 +15,7 @@ from vaejax.ops import (
     jacobian,
     kl,
     metric,
+    mixtures,
     mmd,
     probes,
     sliced,
@@ -54,6 +55,8 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "bounds.importance_bound": (bounds.importance_bound, (V,)),
     "bounds.log_mean_exp": (bounds.log_mean_exp, (V,)),
     "bounds.renyi_bound": (lambda a: [bounds.renyi_bound(a, b) for b in (0.5, 0.995, 1, -np.inf)], (V,)),
+    "bounds.siwae": (lambda w, p: bounds.siwae(w[None], p), (V, W)),
+    "bounds.stratified_elbo": (lambda w, p: bounds.stratified_elbo(w[None], p), (V, W)),
     "chunks.map_examples": (lambda z: chunks.map_examples(lambda z: jnp.sum(z**2), z, chunk=1), (V,)),
     "flows.affine": (flows.affine, (V, W, POSITIVE)),
     "flows.affine_inverse": (flows.affine_inverse, (V, W, POSITIVE)),
@@ -95,6 +98,15 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
                             (JACOBIANS, POSITIVE)),
     "metric.log_volume": (metric.log_volume, (JACOBIANS,)),
     "metric.singular_values": (metric.singular_values, (JACOBIANS,)),
+    "mixtures.conditional_cdf": (lambda z, *a: mixtures.conditional_cdf(z[0], *a), (V, V[:, 0], W, POSITIVE)),
+    "mixtures.log_components": (
+        lambda z, m, s: (
+            mixtures.log_components(z, m, s),
+            mixtures.log_components(z, jnp.tile(m, (20, 1)), jnp.tile(s, (20, 1))),  # by a scan
+        ),
+        (V, W, POSITIVE),
+    ),
+    "mixtures.reparameterised": (lambda z, *a: mixtures.reparameterised(z[0], *a), (V, V[:, 0], W, POSITIVE)),
     "mmd.imq": (lambda x, y: mmd.imq(1.5)(x, y), (V, W)),
     "mmd.in_blocks": (lambda x: mmd.in_blocks(x, x[::-1], mmd.rbf(2.0), 2), (np.concatenate([V, W]),)),
     "mmd.median_length": (mmd.median_length, (V, W)),
@@ -114,5 +126,5 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
 }  # fmt: skip
 NOT_OF_FLOATS = {  # names, choices and integers
     "aggregate.ACTIVE_VARIANCE", "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk",
-    "chunks.largest_array", "jacobian.spread_columns",
+    "chunks.largest_array", "jacobian.spread_columns", "mixtures.AT_ONCE",
 }  # fmt: skip

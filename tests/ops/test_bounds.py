@@ -117,3 +117,23 @@ def test_the_gradient_of_the_renyi_bound_is_the_weights_to_the_power_normalised(
 def test_a_bad_order_is_refused(alpha, error, message):
     with pytest.raises(error, match=message):
         bounds.renyi_bound(jnp.zeros(3), alpha)
+
+
+def test_strata_are_summed_by_their_weights_and_averaged_over_samples():
+    log_w = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3, 2)))  # T, R, B
+    log_pi = jnp.log(jnp.asarray([[0.2, 0.5], [0.8, 0.1], [0.0, 0.4]]))  # a component without weight
+    pi = np.exp(log_pi)
+    np.testing.assert_allclose(
+        bounds.stratified_elbo(log_w, log_pi), np.einsum("rb,trb->b", pi, log_w) / 4, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        bounds.siwae(log_w, log_pi), np.log(np.einsum("rb,trb->b", pi, np.exp(log_w)) / 4), rtol=1e-5
+    )
+    one = jnp.zeros((1, 2))
+    np.testing.assert_allclose(
+        bounds.siwae(log_w[:, :1], one), bounds.importance_bound(log_w[:, 0]), rtol=1e-6
+    )
+    slopes = jax.jit(jax.grad(lambda a: jnp.sum(bounds.siwae(log_w, a) + bounds.stratified_elbo(log_w, a))))
+    assert np.isfinite(slopes(log_pi)).all()
+    with pytest.raises(AssertionError):
+        bounds.siwae(log_w, log_pi.T)

@@ -2,6 +2,7 @@
 
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
+from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.flows import Flow
 from vaejax.distributions.gaussian import FullGaussian, diagonal_gaussian
 from vaejax.distributions.kl import (
@@ -35,6 +36,8 @@ from vaejax.distributions.logistic import (
     discretised_logistic,
     discretised_logistic_mixture,
 )
+from vaejax.distributions.mixture import GaussianMixture, Mixture, mixture_of
+from vaejax.distributions.point import Point
 from vaejax.distributions.score import score
 
 __all__ = [
@@ -47,8 +50,12 @@ __all__ = [
     "Flow",
     "FullGaussian",
     "Gaussian",
+    "GaussianMixture",
     "Laplace",
     "Likelihood",
+    "Mixture",
+    "OneHot",
+    "Point",
     "bernoulli",
     "categorical",
     "continuous_bernoulli",
@@ -67,5 +74,6 @@ __all__ = [
     "laplace",
     "logits",
     "mean",
+    "mixture_of",
     "score",
 ]

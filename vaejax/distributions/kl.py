@@ -11,6 +11,7 @@ from typing import Any
 import distrax
 import jax.numpy as jnp
 
+from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.gaussian import FullGaussian
 from vaejax.ops import kl as ops_kl
 from vaejax.types import Array, Distribution
@@ -39,7 +40,7 @@ def _gaussian(dist: Distribution) -> tuple[Any, Any] | None:
 def _logits(dist: Distribution) -> Any:
     """Logits [..., V] of a categorical, or [..., d, V] of d independent ones, else None."""
     base = _base(dist)
-    return base.logits if type(base) in (distrax.Categorical, distrax.OneHotCategorical) else None
+    return base.logits if type(base) in (distrax.Categorical, distrax.OneHotCategorical, OneHot) else None
 
 
 def _base(dist: Distribution) -> Distribution:
@@ -75,7 +76,7 @@ def is_diagonal_gaussian(dist: Any, *, of_any_shape: bool = False) -> bool:
 
 def is_one_hot(dist: Any) -> bool:
     """Whether its draws are one-hot vectors: of categories [M, V], or one [V]."""
-    return type(_base(dist)) is distrax.OneHotCategorical
+    return type(_base(dist)) in (distrax.OneHotCategorical, OneHot)
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Array:

@@ -4,17 +4,21 @@ from vaejax.models import posteriors, priors
 from vaejax.models.heads import with_heads
 from vaejax.models.optimal_scale import optimal_scale
 from vaejax.models.spec import from_spec
-from vaejax.models.start import glorot, starting_from
+from vaejax.models.stages import codes_of, two_stage
+from vaejax.models.start import glorot, pseudo_inputs_from, starting_from
 from vaejax.models.vae import gaussian_vae, vae
 
 __all__ = [
+    "codes_of",
     "from_spec",
     "gaussian_vae",
     "glorot",
     "optimal_scale",
     "posteriors",
     "priors",
+    "pseudo_inputs_from",
     "starting_from",
+    "two_stage",
     "vae",
     "with_heads",
 ]

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.keys import named_key
+from vaejax.models.priors.mixture import free
 from vaejax.types import Array, Batch, Model, Params, PyTree
 
-__all__ = ["glorot", "starting_from"]
+__all__ = ["glorot", "pseudo_inputs_from", "starting_from"]
 
 
 def starting_from(model: Model, params: Params, variables: PyTree = None) -> Model:
@@ -107,3 +108,45 @@ def _init_glorot(
         raise ValueError(f"mean: expected {out['bias'].size} values, got {logits.size}")
     out["bias"] = jnp.asarray(logits, out["bias"].dtype)
     return params, variables
+
+
+def pseudo_inputs_from(model: Model, x: np.ndarray) -> Model:
+    """Have the pseudo-inputs of a model with `priors.vamp` start at rows of the data, each at another.
+
+    Values at the ends of a bounded range start a hundredth of it away from them.
+
+    Args:
+      model: the model.
+      x: [N, *shape], as the model sees them, N at least as many as pseudo-inputs. All are kept in the program
+        that initialises: a few thousand rows do.
+
+    Returns:
+      The Model with another `init`, which draws other rows under another key; its spec is the model's.
+
+    Raises:
+      TypeError: for anything but a Model.
+      ValueError: when initialised, for a model without pseudo-inputs, rows of another shape or too few.
+
+    Source: Tomczak & Welling 2017, arXiv 1705.07120, and their code ("use_training_data_init").
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
+    return model._replace(init=partial(_init_at_rows, model, np.asarray(x, np.float32)))
+
+
+def _init_at_rows(
+    model: Model, x: np.ndarray, key: Array, batch: Batch
+) -> tuple[dict[str, PyTree], PyTree]:  # fmt: skip
+    params, variables = model.init(key, batch)
+    inputs = params.get("prior", {}).get("inputs")
+    if inputs is None:
+        raise ValueError(
+            f"model: expected one with priors.vamp, got groups {sorted(params)} without pseudo-inputs"
+        )
+    if x.shape[1:] != inputs.shape[1:] or len(x) < len(inputs):
+        raise ValueError(
+            f"x: expected at least {len(inputs)} rows {list(inputs.shape[1:])}, got shape {x.shape}"
+        )
+    rows = jax.random.choice(named_key(key, "/rows"), len(x), (len(inputs),), replace=False)
+    started = free(model.support, jnp.asarray(x)[rows]).astype(inputs.dtype)
+    return {**params, "prior": {**params["prior"], "inputs": started}}, variables

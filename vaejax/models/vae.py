@@ -12,13 +12,14 @@ from flax import linen as nn
 from jax.tree_util import Partial
 
 from vaejax.checks import check_positive_int, plain
-from vaejax.distributions import Likelihood
+from vaejax.distributions import Likelihood, OneHot
 from vaejax.fixed import Fixed
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply, initialised
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.posteriors import Posterior, gaussian
+from vaejax.models.posteriors.family import as_they_are
 from vaejax.models.priors import Around, Prior, standard
 from vaejax.models.priors.family import no_parameters
 from vaejax.models.spec import spec_of
@@ -216,12 +217,21 @@ def _around(
 ) -> Around:
     posterior, own = parts.posterior, params.get("posterior", {})
 
-    def at(x: Any, c: Array | None) -> Distribution:
-        given = apply(parts.encoder, params["encoder"], x, *_condition(parts.conditional, c))
-        return posterior.build(own, variables, given)
+    def parameters(x: Any, c: Array | None) -> PyTree:
+        if posterior.relative != as_they_are and not parts_of.in_parts(posterior.event):
+            raise ValueError(
+                "prior: one of posteriors at other inputs needs a posterior without a prior; "
+                f"got {posterior.name}, which is relative to it"
+            )
+        return apply(parts.encoder, params["encoder"], x, *_condition(parts.conditional, c))
 
+    build = Partial(Fixed(_built, posterior), own, variables)
     shared = posterior.shared(own, variables)
-    return Around(posterior.event, dtype, parts.support, x, c, at, shared)
+    return Around(posterior.event, dtype, parts.support, x, c, parameters, build, shared)
+
+
+def _built(posterior: Posterior, own: PyTree, variables: PyTree, parameters: PyTree) -> Distribution:
+    return posterior.build(own, variables, parameters)
 
 
 def _decode(parts: _Parts, params: PyTree, z: PyTree, c: Array | None = None) -> Distribution:
@@ -295,4 +305,6 @@ def _check_draw(posterior: Posterior, draw: Draw) -> tuple:
     for q, p in parts:
         if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
             raise ValueError(f"prior: expected one of discrete latents, as {q.name} draws them; got {p.name}")
+        if getattr(q, "reparameterised", True) and isinstance(p, OneHot):
+            raise ValueError(f"prior: expected one for the latents that {q.name} draws; got {p.name}")
     return ()

@@ -14,8 +14,15 @@ from vaejax.objectives.critics import (
     total_correlation,
     total_correlation_critic,
 )
+from vaejax.objectives.discrete import enumerated, leave_one_out
 from vaejax.objectives.draw import log_weight, sample
-from vaejax.objectives.elbo import kl, kl_sampled, optimal_gaussian_reconstruction, reconstruction
+from vaejax.objectives.elbo import (
+    cross_entropy,
+    kl,
+    kl_sampled,
+    optimal_gaussian_reconstruction,
+    reconstruction,
+)
 from vaejax.objectives.geometry import (
     column_group_l1,
     jacobian_l1,
@@ -26,6 +33,7 @@ from vaejax.objectives.geometry import (
 from vaejax.objectives.gradients import dreg, kl_stl, piwae
 from vaejax.objectives.importance import ciwae, iwae, miwae, renyi
 from vaejax.objectives.independence import beta_tc, dip
+from vaejax.objectives.mixture import siwae, stratified
 from vaejax.objectives.posterior_mean import contractive, kumar_poole, reconstruction_at_mean
 from vaejax.objectives.rate import capacity, free_bits, geco, target_rate
 from vaejax.objectives.schedules import cosine_schedule, cyclical_schedule, ramp_schedule, sigmoid_schedule
@@ -44,9 +52,11 @@ __all__ = [
     "compose",
     "contractive",
     "cosine_schedule",
+    "cross_entropy",
     "cyclical_schedule",
     "dip",
     "dreg",
+    "enumerated",
     "free_bits",
     "geco",
     "hessian_penalty",
@@ -58,6 +68,7 @@ __all__ = [
     "kl_sampled",
     "kl_stl",
     "kumar_poole",
+    "leave_one_out",
     "log_weight",
     "logs",
     "miwae",
@@ -75,8 +86,10 @@ __all__ = [
     "scaled",
     "sees_step",
     "sigmoid_schedule",
+    "siwae",
     "sliced_wasserstein",
     "spectral_norm",
+    "stratified",
     "target_rate",
     "total_correlation",
     "total_correlation_critic",

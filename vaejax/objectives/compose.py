@@ -81,8 +81,8 @@ def logs(term: Term, **measures: Term) -> Term:
 
     Args:
       term: the term that is in the loss.
-      **measures: name=function `(key, vae, draw) -> [B]`, or a scalar; the key is that of the term, so that
-        what both compute is computed once.
+      **measures: name=function `(key, vae, draw) -> [B]`, or a scalar, or None where it has nothing to say
+        of such latents; the key is that of the term, so that what both compute is computed once.
     """
     term.logs = measures  # type: ignore[attr-defined]
     return term
@@ -134,7 +134,9 @@ def compose(**terms: Term | Scaled) -> Objective:
             if isinstance(terms[name], Scaled):
                 metrics[f"weight/{name}"] = jnp.asarray(w, jnp.float32)
         for logged, (name, measure) in measures.items():
-            metrics[logged] = jnp.mean(measure(named_key(key, name), vae, draw))
+            measured = measure(named_key(key, name), vae, draw)
+            if measured is not None:  # the measure is of other latents
+                metrics[logged] = jnp.mean(measured)
         return loss, ({"loss": loss, **metrics}, draw.variables)
 
     mixing = tuple(name for name, (_, term) in weighted.items() if getattr(term, "mixes_examples", False))
@@ -157,7 +159,7 @@ def _measures(terms: dict[str, Term]) -> dict[str, tuple[str, Term]]:
             if logged in _TAKEN:
                 raise ValueError(f"terms: {name!r} logs {logged!r}; expected names other than {_TAKEN}")
             _, known = measures.get(logged, (name, measure))
-            if terms.get(logged, measure) is not measure or known is not measure:
+            if terms.get(logged, measure) is not measure or known != measure:
                 raise ValueError(
                     f"terms: {name!r} logs {logged!r} beside itself; expected that name to be free, "
                     "got another term or measure of it"

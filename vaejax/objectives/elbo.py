@@ -10,7 +10,7 @@ from vaejax.objectives.compose import mixes_examples
 from vaejax.objectives.draw import over_levels
 from vaejax.types import VAE, Array, Draw
 
-__all__ = ["kl", "kl_sampled", "optimal_gaussian_reconstruction", "reconstruction"]
+__all__ = ["cross_entropy", "kl", "kl_sampled", "optimal_gaussian_reconstruction", "reconstruction"]
 
 
 def reconstruction(key: Array, vae: VAE, draw: Draw) -> Array:
@@ -59,6 +59,18 @@ def kl(key: Array, vae: VAE, draw: Draw) -> Array:
         return kl_or_sampled(draw.q, draw.p, draw.log_q, draw.log_p)
     levels = zip(draw.q, draw.p, draw.log_q, draw.log_p, strict=True)
     return over_levels([kl_or_sampled(*level) for level in levels])
+
+
+def cross_entropy(key: Array, vae: VAE, draw: Draw) -> Array:
+    """-log p(z) at the drawn z, [B] nats, levels summed: what the KL asks of the prior.
+
+    It fits a prior to codes that are frozen (`wrt=("prior",)`): its gradient there is that of `kl_sampled`.
+    Of a deterministic encoder, whose KL is infinite, it is what holds the codes together.
+
+    Source: Ghosh et al. 2020, arXiv 1903.12436; under N(0, I) it is their |z|^2 / 2 and a constant.
+    """
+    del key, vae
+    return -over_levels(draw.log_p)
 
 
 def kl_sampled(key: Array, vae: VAE, draw: Draw) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,16 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_choice, check_finite, check_real, plain
-from vaejax.distributions import has_kl_per_dimension, kl_or_sampled, kl_per_dimension
+from vaejax.distributions import OneHot, has_kl_per_dimension, kl_or_sampled, kl_per_dimension
+from vaejax.fixed import Fixed
 from vaejax.objectives.compose import Term, logs, mixes_examples, sees_step
 from vaejax.objectives.elbo import kl
 from vaejax.ops.slopes import absolute
-from vaejax.types import VAE, Array, Draw
+from vaejax.types import VAE, Array, Draw, PyTree
 
 __all__ = ["capacity", "free_bits", "geco", "target_rate"]
 
 
-def capacity(target: float | Callable[[Any], Any], *, form: str = "batch") -> Term:
+def capacity(
+    target: float | Callable[[Any], Any], *, form: str = "batch", part: int | None = None
+) -> Term:  # fmt: skip
     """|KL - C|: the KL is drawn to C nats, from both sides; weight it with `scaled(gamma, ...)`.
 
     At KL = C the slope is 0.
@@ -28,27 +32,38 @@ def capacity(target: float | Callable[[Any], Any], *, form: str = "batch") -> Te
     On an exact model the KL is C from the gamma on at which gamma KL alone would push it to C; less
     leaves it above.
 
+    Latents in parts have a capacity for each: of z = (Gaussian, one-hot), `part=0` and `part=1` are
+    JointVAE's two, where the C of M variables of V values is at most M log V. |KL - C| of a one-hot part is
+    also met by one value for all x: what tells is I(x; c), which is logged beside it.
+
     Args:
       target: C in nats, >= 0, or a schedule step -> C, as `optax.linear_schedule(0.0, 25.0, 100_000)`; over
         0 steps that one stays at 0 for ever.
       form: "batch", |mean_b KL_b - C|, the one of the paper's followers (disentanglement_lib); or
         "example", |KL_b - C| for every example. For KL = (3, 1.8) and C = 2.4 they are 0 and 0.6.
+      part: the number 0.. of the part of the latents that is meant; None: all of them together.
 
     Returns:
-      A term in nats, a scalar that mixes examples, or [B]; it logs `kl`.
+      A term in nats, a scalar that mixes examples, or [B]; it logs `kl`, and of a part `kl_<part>` and, if it
+      is one-hot, `information_<part>`: sum_m H[mean_b q(c_m|x_b)] - mean_b H[q(c_m|x_b)].
 
     Raises:
-      TypeError, ValueError: for a target that is neither or negative, or another form.
+      TypeError, ValueError: for a target that is neither or negative, another form, a part that is not an int
+        of at least 0; when called, for a part that the latents do not have.
 
-    Source: Burgess et al. 2018, arXiv 1804.03599, eq. 8.
+    Source: Burgess et al. 2018, arXiv 1804.03599, eq. 8; of parts: Dupont 2018, arXiv 1804.00104, eq. 7.
     """
     check_choice(form, ("batch", "example"), "form")
+    if part is not None:
+        _check_part(part)
+        part = plain(part)
     if not callable(target):
         _check_nats(target, "target")
         target = plain(target)
+    rate_of = kl if part is None else Fixed(_kl_of_part, part)
 
     def distance(C: Any, key: Array, vae: VAE, draw: Draw) -> Array:
-        rate = kl(key, vae, draw)
+        rate = rate_of(key, vae, draw)
         return absolute((jnp.mean(rate) if form == "batch" else rate) - C)
 
     def constant(key: Array, vae: VAE, draw: Draw) -> Array:
@@ -58,7 +73,7 @@ def capacity(target: float | Callable[[Any], Any], *, form: str = "batch") -> Te
     def scheduled(key: Array, vae: VAE, draw: Draw, step: Array) -> Array:
         return distance(target(step), key, vae, draw)  # type: ignore[operator]
 
-    term = logs(scheduled if callable(target) else constant, kl=kl)
+    term = logs(scheduled if callable(target) else constant, kl=kl, **_measures_of(part))
     return mixes_examples(term) if form == "batch" else term
 
 
@@ -210,10 +225,46 @@ def _kl_per_latent(draw: Draw, group_of: np.ndarray | None) -> Array:
     return jnp.concatenate(rates, axis=1)
 
 
+def _measures_of(part: int | None) -> dict[str, Term]:
+    """What the capacity of a part logs: its KL, and of a one-hot part what its codes tell of x."""
+    if part is None:
+        return {}
+    return {f"kl_{part}": Fixed(_kl_of_part, part), f"information_{part}": Fixed(_information_of_part, part)}
+
+
+def _of_part(part: int, *of_draw: PyTree) -> list[Any]:
+    """The part of each of these fields of a draw."""
+    parts = [field if isinstance(field, tuple) else (field,) for field in of_draw]
+    if part >= len(parts[0]):
+        raise ValueError(f"part: expected one of the {len(parts[0])} parts of the latents, got {part}")
+    return [field[part] for field in parts]
+
+
+def _kl_of_part(part: int, key: Array, vae: VAE, draw: Draw) -> Array:
+    del key, vae
+    return kl_or_sampled(*_of_part(part, draw.q, draw.p, draw.log_q, draw.log_p))
+
+
+def _information_of_part(part: int, key: Array, vae: VAE, draw: Draw) -> Array | None:
+    """I(x; c_m) under the batch, summed over the variables m of a one-hot part; None of another."""
+    del key, vae
+    (q,) = _of_part(part, draw.q)
+    if not isinstance(q, OneHot):
+        return None
+    return jnp.sum(jax.scipy.special.entr(jnp.mean(q.mean(), axis=0))) - jnp.mean(q.entropy())
+
+
 def _check_nats(value: float, name: str) -> None:
     check_real(value, name)
     if not 0 <= value < math.inf:
         raise ValueError(f"{name}: expected a finite number of nats >= 0, got {value!r}")
+
+
+def _check_part(part: int) -> None:
+    if isinstance(part, bool) or not isinstance(part, numbers.Integral):
+        raise TypeError(f"part: expected an int, got {type(part).__name__} ({part!r})")
+    if part < 0:
+        raise ValueError(f"part: expected at least 0, got {part}")
 
 
 def _check_groups(groups: Sequence[int]) -> np.ndarray:

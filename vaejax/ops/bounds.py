@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from vaejax.checks import check_real, plain
 from vaejax.types import Array
 
-__all__ = ["importance_bound", "log_mean_exp", "renyi_bound"]
+__all__ = ["importance_bound", "log_mean_exp", "renyi_bound", "siwae", "stratified_elbo"]
 
 
 def log_mean_exp(a: Array, axis: int = 0) -> Array:
@@ -79,6 +79,45 @@ def renyi_bound(log_w: Array, alpha: float, axis: int = 0) -> Array:
     top = jax.lax.stop_gradient(jnp.max(powers, axis, keepdims=True))
     top = jnp.where(jnp.isfinite(top), top, 0.0)  # weights of 0
     return (top.squeeze(axis) + jnp.log1p(jnp.mean(jnp.expm1(powers - top), axis))) / (1 - alpha)
+
+
+def stratified_elbo(log_w: Array, log_pi: Array) -> Array:
+    """The ELBO of a mixture posterior, its weights summed over instead of sampled.
+
+    (1/T) sum_t sum_r pi_r log w_tr,  w_tr = p(x, z_tr) / q(z_tr|x),  z_tr drawn from the r-th component.
+
+    The whole mixture q stands below. It is unbiased for the ELBO, exact in r, and differentiable in pi, of
+    which one sample from the mixture shows nothing.
+
+    Args:
+      log_w: [T, R, B] log-weights in nats, T samples of each of R components.
+      log_pi: [R, B], the normalised log-weights of the components; log w is finite where it is -inf.
+
+    Returns:
+      [B] nats; higher is better.
+
+    Source: Morningstar et al. 2021, arXiv 2003.01687, section 3.
+    """
+    _check_strata(log_w, log_pi)
+    return jnp.sum(jnp.exp(log_pi) * jnp.mean(log_w, axis=0), axis=0)
+
+
+def siwae(log_w: Array, log_pi: Array) -> Array:
+    """The stratified importance-weighted bound on log p(x) of a mixture posterior.
+
+    log (1/T) sum_t sum_r pi_r w_tr,  w_tr = p(x, z_tr) / q(z_tr|x),  z_tr drawn from the r-th component.
+
+    Args and Returns: as `stratified_elbo`.
+
+    Source: Morningstar et al. 2021, arXiv 2003.01687, section 3.
+    """
+    _check_strata(log_w, log_pi)
+    return log_mean_exp(jax.nn.logsumexp(log_pi + log_w, axis=1))
+
+
+def _check_strata(log_w: Array, log_pi: Array) -> None:
+    chex.assert_rank([log_w, log_pi], [3, 2])
+    chex.assert_equal_shape_suffix([log_w, log_pi], 2)
 
 
 def check_alpha(alpha: Any) -> None:

@@ -1,8 +1,21 @@
 """Families of p(z) and p(z|c)."""
 
+from vaejax.models.priors.discrete import categorical, uniform
 from vaejax.models.priors.family import Around, Prior
 from vaejax.models.priors.flow import flow
 from vaejax.models.priors.gaussian import conditional, standard
+from vaejax.models.priors.mixture import gaussian_mixture, vamp
 from vaejax.models.priors.product import product
 
-__all__ = ["Around", "Prior", "conditional", "flow", "product", "standard"]
+__all__ = [
+    "Around",
+    "Prior",
+    "categorical",
+    "conditional",
+    "flow",
+    "gaussian_mixture",
+    "product",
+    "standard",
+    "uniform",
+    "vamp",
+]

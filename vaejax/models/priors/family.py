@@ -20,8 +20,9 @@ class Around(NamedTuple):
     `support`: the values of x, a key of `types.SUPPORTS`: where pseudo-inputs must stay.
     `x`: one example of the data, [1, *shape], when initialised; None after.
     `c`: the condition, [B, ...]; None where the model has none.
-    `posterior(x, c) -> q(z|x, c)`: for x [..., *shape] and c of the same leading axes or None, with the
-      parameters that the model has now, through which gradients go.
+    `parameters(x, c)`: what the encoder gives for x [..., *shape] and c of the same leading axes or None,
+      with the parameters that the model has now, through which gradients go.
+    `build(parameters) -> q(z|x, c)`: the posterior of them, of as many leading axes; a `Partial`.
     `shared`: what the posterior shares, such as a codebook; None where it shares nothing.
     """
 
@@ -30,7 +31,8 @@ class Around(NamedTuple):
     support: str
     x: PyTree
     c: Array | None
-    posterior: Callable[..., Distribution]
+    parameters: Callable[..., PyTree]
+    build: Callable[..., Distribution]
     shared: Any = None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jax.tree_util import Partial
+
 from vaejax.fixed import Fixed
 from vaejax.keys import named_key
 from vaejax.models.latents import check_parts, in_parts
@@ -58,8 +60,8 @@ def _around_part(around: Around, parts: Parts, i: int) -> Around:
         got = f"{len(event)} parts" if in_parts(event) else "one"
         raise ValueError(f"prior: expected latents in {len(parts)} parts, as posteriors.product; got {got}")
     shared = None if around.shared is None else around.shared[i]
-    return around._replace(event=event[i], posterior=Fixed(_part_of, around.posterior, i), shared=shared)
+    return around._replace(event=event[i], build=Partial(Fixed(_part_of, i), around.build), shared=shared)
 
 
-def _part_of(posterior: Callable, i: int, x: Any, c: Array | None) -> Distribution:
-    return posterior(x, c)[i]
+def _part_of(i: int, build: Callable, parameters: PyTree) -> Distribution:
+    return build(parameters)[i]
