@@ -17,7 +17,7 @@ from tests.evaluation import kinds
 from tests.evaluation import test_every_function as plain
 from tests.evaluation.kinds import KINDS, SAME, Kind
 from tests.evaluation.test_every_function import ANNEALED, KEY, OF_SPLITS, SLOW, Factors, X
-from vaejax import evaluation
+from vaejax import evaluation, runs
 from vaejax.distributions import diagonal_gaussian
 from vaejax.keys import named_key
 from vaejax.types import Split
@@ -189,6 +189,16 @@ def test_a_condition_is_that_of_its_example():
     assert "marginal_kl" not in call("elbo_parts", kind)
     at_its_code = evaluation.traverse(kind.vae, X[2], moved[2, :1], c=c[2])[0, 0]
     np.testing.assert_allclose(at_its_code, evaluation.reconstruct(kind.vae, X, c=c)[2], rtol=1e-5)
+
+
+def test_a_loaded_encoder_takes_the_condition(monkeypatch):
+    monkeypatch.setattr(runs.folders, "load", lambda folder, **options: Kind(kinds.CONDITIONAL))
+    encoder, c = runs.load_encoder("anywhere"), np.ones((5, 3), np.float32)
+    np.testing.assert_array_equal(
+        encoder(X, c), evaluation.posterior_mean(kinds.CONDITIONAL, {"x": X, "c": c})
+    )
+    with pytest.raises(ValueError, match="c: expected an array"):
+        encoder(X)
 
 
 # Latents of one-hots, by enumeration: two of three values, nine states.

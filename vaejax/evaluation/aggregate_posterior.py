@@ -19,7 +19,7 @@ from vaejax.ops.aggregate import streamed_log_density
 from vaejax.ops.chunks import map_examples
 from vaejax.types import VAE, Array, Batch, Draw, Progress, PyTree, Split
 
-PAIRS = 2**22  # densities log q(z|x) that a family without a fast form is asked for, unless more are wanted
+PAIRS = 2**20  # densities log q(z|x) that a family without a fast form is asked for, unless more are wanted
 LEAST = 64  # points z, however many examples there are
 
 

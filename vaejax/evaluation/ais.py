@@ -21,8 +21,8 @@ from vaejax.evaluation.batches import even_size, mean_and_error, per_example, tr
 from vaejax.evaluation.codes import batch_of, check_real, flat
 from vaejax.evaluation.entry import (
     can_score,
-    check_exact,
     check_model,
+    check_weights,
     checked_condition,
     enter,
     looked_at,
@@ -78,8 +78,8 @@ def annealed_log_likelihood(
 
     Raises:
       TypeError, ValueError: an argument is of another kind, the latents are several parts or levels or no
-        real numbers, q is a flow without an inverse, p(x|z) is itself a bound or cannot score the split, or
-        the model wants a c that the split has not, or none.
+        real numbers, q is a flow without an inverse or a point, p(x|z) is itself a bound or cannot score
+        the split, or the model wants a c that the split has not, or none.
 
     Source: Neal 2001, physics/9803008; Wu, Burda, Salakhutdinov & Grosse 2017, arXiv 1611.04273.
     """
@@ -173,7 +173,7 @@ def _simulated(n: int, key: Array, vae: VAE, c: Array | None) -> tuple[Array, Ar
     """x and z, the model's own."""
     z = vae.sample_prior(named_key(key, "prior"), n, c)
     px = vae.decode(z, c)
-    check_exact(px, "sandwich")
+    check_weights(Draw(z, None, None, None, None, {}, px), "sandwich")
     x = px.sample(seed=named_key(key, "data"))
     return jnp.asarray(x, jax.tree.leaves(z)[0].dtype), z  # a Bernoulli's are int32
 
@@ -206,6 +206,6 @@ def _check_path(num_temperatures: int, num_chains: int, leapfrog_steps: int) -> 
 def _check_draw(draw: Draw, name: str) -> None:
     """Raise unless the latents can be moved along the path and p(x|z) is exact; `draw` is in shapes."""
     check_real(draw, _WHY)
+    check_weights(draw, name)
     if not looked_at(can_score, draw):
         raise TypeError(f"q: expected a density log q(z|x) at any z, got {draw.q.name}, which has no inverse")
-    check_exact(draw.px, name)

@@ -15,7 +15,7 @@ from vaejax.distributions import is_diagonal_gaussian, score
 from vaejax.evaluation.batches import mean_and_error, per_example, transformed
 from vaejax.evaluation.codes import check_real, code_of
 from vaejax.evaluation.elbo import elbo_parts
-from vaejax.evaluation.entry import can_score, check_model, enter, looked_at, program, traced
+from vaejax.evaluation.entry import can_score, check_model, check_weights, enter, looked_at, program, traced
 from vaejax.keys import example_keys, named_key
 from vaejax.objectives import sample
 from vaejax.objectives.draw import prior_codes
@@ -89,6 +89,7 @@ def _latents(vae: VAE, draw: Draw) -> int:
             "p: expected one prior for all examples, got one for each c: under it a z that varies with c "
             "alone tells nothing of x, and yet its units are active"
         )
+    check_weights(draw._replace(px=None), "collapse")
     if not (is_diagonal_gaussian(draw.q, of_any_shape=True) or can_score(draw)):
         raise TypeError(f"q: expected a density log q(z|x) at any z, got {draw.q.name}, which has no inverse")
     code_of(vae, draw.batch, draw)

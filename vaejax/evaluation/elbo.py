@@ -63,7 +63,7 @@ def elbo_parts(
       batch_size: examples at a time.
       aggregate: also take the pass over q(z). Of a diagonal Gaussian q it is fast, N^2 evaluations of q(z|x).
         Of another family q(z) is taken at M of the drawn z, at random, each against all N posteriors; M is
-        at most 2^22 / N, or 64 if that is more. An int: at that many z, of every family.
+        at most 2^20 / N, or 64 if that is more. An int: at that many z, of every family.
       progress: wraps the ranges of batches, as a progress bar does.
 
     Returns:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_array, check_positive_int, check_progress, check_split, check_vae
+from vaejax.distributions import Point
 from vaejax.evaluation.batches import batch_at, check_likelihood, transformed
 from vaejax.keys import check_key, threefry_key
 from vaejax.objectives import sample
@@ -96,18 +97,31 @@ def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, i
     return draw, largest_array(jaxpr.jaxpr)
 
 
-def check_exact(px: Any, name: str) -> None:
-    """Raise TypeError where log p(x|z) is itself a bound: the mean of exp(bound) exponentiates its noise.
+def check_weights(draw: Draw, name: str) -> None:
+    """Raise TypeError where log w = log p(x, z) - log q(z|x) is not the log of a weight whose mean is p(x).
+
+    That is where log p(x|z) is itself a bound, since the mean of exp(bound) exponentiates its noise, and
+    where q is a point.
 
     Args:
-      px: p(x|z), or its shapes.
-      name: of the function that needs an exact one.
+      draw: with q or p(x|z) or both, in shapes or not.
+      name: of the function that needs weights.
     """
-    if getattr(px, "is_bound", False):
+    if getattr(draw.px, "is_bound", False):
         raise TypeError(
-            f"{name}: expected an exact log p(x|z), got a bound ({px.name}): weights of a noisy bound "
+            f"{name}: expected an exact log p(x|z), got a bound ({draw.px.name}): weights of a noisy bound "
             "average to more than p(x), and what they give is no bound on log p(x); elbo_parts takes it"
         )
+    if has_point(draw):
+        raise TypeError(
+            f"{name}: expected q(z|x) with a density, got a point: "
+            "a deterministic encoder has no bound on log p(x)"
+        )
+
+
+def has_point(draw: Draw) -> bool:
+    """Whether q, or one of several, has all its mass at one point."""
+    return any(isinstance(q, Point) for q in (draw.q if isinstance(draw.q, tuple) else (draw.q,)))
 
 
 def looked_at(function: Callable[[Draw], Any], draw: Draw) -> Any:
@@ -119,7 +133,8 @@ def looked_at(function: Callable[[Draw], Any], draw: Draw) -> Any:
 
 def can_score(draw: Draw) -> bool:
     """Whether q has a density at z that it did not draw, every q of several; a flow by its inverse."""
-    return all(getattr(q, "has_inverse", True) for q in (draw.q if isinstance(draw.q, tuple) else (draw.q,)))
+    all_q = draw.q if isinstance(draw.q, tuple) else (draw.q,)
+    return all(getattr(q, "has_inverse", True) for q in all_q) and not has_point(draw)
 
 
 def program(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.entry import check_exact, enter, program, traced
+from vaejax.evaluation.entry import check_weights, enter, program, traced
 from vaejax.evaluation.weights import CURVE, Weights, samples_at_once, weigh
 from vaejax.keys import named_key
 from vaejax.objectives import log_weight, sample
@@ -66,8 +66,8 @@ def marginal_log_likelihood(
       `ess` and `bias` are nan.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, log p(x|z) is itself a bound, the likelihood
-        cannot score the split, or the model wants a c that the split has not, or none.
+      TypeError, ValueError: an argument is of another kind, log p(x|z) is itself a bound, q a point, the
+        likelihood cannot score the split, or the model wants a c that the split has not, or none.
 
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519, eq. 8 and section 5.
     """
@@ -77,7 +77,7 @@ def marginal_log_likelihood(
     curve = tuple(sorted({int(k) for k in curve if k < num_samples}))
     size = even_size(split, batch_size)
     draw, largest = traced(key, vae, split, size)
-    check_exact(draw.px, "marginal_log_likelihood")
+    check_weights(draw, "marginal_log_likelihood")
     c = samples_at_once(draw, num_samples, curve, chunk, largest)
     estimate = program(_jitted_estimate, split.transform, num_samples, c, curve, key, vae)
     weights: Weights = per_example(estimate, split, size, progress)

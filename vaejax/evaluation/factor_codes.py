@@ -14,7 +14,7 @@ import numpy as np
 from vaejax.checks import check_positive_int, check_progress, check_split
 from vaejax.disentanglement.information import binned_factors
 from vaejax.disentanglement.local import check_num_values, represent_factors
-from vaejax.distributions import is_diagonal_gaussian
+from vaejax.distributions import FullGaussian, is_diagonal_gaussian
 from vaejax.evaluation.batches import per_example, transformed
 from vaejax.evaluation.codes import batch_of, check_real, coded, flat
 from vaejax.evaluation.entry import check_model, checked_condition, of_arrays, program
@@ -33,7 +33,7 @@ class Codes(NamedTuple):
     """Posteriors of images and the factors of these."""
 
     loc: np.ndarray  # codes (`posterior_mean`) [n, d]
-    scale: np.ndarray | None  # [n, d] where the posterior is a diagonal Gaussian
+    scale: np.ndarray | None  # [n, d], of each latent by itself, where the posterior is a Gaussian
     factors: np.ndarray  # [n, F] integers
     num_values: tuple[int, ...] | None = None  # of each factor, and with it
     of: Callable[[np.ndarray], np.ndarray] | None = None  # factors [..., F] -> loc [..., d]; None for a split
@@ -176,10 +176,10 @@ def _finite(codes: Codes) -> Codes:
 
 
 def _posterior(vae: VAE, batch: Batch) -> tuple[Array, ...]:
-    """(codes,), and the scale of q(z|x) where it is a diagonal Gaussian; each [B, d]."""
+    """(codes,), and the scale of every latent by itself where q(z|x) is a Gaussian; each [B, d]."""
     code, draw = coded(vae, batch)
     check_real(draw, WHY)
-    known = is_diagonal_gaussian(draw.q, of_any_shape=True)
+    known = is_diagonal_gaussian(draw.q, of_any_shape=True) or isinstance(draw.q, FullGaussian)
     return (flat(code), flat(draw.q.stddev())) if known else (flat(code),)
 
 

@@ -18,7 +18,7 @@ from vaejax.checks import check_positive, check_positive_int
 from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian, score
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
 from vaejax.evaluation.codes import is_real
-from vaejax.evaluation.entry import check_exact, checked, enter, program, traced
+from vaejax.evaluation.entry import check_weights, checked, enter, program, traced
 from vaejax.evaluation.weights import samples_at_once, weigh
 from vaejax.keys import example_keys, named_key
 from vaejax.types import VAE, AnyArray, Array, Batch, Distribution, Draw, Progress, PyTree, Split
@@ -89,8 +89,8 @@ def gaps(
 
     Raises:
       TypeError, ValueError: an argument is of another kind, q(z|x) is several parts or levels, discrete, or
-        of a family that the model does not show, log p(x|z) is itself a bound, the likelihood cannot score
-        the split, or the model wants a c that the split has not, or none.
+        of a family that the model does not show, log p(x|z) is itself a bound, q a point, the likelihood
+        cannot score the split, or the model wants a c that the split has not, or none.
 
     Source: Cremer, Li & Duvenaud 2018, arXiv 1801.03558.
     """
@@ -102,7 +102,7 @@ def gaps(
     given = None if log_likelihood is None else _as_given(log_likelihood, split.size)
     size = even_size(split, batch_size)
     draw, largest = traced(key, vae, split, size)
-    check_exact(draw.px, "gaps")
+    check_weights(draw, "gaps")
     at_once = samples_at_once(draw, num_samples, (), chunk, largest)
     plan = _Plan(int(steps), float(learning_rate), int(samples_per_step), int(num_samples), at_once)
     of_batch = program(_jitted_fit, split.transform, plan, key, vae)

@@ -150,7 +150,7 @@ def disentanglement_scores(
         beta_vae fit on.
       test: those that they score on.
       train_dci: the rows that the trees of dci learn from; None: `train`.
-      num_samples_chen: draws of each entropy of `mig_chen`, which needs a diagonal Gaussian posterior.
+      num_samples_chen: draws of each entropy of `mig_chen`, which needs a Gaussian posterior.
       skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
         dci_linear, factor_vae, beta_vae, irs, unsupervised, local.
       batch_size: images at a time.
@@ -274,7 +274,7 @@ def _by_fitting(codes: Codes, train: int, test: int, train_dci: int) -> dict[str
 
 def _chen(codes: Codes, num_samples: int, key: Array) -> dict[str, Score]:
     if codes.scale is None:
-        raise TypeError("q: expected a diagonal Gaussian posterior, whose marginals are known; got another")
+        raise TypeError("q: expected a Gaussian posterior, whose marginals are known; got another")
     return {"mig_chen": mig_chen(key, codes.loc, codes.scale, codes.factors, num_samples=num_samples)}
 
 
