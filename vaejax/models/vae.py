@@ -88,7 +88,7 @@ def vae(
             raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
     shared = decoding(decoder, likelihood)
     parts = _Parts(encoder, posterior, prior, shared, likelihood.support, conditional)
-    functions = (_encode, _decode, _sample_prior, _represent)
+    functions = (_encode, _decode, _sample_prior, _represent, _family)
     return Model(
         init=partial(_init, parts, decoder, likelihood),
         bind=partial(_bind, *(Fixed(function, parts) for function in functions)),
@@ -149,7 +149,7 @@ def _is_shape(node: Any) -> bool:
 
 
 def _bind(
-    encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable,
+    encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable, family: Callable,
     params: Params, variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
     of_latents = {name: params[name] for name in ("encoder", "posterior", "prior") if name in params}
@@ -159,6 +159,7 @@ def _bind(
         sample_prior=Partial(sample_prior, of_latents, variables),
         heads={},
         represent=Partial(represent, of_latents, variables),
+        family=Partial(family, of_latents, variables),
     )
 
 
@@ -177,6 +178,14 @@ def _encode(parts: _Parts, params: Params, variables: PyTree, step: Any, key: Ar
 def _represent(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> PyTree:
     parameters, _ = _of_batch(parts, params, variables, batch)
     return parts.posterior.code(parts.posterior.build(params.get("posterior", {}), variables, parameters))
+
+
+def _family(
+    parts: _Parts, params: Params, variables: PyTree, batch: Batch
+) -> tuple[PyTree, Callable[[PyTree], Distribution]]:
+    """What the encoder gives for a batch, and the function that makes q of such."""
+    parameters, _ = _of_batch(parts, params, variables, batch)
+    return parameters, Partial(parts.posterior.build, params.get("posterior", {}), variables)
 
 
 def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> tuple[PyTree, Distribution]:
