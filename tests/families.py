@@ -146,8 +146,8 @@ PAIRS = sorted(
     }
 )
 
-# the others, each posterior under each prior once
-REST = [(q, p, c) for q, p, c in COMBINATIONS if c == PRIORS[p].needs_c and (q, p, c) not in PAIRS]
+# each posterior under each prior once
+ONCE = [(q, p, c) for q, p, c in COMBINATIONS if c == PRIORS[p].needs_c]
 
 
 def build(q, p, conditional):
