@@ -33,7 +33,7 @@ CONFIGS: dict[ModuleType, Any] = {
     ),
     jl1_cost: replace(jl1_cost.PRESETS["fast"], seeds=1, steps=3, every=3, chunk=1, **_DOTS),
     iwae: iwae.Config(
-        dataset="digits", bound=("iwae",), k=(1, 2), latents=2, hidden=(4,), samples=6, test_images=5
+        dataset="digits", bound=("iwae",), k=(2,), latents=2, hidden=(4,), samples=6, test_images=5
     ),
     likelihoods: likelihoods.Config(
         dataset="digits", latents=2, hidden=(4,), components=2, samples=4, test_images=5, judged=20,
