@@ -38,6 +38,7 @@ SLOW = (
     "lab/test_workers.py",
     "test_benchmarks.py",
     "test_benchmarks_evidence.py",
+    "test_benchmarks_latents.py",
     "test_commands.py",
     "test_docs.py::test_the_code",
     "test_generators.py",
