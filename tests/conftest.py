@@ -42,6 +42,7 @@ SLOW = (
     "models/test_laws.py::test_a_run_folder",
     "test_benchmarks.py",
     "test_benchmarks_evidence.py",
+    "test_benchmarks_latents.py",
     "test_commands.py",
     "test_docs.py::test_the_code",
     "test_generators.py",

@@ -135,9 +135,10 @@ def first_of(table, kind, conditional=True):
     return next(n for n, e in table.items() if e.kind == kind and conditional >= getattr(e, "needs_c", False))
 
 
-# every posterior under one prior and every prior under one posterior, with a condition and without
+# every posterior under one prior, every prior under one posterior with a condition and without: a posterior
+# sees the condition through its encoder alone
 PAIRS = sorted(
-    {(q, first_of(PRIORS, e.kind, c), c) for q, e in POSTERIORS.items() for c in (False, True)}
+    {(q, first_of(PRIORS, e.kind, False), False) for q, e in POSTERIORS.items()}
     | {
         (first_of(POSTERIORS, e.kind), p, c)
         for p, e in PRIORS.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.tree_util import Partial
 
@@ -205,6 +206,38 @@ def test_a_stack_is_its_parts_with_the_order_turned_between_them(x64):
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10),
         *jax.jit(lambda: (by_hand(z0), q._forward(z0)))(),
     )
+
+
+@pytest.mark.parametrize(("name", "least"), [("coupling", 0.25), ("planar", 0.35)])
+def test_it_learns_a_posterior_that_no_gaussian_has(name, least):
+    """z_1 ~ N(0, 1), z_2 ~ N(z_1^2 - 1, .3^2): a diagonal Gaussian learns to KL(q||p) = .77."""
+
+    def log_p(z):
+        log_scales = np.log(0.3) + np.log(2 * np.pi)
+        return -0.5 * (z[..., 0] ** 2 + ((z[..., 1] - z[..., 0] ** 2 + 1) / 0.3) ** 2) - log_scales
+
+    family = POSTERIORS[name]()
+    start = jax.tree.map(lambda a: 0.05 * a[0], parameters_of(family, 1))
+    optimizer = optax.adam(0.02)
+
+    def kl(params, key, n):
+        q = family.build(params["own"], None, params["given"])
+        z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(n,))
+        return jnp.mean(log_q - log_p(z))
+
+    @jax.jit
+    def learn():
+        def step(carry, key):
+            params, state = carry
+            updates, state = optimizer.update(jax.grad(kl)(params, key, 64), state)
+            return (optax.apply_updates(params, updates), state), None
+
+        params = {"given": start, "own": family.init(KEY, jax.tree.map(lambda a: a[None], start))[0]}
+        keys = jax.random.split(jax.random.key(1), 1000)
+        (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), keys)
+        return kl(params, KEY, 10_000)
+
+    assert -0.02 < learn() < least
 
 
 def test_one_step_and_the_order_of_an_inverse_autoregressive_flow(x64):
