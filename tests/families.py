@@ -106,7 +106,7 @@ COMBINATIONS = [
     for q, of_q in POSTERIORS.items()
     for p, of_p in PRIORS.items()
     for conditional in (False, True)
-    if of_q.kind == of_p.kind and conditional >= of_p.needs_c
+    if of_q.kind == of_p.kind and conditional >= of_p.needs_c and of_q.bound >= of_p.needs_density
 ]
 
 
@@ -126,8 +126,9 @@ PAIRS = sorted(
     }
 )
 
-# the others, each posterior under each prior once
-REST = [(q, p, c) for q, p, c in COMBINATIONS if c == PRIORS[p].needs_c and (q, p, c) not in PAIRS]
+# each posterior under each prior once, and those of them that are no pair
+ONCE = [(q, p, c) for q, p, c in COMBINATIONS if c == PRIORS[p].needs_c]
+REST = [combination for combination in ONCE if combination not in PAIRS]
 
 
 def build(q, p, conditional):
