@@ -224,9 +224,9 @@ def test_fit_ends_it_when_the_information_stops_rising_and_resumes_ended(tmp_pat
 @pytest.mark.parametrize(
     ("around", "name"),
     [
-        (lambda update: sequence(aggressive=update), "aggressive/aggressive"),
+        (lambda update: sequence(aggressive=update, held=("critic",)), "aggressive/aggressive"),
         (lambda update: averaged(update, 0.9), "aggressive"),
-        (lambda update: averaged(sequence(vae=update), 0.9), "vae/aggressive"),
+        (lambda update: averaged(sequence(vae=update, held=("critic",)), 0.9), "vae/aggressive"),
     ],
 )
 def test_it_ends_inside_other_updates_too(around, name):
