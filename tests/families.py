@@ -31,6 +31,7 @@ class PriorEntry(NamedTuple):
     make: Callable[[], priors.Prior]
     kind: str = "vector"
     needs_c: bool = False
+    needs_density: bool = False  # of q
 
 
 def encoder(latents=LATENTS, context=0):
@@ -98,7 +99,7 @@ POSTERIORS = {
 PRIORS = {
     "standard": PriorEntry("standard", priors.standard),
     "gaussian_mixture": PriorEntry("gaussian_mixture", lambda: priors.gaussian_mixture(2)),
-    "vamp": PriorEntry("vamp", lambda: priors.vamp(2)),
+    "vamp": PriorEntry("vamp", lambda: priors.vamp(2), needs_density=True),
     "uniform": PriorEntry("uniform", priors.uniform, kind="one hot"),
     "categorical": PriorEntry("categorical", priors.categorical, kind="one hot"),
     "product_mixed": PriorEntry(
@@ -126,7 +127,7 @@ COMBINATIONS = [
     for q, of_q in POSTERIORS.items()
     for p, of_p in PRIORS.items()
     for conditional in (False, True)
-    if of_q.kind == of_p.kind and conditional >= of_p.needs_c
+    if of_q.kind == of_p.kind and conditional >= of_p.needs_c and of_q.bound >= of_p.needs_density
 ]
 
 

@@ -292,6 +292,10 @@ def test_what_does_not_fit_is_refused_when_initialised():
     def relative(parameters, p):
         return parameters
 
+    of_points = {"encoder": nets.MLP((), (d,)), "posterior": posteriors.point(d)}
+    fails(
+        linear(**of_points, prior=priors.vamp(2)), r"vamp\(\) expected a posterior with a density; got points"
+    )
     of_prior = posteriors.Posterior(
         "own", (d,), ((d,), (d,)), posteriors.gaussian(d).build, relative=relative
     )

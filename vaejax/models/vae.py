@@ -145,8 +145,8 @@ def _is_shape(node: Any) -> bool:
 
 
 def _bind(
-    stateful: bool, encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable, family: Callable,
-    params: Params, variables: PyTree = None, *, step: Any = None,
+    stateful: bool, encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable,
+    family: Callable, params: Params, variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
     if stateful and variables is None:
         raise ValueError("variables: expected the posterior's state, as init makes it; got None")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int, plain
-from vaejax.distributions import GaussianMixture, Mixture, mixture_of
+from vaejax.distributions import GaussianMixture, Mixture, Point, mixture_of
 from vaejax.fixed import Fixed
 from vaejax.models.priors.family import Around, Prior, one_event
 from vaejax.types import Array, PyTree
@@ -74,7 +74,7 @@ def vamp(pseudo_inputs: int) -> Prior:
 
     Raises:
       TypeError, ValueError: for anything but an int of at least 1; when a model is initialised, for an x that
-        is not one array, and for a posterior that is relative to its prior.
+        is not one array, and for a posterior that is relative to its prior or has no density.
 
     Source: Tomczak & Welling 2017, arXiv 1705.07120, eq. 9.
     """
@@ -97,7 +97,10 @@ def _vamp(own: PyTree, around: Around) -> Mixture:
         lead = (len(c), *lead)
         c = jnp.broadcast_to(c[:, None], (*lead, *c.shape[1:]))
         u = jnp.broadcast_to(u, (*lead, *u.shape[1:]))
-    return mixture_of(jnp.zeros(lead, around.dtype), around.parameters(u, c), around.build)
+    p = mixture_of(jnp.zeros(lead, around.dtype), around.parameters(u, c), around.build)
+    if isinstance(p.components, Point):
+        raise ValueError("prior: vamp() expected a posterior with a density; got points")
+    return p
 
 
 def in_range(support: str, v: Array) -> Array:
