@@ -94,7 +94,7 @@ def test_shapes_and_dtypes(q, p, conditional):
 
 @each_pair
 def test_a_draw_is_what_its_densities_say_wherever_it_is_drawn(q, p, conditional, x64):
-    """In float64: log q and log p at z; a slice draws what the whole draws, and so does a map over keys."""
+    """In float64: log q and log p at z; q is that of its family; a slice draws what the whole draws, and so does a map over keys."""
     model = build(q, p, conditional)
     entry, (params, variables) = POSTERIORS[q], params_of(model, conditional)
     params, variables = jax.tree.map(
@@ -106,12 +106,13 @@ def test_a_draw_is_what_its_densities_say_wherever_it_is_drawn(q, p, conditional
         vae = model.bind(params, variables)
         draw = objectives.sample(KEY, vae, whole)
         point = scored_at(draw)
-        again = log_prob(draw.q, point) if entry.density else draw.log_q
+        parameters, family = vae.family(whole)  # what the encoder gives, and q of it
+        again = [log_prob(q, point) if entry.density else draw.log_q for q in (draw.q, family(parameters))]
         several = jax.vmap(lambda k: objectives.log_weight(objectives.sample(k, vae, whole)))(keys)
         alone = objectives.sample(keys[1], vae, whole)
         kept = draw.z, draw.log_q, draw.log_p, draw.log_px
         sliced = objectives.sample(KEY, vae, part)
-        densities = (draw.log_q, draw.log_p), (again, log_prob(draw.p, point))
+        densities = ([draw.log_q] * 2, draw.log_p), (again, log_prob(draw.p, point))
         sliced = sliced.z, sliced.log_q, sliced.log_p, sliced.log_px
         return (
             densities,
