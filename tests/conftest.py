@@ -36,6 +36,7 @@ SLOW = (
     "lab/test_example.py",
     "lab/test_run.py",
     "lab/test_workers.py",
+    "models/test_laws.py::test_a_run_folder_gives_every_combination_back",
     "test_benchmarks.py",
     "test_benchmarks_evidence.py",
     "test_commands.py",

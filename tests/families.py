@@ -125,6 +125,9 @@ PAIRS = sorted(
     }
 )
 
+# the others, each posterior under each prior once
+REST = [(q, p, c) for q, p, c in COMBINATIONS if c == PRIORS[p].needs_c and (q, p, c) not in PAIRS]
+
 
 def build(q, p, conditional):
     """The model of one combination: binary x [D], c [C]."""

@@ -7,12 +7,16 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from vaejax import distributions, models, nets, objectives
+from tests.train.toy import assert_same_fit
+from vaejax import compose, distributions, evaluation, models, nets, objectives, runs
 from vaejax.distributions import diagonal_gaussian
 from vaejax.models import posteriors, priors
 from vaejax.models.posteriors.family import draw_per_example
+from vaejax.train import fit, gradient_update
+from vaejax.types import Split
 
 KEY = jax.random.key(0)
 D, LATENTS = 4, 2
@@ -56,6 +60,23 @@ def test_gaussian_vae_is_its_simplest_case_to_the_last_bit():
     assert simple.groups == general.groups == ("encoder", "decoder")
 
 
+def test_the_noise_of_an_example_is_that_of_its_key_and_place():
+    """As run folders and their seeds have it: normals of the shape of z."""
+    model, places = build(), np.array([7, 2, 5])
+    params = jax.jit(model.init)(KEY, {"x": X})[0]
+
+    @jax.jit
+    def run(params):
+        vae = model.bind(params)
+        draw, samples = vae.encode(KEY, {"x": X, "index": places}), vae.sample_prior(KEY, 4)
+        eps = [jax.random.normal(jax.random.fold_in(KEY, i), (LATENTS,)) for i in places]
+        return draw.z, draw.q.mean() + draw.q.stddev() * jnp.stack(eps), samples
+
+    z, expected, samples = run(params)
+    np.testing.assert_allclose(z, expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(samples, jax.random.normal(KEY, (4, LATENTS)))
+
+
 def own(loc, name="gaussian"):
     """A family of the user's, under a name of the house."""
 
@@ -81,7 +102,7 @@ def test_a_family_of_the_users_own_works_and_its_spec_is_refused_by_name():
         return jax.jit(lambda params: build(posterior=family).bind(params).encode(KEY, {"x": X}).z)(params)
 
     np.testing.assert_allclose(z(own(5.0)) - z(own(0.0)), 5.0, rtol=1e-5)
-    np.testing.assert_array_equal(z(own(0.0)), z(posteriors.gaussian(LATENTS)))
+    np.testing.assert_array_equal(z(own(0.0)), z(posteriors.gaussian(LATENTS)))  # by another kind of draw
     for family in (own(0.0), own(0.0, "mine")):
         spec = json.loads(json.dumps(build(posterior=family).spec))
         with pytest.raises(
@@ -345,3 +366,18 @@ def test_a_product_keeps_the_state_and_the_extras_of_its_parts():
     twice = model_of(counting("a", True), counting("a", False))
     with pytest.raises(ValueError, match=r"parts: expected other names .*, got \['a'\] twice"):
         jax.eval_shape(twice.init, KEY, {"x": X})
+
+
+def test_a_conditional_run_is_resumed_to_the_last_bit_and_evaluated(tmp_path):
+    model = conditional(prior=priors.conditional(nets.MLPEncoder(LATENTS, ())))
+    split = Split({"x": np.tile(np.asarray(X), (4, 1)), "c": np.ones((12, 2), np.float32)}, "binary")
+    objective = compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
+    update = gradient_update(objective, model, optax.adam(0.1), wrt=model.groups)
+    options = {"batch_size": 3, "progress": False, "chunk": 1}
+    runs.create(tmp_path, {}, model)
+    fit(KEY, model, update, split, 2, folder=tmp_path, **options)
+    resumed = fit(KEY, model, update, split, 3, folder=tmp_path, resume=True, **options)
+    assert_same_fit(resumed, fit(KEY, model, update, split, 3, **options))
+    parts = evaluation.elbo_parts(KEY, runs.load(tmp_path).vae, split, aggregate=False)
+    assert parts["kl_is_analytic"]
+    assert np.isfinite(parts["neg_elbo"])

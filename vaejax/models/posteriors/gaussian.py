@@ -8,7 +8,7 @@ import numpy as np
 from vaejax.checks import check_positive_int, plain
 from vaejax.distributions import FullGaussian, diagonal_gaussian
 from vaejax.fixed import Fixed
-from vaejax.models.posteriors.family import Posterior, shape_of
+from vaejax.models.posteriors.family import Posterior, draw_and_score, shape_of
 from vaejax.types import Array, Distribution, PyTree
 
 __all__ = ["full", "gaussian"]
@@ -31,9 +31,8 @@ def gaussian(latents: int | tuple[int, ...]) -> Posterior:
     Source: Kingma & Welling 2013, arXiv 1312.6114.
     """
     event = shape_of(latents)
-    return Posterior(
-        "gaussian", event, (event, event), Fixed(_diagonal, len(event)), options={"latents": _given(event)}
-    )
+    build, options = Fixed(_diagonal, len(event)), {"latents": _given(event)}
+    return Posterior("gaussian", event, (event, event), build, draw=draw_and_score, options=options)
 
 
 def full(latents: int) -> Posterior:
