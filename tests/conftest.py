@@ -39,6 +39,7 @@ SLOW = (
     "models/test_laws.py::test_a_run_folder_gives_every_combination_back",
     "test_benchmarks.py",
     "test_benchmarks_evidence.py",
+    "test_benchmarks_latents.py",
     "test_commands.py",
     "test_docs.py::test_the_code",
     "test_generators.py",

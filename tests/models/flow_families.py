@@ -33,8 +33,8 @@ PRIORS = {
 }
 
 
-def random_like(tree, seed=0, scale=0.6):
-    """Numbers of order one in place of every array of a tree, or of its shapes."""
+def random_like(tree, seed=0, scale=0.35):
+    """Numbers below one in place of every array of a tree, or of its shapes."""
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda a: jnp.asarray(scale * rng.normal(size=a.shape)), tree)
 

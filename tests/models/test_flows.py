@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,59 +18,55 @@ from vaejax.types import VAE, Draw
 KEY = jax.random.key(0)
 D, B = 5, 3
 X = jnp.asarray(np.random.default_rng(0).random((B, D)) < 0.5, jnp.float32)
-EDGE, SIDE, SAMPLES = 9.0, 361, 20_000
+SIDE, SAMPLES = 241, 10_000
 
 
-@cache
-def on_a_grid(of, name):
-    """Of a random member of a family: the density on a grid; samples, with their density drawn and scored."""
-    side = jnp.linspace(-EDGE, EDGE, SIDE)
-    grid = jnp.stack(jnp.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
-    if of == "posterior":
-        family = POSTERIORS[name]()
-        own, parameters = own_of(family), parameters_of(family, 1)
+def grid_around(z):
+    """[SIDE^2, 2] points, all that samples [n, 2] reach and half as much beyond; the edges of 4 x 4 cells.
 
-        def build():
-            return family.build(own, None, jax.tree.map(lambda a: a[0], parameters))
-    else:
-        around = around_of(2)
-        own = random_like(jax.eval_shape(lambda: PRIORS[name]().init(KEY, around)))
+    The edges lie between the points, near the quartiles.
+    """
+    spread = np.ptp(z, 0)
+    sides = [np.linspace(z[:, i].min() - spread[i] / 2, z[:, i].max() + spread[i] / 2, SIDE) for i in (0, 1)]
+    middles = [(side[1:] + side[:-1]) / 2 for side in sides]
+    edges = [m[np.searchsorted(m, np.quantile(z[:, i], [0.25, 0.5, 0.75]))] for i, m in enumerate(middles)]
+    return np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2), edges
 
-        def build():
-            return PRIORS[name]().build(own, around)
 
-    @jax.jit
-    def run():
-        z, log_q = build().sample_and_log_prob(seed=KEY, sample_shape=(SAMPLES,))
-        return jnp.exp(build().log_prob(grid)), z, log_q, build().log_prob(z)
-
-    density, *of_samples = (np.asarray(a) for a in run())
-    cell = (2 * EDGE / (SIDE - 1)) ** 2
-    return np.asarray(grid), density * cell, *of_samples
+def check_on_a_grid(build, exact):
+    """The density of build(), of events [2], integrates to 1 and is that of its samples."""
+    z, log_q = jax.jit(lambda: build().sample_and_log_prob(seed=KEY, sample_shape=(SAMPLES,)))()
+    grid, edges = grid_around(np.asarray(z))
+    log_prob = np.asarray(jax.jit(lambda z: build().log_prob(z))(np.concatenate([grid, z])))
+    np.testing.assert_allclose(log_q, log_prob[len(grid) :], rtol=1e-8, atol=1e-8)
+    mass = np.exp(log_prob[: len(grid)]) * np.prod(grid[-1] - grid[0]) / (SIDE - 1) ** 2
+    np.testing.assert_allclose(mass.sum(), 1, atol=exact)
+    for feature in (lambda z: z, lambda z: z**2, lambda z: z[:, :1] * z[:, 1:]):
+        assert_mean_is(feature(z), mass @ feature(grid), errors=4.5)
+    cells = [np.searchsorted(edges[0], a[:, 0]) * 4 + np.searchsorted(edges[1], a[:, 1]) for a in (z, grid)]
+    found, share = (
+        np.bincount(c, w, 16) for c, w in zip(cells, (np.full(SAMPLES, 1 / SAMPLES), mass), strict=True)
+    )
+    assert (np.abs(found - share) < 4.5 * np.sqrt(share * (1 - share) / SAMPLES) + 1e-5).all()
 
 
 def around_of(d, c=None, dtype=jnp.float64):
     return priors.Around((d,), dtype, "binary", None, c, None)
 
 
-LAWS = [("posterior", name) for name in POSTERIORS] + [("prior", name) for name in PRIORS]
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_the_density_of_a_posterior_integrates_to_one_and_is_that_of_its_samples(name, x64):
+    family = POSTERIORS[name]()
+    own, parameters = own_of(family), jax.tree.map(lambda a: a[0], parameters_of(family, 1))
+    splines = "spline" in name or name == "autoregressive"  # of which the second derivative jumps at knots
+    check_on_a_grid(lambda: family.build(own, None, parameters), exact=2e-3 if splines else 1e-5)
 
 
-@pytest.mark.parametrize(("of", "name"), LAWS)
-def test_the_density_integrates_to_one_and_is_that_of_the_samples(of, name, x64):
-    grid, mass, z, log_q, log_prob = on_a_grid(of, name)
-    np.testing.assert_allclose(
-        mass.sum(), 1, atol=2e-3 if "spline" in name or name == "autoregressive" else 1e-6
-    )
-    np.testing.assert_allclose(log_q, log_prob, rtol=1e-8, atol=1e-8)
-    # moments, and how many samples are in each cell of a histogram
-    features = [lambda z: z, lambda z: z**2, lambda z: z[:, :1] * z[:, 1:]]
-    for feature in features:
-        assert_mean_is(feature(z), mass @ feature(grid), errors=4.5)
-    edges = np.array([-20.0, -0.75, 0.0, 0.75, 20.0])
-    cells = [np.searchsorted(edges, a[:, 0]) * 10 + np.searchsorted(edges, a[:, 1]) for a in (z, grid)]
-    for cell in np.unique(cells[1]):
-        assert_mean_is(cells[0] == cell, mass @ (cells[1] == cell), errors=5)
+@pytest.mark.parametrize("name", PRIORS)
+def test_the_density_of_a_prior_integrates_to_one_and_is_that_of_its_samples(name, x64):
+    around = around_of(2)
+    own = random_like(jax.eval_shape(lambda: PRIORS[name]().init(KEY, around)))
+    check_on_a_grid(lambda: PRIORS[name]().build(own, around), exact=2e-3 if "spline" in name else 1e-6)
 
 
 @pytest.mark.parametrize("name", POSTERIORS)
@@ -130,7 +123,7 @@ def test_it_starts_as_the_gaussian_of_the_encoder_and_has_its_elbo(name):
         np.testing.assert_allclose(log_w_of_flow, log_w, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["planar", "sylvester", "iaf", "coupling_spline", "stack"])
+@pytest.mark.parametrize("name", ["planar", "iaf", "coupling"])
 def test_where_q_is_the_posterior_the_path_gradients_through_the_inverse_are_zero(name, x64):
     """x says nothing of z and the prior is q: log w is constant, STL and DReG have gradient 0, others not."""
     family = POSTERIORS[name]()
@@ -151,12 +144,12 @@ def test_where_q_is_the_posterior_the_path_gradients_through_the_inverse_are_zer
             vae = VAE(Partial(encode, params), Partial(decode), None, {})
             return jnp.mean(term(KEY, vae, objectives.sample(KEY, vae, {"x": X})))
 
-        terms = (objectives.kl_stl, objectives.dreg(3), objectives.kl_sampled)
+        terms = (objectives.kl_sampled, objectives.kl_stl, *([objectives.dreg(3)] if name == "iaf" else []))
         return [jax.value_and_grad(value)(params, term) for term in terms]
 
-    (kl, stl), (bound, dreg), (_, plain) = run(start)
-    np.testing.assert_allclose([kl, bound], [0, D * np.log(2)], atol=1e-10)
-    for slopes in (stl, dreg):
+    (_, plain), *found = run(start)
+    for (value, slopes), expected in zip(found, (0, D * np.log(2)), strict=False):
+        np.testing.assert_allclose(value, expected, atol=1e-10)
         jax.tree.map(lambda a: np.testing.assert_allclose(a, 0, atol=1e-8), slopes)
     assert all(np.abs(a).max() > 1e-3 for a in jax.tree.leaves(plain["encoder"]))
 
@@ -226,27 +219,24 @@ def test_one_step_and_the_order_of_an_inverse_autoregressive_flow(x64):
         )
 
 
-def test_a_prior_of_a_condition_has_a_density_for_each_condition_and_samples_of_it(x64):
+def test_a_prior_of_a_condition_is_for_each_condition_the_prior_of_nets_that_see_it(x64):
     prior, c = priors.flow(2, **NET), jnp.asarray([[1.0, 0.0, -1.0], [-2.0, 1.0, 0.5]])
     own = random_like(jax.eval_shape(lambda: prior.init(KEY, around_of(2, c))))
-    side = jnp.linspace(-EDGE, EDGE, SIDE)
-    grid = jnp.stack(jnp.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 1, 2)
+    for b in range(2):  # c beside z is a bias of the first layer
+        alone = dict(own)
+        first = own["dense_0"]
+        bias = first["bias"] + first["kernel"][:, 1:].swapaxes(-1, -2) @ c[b]
+        alone["dense_0"] = {"kernel": first["kernel"][:, :1], "bias": bias}
 
-    @jax.jit
-    def run(own):
-        p = prior.build(own, around_of(2, c))
-        many = prior.build(own, around_of(2, jnp.repeat(c, SAMPLES, 0)))
-        start = prior.build(prior.init(KEY, around_of(2, c)), around_of(2, c))
-        return jnp.exp(p.log_prob(grid)), many.sample(seed=KEY), start.log_prob(grid[:50])
+        def both(z):
+            of_both = prior.build(own, around_of(2, c))
+            z_of_both, log_p = of_both.sample_and_log_prob(seed=KEY)
+            one = prior.build(alone, around_of(2))  # noqa: B023
+            return of_both.log_prob(z)[:, b], one.log_prob(z[:, 0]), log_p[b], one.log_prob(z_of_both[b])  # noqa: B023
 
-    density, z, start = run(own)
-    mass = np.asarray(density) * (2 * EDGE / (SIDE - 1)) ** 2
-    assert mass.shape == (SIDE**2, 2)
-    np.testing.assert_allclose(mass.sum(0), 1, atol=1e-6)
-    for i in range(2):
-        assert_mean_is(z[i * SAMPLES : (i + 1) * SAMPLES], mass[:, i] @ grid[:, 0], errors=4.5)
-    normal = -0.5 * np.sum(np.asarray(grid[:50]) ** 2, -1) - np.log(2 * np.pi)
-    np.testing.assert_allclose(start, np.broadcast_to(normal, (50, 2)), rtol=1e-6)
+        of_both, of_one, drawn, scored = jax.jit(both)(np.random.default_rng(b).normal(size=(9, 1, 2)))
+        np.testing.assert_allclose(of_both, of_one, rtol=1e-10)
+        np.testing.assert_allclose(drawn, scored, rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", PRIORS)
@@ -261,28 +251,6 @@ def test_a_prior_starts_as_the_standard_normal(name):
     standard = diagonal_gaussian(jnp.zeros(3), jnp.ones(3))
     np.testing.assert_allclose(log_p, standard.log_prob(z), rtol=1e-5)
     np.testing.assert_allclose(elsewhere, -1.5 * (1 + np.log(2 * np.pi)), rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", POSTERIORS)
-def test_equal_options_make_equal_families_and_a_model_of_its_spec_is_the_same_program(name):
-    assert POSTERIORS[name]() == POSTERIORS[name]()
-    assert hash(POSTERIORS[name]()) == hash(POSTERIORS[name]())
-    assert len({make() for make in POSTERIORS.values()}) == len(POSTERIORS)
-    family, prior = POSTERIORS[name](3), PRIORS[name if name in PRIORS else "coupling"]()
-    model = models.vae(
-        encoder=nets.MLPEncoder(3, (4,), context=sum(shape[0] for shape in family.parameters[2:])),
-        decoder=nets.MLP((4,), (D,)),
-        posterior=family,
-        likelihood=distributions.bernoulli(),
-        prior=prior,
-    )
-    again = models.from_spec(json.loads(json.dumps(model.spec)))
-    assert again.spec == model.spec
-    params, _ = jax.eval_shape(model.init, KEY, {"x": X})
-    assert jax.eval_shape(again.init, KEY, {"x": X})[0] == params
-    assert jax.tree.structure(again.bind(params)) == jax.tree.structure(model.bind(params))
-    learns = name not in ("planar", "radial", "sylvester")
-    assert model.groups == ("encoder", "decoder", *(("posterior",) if learns else ()), "prior")
 
 
 @pytest.mark.parametrize(
