@@ -167,5 +167,8 @@ def test_the_code_of_the_latents_page_runs(small):
     assert len(names["fitted"].metrics["kl"]) == STEPS
     assert names["code"].shape == (4, 8)
     assert names["images"].shape == (6, 8, 8, 1)
+    assert {"kl_0", "kl_1", "information_1"} <= set(names["joint_fit"].metrics)
+    first, again = names["first"].state.params, names["only_prior_fit"].state.params
+    jax.tree.map(np.testing.assert_array_equal, first["encoder"], again["encoder"])
     assert names["conditional"].groups == names["somewhere"].groups == ("encoder", "decoder", "prior")
     assert all(np.abs(a).max() > 0 for a in names["fitted"].state.params["prior"].values())

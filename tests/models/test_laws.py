@@ -176,19 +176,19 @@ LOSSES = ("codebook", "commitment")  # of codes, beside the bound
 
 @each_pair
 def test_a_run_folder_gives_the_model_back(q, p, conditional, tmp_path):
-    trained_saved_and_loaded(build(q, p, conditional), conditional, tmp_path)
+    trained_saved_and_loaded(build(q, p, conditional), conditional, tmp_path, rate_of(q))
 
 
 @pytest.mark.parametrize(("q", "p", "conditional"), REST)
 def test_a_run_folder_gives_every_combination_back(q, p, conditional, tmp_path):
-    trained_saved_and_loaded(build(q, p, conditional), conditional, tmp_path)
+    trained_saved_and_loaded(build(q, p, conditional), conditional, tmp_path, rate_of(q))
 
 
-def trained_saved_and_loaded(model, conditional, folder):
+def trained_saved_and_loaded(model, conditional, folder, rate):
     """Two steps, saved and loaded: the same functions, parameters and state."""
     arrays = {name: a for name, a in batch_of(conditional).items() if name != "index"}
     split = Split(arrays, "binary")
-    objective = objectives.compose(reconstruction=objectives.reconstruction, rate=rate_of(q))
+    objective = objectives.compose(reconstruction=objectives.reconstruction, rate=rate)
     update = gradient_update(objective, model, optax.adam(0.01))
     runs.create(folder, {}, model)
     options = {"batch_size": B, "folder": folder, "progress": False, "chunk": 1}

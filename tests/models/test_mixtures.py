@@ -296,5 +296,6 @@ def test_what_does_not_fit_is_refused_when_initialised():
         "own", (d,), ((d,), (d,)), posteriors.gaussian(d).build, relative=relative
     )
     fails(
-        linear(posterior=of_prior, prior=priors.vamp(2)), "needs a posterior without a prior; got own, which"
+        linear(posterior=of_prior, prior=priors.vamp(2)),
+        "pseudo-inputs want a q without a prior; own is relative to it",
     )

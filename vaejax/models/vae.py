@@ -220,18 +220,13 @@ def _around(
     def parameters(x: Any, c: Array | None) -> PyTree:
         if posterior.relative != as_they_are and not parts_of.in_parts(posterior.event):
             raise ValueError(
-                "prior: one of posteriors at other inputs needs a posterior without a prior; "
-                f"got {posterior.name}, which is relative to it"
+                f"prior: pseudo-inputs want a q without a prior; {posterior.name} is relative to it"
             )
         return apply(parts.encoder, params["encoder"], x, *_condition(parts.conditional, c))
 
-    build = Partial(Fixed(_built, posterior), own, variables)
+    build = Partial(posterior.build, own, variables)
     shared = posterior.shared(own, variables)
     return Around(posterior.event, dtype, parts.support, x, c, parameters, build, shared)
-
-
-def _built(posterior: Posterior, own: PyTree, variables: PyTree, parameters: PyTree) -> Distribution:
-    return posterior.build(own, variables, parameters)
 
 
 def _decode(parts: _Parts, params: PyTree, z: PyTree, c: Array | None = None) -> Distribution:
