@@ -94,8 +94,10 @@ def test_shapes_and_dtypes(q, p, conditional):
 
 @each_pair
 def test_a_draw_is_what_its_densities_say_wherever_it_is_drawn(q, p, conditional, x64):
-    """In float64: log q and log p at z, of q and of its family at what the encoder gives; a slice draws what the
-    whole draws, and so does a map over keys."""
+    """In float64: log q and log p at z; a slice draws what the whole draws, and so does a map over keys.
+
+    `VAE.family` at what the encoder gives is q.
+    """
     model = build(q, p, conditional)
     entry, (params, variables) = POSTERIORS[q], params_of(model, conditional)
     params, variables = jax.tree.map(
