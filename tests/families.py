@@ -147,8 +147,9 @@ PAIRS = sorted(
     }
 )
 
-# the others, each posterior under each prior once
-REST = [(q, p, c) for q, p, c in COMBINATIONS if c == PRIORS[p].needs_c and (q, p, c) not in PAIRS]
+# each posterior under each prior once, and those of them that are no pair
+ONCE = [(q, p, c) for q, p, c in COMBINATIONS if c == PRIORS[p].needs_c]
+REST = [combination for combination in ONCE if combination not in PAIRS]
 
 
 def build(q, p, conditional):

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.families import COMBINATIONS, PAIRS, POSTERIORS, PRIORS, REST, C, D, build
+from tests.families import ONCE, PAIRS, POSTERIORS, PRIORS, REST, C, D, build
 from vaejax import models, objectives, runs
 from vaejax.models import posteriors, priors
 from vaejax.models.latents import check_latents, log_prob
@@ -23,7 +23,7 @@ RNG = np.random.default_rng(0)
 X, CONDITION = (RNG.random((B, D)) < 0.5).astype(np.float32), RNG.normal(size=(B, C)).astype(np.float32)
 
 each_pair = pytest.mark.parametrize(("q", "p", "conditional"), PAIRS)
-each_combination = pytest.mark.parametrize(("q", "p", "conditional"), COMBINATIONS)
+each_combination = pytest.mark.parametrize(("q", "p", "conditional"), ONCE)
 
 
 def batch_of(conditional, places=slice(None), dtype=np.float32):
@@ -61,14 +61,12 @@ def test_a_model_is_plain_data(q, p, conditional):
     batch = batch_of(conditional)
     params, variables = jax.eval_shape(model.init, KEY, batch)
     assert set(params) == set(model.groups)
-    shapes = jax.eval_shape(again.init, KEY, batch)
-    assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, (params, variables))
     assert jax.tree.structure(again.bind(params, variables)) == jax.tree.structure(
         model.bind(params, variables)
     )
 
 
-@each_combination
+@each_pair
 def test_shapes_and_dtypes(q, p, conditional):
     model, batch = build(q, p, conditional), batch_of(conditional)
     event = POSTERIORS[q].make().event
@@ -192,9 +190,9 @@ def trained_saved_and_loaded(model, conditional, folder, rate):
     arrays = {name: a for name, a in batch_of(conditional).items() if name != "index"}
     split = Split(arrays, "binary")
     objective = objectives.compose(reconstruction=objectives.reconstruction, rate=rate)
-    update = gradient_update(objective, model, optax.adam(0.01))
+    update = gradient_update(objective, model, optax.sgd(0.01))
     runs.create(folder, {}, model)
-    options = {"batch_size": B, "folder": folder, "progress": False, "chunk": 1}
+    options = {"batch_size": B, "folder": folder, "progress": False, "chunk": 2}
     fitted = fit(KEY, model, update, split, 2, **options)
     loaded = runs.load(folder)
     jax.tree.map(np.testing.assert_array_equal, loaded.params, fitted.state.params)

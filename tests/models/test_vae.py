@@ -363,6 +363,10 @@ def test_a_product_keeps_the_state_and_the_extras_of_its_parts():
     assert set(draw.extra) == {"a", "b"}
     assert len(draw.point) == 3
     assert encode(None).variables is None
+    with pytest.raises(
+        ValueError, match="variables: expected the posterior's state, as init makes it; got None"
+    ):
+        model.bind(params)
     twice = model_of(counting("a", True), counting("a", False))
     with pytest.raises(ValueError, match=r"parts: expected other names .*, got \['a'\] twice"):
         jax.eval_shape(twice.init, KEY, {"x": X})

@@ -89,9 +89,11 @@ def vae(
     shared = decoding(decoder, likelihood)
     parts = _Parts(encoder, posterior, prior, shared, likelihood.support, conditional)
     functions = (_encode, _decode, _sample_prior, _represent, _family)
+    own, state = jax.eval_shape(lambda: posterior.init(jax.random.key(0), _parameters(posterior)))
+    groups = {"posterior": bool(own), "prior": prior.init != no_parameters}
     return Model(
         init=partial(_init, parts, decoder, likelihood),
-        bind=partial(_bind, *(Fixed(function, parts) for function in functions)),
+        bind=partial(_bind, state is not None, *(Fixed(function, parts) for function in functions)),
         support=likelihood.support,
         spec={
             "builder": "vae",
@@ -102,7 +104,7 @@ def vae(
             "prior": spec_of(prior),
             "conditional": conditional,
         },
-        groups=("encoder", "decoder", *_own_groups(posterior, prior)),
+        groups=("encoder", "decoder", *(group for group, learns in groups.items() if learns)),
     )
 
 
@@ -133,12 +135,6 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
     return model._replace(spec=spec)
 
 
-def _own_groups(posterior: Posterior, prior: Prior) -> tuple[str, ...]:
-    """The groups beside those of the nets."""
-    own, _ = jax.eval_shape(lambda: posterior.init(jax.random.key(0), _parameters(posterior)))
-    return (*(("posterior",) if own else ()), *(("prior",) if prior.init != no_parameters else ()))
-
-
 def _parameters(posterior: Posterior) -> PyTree:
     """What an encoder gives for one example, zeros [1, *shape]."""
     return jax.tree.map(lambda shape: jnp.zeros((1, *shape)), posterior.parameters, is_leaf=_is_shape)
@@ -149,9 +145,12 @@ def _is_shape(node: Any) -> bool:
 
 
 def _bind(
-    encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable, family: Callable,
+    stateful: bool, encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable,
+    family: Callable,
     params: Params, variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
+    if stateful and variables is None:
+        raise ValueError("variables: expected the posterior's state, as init makes it; got None")
     of_latents = {name: params[name] for name in ("encoder", "posterior", "prior") if name in params}
     return VAE(
         encode=Partial(encode, of_latents, variables, step),
