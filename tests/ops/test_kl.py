@@ -95,6 +95,7 @@ FAMILIES = {  # parameters [9] -> the arrays that the divergence takes of one di
     "standard_gaussian": None,
     "diagonal_gaussian": lambda v: (v[:3], jnp.exp(v[3:6])),
     "full_gaussian": lambda v: (v[:3], _lower(v[3:])),
+    "full_to_diagonal_gaussian": None,
     "categorical": lambda v: (v,),
     "bernoulli": lambda v: (v,),
 }
@@ -104,8 +105,12 @@ FAMILIES = {  # parameters [9] -> the arrays that the divergence takes of one di
 def test_nothing_is_lost_at_equality_and_nothing_pulls_away_from_it(name, x64):
     assert set(FAMILIES) == set(kl.__all__)
     at = jnp.zeros(9) if FAMILIES[name] is None else jnp.asarray(RNG.normal(size=9))
+    if name == "full_to_diagonal_gaussian":
+        at = jnp.asarray(RNG.normal(size=9)).at[3:6].set(0.0)  # a q that is diagonal, too
 
     def divergence(v, w):
+        if name == "full_to_diagonal_gaussian":
+            return kl.full_to_diagonal_gaussian(v[:3], _lower(v[3:]), w[:3], jnp.exp(w[6:]))
         if FAMILIES[name] is None:
             return kl.standard_gaussian(v[:3], v[3:6]).sum()
         return getattr(kl, name)(*FAMILIES[name](v), *FAMILIES[name](w)).sum()
@@ -149,6 +154,8 @@ def test_small_divergences_keep_their_digits_in_float32(s):
         lambda: kl.full_gaussian(jnp.zeros(3), jnp.eye(3), jnp.zeros((1, 3)), jnp.eye(3)[None]),
         lambda: kl.full_gaussian(jnp.zeros(3), jnp.ones((3, 2)), jnp.zeros(3), jnp.eye(3)),
         lambda: kl.full_gaussian(jnp.zeros(3), jnp.eye(3), jnp.zeros(3), jnp.eye(2)),
+        lambda: kl.full_to_diagonal_gaussian(jnp.zeros(3), jnp.eye(3), jnp.zeros(3), jnp.ones(1)),
+        lambda: kl.full_to_diagonal_gaussian(jnp.zeros(3), jnp.eye(2), jnp.zeros(3), jnp.ones(3)),
     ],
 )
 def test_shapes_are_not_broadcast(call):
