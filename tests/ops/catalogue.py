@@ -73,6 +73,7 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "kl.categorical": (kl.categorical, (V, W)),
     "kl.diagonal_gaussian": (kl.diagonal_gaussian, (V, POSITIVE, W, POSITIVE[::-1])),
     "kl.full_gaussian": (kl.full_gaussian, (V, TRIL, W, TRIL[::-1])),
+    "kl.full_to_diagonal_gaussian": (kl.full_to_diagonal_gaussian, (V, TRIL, W, POSITIVE)),
     "kl.standard_gaussian": (kl.standard_gaussian, (V, W)),
     "metric.condition_number": (metric.condition_number, (JACOBIANS,)),
     "metric.log_det_diagonal": (lambda j, h: metric.log_det_diagonal(j, h[:, :1] + 0 * j[..., 0], 2.0),
