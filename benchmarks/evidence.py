@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,10 +25,8 @@ import numpy as np
 import optax
 import tyro
 
-from benchmarks.steps import Program, time_in_turn
-from vaejax import distributions, evaluation, models, nets, objectives, runs, train
-from vaejax.train.loop import initialiser
-from vaejax.train.step import chunk_indices, make_chunk
+from benchmarks.steps import Program, compile_chunk, time_in_turn
+from vaejax import distributions, evaluation, models, nets, objectives, runs
 from vaejax.types import VAE, Model, Split
 
 PIXELS, FEATURES, LATENTS = 784, (200, 200), 50
@@ -92,30 +89,10 @@ def binary_images(n: int) -> np.ndarray:
 
 def compile_step(batch_size: int, K: int, n: int, microbatch: int | None = None) -> Program:
     """The program that `fit` runs on `iwae(K)`, in chunks of n steps."""
-    model = build()
-    update = train.gradient_update(
-        objectives.compose(iwae=objectives.iwae(K)),
-        model,
-        optax.adam(1e-3, b2=0.999, eps=1e-4),
-        microbatch=microbatch,
-    )
+    objective = objectives.compose(iwae=objectives.iwae(K))
     split = Split({"x": binary_images(1000)}, "binary")
-    key = jax.random.key(0)
-    state = jax.jit(initialiser(model, update, split))(key)
-    arguments = [
-        state,
-        key,
-        jax.device_put(dict(split.arrays)),
-        chunk_indices(key, 0, n, split.size, batch_size),
-    ]
-    run = jax.jit(make_chunk(update, split.transform, batch_size), donate_argnums=0)
-    start = time.perf_counter()
-    compiled = run.lower(*arguments, 1).compile()
-    seconds = time.perf_counter() - start
-    analysis = compiled.memory_analysis()
-    return Program(
-        compiled, arguments, seconds, analysis.temp_size_in_bytes / 2**20 if analysis else float("nan")
-    )
+    adam = optax.adam(1e-3, b2=0.999, eps=1e-4)
+    return compile_chunk(build(), objective, adam, split, batch_size, n, microbatch)
 
 
 def steps_of(config: Config, batch_size: int, K: int) -> int:

@@ -39,7 +39,7 @@ class Program:
     compiled: Callable
     arguments: list[Any]
     compile_seconds: float
-    temporaries_mib: float  # without the batch of images
+    temporaries_mib: float
 
     def __call__(self, steps: int) -> None:
         state, metrics = self.compiled(*self.arguments, steps)
@@ -60,26 +60,35 @@ def compile_step(
     side: int = SIDE,
     latents: int = LATENTS,
 ) -> Program:
-    """The program that `fit` runs, of the beta-VAE or with a penalty."""
+    """The program that `fit` runs, of the beta-VAE or with a penalty; its temporaries without the batch."""
     model = model or build(side, latents)
     terms: dict[str, Any] = {"reconstruction": objectives.reconstruction, "kl": objectives.kl}
     if penalty is not None:
         terms["penalty"] = objectives.scaled(0.1, penalty)
-    update = train.gradient_update(
-        objectives.compose(**terms), model, optax.adam(1e-3), microbatch=microbatch
-    )
     split = Split({"x": images(side, max(256, batch_size))}, "unit_interval")
+    objective = objectives.compose(**terms)
+    program = compile_chunk(model, objective, optax.adam(1e-3), split, batch_size, 8, microbatch)
+    of_batch = batch_size * side**2 * 4 / 2**20  # the batch itself is data
+    program.temporaries_mib -= of_batch
+    return program
+
+
+def compile_chunk(
+    model: Model, objective: Any, optimizer: Any, split: Split, batch_size: int, n: int,
+    microbatch: Any = None,
+) -> Program:  # fmt: skip
+    """The program that `fit` runs, in chunks of n steps."""
+    update = train.gradient_update(objective, model, optimizer, microbatch=microbatch)
     key = jax.random.key(0)
     state = jax.jit(initialiser(model, update, split))(key)
-    rows = chunk_indices(key, 0, 8, split.size, batch_size)
+    rows = chunk_indices(key, 0, n, split.size, batch_size)
     arguments = [state, key, jax.device_put(dict(split.arrays)), rows]
     run = jax.jit(make_chunk(update, split.transform, batch_size), donate_argnums=0)
     start = time.perf_counter()
     compiled = run.lower(*arguments, 1).compile()
     seconds = time.perf_counter() - start
     analysis = compiled.memory_analysis()
-    of_batch = batch_size * side**2 * 4  # the batch itself is data
-    mebibytes = float("nan") if analysis is None else (analysis.temp_size_in_bytes - of_batch) / 2**20
+    mebibytes = analysis.temp_size_in_bytes / 2**20 if analysis else float("nan")
     return Program(compiled, arguments, seconds, mebibytes)
 
 

@@ -247,6 +247,7 @@ EVENTS = {  # the shape of one example where it is not (D,)
 }
 
 NETS = {  # net, shape of one of each input
+    "MADE": (lambda: nets.MADE(features=(7, 5), outputs=2, activation="tanh"), (4,), (3,)),
     "MLP": (lambda: nets.MLP(features=(7,), output_shape=(2, 3), activation="tanh"), (4,)),
     "MLPEncoder": (lambda: nets.MLPEncoder(latents=2, features=(7,), event_ndims=2), (2, 3)),
     "GaussianHead": (lambda: nets.GaussianHead(latents=2, context=3), (4,)),

@@ -1,5 +1,7 @@
 """Shared by all tests: a cache of compiled programs, memory given back, float64 where a test asks for it."""
 
+import ctypes
+import gc
 import os
 from pathlib import Path
 
@@ -14,6 +16,7 @@ _QUICK = (
 _CONFIG = {
     "jax_compilation_cache_dir": str(Path(__file__).parent.parent / ".jax_cache"),
     "jax_disable_most_optimizations": True,
+    "jax_include_full_tracebacks_in_locations": False,
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
@@ -36,9 +39,10 @@ SLOW = (
     "lab/test_example.py",
     "lab/test_run.py",
     "lab/test_workers.py",
-    "models/test_laws.py::test_a_run_folder_gives_every_combination_back",
+    "models/test_laws.py::test_a_run_folder",
     "test_benchmarks.py",
     "test_benchmarks_evidence.py",
+    "test_benchmarks_latents.py",
     "test_commands.py",
     "test_docs.py::test_the_code",
     "test_generators.py",
@@ -54,6 +58,13 @@ SLOW = (
 )
 
 
+def pytest_collection_finish():
+    """Spare the garbage collector what was imported: it would walk through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
 def pytest_collection_modifyitems(items):
     """Mark what `SLOW` names, and put the longest files first."""
     for item in items:
@@ -64,9 +75,33 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module", autouse=True)
 def _programs_of_one_file():
-    """Drop what was compiled after each file: all programs together are gigabytes."""
+    """Drop what was compiled after each file: a program of one operation holds 1.4 MB."""
     yield
+    _give_back()
+
+
+@pytest.fixture(autouse=True)
+def _programs_that_fit():
+    """Drop it sooner in a file that compiles a thousand."""
+    yield
+    if _resident() > _MOST:
+        _give_back()
+
+
+_MOST = 1.1e9  # bytes
+
+
+def _resident():
+    """Bytes of this process in memory; 0 where the system does not say it so."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else 0
+
+
+def _give_back():
     jax.clear_caches()
+    gc.collect()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)  # without it the freed memory stays this process's
 
 
 @pytest.fixture

@@ -49,6 +49,23 @@ def heads(*of):
 POSTERIORS = {
     "gaussian": PosteriorEntry("gaussian", lambda: posteriors.gaussian(LATENTS), encoder()),
     "full": PosteriorEntry("full", lambda: posteriors.full(LATENTS), encoder(context=3)),
+    "planar": PosteriorEntry("planar", lambda: posteriors.planar(LATENTS, 2), encoder(context=14)),
+    "radial": PosteriorEntry("radial", lambda: posteriors.radial(LATENTS, 2), encoder(context=10)),
+    "sylvester": PosteriorEntry(
+        "sylvester", lambda: posteriors.sylvester(LATENTS, 2, columns=2), encoder(context=28)
+    ),
+    "iaf": PosteriorEntry("iaf", lambda: posteriors.iaf(LATENTS, 2, (6,), context=4), encoder(context=4)),
+    "autoregressive": PosteriorEntry(
+        "autoregressive", lambda: posteriors.autoregressive(LATENTS, 2, (6,), bins=4), encoder()
+    ),
+    "coupling": PosteriorEntry(
+        "coupling", lambda: posteriors.coupling(LATENTS, 2, (6,), context=4), encoder(context=4)
+    ),
+    "stack": PosteriorEntry(
+        "stack",
+        lambda: posteriors.stack(posteriors.planar(LATENTS, 1), posteriors.coupling(LATENTS, 2, (6,))),
+        encoder(context=7),
+    ),
     "mixture": PosteriorEntry(
         "mixture", lambda: posteriors.mixture(LATENTS, 2), encoder(2 * LATENTS, context=2)
     ),
@@ -89,6 +106,10 @@ PRIORS = {
         "product", lambda: priors.product(priors.vamp(2), priors.categorical()), kind="mixed"
     ),
     "conditional": PriorEntry("conditional", lambda: priors.conditional(encoder()()), needs_c=True),
+    "flow": PriorEntry("flow", lambda: priors.flow(2, (6,))),
+    "flow_autoregressive": PriorEntry(
+        "flow", lambda: priors.flow(2, (6,), kind="spline", autoregressive=True, bins=4)
+    ),
     "product": PriorEntry(
         "product", lambda: priors.product(priors.standard(), priors.standard()), kind="parts"
     ),
@@ -115,9 +136,10 @@ def first_of(table, kind, conditional=True):
     return next(n for n, e in table.items() if e.kind == kind and conditional >= getattr(e, "needs_c", False))
 
 
-# every posterior under one prior and every prior under one posterior, with a condition and without
+# every posterior under one prior, every prior under one posterior with a condition and without: a posterior
+# sees the condition through its encoder alone
 PAIRS = sorted(
-    {(q, first_of(PRIORS, e.kind, c), c) for q, e in POSTERIORS.items() for c in (False, True)}
+    {(q, first_of(PRIORS, e.kind, False), False) for q, e in POSTERIORS.items()}
     | {
         (first_of(POSTERIORS, e.kind), p, c)
         for p, e in PRIORS.items()
@@ -126,9 +148,8 @@ PAIRS = sorted(
     }
 )
 
-# each posterior under each prior once, and those of them that are no pair
+# each posterior under each prior once
 ONCE = [(q, p, c) for q, p, c in COMBINATIONS if c == PRIORS[p].needs_c]
-REST = [combination for combination in ONCE if combination not in PAIRS]
 
 
 def build(q, p, conditional):

@@ -63,6 +63,8 @@ class VAE(NamedTuple):
     sample_prior: Callable[..., PyTree]  # (key, n, c=None) -> z
     heads: Mapping[str, Callable[..., Any]]  # auxiliary networks
     represent: Callable[..., PyTree] | None = None  # batch -> z without noise, the code; None: the mean of q
+    # batch -> (parameters [B, ...], build): what the encoder gives, and the function of such to q(z|x)
+    family: Callable[..., tuple[PyTree, Callable[[PyTree], Distribution]]] | None = None
 
 
 class Model(NamedTuple):

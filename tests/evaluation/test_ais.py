@@ -13,7 +13,7 @@ from tests.monte_carlo import assert_mean_is
 from vaejax import distributions, models, nets
 from vaejax.distributions import Gaussian, diagonal_gaussian
 from vaejax.evaluation import annealed_log_likelihood, marginal_log_likelihood, sandwich
-from vaejax.evaluation.ais import _Path, _temperatures, _transition
+from vaejax.evaluation.annealing import Path, _transition, temperatures
 from vaejax.types import Split
 
 KEY = jax.random.key(0)
@@ -85,7 +85,7 @@ def test_a_transition_leaves_its_density_as_it_is():
         return diagonal_gaussian(jnp.full((1, 1), 2.0), jnp.full((1, 1), 0.5)).log_prob(z)
 
     q = diagonal_gaussian(jnp.zeros((1, 1)), jnp.ones((1, 1)))
-    path = _Path(q.log_prob, log_joint, jax.random.split(KEY, 1), 3)
+    path = Path(q.log_prob, log_joint, jax.random.split(KEY, 1), 3)
     start = 1.6 + np.sqrt(0.4) * jax.random.normal(KEY, (40_000, 1, 1))
     move = jax.jit(lambda z: _transition(path, "test", jnp.int32(0), jnp.float32(0.5), jnp.array([0.9]), z))
     z, accepted = move(start)
@@ -96,7 +96,7 @@ def test_a_transition_leaves_its_density_as_it_is():
 
 
 def test_temperatures_run_from_0_to_1_in_a_sigmoid():
-    b = np.asarray(_temperatures(4), np.float64)
+    b = np.asarray(temperatures(4), np.float64)
     s = 1 / (1 + np.exp(-np.array([-4, -2, 0, 2, 4])))
     np.testing.assert_allclose(b, (s - s[0]) / (s[-1] - s[0]), atol=1e-7)
     np.testing.assert_array_equal(b[[0, -1]], [0, 1])
@@ -153,7 +153,7 @@ def test_what_cannot_be_annealed_is_refused():
         draw = vae.encode(key, batch)
         return draw._replace(**{name: (getattr(draw, name),) * 2 for name in ("log_q", "log_p", "q", "p")})
 
-    with pytest.raises(TypeError, match="z: expected one array of latents"):
+    with pytest.raises(TypeError, match="z: expected one array of real numbers"):
         annealed_log_likelihood(KEY, vae._replace(encode=Partial(levels)), split)
 
     class Bound(Gaussian):

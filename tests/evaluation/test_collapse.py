@@ -151,5 +151,5 @@ def test_a_posterior_that_is_not_one_gaussian_is_refused():
 
     encode, *others = _vae_of(0.8, 0.6)
     vae = VAE(Partial(levels, *encode.args), *others)
-    with pytest.raises(TypeError, match="vae: expected a posterior that is one diagonal Gaussian"):
+    with pytest.raises(TypeError, match="z: expected one array of real numbers"):
         collapse(KEY, vae, Split({"x": X[:8]}, "real"), progress=pytest.fail)  # before any batch

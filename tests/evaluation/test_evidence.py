@@ -12,7 +12,6 @@ from scipy.special import logsumexp
 from tests import oracle
 from tests.monte_carlo import assert_mean_is
 from vaejax import log_weight, sample
-from vaejax.distributions import Gaussian
 from vaejax.evaluation import bits_per_dim, elbo_parts, marginal_log_likelihood, paired
 from vaejax.evaluation.batches import transformed
 from vaejax.evaluation.evidence import _estimate
@@ -47,7 +46,7 @@ def test_an_exact_posterior_gives_log_p_with_every_sample():
     np.testing.assert_allclose(each["bias"], 0, atol=1e-7)
     assert result["nll"] == pytest.approx(-exact.mean(), abs=1e-5)
     assert result["nll_se"] == pytest.approx(exact.std(ddof=1) / np.sqrt(13), rel=1e-4)
-    assert (result["n"], result["num_samples"], result["is_bound"]) == (13, 150, False)
+    assert (result["n"], result["num_samples"]) == (13, 150)
 
 
 # 13 examples are not batches of 5, nor 155 samples chunks of 100; chunks of 7 would not fit the curve
@@ -200,29 +199,6 @@ def test_the_levels_of_a_hierarchy_are_summed():
     split = Split({"x": X}, "real")
     result = marginal_log_likelihood(KEY, _two_levels(_vae()), split, num_samples=3)
     np.testing.assert_allclose(result["per_example"]["log_likelihood"], oracle.log_evidence(X) - 1, atol=2e-5)
-
-
-class _Bound(Gaussian):
-    is_bound = True
-
-    def log_prob_bound(self, key, value):
-        del key
-        return self.log_prob(value) - 2
-
-
-def test_a_likelihood_that_is_a_bound_is_said():
-    vae = _vae()
-
-    def decode(z, c=None):
-        px = vae.decode(z, c)
-        return _Bound(px.mean(), oracle.SIGMA, 1)
-
-    result = marginal_log_likelihood(
-        KEY, vae._replace(decode=Partial(decode)), Split({"x": X}, "real"), num_samples=2, curve=()
-    )
-    assert result["is_bound"] is True
-    np.testing.assert_allclose(result["per_example"]["log_likelihood"], oracle.log_evidence(X) - 2, atol=2e-5)
-    np.testing.assert_array_equal(result["curve_samples"], [2])
 
 
 def test_one_program_for_all_batches_and_the_transform_of_the_elbo():

@@ -13,7 +13,7 @@ import pytest
 from experiments import wae as experiment
 from vaejax import evaluation
 from vaejax.keys import named_key
-from vaejax.objectives.transport import prior_codes
+from vaejax.objectives.draw import prior_codes
 from vaejax.types import TrainState
 
 TINY = experiment.Config(

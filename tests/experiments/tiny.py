@@ -33,14 +33,14 @@ CONFIGS: dict[ModuleType, Any] = {
     ),
     jl1_cost: replace(jl1_cost.PRESETS["fast"], seeds=1, steps=3, every=3, chunk=1, **_DOTS),
     iwae: iwae.Config(
-        dataset="digits", bound=("iwae",), k=(1, 2), latents=2, hidden=(4,), samples=6, test_images=5
+        dataset="digits", bound=("iwae",), k=(2,), latents=2, hidden=(4,), samples=6, test_images=5
     ),
     likelihoods: likelihoods.Config(
         dataset="digits", latents=2, hidden=(4,), components=2, samples=4, test_images=5, judged=20,
     ),
     wae: wae.Config(dataset="digits", latents=2, hidden=(4,), critic=(4,), batch_size=10, judged=40),
     collapse: collapse.Config(
-        dataset="digits", remedies=("plain", "aggressive", "pretrained", "labels"), steps=2, chunk=2, pool=4,
+        dataset="digits", remedies=("plain", "aggressive"), steps=2, chunk=2, pool=4,
         latents=3, hidden=(4,), features=2, kernels=(5,), weak_kernels=(3,), batch_size=6, ramp=10, window=1,
         most=3, validate_every=2, samples=4, at_once=2, test_images=5, judged=20,
     ),

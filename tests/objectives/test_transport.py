@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from tests import oracle
 from tests.monte_carlo import assert_mean_is
 from vaejax import objectives
-from vaejax.objectives.transport import prior_codes
+from vaejax.objectives.draw import prior_codes
 from vaejax.ops import mmd, sliced
 
 KEY = jax.random.key(0)

@@ -10,6 +10,7 @@ from vaejax.ops import (
     aggregate,
     bounds,
     chunks,
+    flows,
     interpolation,
     jacobian,
     kl,
@@ -27,6 +28,9 @@ TRIL = np.eye(3) + np.tril(RNG.normal(size=(2, 3, 3)), -1) / 2
 V, W = RNG.normal(size=(2, 2, 3))
 POSITIVE = np.exp(RNG.normal(size=(2, 3)))
 JACOBIANS = RNG.normal(size=(2, 4, 3))
+RAW = RNG.normal(size=(2, 3, 11))
+TRIU = np.eye(2) / 2 + np.triu(RNG.normal(size=(2, 2, 2)), 1)
+COLUMNS = np.eye(3, 2)
 INNER, OUTER = RNG.normal(size=(5, 3)), RNG.normal(size=(4, 5))
 
 
@@ -54,6 +58,19 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "bounds.siwae": (lambda w, p: bounds.siwae(w[None], p), (V, W)),
     "bounds.stratified_elbo": (lambda w, p: bounds.stratified_elbo(w[None], p), (V, W)),
     "chunks.map_examples": (lambda z: chunks.map_examples(lambda z: jnp.sum(z**2), z, chunk=1), (V,)),
+    "flows.affine": (flows.affine, (V, W, POSITIVE)),
+    "flows.affine_inverse": (flows.affine_inverse, (V, W, POSITIVE)),
+    "flows.gated": (flows.gated, (V, W, POSITIVE)),
+    "flows.gated_inverse": (flows.gated_inverse, (V, W, POSITIVE)),
+    "flows.orthonormal_columns": (flows.orthonormal_columns, (RAW[..., :3],)),
+    "flows.planar": (flows.planar, (V, W, POSITIVE, V[:, 0])),
+    "flows.planar_inverse": (flows.planar_inverse, (V, W, POSITIVE, V[:, 0])),
+    "flows.radial": (flows.radial, (V, W, V[:, 0], V[:, 1])),
+    "flows.radial_inverse": (flows.radial_inverse, (V, W, V[:, 0], V[:, 1])),
+    "flows.spline": (lambda x, raw: flows.spline(x, raw, 2.0), (V, RAW)),
+    "flows.spline_inverse": (lambda y, raw: flows.spline_inverse(y, raw, 2.0), (V, RAW)),
+    "flows.sylvester": (flows.sylvester, (V, COLUMNS, TRIU, TRIU[::-1], W[:, :2])),
+    "flows.sylvester_inverse": (flows.sylvester_inverse, (V, COLUMNS, TRIU, TRIU[::-1], W[:, :2])),
     "interpolation.lerp": (lambda a, b, t: interpolation.lerp(a[0], b[0], t[0]), (V, W, POSITIVE)),
     "interpolation.slerp": (lambda a, b, t: interpolation.slerp(a[0], b[0], t[0]), (V, W, POSITIVE)),
     "jacobian.column_group_l1": (jacobian.column_group_l1, (JACOBIANS,)),

@@ -250,6 +250,20 @@ def test_a_validation_that_was_killed_is_made_up_for(tmp_path):
     assert latest(tmp_path, "best")[0] == 16
 
 
+def test_what_follows_a_validation_is_not_in_its_checkpoint_and_is_done_once_on_resume(tmp_path):
+    def halved(records, state):  # not the same when done twice
+        return state._replace(params=jax.tree.map(lambda a: a / 2, state.params))
+
+    options = {"chunk": 2, "save_every": 1, "after_validation": halved}
+    before = jax.tree.map(np.asarray, dict(toy_fit(2, chunk=2).state.params))
+    cut = toy_fit(2, folder=tmp_path, validate=Scripted(2.0), **options)
+    assert_same(jax.tree.map(np.asarray, dict(cut.state.params)), jax.tree.map(lambda a: a / 2, before))
+    for saved in (latest(tmp_path)[1], latest(tmp_path, "best")[1], dict(cut.best.params)):
+        assert_same(saved, before)
+    resumed = toy_fit(4, folder=tmp_path, resume=True, validate=Scripted(1.0), **options)
+    assert_same_fit(resumed, toy_fit(4, validate=Scripted(2.0, 1.0), **options))
+
+
 def test_stop_ends_a_run_at_a_validation_and_it_stays_ended(tmp_path):
     def validate(key, vae):
         return {"neg_elbo": 1.0}

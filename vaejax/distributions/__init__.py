@@ -3,11 +3,13 @@
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.discrete import OneHot
+from vaejax.distributions.flows import Flow
 from vaejax.distributions.gaussian import FullGaussian, diagonal_gaussian
 from vaejax.distributions.kl import (
     has_closed_form,
     has_kl_per_dimension,
     is_diagonal_gaussian,
+    is_one_hot,
     kl_divergence,
     kl_or_sampled,
     kl_per_dimension,
@@ -45,6 +47,7 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
+    "Flow",
     "FullGaussian",
     "Gaussian",
     "GaussianMixture",
@@ -64,6 +67,7 @@ __all__ = [
     "has_closed_form",
     "has_kl_per_dimension",
     "is_diagonal_gaussian",
+    "is_one_hot",
     "kl_divergence",
     "kl_or_sampled",
     "kl_per_dimension",

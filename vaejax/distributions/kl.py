@@ -20,6 +20,7 @@ __all__ = [
     "has_closed_form",
     "has_kl_per_dimension",
     "is_diagonal_gaussian",
+    "is_one_hot",
     "kl_divergence",
     "kl_or_sampled",
     "kl_per_dimension",
@@ -68,9 +69,14 @@ def has_kl_per_dimension(q: Distribution, p: Distribution) -> bool:
     return _logits(q) is not None and type(_base(q)) is type(_base(p))
 
 
-def is_diagonal_gaussian(dist: Any) -> bool:
-    """Whether this is one diagonal Gaussian with events [d]; a tuple of levels is not."""
-    return _gaussian(dist) is not None and len(dist.event_shape) == 1
+def is_diagonal_gaussian(dist: Any, *, of_any_shape: bool = False) -> bool:
+    """Whether this is one diagonal Gaussian with events [d], or of any shape; a tuple of levels is not."""
+    return _gaussian(dist) is not None and (of_any_shape or len(dist.event_shape) == 1)
+
+
+def is_one_hot(dist: Any) -> bool:
+    """Whether its draws are one-hot vectors: of categories [M, V], or one [V]."""
+    return type(_base(dist)) in (distrax.OneHotCategorical, OneHot)
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Array:

@@ -22,16 +22,10 @@ from vaejax.evaluation.images import (
     variance_explained,
 )
 from vaejax.evaluation.local_scores import local_scores
+from vaejax.evaluation.moves import interpolate, jacobian_images, traverse
 from vaejax.evaluation.round_trip import latent_distances
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
-from vaejax.evaluation.views import (
-    decoder_samples,
-    interpolate,
-    jacobian_images,
-    prior_samples,
-    reconstruct,
-    traverse,
-)
+from vaejax.evaluation.views import decoder_samples, prior_samples, reconstruct
 
 __all__ = [
     "Codes",

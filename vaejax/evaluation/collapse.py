@@ -12,12 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.distributions import is_diagonal_gaussian, score
-from vaejax.evaluation.batches import batch_at, mean_and_error, per_example, transformed
+from vaejax.evaluation.batches import mean_and_error, per_example, transformed
+from vaejax.evaluation.codes import check_real, code_of
 from vaejax.evaluation.elbo import elbo_parts
-from vaejax.evaluation.entry import check_model, enter, of_arrays, program
+from vaejax.evaluation.entry import can_score, check_model, check_weights, enter, looked_at, program, traced
 from vaejax.keys import example_keys, named_key
 from vaejax.objectives import sample
-from vaejax.types import VAE, Array, Batch, Progress, Split
+from vaejax.objectives.draw import prior_codes
+from vaejax.types import VAE, Array, Batch, Draw, Progress, Split
 
 _LITTLE = 0.1  # nats: less is as good as nothing
 
@@ -33,8 +35,8 @@ def collapse(
     """Measure the signs of posterior collapse over a whole split.
 
     1. The KL vanishes: KL(q(z|x) || p(z)), in all and per latent.
-    2. The encoder ignores x: active units, the latents whose posterior mean varies with x (variance above
-       0.01), and I_q(x; z), which cannot exceed log n.
+    2. The encoder ignores x: active units, the latents whose code (`posterior_mean`) varies with x (variance
+       above 0.01), and I_q(x; z), which cannot exceed log n.
     3. The decoder ignores z: E |log p(x|z) - log p(x|z')|, z ~ q(z|x), z' ~ p(z), is how much the density of
        x moves when its z is redrawn from the prior. It is 0 just where p(x|z) does not depend on z, also
        under a decoder that has no mean to look at.
@@ -44,47 +46,54 @@ def collapse(
 
     Args:
       key: typed PRNG key, for z, z' and the noise of the split's transform.
-      vae: a bound model whose q is one diagonal Gaussian.
+      vae: a bound model whose z is one array of real numbers; its q has a density at any z, and a code.
       split: the examples, two at least; its transform runs first.
       batch_size: examples at a time.
       progress: wraps the ranges of batches, as a progress bar does.
 
     Returns:
-      `n`; in nats `kl`, `kl_se`, `kl_per_dimension` [d] (where the prior is a diagonal Gaussian too),
+      `n`; in nats `kl`, `kl_se`, `kl_per_dimension` [*event] (where it has a closed form),
       `mutual_information`, `mutual_information_limit` (log n), `decoder_sensitivity`,
       `decoder_sensitivity_se`; `active_units` of `latents`; `summary`, a sentence on what they mean and one
       with the numbers. The sentence takes less than 0.1 nat for nothing.
 
     Raises:
-      TypeError: an argument is of another kind, or q is not one diagonal Gaussian.
-      ValueError: the split has fewer than two examples, or the likelihood cannot score its support.
+      TypeError: an argument is of another kind, the latents are several parts or levels or no real numbers,
+        the prior depends on c, or q has no density at z that it did not draw, or no code.
+      ValueError: the split has fewer than two examples, the likelihood cannot score its support, or the model
+        wants a c that the split has not, or none.
 
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519 (active units); Hoffman & Johnson 2016 (I_q).
     """
     key = enter(key, vae, split, progress=progress, least=2, batch_size=batch_size)
     check_model(vae, "sample_prior")
     batch_size = min(batch_size, split.size)
-    batch = batch_at(split, 0, batch_size)
-    z = jax.eval_shape(*of_arrays(partial(_latents, split.transform), vae), key, batch)
+    draw, _ = traced(key, vae, split, batch_size)
+    latents = looked_at(partial(_latents, vae), draw)
     parts = elbo_parts(named_key(key, "parts"), vae, split, batch_size=batch_size, progress=progress)
     of_batch = program(_jitted_moved, split.transform, named_key(key, "decoder"), vae)
     moved = per_example(of_batch, split, batch_size, progress)
     names = ("n", "kl", "kl_se", "kl_per_dimension", "active_units", "mutual_information")
     result: dict[str, Any] = {name: parts[name] for name in names if name in parts}
-    result["latents"] = z.shape[-1]
+    result["latents"] = latents
     result["mutual_information_limit"] = math.log(split.size)
     result |= mean_and_error("decoder_sensitivity", moved)
     return {**result, "summary": f"{_verdict(result)} {_figures(result)}"}
 
 
-def _latents(transform: Callable[[Array, Batch], Batch], vae: VAE, key: Array, batch: Batch) -> Array:
-    """The drawn z [B, d], if its posterior is one diagonal Gaussian."""
-    draw = vae.encode(key, transformed(transform, key, batch))
-    if not is_diagonal_gaussian(draw.q):
+def _latents(vae: VAE, draw: Draw) -> int:
+    """d, if z is one array of real numbers and what it tells of x can be measured."""
+    check_real(draw, "of which each is idle or active")
+    if "c" in draw.batch and draw.p.batch_shape != ():
         raise TypeError(
-            "vae: expected a posterior that is one diagonal Gaussian, got another or several levels"
+            "p: expected one prior for all examples, got one for each c: under it a z that varies with c "
+            "alone tells nothing of x, and yet its units are active"
         )
-    return draw.z
+    check_weights(draw._replace(px=None), "collapse")
+    if not (is_diagonal_gaussian(draw.q, of_any_shape=True) or can_score(draw)):
+        raise TypeError(f"q: expected a density log q(z|x) at any z, got {draw.q.name}, which has no inverse")
+    code_of(vae, draw.batch, draw)
+    return math.prod(draw.z.shape[1:])
 
 
 def _verdict(signs: dict[str, Any]) -> str:
@@ -137,12 +146,8 @@ def _moved(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, bat
     """|log p(x|z) - log p(x|z')|, [B]."""
     batch = transformed(transform, key, batch)
     c = batch.get("c")
-
-    def prior(key: Array, c: Array | None) -> Array:
-        return vae.sample_prior(key, 1, None if c is None else c[None])[0]
-
     draw = sample(named_key(key, "sample"), vae, batch)
-    z = jax.vmap(prior)(example_keys(named_key(key, "prior"), batch), c)
+    z = prior_codes(key, vae, batch)
     # the same noise in both scores, where the score is itself a bound
     score_key = example_keys(named_key(named_key(key, "sample"), "score"), batch)
     return jnp.abs(draw.log_px - score(score_key, vae.decode(z, c), batch["x"]))

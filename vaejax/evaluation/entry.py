@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_array, check_positive_int, check_progress, check_split, check_vae
+from vaejax.distributions import Point
 from vaejax.evaluation.batches import batch_at, check_likelihood, transformed
 from vaejax.keys import check_key, threefry_key
 from vaejax.objectives import sample
@@ -69,6 +70,16 @@ def checked(value: Any, name: str, shape: str) -> AnyArray:
     return array
 
 
+def checked_condition(c: Any, n: int) -> AnyArray | None:
+    """The conditions of n examples, [n, ...], or None; raise for another number of them."""
+    if c is None:
+        return None
+    c = checked(c, "c", "[*n]")
+    if len(c) != n:
+        raise ValueError(f"c: expected one for each of {n} examples, [n, ...], got {list(c.shape)}")
+    return c
+
+
 def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, int]:
     """A scored draw in shapes only, traced and not compiled, and the elements of the largest array in it.
 
@@ -84,6 +95,46 @@ def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, i
     jaxpr, draw = jax.make_jaxpr(function, return_shape=True)(arrays, key, batch)
     check_likelihood(draw.px, split)
     return draw, largest_array(jaxpr.jaxpr)
+
+
+def check_weights(draw: Draw, name: str) -> None:
+    """Raise TypeError where log w = log p(x, z) - log q(z|x) is not the log of a weight whose mean is p(x).
+
+    That is where log p(x|z) is itself a bound, since the mean of exp(bound) exponentiates its noise, and
+    where q is a point.
+
+    Args:
+      draw: with q or p(x|z) or both, in shapes or not.
+      name: of the function that needs weights.
+    """
+    if getattr(draw.px, "is_bound", False):
+        raise TypeError(
+            f"{name}: expected an exact log p(x|z), got a bound ({draw.px.name}): weights of a noisy bound "
+            "average to more than p(x), and what they give is no bound on log p(x); elbo_parts takes it"
+        )
+    if has_point(draw):
+        raise TypeError(
+            f"{name}: expected q(z|x) with a density, got a point: "
+            "a deterministic encoder has no bound on log p(x)"
+        )
+
+
+def has_point(draw: Draw) -> bool:
+    """Whether q, or one of several, has all its mass at one point."""
+    return any(isinstance(q, Point) for q in (draw.q if isinstance(draw.q, tuple) else (draw.q,)))
+
+
+def looked_at(function: Callable[[Draw], Any], draw: Draw) -> Any:
+    """The Python value of `function(draw)` for a draw that is known in shapes alone."""
+    seen = []
+    jax.eval_shape(lambda draw: seen.append(function(draw)), draw)
+    return seen[0]
+
+
+def can_score(draw: Draw) -> bool:
+    """Whether q has a density at z that it did not draw, every q of several; a flow by its inverse."""
+    all_q = draw.q if isinstance(draw.q, tuple) else (draw.q,)
+    return all(getattr(q, "has_inverse", True) for q in all_q) and not has_point(draw)
 
 
 def program(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.entry import enter, program, traced
+from vaejax.evaluation.entry import check_weights, enter, program, traced
 from vaejax.evaluation.weights import CURVE, Weights, samples_at_once, weigh
 from vaejax.keys import named_key
 from vaejax.objectives import log_weight, sample
@@ -61,12 +61,13 @@ def marginal_log_likelihood(
     Returns:
       `n`, `num_samples`; means over the split and their standard errors over examples (nan for one example):
       `nll`, `nll_se` (nats), `ess`, `ess_se` (samples), `bias`, `bias_se` (nats); [C] each, K the last:
-      `curve_samples`, `curve_nll`, `curve_nll_se`; `is_bound`, whether log p(x|z) is itself a lower bound,
-      and so L_K at any K; `per_example`: `log_likelihood`, `ess` and `bias` [N], `curve` [N, C], higher is
-      better. Where every weight of an example is 0, its `log_likelihood` is -inf, `ess` and `bias` are nan.
+      `curve_samples`, `curve_nll`, `curve_nll_se`; `per_example`: `log_likelihood`, `ess` and `bias` [N],
+      `curve` [N, C], higher is better. Where every weight of an example is 0, its `log_likelihood` is -inf,
+      `ess` and `bias` are nan.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, or the likelihood cannot score the split.
+      TypeError, ValueError: an argument is of another kind, log p(x|z) is itself a bound, q a point, the
+        likelihood cannot score the split, or the model wants a c that the split has not, or none.
 
     Source: Burda, Grosse & Salakhutdinov 2015, arXiv 1509.00519, eq. 8 and section 5.
     """
@@ -76,6 +77,7 @@ def marginal_log_likelihood(
     curve = tuple(sorted({int(k) for k in curve if k < num_samples}))
     size = even_size(split, batch_size)
     draw, largest = traced(key, vae, split, size)
+    check_weights(draw, "marginal_log_likelihood")
     c = samples_at_once(draw, num_samples, curve, chunk, largest)
     estimate = program(_jitted_estimate, split.transform, num_samples, c, curve, key, vae)
     weights: Weights = per_example(estimate, split, size, progress)
@@ -90,7 +92,6 @@ def marginal_log_likelihood(
         "curve_samples": np.array([*curve, num_samples]),
         "curve_nll": np.array([point["nll"] for point in by_samples]),
         "curve_nll_se": np.array([point["nll_se"] for point in by_samples]),
-        "is_bound": bool(getattr(draw.px, "is_bound", False)),
         "per_example": weights._asdict(),
     }
 

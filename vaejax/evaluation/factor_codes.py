@@ -14,24 +14,26 @@ import numpy as np
 from vaejax.checks import check_positive_int, check_progress, check_split
 from vaejax.disentanglement.information import binned_factors
 from vaejax.disentanglement.local import check_num_values, represent_factors
-from vaejax.distributions import is_diagonal_gaussian
+from vaejax.distributions import FullGaussian, is_diagonal_gaussian
 from vaejax.evaluation.batches import per_example, transformed
-from vaejax.evaluation.entry import check_model, of_arrays, program
+from vaejax.evaluation.codes import batch_of, check_real, coded, flat
+from vaejax.evaluation.entry import check_model, checked_condition, of_arrays, program
 from vaejax.keys import check_key, named_key, numpy_generator
-from vaejax.objectives import linearised
 from vaejax.types import VAE, Array, Batch, Progress, Split
 
 LIMIT = 25_000
 # A set that renders its factors, as `data.mini_sprites` and `data.three_dots` make them: it has `num_values`,
 # V of each factor, and `sample_images(factors [n, F])`, images [n, ...] as the model eats them.
 FactorSet = Any
+Condition = Callable[[np.ndarray], Any]  # factors [n, F] -> the conditions c [n, ...] of their images
+WHY = "each of which is compared with the factors"
 
 
 class Codes(NamedTuple):
     """Posteriors of images and the factors of these."""
 
-    loc: np.ndarray  # posterior means [n, d]
-    scale: np.ndarray | None  # [n, d] where the posterior is a diagonal Gaussian
+    loc: np.ndarray  # codes (`posterior_mean`) [n, d]
+    scale: np.ndarray | None  # [n, d], of each latent by itself, where the posterior is a Gaussian
     factors: np.ndarray  # [n, F] integers
     num_values: tuple[int, ...] | None = None  # of each factor, and with it
     of: Callable[[np.ndarray], np.ndarray] | None = None  # factors [..., F] -> loc [..., d]; None for a split
@@ -43,6 +45,7 @@ def factor_codes(
     vae: VAE,
     data: FactorSet | Split,
     *,
+    c: Condition | None = None,
     limit: int = LIMIT,
     factor_bins: int | None = None,
     batch_size: int = 500,
@@ -54,6 +57,7 @@ def factor_codes(
       key: typed PRNG key, for what is drawn.
       vae: as `disentanglement_scores`.
       data: as `disentanglement_scores`.
+      c: as `disentanglement_scores`.
       limit: as `disentanglement_scores`.
       factor_bins: as `disentanglement_scores`.
       batch_size: as `disentanglement_scores`.
@@ -63,8 +67,8 @@ def factor_codes(
       Codes.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, the posterior has several levels, or a posterior
-        mean is not finite.
+      TypeError, ValueError: an argument is of another kind, the latents are several parts or levels or no
+        real numbers, c is missing or one too many, or a code is not finite.
     """
     check_key(key)
     check_model(vae, "encode")
@@ -73,12 +77,14 @@ def factor_codes(
     check_progress(progress)
     if isinstance(data, Split):
         check_split(data, "data")
+        if c is not None:
+            raise ValueError("c: expected None for a split, whose arrays hold its conditions")
         split = _with_integers(data, factor_bins)
         return _finite(_codes_of_split(key, vae, split, limit, batch_size, progress))
     check_factor_set(data, "a Split or a set")
     if factor_bins is not None:
         raise ValueError("factor_bins: expected None for a set, whose factors are whole numbers")
-    return _finite(_codes_of_set(key, vae, data, limit, batch_size, progress))
+    return _finite(_codes_of_set(key, vae, data, c, limit, batch_size, progress))
 
 
 def check_factor_set(data: Any, expected: str = "a set") -> None:
@@ -89,8 +95,28 @@ def check_factor_set(data: Any, expected: str = "a set") -> None:
         )
 
 
+def renderer(data: FactorSet, c: Condition | None) -> Callable[[np.ndarray], Batch]:
+    """The function from factors [n, F] to the batch that a model encodes; raise unless c is one or None."""
+    if c is not None and not callable(c):
+        raise TypeError(
+            f"c: expected a function, factors [n, F] -> conditions [n, ...], got {type(c).__name__}"
+        )
+
+    def render(factors: np.ndarray) -> Batch:
+        x = jnp.asarray(data.sample_images(factors))
+        return batch_of(x, None if c is None else checked_condition(c(factors), len(x)))
+
+    return render
+
+
 def _codes_of_set(
-    key: Array, vae: VAE, data: FactorSet, limit: int, batch_size: int, progress: Progress
+    key: Array,
+    vae: VAE,
+    data: FactorSet,
+    c: Condition | None,
+    limit: int,
+    batch_size: int,
+    progress: Progress,
 ) -> Codes:
     V = tuple(check_num_values(data.num_values).tolist())
     whole = math.prod(V) <= limit
@@ -98,18 +124,16 @@ def _codes_of_set(
         drawn = np.stack(np.unravel_index(np.arange(math.prod(V)), V), axis=1)
     else:
         drawn = numpy_generator(named_key(key, "draw")).integers(0, V, size=(limit, len(V)))
-    first = {"x": jnp.asarray(data.sample_images(drawn[:1]))}
-    d = jax.eval_shape(*of_arrays(_posterior, vae), first)[0].shape[1]  # traced, not compiled
+    render = renderer(data, c)
+    d = jax.eval_shape(*of_arrays(_posterior, vae), render(drawn[:1]))[0].shape[1]  # traced, not compiled
 
     posterior = program(_jitted_posterior, vae)
 
-    def represent(x: Any) -> np.ndarray:  # [n, d], or [n, 2d] with the scale
-        return np.concatenate(posterior({"x": jnp.asarray(x)}), axis=1)
+    def represent(batch: Batch) -> np.ndarray:  # [n, d], or [n, 2d] with the scale
+        return np.concatenate(posterior(batch), axis=1)
 
     def encode(factors: np.ndarray) -> np.ndarray:
-        return represent_factors(
-            represent, data.sample_images, factors, batch_size=batch_size, progress=progress
-        )
+        return represent_factors(represent, render, factors, batch_size=batch_size, progress=progress)
 
     def of(factors: np.ndarray) -> np.ndarray:
         if not whole:
@@ -152,10 +176,11 @@ def _finite(codes: Codes) -> Codes:
 
 
 def _posterior(vae: VAE, batch: Batch) -> tuple[Array, ...]:
-    """(E_q[z|x],), and the scale of q(z|x) where it is a diagonal Gaussian; each [B, d]."""
-    draw = vae.encode(jax.random.key(0), batch)  # the key is of the draw, which is not used
-    loc = linearised.posterior_mean(draw)
-    return (loc, draw.q.stddev()) if is_diagonal_gaussian(draw.q) else (loc,)
+    """(codes,), and the scale of every latent by itself where q(z|x) is a Gaussian; each [B, d]."""
+    code, draw = coded(vae, batch)
+    check_real(draw, WHY)
+    known = is_diagonal_gaussian(draw.q, of_any_shape=True) or isinstance(draw.q, FullGaussian)
+    return (flat(code), flat(draw.q.stddev())) if known else (flat(code),)
 
 
 def _posterior_of_split(

@@ -6,6 +6,7 @@ The one file of the evaluation that optimises: a posterior for every example by 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,10 +17,11 @@ import optax
 from vaejax.checks import check_positive, check_positive_int
 from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian, score
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.entry import checked, enter, program, traced
+from vaejax.evaluation.codes import is_real
+from vaejax.evaluation.entry import check_weights, checked, enter, program, traced
 from vaejax.evaluation.weights import samples_at_once, weigh
 from vaejax.keys import example_keys, named_key
-from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Progress, Split
+from vaejax.types import VAE, AnyArray, Array, Batch, Distribution, Draw, Progress, PyTree, Split
 
 
 class _Plan(NamedTuple):
@@ -51,11 +53,12 @@ def gaps(
         log p(x) - ELBO(q) = [log p(x) - ELBO(q*)] + [ELBO(q*) - ELBO(q)]
               inference    =     approximation     +     amortisation
 
-    q* is the best diagonal Gaussian for this x alone: Adam from the encoder's own, on fresh noise in every
-    step with a learning rate that falls to 0 as a cosine, by the gradient without the score term (Roeder et
-    al. 2017, 1703.09194; unbiased, and without noise where q* is the posterior). Of the start and the end the
-    better is kept, so no amortisation gap is negative. Adam works elementwise, so a whole batch of examples
-    is fitted at once, each with its own.
+    q* is the best member of q's own family for this x alone: Adam on what the encoder gives for it, from
+    there, on fresh noise in every step with a learning rate that falls to 0 as a cosine. Nets of the family
+    itself (a flow's) stay as they are. Gradients leave the score term out (Roeder et al. 2017, 1703.09194;
+    unbiased, and without noise where q* is the posterior), but for flows, of which it would take the inverse.
+    Of the start and the end the better is kept, so no amortisation gap is negative. Adam
+    works elementwise, so a whole batch of examples is fitted at once, each with its own.
 
     Both ELBOs are means over the same K draws of noise. log p(x), where it is not given, is the importance
     estimate with q*, from those draws: a lower bound in expectation, loose where `ess` is near 1, and then
@@ -64,10 +67,11 @@ def gaps(
 
     Args:
       key: typed PRNG key.
-      vae: a bound model whose q(z|x) is one diagonal Gaussian.
+      vae: a bound model whose q(z|x) is one diagonal Gaussian, or whose q(z|x) samples with a gradient and
+        which has a `family`, as those of `models.vae` do.
       split: the examples; its transform runs first.
-      steps: of Adam, in the fit of loc and log scale.
-      learning_rate: at its start, in units of loc and log scale.
+      steps: of Adam, in the fit of loc and log scale, or of what the encoder gives.
+      learning_rate: at its start, in units of those.
       samples_per_step: draws of noise for each gradient.
       num_samples: K, for the ELBOs and log p(x).
       log_likelihood: log p(x), [N] nats, from elsewhere: exact, or the larger of this estimate and that of
@@ -79,13 +83,14 @@ def gaps(
     Returns:
       `n`, `num_samples`; means over the split and their standard errors over examples, nats:
       `log_likelihood`, `elbo`, `elbo_optimal`, `inference_gap`, `approximation_gap`, `amortisation_gap`, each
-      with `_se` (nan for one example); `ess`, `ess_se`, of the importance weights under q*; `is_bound`,
-      whether log p(x|z) is itself a lower bound; `per_example`: the same names, [N] each, and `loc` and
-      `scale` of q*, [N, d]. An example that no sample explains has a log-likelihood of -inf and gaps of nan.
+      with `_se` (nan for one example); `ess`, `ess_se`, of the importance weights under q*; `per_example`:
+      the same names, [N] each, and of q*, [N, ...] each: `loc` and `scale` of a Gaussian, the `parameters` of
+      another. An example that no sample explains has a log-likelihood of -inf and gaps of nan.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, q(z|x) is not one diagonal Gaussian, or the
-        likelihood cannot score the split.
+      TypeError, ValueError: an argument is of another kind, q(z|x) is several parts or levels, discrete, or
+        of a family that the model does not show, log p(x|z) is itself a bound, q a point, the likelihood
+        cannot score the split, or the model wants a c that the split has not, or none.
 
     Source: Cremer, Li & Duvenaud 2018, arXiv 1801.03558.
     """
@@ -97,11 +102,12 @@ def gaps(
     given = None if log_likelihood is None else _as_given(log_likelihood, split.size)
     size = even_size(split, batch_size)
     draw, largest = traced(key, vae, split, size)
+    check_weights(draw, "gaps")
     at_once = samples_at_once(draw, num_samples, (), chunk, largest)
     plan = _Plan(int(steps), float(learning_rate), int(samples_per_step), int(num_samples), at_once)
     of_batch = program(_jitted_fit, split.transform, plan, key, vae)
-    parts = per_example(of_batch, split, size, progress)
-    return _summarise(parts, given, plan.num_samples, bool(getattr(draw.px, "is_bound", False)))
+    parts, optimal = per_example(of_batch, split, size, progress)
+    return _summarise(parts, optimal, given, plan.num_samples)
 
 
 def _as_given(log_likelihood: Any, n: int) -> np.ndarray:
@@ -113,7 +119,7 @@ def _as_given(log_likelihood: Any, n: int) -> np.ndarray:
 
 
 def _summarise(
-    parts: dict[str, np.ndarray], given: np.ndarray | None, num_samples: int, is_bound: bool
+    parts: dict[str, np.ndarray], optimal: dict[str, Any], given: np.ndarray | None, num_samples: int
 ) -> dict[str, Any]:
     values = {name: array.astype(np.float64) for name, array in parts.items()}
     if given is not None:
@@ -125,59 +131,102 @@ def _summarise(
             "approximation_gap": log_px - best,
             "amortisation_gap": best - elbo,
         }
-    result: dict[str, Any] = {"n": len(elbo), "num_samples": num_samples, "is_bound": is_bound}
+    result: dict[str, Any] = {"n": len(elbo), "num_samples": num_samples}
     for name, array in values.items():
-        if array.ndim == 1:
-            result |= mean_and_error(name, array)
-    return {**result, "per_example": values}
+        result |= mean_and_error(name, array)
+    optimal = jax.tree.map(lambda array: array.astype(np.float64), optimal)
+    return {**result, "per_example": values | optimal}
 
 
 def _fit(
     transform: Callable[[Array, Batch], Batch], plan: _Plan, key: Array, vae: VAE, batch: Batch
-) -> dict[str, Array]:
-    """Fit, evaluate both ends on the same noise, keep the better: [B] each, loc and scale [B, d]."""
+) -> tuple[dict[str, Array], dict[str, PyTree]]:
+    """Fit, evaluate both ends on the same noise, keep the better: [B] each, and q* of every example."""
     batch = transformed(transform, key, batch)
     draw = vae.encode(named_key(key, "encode"), batch)
-    if isinstance(draw.q, tuple) or not is_diagonal_gaussian(draw.q):
-        got = f"{len(draw.q)} levels" if isinstance(draw.q, tuple) else draw.q.name
-        raise TypeError(f"vae: expected one diagonal Gaussian q(z|x), got {got}")
-    start = (draw.q.mean(), jnp.log(draw.q.stddev()))
-    end = _optimise(plan, named_key(key, "fit"), vae, draw, start)
+    start, sampled = _family(vae, draw)
+    log_weight = partial(_log_weight, vae, draw, sampled)
+    end = _optimise(plan, partial(log_weight, named_key(key, "fit")), start)
 
-    def weights(parameters: tuple[Array, Array]) -> tuple[Array, Array, Array]:
-        own = named_key(key, "evaluate")
+    def weights(parameters: PyTree) -> tuple[Array, Array, Array]:
+        of_place = partial(log_weight, named_key(key, "evaluate"))
         out = weigh(
-            lambda place: jax.vmap(lambda k: _log_weight(own, k, vae, draw, *parameters))(place),
+            lambda place: jax.vmap(lambda k: of_place(k, parameters))(place),
             *(plan.num_samples, plan.chunk, (1,) if plan.num_samples > 1 else ()),
         )
         return out.curve[:, 0], out.log_likelihood, out.ess
 
     at_start, at_end = weights(start), weights(end)
     better = at_end[0] > at_start[0]
-    elbo, log_likelihood, ess = (jnp.where(better, e, s) for e, s in zip(at_end, at_start, strict=True))
-    loc, log_scale = (jnp.where(better[:, None], e, s) for e, s in zip(end, start, strict=True))
-    return {
-        "log_likelihood": log_likelihood,
-        "elbo": at_start[0],
-        "elbo_optimal": elbo,
-        "ess": ess,
-        "loc": loc,
-        "scale": jnp.exp(log_scale),
-    }
+
+    def kept(end: Array, start: Array) -> Array:
+        return jnp.where(better.reshape(-1, *[1] * (end.ndim - 1)), end, start)
+
+    elbo, log_likelihood, ess = map(kept, at_end, at_start)
+    best = jax.tree.map(kept, end, start)
+    optimal = {"parameters": best}
+    if is_diagonal_gaussian(draw.q, of_any_shape=True):
+        optimal = {"loc": best[0], "scale": jnp.exp(best[1])}
+    names = {"log_likelihood": log_likelihood, "elbo": at_start[0], "elbo_optimal": elbo, "ess": ess}
+    return names, optimal
 
 
 _jitted_fit = jax.jit(_fit, static_argnums=(0, 1))  # the boundary
 
+Build = Callable[[PyTree], Distribution]
+Sampled = Callable[[PyTree, Array], tuple[Array, Array]]  # (parameters [B, ...], keys [B]) -> (z, log q [B])
 
-def _optimise(
-    plan: _Plan, key: Array, vae: VAE, draw: Draw, start: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    """Adam on (loc, log scale), [B, d] each, of every example."""
+
+def _family(vae: VAE, draw: Draw) -> tuple[PyTree, Sampled]:
+    """The parameters of q that the encoder gives, [B, ...], and how q of such parameters is sampled."""
+    if isinstance(draw.q, tuple):
+        raise TypeError(
+            f"q: expected one posterior, each of which is fitted to its x; got {len(draw.q)} levels or parts"
+        )
+    if is_diagonal_gaussian(draw.q, of_any_shape=True):
+        return (draw.q.mean(), jnp.log(draw.q.stddev())), _gaussian
+    if not is_real(draw.q, draw.z):
+        raise TypeError(f"q: expected samples with a gradient, by which q is fitted; got {draw.q.name}")
+    if vae.family is None:
+        raise TypeError(
+            "vae: expected a `family` that says which parameters of q(z|x) are fitted, got none for "
+            f"{draw.q.name}"
+        )
+    parameters, build = vae.family(draw.batch)
+    return parameters, partial(_drawn_by_a_flow if hasattr(draw.q, "has_inverse") else _built, build)
+
+
+def _gaussian(parameters: tuple[Array, Array], keys: Array) -> tuple[Array, Array]:
+    """z ~ N(loc, scale^2) and log q there, without a gradient by q's own density."""
+    loc, log_scale = parameters
+    eps = jax.vmap(lambda k: jax.random.normal(k, loc.shape[1:], loc.dtype))(keys)
+    q = diagonal_gaussian(*jax.lax.stop_gradient((loc, jnp.exp(log_scale))), loc.ndim - 1)
+    z = loc + jnp.exp(log_scale) * eps
+    return z, q.log_prob(z)
+
+
+def _built(build: Build, parameters: PyTree, keys: Array) -> tuple[Array, Array]:
+    """z ~ q and log q there, without a gradient by q's own density."""
+
+    def one(parameters: PyTree, key: Array) -> tuple[Array, Array]:  # distributions do not cross the map
+        z = build(parameters).sample(seed=key)
+        return z, build(jax.lax.stop_gradient(parameters)).log_prob(z)
+
+    return jax.vmap(one)(parameters, keys)
+
+
+def _drawn_by_a_flow(build: Build, parameters: PyTree, keys: Array) -> tuple[Array, Array]:
+    """z ~ q and log q there, of one pass."""
+    return jax.vmap(lambda p, k: build(p).sample_and_log_prob(seed=k))(parameters, keys)
+
+
+def _optimise(plan: _Plan, log_weight: Callable[[Array, PyTree], Array], start: PyTree) -> PyTree:
+    """Adam on the parameters of every example, [B, ...]."""
     adam = optax.adam(optax.cosine_decay_schedule(plan.learning_rate, plan.steps))
 
-    def cost(parameters: tuple[Array, Array], t: Array) -> Array:
+    def cost(parameters: PyTree, t: Array) -> Array:
         places = t * plan.samples_per_step + jnp.arange(plan.samples_per_step)
-        log_w = jax.vmap(lambda k: _log_weight(key, k, vae, draw, *parameters))(places)
+        log_w = jax.vmap(lambda k: log_weight(k, parameters))(places)
         return -jnp.sum(jnp.mean(log_w, axis=0))  # the sum keeps the examples apart
 
     def step(state: tuple, t: Array) -> tuple[tuple, None]:
@@ -188,13 +237,11 @@ def _optimise(
     return jax.lax.scan(step, (start, adam.init(start)), jnp.arange(plan.steps))[0][0]
 
 
-def _log_weight(key: Array, place: Array, vae: VAE, draw: Draw, loc: Array, log_scale: Array) -> Array:
-    """log w of the sample of that place under q = N(loc, scale^2), [B]; no gradient by q's own density."""
+def _log_weight(
+    vae: VAE, draw: Draw, sampled: Sampled, key: Array, place: Array, parameters: PyTree
+) -> Array:
+    """log w of the sample of that place under q of these parameters, [B]."""
     own = jax.random.fold_in(key, place)
-    keys = example_keys(named_key(own, "noise"), draw.batch)
-    eps = jax.vmap(lambda k: jax.random.normal(k, loc.shape[1:], loc.dtype))(keys)
-    z = loc + jnp.exp(log_scale) * eps
-    q = diagonal_gaussian(*jax.lax.stop_gradient((loc, jnp.exp(log_scale))))
+    z, log_q = sampled(parameters, example_keys(named_key(own, "noise"), draw.batch))
     px = vae.decode(z, draw.batch.get("c"))
-    log_px = score(named_key(own, "score"), px, draw.batch["x"])
-    return log_px + draw.p.log_prob(z) - q.log_prob(z)
+    return score(named_key(own, "score"), px, draw.batch["x"]) + draw.p.log_prob(z) - log_q

@@ -13,7 +13,7 @@ import numpy as np
 
 from vaejax.checks import check_array, check_positive, check_positive_int
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.codes import posterior_mean
+from vaejax.evaluation.codes import code_of
 from vaejax.evaluation.entry import enter, program, traced
 from vaejax.types import VAE, AnyArray, Array, Batch, Progress, Split
 
@@ -137,11 +137,13 @@ def reconstruction_quality(
     batch_size: int = 256,
     progress: Progress = iter,
 ) -> dict[str, Any]:
-    """Compare every example of a split with the decoder's mean at its posterior mean; nothing is sampled.
+    """Compare every example of a split with the decoder's mean at its code; nothing is sampled.
+
+    The code is `posterior_mean`.
 
     Args:
       key: typed PRNG key, for the noise of the split's transform.
-      vae: a bound model with one posterior.
+      vae: a bound model.
       split: the examples; its transform runs first.
       data_range: of the transformed data; None for 1 or 255 as the split's support says ("real" says none).
       batch_size: the most examples at a time.
@@ -155,8 +157,8 @@ def reconstruction_quality(
       same names, [N] each.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, the posterior has several levels, the likelihood
-        cannot score the split, or data of support "real" come without a range.
+      TypeError, ValueError: an argument is of another kind, the likelihood cannot score the split or has no
+        mean, q has no code, c is missing or one too many, or data of support "real" come without a range.
     """
     key = enter(key, vae, split, progress=progress, batch_size=batch_size)
     if data_range is None:
@@ -189,7 +191,7 @@ def _reconstructed(
     """x and the decoder's mean as [B, H, W, C]; what is no image as [B, 1, 1, D]."""
     batch = transformed(transform, key, batch)
     x = batch["x"]
-    xh = vae.decode(posterior_mean(vae, batch), batch.get("c")).mean()
+    xh = vae.decode(code_of(vae, batch), batch.get("c")).mean()
     shape = x.shape if x.ndim == 4 else (len(x), 1, 1, math.prod(x.shape[1:]))
     return x.reshape(shape), xh.reshape(shape)
 

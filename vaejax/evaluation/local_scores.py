@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int, check_progress
 from vaejax.disentanglement.local import LocalScores, local_clusters, represent_factors, score_local
-from vaejax.evaluation.codes import posterior_mean
+from vaejax.evaluation.codes import vectors
 from vaejax.evaluation.entry import check_model, program
-from vaejax.evaluation.factor_codes import FactorSet, check_factor_set
-from vaejax.types import VAE, Array, Progress
+from vaejax.evaluation.factor_codes import WHY, Condition, FactorSet, check_factor_set, renderer
+from vaejax.types import VAE, Array, Batch, Progress
 
 
 def local_scores(
@@ -20,6 +19,7 @@ def local_scores(
     vae: VAE,
     data: FactorSet,
     *,
+    c: Condition | None = None,
     locality: float = 0.1,
     clusters: int = 20,
     num_samples: int = 10_000,
@@ -28,15 +28,16 @@ def local_scores(
     batch_size: int = 500,
     progress: Progress = iter,
 ) -> LocalScores:
-    """Local MIG and local modularity of a model's posterior means (Rhodes & Lee 2021, 2106.02923).
+    """Local MIG and local modularity of a model's codes (Rhodes & Lee 2021, 2106.02923).
 
     `local_clusters`, then `represent_factors`, then `score_local`: their docstrings say what the
     arguments mean. The defaults are the paper's; locality is one of 0.1, 0.2, 0.3, 0.6 and 1 there.
 
     Args:
       key: typed PRNG key; the same one gives all models the same images.
-      vae: a bound model with one posterior.
+      vae: a bound model whose latents are one array of real numbers.
       data: a set with `num_values` and `sample_images`, such as `data.three_dots()`.
+      c: as `disentanglement_scores`.
       locality: of `local_clusters`.
       clusters: of `local_clusters`.
       num_samples: of `local_clusters`.
@@ -49,24 +50,23 @@ def local_scores(
       LocalScores.
 
     Raises:
-      TypeError, ValueError: as the three functions do, or the data render no factors.
+      TypeError, ValueError: as the three functions do, the data render no factors, the latents are several
+        parts or levels or no real numbers, or c is missing or one too many.
     """
     check_model(vae, "encode")
     check_factor_set(data)
     check_positive_int(bins, "bins")
     check_progress(progress)
-    mean = program(_jitted_mean, vae)
+    render, codes_of = renderer(data, c), program(_jitted_codes, vae)
     factors = local_clusters(
         key, data.num_values, locality=locality, clusters=clusters, num_samples=num_samples, frozen=frozen
     )
-    codes = represent_factors(
-        lambda x: mean({"x": jnp.asarray(x)}),
-        data.sample_images,
-        factors,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    codes = represent_factors(codes_of, render, factors, batch_size=batch_size, progress=progress)
     return score_local(codes, factors, bins=bins)
 
 
-_jitted_mean = jax.jit(posterior_mean)  # the boundary: a second model of the same shapes finds the program
+def _codes(vae: VAE, batch: Batch) -> Array:
+    return vectors(vae, batch, WHY)
+
+
+_jitted_codes = jax.jit(_codes)  # the boundary: a second model of the same shapes finds the program

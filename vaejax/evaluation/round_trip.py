@@ -9,11 +9,13 @@ import jax
 import numpy as np
 
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
-from vaejax.evaluation.codes import posterior_mean
+from vaejax.evaluation.codes import check_real, coded, flat, vectors
 from vaejax.evaluation.entry import check_model, enter, program, traced
-from vaejax.keys import example_keys, named_key
+from vaejax.objectives.draw import prior_codes
 from vaejax.ops.aggregate import ACTIVE_VARIANCE
 from vaejax.types import VAE, Array, Batch, Progress, Split
+
+_WHY = "between which there are distances"
 
 
 def latent_distances(
@@ -29,17 +31,17 @@ def latent_distances(
         code shift:  || E(mu_x(E(x))) - E(x) ||_p,  x from the split
         cycle:       || E(mu_x(z)) - z ||_p,        z ~ p(z), one for every example of the split
 
-    with E(x) the posterior mean and mu_x the decoder's mean, divided by d for p = 1 and by sqrt(d) for p = 2,
-    so that both are per latent. Latents have no unit of
-    their own: the scaled forms divide every difference by the standard deviation of that latent's E(x) over
-    the split. A collapsed latent has none to speak of, so they take the active latents alone (variance of
-    E(x) > 0.01, Burda et al. 2015, 1509.00519), and d is their number.
+    with E(x) the code (`posterior_mean`) and mu_x the decoder's mean, divided by d for p = 1 and by sqrt(d)
+    for p = 2, so that both are per latent. Latents have no unit of their own: the scaled forms divide every
+    difference by the standard deviation of that latent's E(x) over the split. A collapsed latent has none to
+    speak of, so they take the active latents alone (variance of E(x) > 0.01, Burda et al. 2015, 1509.00519),
+    and d is their number.
 
     The encoder sees the decoder's mean as it is, also where data are binary or whole numbers.
 
     Args:
       key: typed PRNG key, for z and for the noise of the split's transform.
-      vae: a bound model with one posterior and one array of latents.
+      vae: a bound model whose latents are one array of real numbers, [B, d] or of another shape.
       split: the examples (two at least); its transform runs first.
       batch_size: the most examples at a time.
       progress: wraps the range of batches, as a progress bar does.
@@ -51,7 +53,8 @@ def latent_distances(
 
     Raises:
       TypeError, ValueError: an argument is of another kind, the split has fewer than two examples, the
-        posterior has several levels, or the likelihood cannot score the split.
+        latents are several parts or levels or no real numbers, p(x|z) has no mean, the likelihood cannot
+        score the split, or the model wants a c that the split has not, or none.
     """
     key = enter(key, vae, split, progress=progress, least=2, batch_size=batch_size)
     check_model(vae, "sample_prior")
@@ -85,17 +88,14 @@ def _cycle(
 ) -> dict[str, Array]:
     """E(x) and both differences, [B, d] each."""
     batch = transformed(transform, key, batch)
-    c = batch.get("c")
 
     def again(z: Array) -> Array:
-        return posterior_mean(vae, {**batch, "x": vae.decode(z, c).mean()})
+        return vectors(vae, {**batch, "x": vae.decode(z, batch.get("c")).mean()}, _WHY)
 
-    def prior(key: Array, c: Array | None) -> Array:
-        return vae.sample_prior(key, 1, None if c is None else c[None])[0]
-
-    code = posterior_mean(vae, batch)
-    z = jax.vmap(prior)(example_keys(named_key(key, "prior"), batch), c)
-    return {"code": code, "code_shift": again(code) - code, "cycle": again(z) - z}
+    code, draw = coded(vae, batch)
+    check_real(draw, _WHY)
+    z = prior_codes(key, vae, batch)
+    return {"code": flat(code), "code_shift": again(code) - flat(code), "cycle": again(z) - flat(z)}
 
 
 _jitted_cycle = jax.jit(_cycle, static_argnums=0)  # the boundary

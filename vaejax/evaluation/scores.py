@@ -29,7 +29,7 @@ from vaejax.disentanglement.unsupervised import (
     pairwise_information,
     wasserstein_correlation,
 )
-from vaejax.evaluation.factor_codes import LIMIT, Codes, FactorSet, factor_codes
+from vaejax.evaluation.factor_codes import LIMIT, Codes, Condition, FactorSet, factor_codes
 from vaejax.keys import check_key, named_key, numpy_generator
 from vaejax.ops.aggregate import ACTIVE_VARIANCE
 from vaejax.types import VAE, Array, Progress, Split
@@ -110,6 +110,7 @@ def disentanglement_scores(
     vae: VAE,
     data: FactorSet | Split,
     *,
+    c: Condition | None = None,
     limit: int = LIMIT,
     factor_bins: int | None = None,
     num_samples: int = SAMPLES,
@@ -132,10 +133,13 @@ def disentanglement_scores(
 
     Args:
       key: typed PRNG key.
-      vae: a bound model with one posterior.
+      vae: a bound model whose latents are one array of real numbers; their codes are scored, the posterior
+        means (`posterior_mean`).
       data: a set with `num_values` and `sample_images`, such as `data.mini_sprites()`; or a split with
         factors y, [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
         without local scores).
+      c: of a set, for a model with a condition: a function, factors [n, F] -> the conditions [n, ...] of
+        their images. A split has its own.
       limit: the most images that are encoded, but for the local scores of a set that is larger.
       factor_bins: for a split whose factors are real numbers: each is cut into this many bins of equal width
         over its range in the split, and the bins are its values from there on. None expects integers.
@@ -146,7 +150,7 @@ def disentanglement_scores(
         beta_vae fit on.
       test: those that they score on.
       train_dci: the rows that the trees of dci learn from; None: `train`.
-      num_samples_chen: draws of each entropy of `mig_chen`, which needs a diagonal Gaussian posterior.
+      num_samples_chen: draws of each entropy of `mig_chen`, which needs a Gaussian posterior.
       skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
         dci_linear, factor_vae, beta_vae, irs, unsupervised, local.
       batch_size: images at a time.
@@ -159,8 +163,8 @@ def disentanglement_scores(
 
     Raises:
       ImportError: scikit-learn is not installed and a score that takes it is not skipped.
-      TypeError, ValueError: an argument is of another kind, the posterior has several levels or means that
-        are not finite, or there are fewer than two images.
+      TypeError, ValueError: an argument is of another kind, the latents are several parts or levels or no
+        real numbers, codes are not finite, c is missing or one too many, or there are fewer than two images.
     """
     check_key(key)
     train_dci = train if train_dci is None else train_dci
@@ -170,7 +174,7 @@ def disentanglement_scores(
     wanted = _wanted(skip)
     codes = factor_codes(
         *(named_key(key, "codes"), vae, data),
-        limit=limit, factor_bins=factor_bins, batch_size=batch_size, progress=progress,
+        c=c, limit=limit, factor_bins=factor_bins, batch_size=batch_size, progress=progress,
     )  # fmt: skip
     if len(codes.loc) < 2:
         raise ValueError(f"data, limit: expected two images or more, got {len(codes.loc)}")
@@ -270,7 +274,7 @@ def _by_fitting(codes: Codes, train: int, test: int, train_dci: int) -> dict[str
 
 def _chen(codes: Codes, num_samples: int, key: Array) -> dict[str, Score]:
     if codes.scale is None:
-        return {}
+        raise TypeError("q: expected a Gaussian posterior, whose marginals are known; got another")
     return {"mig_chen": mig_chen(key, codes.loc, codes.scale, codes.factors, num_samples=num_samples)}
 
 

@@ -88,7 +88,7 @@ def vae(
             raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
     shared = decoding(decoder, likelihood)
     parts = _Parts(encoder, posterior, prior, shared, likelihood.support, conditional)
-    functions = (_encode, _decode, _sample_prior, _represent)
+    functions = (_encode, _decode, _sample_prior, _represent, _family)
     own, state = jax.eval_shape(lambda: posterior.init(jax.random.key(0), _parameters(posterior)))
     groups = {"posterior": bool(own), "prior": prior.init != no_parameters}
     return Model(
@@ -146,7 +146,7 @@ def _is_shape(node: Any) -> bool:
 
 def _bind(
     stateful: bool, encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable,
-    params: Params, variables: PyTree = None, *, step: Any = None,
+    family: Callable, params: Params, variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
     if stateful and variables is None:
         raise ValueError("variables: expected the posterior's state, as init makes it; got None")
@@ -157,6 +157,7 @@ def _bind(
         sample_prior=Partial(sample_prior, of_latents, variables),
         heads={},
         represent=Partial(represent, of_latents, variables),
+        family=Partial(family, of_latents, variables),
     )
 
 
@@ -175,6 +176,14 @@ def _encode(parts: _Parts, params: Params, variables: PyTree, step: Any, key: Ar
 def _represent(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> PyTree:
     parameters, _ = _of_batch(parts, params, variables, batch)
     return parts.posterior.code(parts.posterior.build(params.get("posterior", {}), variables, parameters))
+
+
+def _family(
+    parts: _Parts, params: Params, variables: PyTree, batch: Batch
+) -> tuple[PyTree, Callable[[PyTree], Distribution]]:
+    """What the encoder gives for a batch, and the function that makes q of such."""
+    parameters, _ = _of_batch(parts, params, variables, batch)
+    return parameters, Partial(parts.posterior.build, params.get("posterior", {}), variables)
 
 
 def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> tuple[PyTree, Distribution]:

@@ -4,11 +4,13 @@ from vaejax.nets.around import Beside, Constant, FromBytes, Heads, SharedScale
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
+from vaejax.nets.made import MADE
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
 
 __all__ = [
     "ACTIVATIONS",
+    "MADE",
     "MLP",
     "Beside",
     "Constant",

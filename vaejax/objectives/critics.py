@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from vaejax.checks import check_choice
 from vaejax.keys import named_key
 from vaejax.objectives.compose import Term, logs, mixes_examples
+from vaejax.objectives.draw import prior_codes
 from vaejax.objectives.linearised import codes, one_latent_array
-from vaejax.objectives.transport import prior_codes
 from vaejax.ops.aggregate import permute_columns
 from vaejax.types import VAE, Array, Draw
 

@@ -52,3 +52,12 @@ def log_weight(draw: Draw) -> Array:
 def over_levels(log_density: PyTree) -> Array:
     """The sum over the levels of a hierarchy, [B] per level -> [B]; of one level, itself."""
     return functools.reduce(jnp.add, jax.tree.leaves(log_density))
+
+
+def prior_codes(key: Array, vae: VAE, batch: Batch) -> PyTree:
+    """One z ~ p(z|c) an example, [B, ...] (of every part): a slice of a batch draws what the whole draws."""
+
+    def one(key: Array, c: Array | None) -> PyTree:
+        return jax.tree.map(lambda z: z[0], vae.sample_prior(key, 1, None if c is None else c[None]))
+
+    return jax.vmap(one)(example_keys(named_key(key, "prior"), batch), batch.get("c"))

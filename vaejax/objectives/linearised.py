@@ -106,14 +106,22 @@ def one_latent_array(draw: Draw) -> Array:
 
 def posterior_mean(draw: Draw) -> Array:
     """E_q[z|x]: [B, d], of a posterior over one level of vector latents."""
-    z, q = one_latent_array(draw), draw.q
+    return mean_of(draw.q, one_latent_array(draw))
+
+
+def mean_of(q: Distribution, z: Array) -> Array:
+    """E_q[z|x] of one posterior, of the shape of its draw z [B, *event].
+
+    Raises:
+      TypeError: q is several levels, knows no mean, or one of another shape.
+    """
     got = f"{len(q)} levels" if isinstance(q, tuple) else type(q).__name__
     expected = f"q: expected one posterior that knows its mean, got {got}"
-    mean_of: Any = getattr(q, "mean", None)
-    if mean_of is None:
+    known: Any = getattr(q, "mean", None)
+    if known is None:
         raise TypeError(expected)
     try:
-        mean = mean_of()
+        mean = known()
     except NotImplementedError as error:  # distrax, of a flow
         raise TypeError(expected) from error
     if mean.shape != z.shape:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
-
 from vaejax.checks import check_choice, check_positive_int
-from vaejax.keys import example_keys, named_key
+from vaejax.keys import named_key
 from vaejax.objectives.compose import Term, mixes_examples
+from vaejax.objectives.draw import prior_codes
 from vaejax.objectives.linearised import codes
 from vaejax.ops import mmd as ops_mmd
 from vaejax.ops import sliced
-from vaejax.types import VAE, Array, Batch, Draw
+from vaejax.types import VAE, Array, Draw
 
 __all__ = ["mmd", "sliced_wasserstein"]
 
@@ -87,12 +86,3 @@ def sliced_wasserstein(*, directions: int = 50, at: str = "sample") -> Term:
         return sliced.sliced_wasserstein(z, prior_codes(key, vae, draw.batch), u)
 
     return term
-
-
-def prior_codes(key: Array, vae: VAE, batch: Batch) -> Array:
-    """One sample of the prior an example, [B, d]: a slice of a batch draws what the whole draws."""
-
-    def one(key: Array, c: Array | None) -> Array:
-        return vae.sample_prior(key, 1, None if c is None else c[None])[0]
-
-    return jax.vmap(one)(example_keys(named_key(key, "prior"), batch), batch.get("c"))

@@ -20,7 +20,7 @@ from vaejax.evaluation import posterior_mean
 from vaejax.files import expanded, read_json, write_json
 from vaejax.train import Checkpoints
 from vaejax.train.folder import check_config, check_model
-from vaejax.types import VAE, Array, Model, PyTree
+from vaejax.types import VAE, Model, PyTree
 
 __all__ = ["Run", "create", "created", "load", "load_encoder", "manifest"]
 
@@ -210,9 +210,13 @@ def _stored_model(folder: Path) -> Model:
 
 
 def load_encoder(folder: str | os.PathLike[str], *, checkpoint: str = "latest", model: Model | None = None):
-    """The encoder of a run alone, loaded as by `load`: images [n, ...] to posterior means [n, d]."""
+    """The encoder of a run alone, loaded as by `load`: a function of images to codes.
+
+    It is (x [n, ...], c=None) -> `evaluation.posterior_mean`, [n, d], or as the latents are; c: [n, ...], the
+    conditions of a model that has one.
+    """
     return jax.tree_util.Partial(_encoded, load(folder, checkpoint=checkpoint, model=model).vae)
 
 
-def _encoded(vae: VAE, x: Any) -> Array:
-    return posterior_mean(vae, {"x": x})
+def _encoded(vae: VAE, x: Any, c: Any = None) -> PyTree:
+    return posterior_mean(vae, {"x": x} if c is None else {"x": x, "c": c})

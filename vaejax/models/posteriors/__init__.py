@@ -2,9 +2,26 @@
 
 from vaejax.models.posteriors.discrete import categorical
 from vaejax.models.posteriors.family import Drawn, Posterior
+from vaejax.models.posteriors.flows import autoregressive, coupling, iaf, planar, radial, stack, sylvester
 from vaejax.models.posteriors.gaussian import full, gaussian
 from vaejax.models.posteriors.mixture import mixture
 from vaejax.models.posteriors.point import point
 from vaejax.models.posteriors.product import product
 
-__all__ = ["Drawn", "Posterior", "categorical", "full", "gaussian", "mixture", "point", "product"]
+__all__ = [
+    "Drawn",
+    "Posterior",
+    "autoregressive",
+    "categorical",
+    "coupling",
+    "full",
+    "gaussian",
+    "iaf",
+    "mixture",
+    "planar",
+    "point",
+    "product",
+    "radial",
+    "stack",
+    "sylvester",
+]

@@ -2,6 +2,7 @@
 
 from vaejax.models.priors.discrete import categorical, uniform
 from vaejax.models.priors.family import Around, Prior
+from vaejax.models.priors.flow import flow
 from vaejax.models.priors.gaussian import conditional, standard
 from vaejax.models.priors.mixture import gaussian_mixture, vamp
 from vaejax.models.priors.product import product
@@ -11,6 +12,7 @@ __all__ = [
     "Prior",
     "categorical",
     "conditional",
+    "flow",
     "gaussian_mixture",
     "product",
     "standard",
