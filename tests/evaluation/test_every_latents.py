@@ -13,12 +13,13 @@ from jax.tree_util import Partial
 from scipy.special import log_softmax, logsumexp
 from scipy.stats import norm
 
+from tests import families
 from tests.evaluation import kinds
 from tests.evaluation import test_every_function as plain
 from tests.evaluation.kinds import KINDS, SAME, Kind
 from tests.evaluation.test_every_function import ANNEALED, KEY, OF_SPLITS, SLOW, Factors, X
 from vaejax import evaluation, runs
-from vaejax.distributions import diagonal_gaussian
+from vaejax.distributions import Point, diagonal_gaussian
 from vaejax.keys import named_key
 from vaejax.types import Split
 
@@ -266,6 +267,25 @@ def test_what_one_hot_latents_have_not_is_refused(name):
         call(name, KINDS["categorical"])
 
 
+def test_of_a_mixed_model_each_part_is_moved_in_its_way():
+    model = families.build("product_mixed", "product_mixed", False)  # two real numbers, one of three values
+    x = np.float32([1, 0, 0, 1])
+    params, variables = jax.jit(model.init)(KEY, {"x": x[None]})
+    vae = model.bind(params, variables)
+    z, hot = vae.represent({"x": x[None]})
+    values = vae.decode((jnp.tile(z, (3, 1)), jnp.eye(3)[:, None])).mean()
+    np.testing.assert_allclose(evaluation.traverse(vae, x, part=1), values[None], rtol=1e-5)
+    numbers = jnp.stack([VALUES, jnp.full(3, z[0, 1])], axis=1)
+    moved = evaluation.traverse(vae, x, VALUES, part=0)[0]
+    np.testing.assert_allclose(moved, vae.decode((numbers, jnp.tile(hot, (3, 1, 1)))).mean(), rtol=1e-5)
+    with pytest.raises(TypeError, match=REAL + r".*got the values of a OneHot, of shape \(1, 1, 3\)"):
+        evaluation.jacobian_images(vae, x[None], part=1)
+    samples = evaluation.decoder_samples(KEY, vae, vae.sample_prior(KEY, 4), batch_size=3)
+    assert set(np.unique(samples)) <= {0, 1}
+    with pytest.raises(ValueError, match="z: expected as many of each part"):
+        evaluation.decoder_samples(KEY, vae, (np.zeros((4, 2)), np.zeros((3, 1, 3))))
+
+
 # The aggregate posterior of families without a closed form, from the densities of all pairs.
 
 
@@ -358,3 +378,19 @@ def test_a_likelihood_that_is_a_bound_has_no_log_p(name):
         call(name, Kind(vae))
     if name == "gaps":
         assert np.isfinite(call("elbo_parts", Kind(vae))["neg_elbo"])
+
+
+def test_a_deterministic_encoder_has_codes_and_no_weights():
+    def encode(key, batch):
+        draw = plain.VAE_OF.encode(key, batch)
+        q, p = Point(draw.q.mean()), kinds.STANDARD
+        return draw._replace(z=q.mean(), q=q, p=p, log_q=q.log_prob(q.mean()), log_p=p.log_prob(q.mean()))
+
+    kind = Kind(plain.VAE_OF._replace(encode=encode))
+    for name in ("marginal_log_likelihood", "gaps", "annealed_log_likelihood", "collapse"):
+        with pytest.raises(TypeError, match=f"{name}: expected q.z.x. with a density, got a point"):
+            call(name, kind)
+    found = call("elbo_parts", kind)
+    assert found["kl"] == np.inf
+    assert not {"mutual_information", "marginal_kl"} & found.keys()
+    assert_same(call("reconstruction_quality", kind), call("reconstruction_quality", PLAIN))

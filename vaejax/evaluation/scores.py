@@ -167,8 +167,7 @@ def disentanglement_scores(
         real numbers, codes are not finite, c is missing or one too many, or there are fewer than two images.
     """
     check_key(key)
-    train_dci = train if train_dci is None else train_dci
-    fitted = {"train": train, "test": test, "train_dci": train_dci}
+    fitted = {"train": train, "test": test, "train_dci": train if train_dci is None else train_dci}
     for name, count in {**fitted, "num_samples": num_samples, "num_samples_chen": num_samples_chen}.items():
         check_positive_int(count, name)
     wanted = _wanted(skip)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
+from vaejax.distributions import OneHot
 from vaejax.keys import named_key
-from vaejax.types import Array, Distribution, PyTree
+from vaejax.types import Array, Distribution, Draw, PyTree
 
 Event = tuple[int, ...] | tuple[tuple[int, ...], ...]
 
@@ -73,3 +75,19 @@ def sampled(key: Array, p: Distribution, n: int) -> PyTree:
     if p.batch_shape not in ((), (n,)):
         raise ValueError(f"c: expected {n} conditions, as many as n; got {list(p.batch_shape)}")
     return p.sample(seed=key, sample_shape=(n,) if p.batch_shape == () else ())
+
+
+def check_draw(event: Event, draw: Draw) -> tuple:
+    """Raise unless z and its densities, of one example, are what the family says and the prior fits them."""
+    check_latents(draw.z, event)
+    for name, value in (("log q(z|x)", draw.log_q), ("log p(z)", draw.log_p)):
+        if any(a.shape != (1,) for a in jax.tree.leaves(value)):
+            got = jax.tree.map(jnp.shape, value)
+            raise ValueError(f"{name}: expected [1] nats of one example, of each part; got shape {got}")
+    parts = [(draw.q, draw.p)] if not isinstance(draw.q, tuple) else list(zip(draw.q, draw.p, strict=True))
+    for q, p in parts:
+        if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
+            raise ValueError(f"prior: expected one of discrete latents, as {q.name} draws them; got {p.name}")
+        if getattr(q, "reparameterised", True) and isinstance(p, OneHot):
+            raise ValueError(f"prior: expected one for the latents that {q.name} draws; got {p.name}")
+    return ()

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jax.tree_util import Partial
 
 from vaejax.checks import check_positive_int, plain
-from vaejax.distributions import Likelihood, OneHot
+from vaejax.distributions import Likelihood
 from vaejax.fixed import Fixed
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
@@ -146,7 +146,8 @@ def _is_shape(node: Any) -> bool:
 
 def _bind(
     stateful: bool, encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable,
-    family: Callable, params: Params, variables: PyTree = None, *, step: Any = None,
+    family: Callable,
+    params: Params, variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
     if stateful and variables is None:
         raise ValueError("variables: expected the posterior's state, as init makes it; got None")
@@ -273,7 +274,9 @@ def _init(
         around = _around(parts, params, state, c, jnp.float32, x)
         params["prior"] = prior.init(named_key(key, "prior"), around)
     one = {"x": x} | ({} if c is None else {"c": c})
-    jax.eval_shape(lambda: _check_draw(posterior, _encode(parts, params, state, None, key, one)))
+    jax.eval_shape(
+        lambda: parts_of.check_draw(posterior.event, _encode(parts, params, state, None, key, one))
+    )
     return params, state
 
 
@@ -285,19 +288,3 @@ def _check_encoder(posterior: Posterior, output: PyTree) -> None:
             f"encoder: expected outputs of shapes {expected} for one example, which the posterior "
             f"{posterior.name} needs; got shapes {got}"
         )
-
-
-def _check_draw(posterior: Posterior, draw: Draw) -> tuple:
-    """Raise unless z and its densities, of one example, are what the family says and the prior fits them."""
-    parts_of.check_latents(draw.z, posterior.event)
-    for name, value in (("log q(z|x)", draw.log_q), ("log p(z)", draw.log_p)):
-        if any(a.shape != (1,) for a in jax.tree.leaves(value)):
-            got = jax.tree.map(jnp.shape, value)
-            raise ValueError(f"{name}: expected [1] nats of one example, of each part; got shape {got}")
-    parts = [(draw.q, draw.p)] if not isinstance(draw.q, tuple) else list(zip(draw.q, draw.p, strict=True))
-    for q, p in parts:
-        if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
-            raise ValueError(f"prior: expected one of discrete latents, as {q.name} draws them; got {p.name}")
-        if getattr(q, "reparameterised", True) and isinstance(p, OneHot):
-            raise ValueError(f"prior: expected one for the latents that {q.name} draws; got {p.name}")
-    return ()
