@@ -52,7 +52,7 @@ def check_on_a_grid(build, exact):
 
 
 def around_of(d, c=None, dtype=jnp.float64):
-    return priors.Around((d,), dtype, "binary", None, c, None)
+    return priors.Around((d,), dtype, "binary", None, c, None, None)
 
 
 @pytest.mark.parametrize("name", POSTERIORS)
