@@ -3,11 +3,11 @@
     python -m experiments.expressiveness --preset fast
 
 Burda's networks (784-200-200-50, tanh) on dynamically binarised Fashion-MNIST, as pairs POSTERIOR-PRIOR: six
-posteriors under N(0, I), four priors under the diagonal posterior, and one rich pair. log p(x) by K importance
-samples, compared image by image; the gaps are from log p(x) to the ELBO of the best q of the family for each
-image (approximation) and from there to the encoder's q (amortisation; Cremer, Li & Duvenaud 2018, 1801.03558).
+posteriors under N(0, I), four priors under the diagonal posterior, and one rich pair. log p(x) by importance
+sampling, compared image by image; the gaps are from log p(x) to the ELBO of the family's best q for an image
+(approximation), and from there to that of the encoder's q (Cremer, Li & Duvenaud 2018, arXiv 1801.03558).
 
-`fast`, seed 0: 1500 steps of 100 images, three epochs; 8 minutes of CPU time. NLL of 100 test images with
+`fast`, seed 0: 1500 steps of 100 images, three epochs; about 8 minutes of CPU time. NLL of 100 test images with
 K = 1000, gaps of 20, in nats; "minus VAE" is paired, with standard errors over images:
 
                            NLL    minus VAE     KL   active   approximation   amortisation
@@ -22,9 +22,9 @@ K = 1000, gaps of 20, in nats; "minus VAE" is paired, with standard errors over 
     diagonal-flow        235.3  -3.47 +- .29   12.6     50     1.82 +- .08     2.52 +- .32
     iaf-flow             235.4  -3.43 +- .32   11.9     50     1.32 +- .08     1.67 +- .21
 
-The papers' order of priors is seen: VampPrior before the mixture, both before N(0, I) (Tomczak & Welling 2017,
-1705.07120); the flow prior is best. Their order of posteriors is not: so early no family beats the diagonal
-one, IAF and spline are level with it, and planar flow, full covariance and mixture are behind. What full
+The order of priors is that of Tomczak & Welling 2017, arXiv 1705.07120: VampPrior, the mixture, N(0, I); the
+flow prior is best. The papers' order of posteriors was not seen: so early no family beats the diagonal one,
+IAF and spline are level with it, and planar flow, full covariance and mixture are behind. What full
 covariance and mixture win in approximation the encoder loses in amortisation. The pair of the best of each is
 no better than the flow prior alone, though its gaps are smaller. Under learned priors samples look like
 clothes sooner (figures/samples.png); pseudo-inputs, which start at training images, have hardly moved
