@@ -7,8 +7,8 @@ posteriors under N(0, I), four priors under the diagonal posterior, and one rich
 sampling, compared image by image; the gaps are from log p(x) to the ELBO of the family's best q for an image
 (approximation), and from there to that of the encoder's q (Cremer, Li & Duvenaud 2018, arXiv 1801.03558).
 
-`fast`, seed 0: 1500 steps of 100 images, three epochs; about 8 minutes of CPU time. NLL of 100 test images with
-K = 1000, gaps of 20, in nats; "minus VAE" is paired, with standard errors over images:
+`fast`, seed 0: 1500 steps of 100 images, three epochs; about 8 minutes of CPU time. Nats: NLL of 100 test
+images with K = 1000, gaps of 20; "minus VAE" is paired, with standard errors over images:
 
                            NLL    minus VAE     KL   active   approximation   amortisation
     diagonal-standard    238.8                 15.1     50     1.45 +- .06     2.31 +- .25
@@ -24,9 +24,9 @@ K = 1000, gaps of 20, in nats; "minus VAE" is paired, with standard errors over 
 
 The order of priors is that of Tomczak & Welling 2017, arXiv 1705.07120: VampPrior, the mixture, N(0, I); the
 flow prior is best. The papers' order of posteriors was not seen: so early no family beats the diagonal one,
-IAF and spline are level with it, and planar flow, full covariance and mixture are behind. What full
-covariance and mixture win in approximation the encoder loses in amortisation. The pair of the best of each is
-no better than the flow prior alone, though its gaps are smaller. Under learned priors samples look like
+IAF and spline are level with it, and planar flow, full covariance and mixture are behind. Full covariance
+has a quarter of the approximation gap, but it and the mixture have wider amortisation gaps. The pair of the
+best of each is no better than the flow prior alone, though its gaps are smaller. Under learned priors samples look like
 clothes sooner (figures/samples.png); pseudo-inputs, which start at training images, have hardly moved
 (figures/pseudo_inputs.png).
 
