@@ -26,9 +26,9 @@ The order of priors is that of Tomczak & Welling 2017, arXiv 1705.07120: VampPri
 flow prior is best. The papers' order of posteriors was not seen: so early no family beats the diagonal one,
 IAF and spline are level with it, and planar flow, full covariance and mixture are behind. Full covariance
 has a quarter of the approximation gap, but it and the mixture have wider amortisation gaps. The pair of the
-best of each is no better than the flow prior alone, though its gaps are smaller. Under learned priors samples look like
-clothes sooner (figures/samples.png); pseudo-inputs, which start at training images, have hardly moved
-(figures/pseudo_inputs.png).
+best of each is no better than the flow prior alone, though its gaps are smaller. Under learned priors samples
+look like clothes sooner (figures/samples.png); pseudo-inputs, which start at training images, still look like
+some (figures/pseudo_inputs.png).
 
 One seed. That run shared its cores, so that its times of a step say nothing of the families: --dry-run
 measures them. `medium` (20 000 steps, K = 5000, 500 test images) has not been run; on that busy machine
