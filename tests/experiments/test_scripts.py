@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import disentangle, jl1_cost, likelihoods, wae
+from experiments import disentangle, jl1_cost, likelihoods, two_stage, wae
 from tests.experiments.tiny import TINY, dense
 from tests.test_commands import COMMANDS
 from vaejax import evaluation, lab, runs
@@ -23,6 +23,7 @@ TYPED = [command for command in COMMANDS if "python -m experiments." in command 
 FIGURES = {
     "collapse": {"draws", "scores", "training_curves"},
     "disentangle": {"scores_mini_sprites", "traversals_mini_sprites"},
+    "expressiveness": {"pseudo_inputs", "samples", "scores"},
     "iwae": {"k_curve", "training_curves"},
     "jl1_cost": {"against_seconds", "against_steps"},
     "jl1_natural_patches": {"columns", "jacobian_columns", "reconstructions", "scores", "training_curves"},
@@ -35,6 +36,7 @@ FIGURES = {
         "traversals_JL1-VAE", "traversals_beta-VAE",
     },
     "likelihoods": {"gallery"},
+    "two_stage": {"samples"},
     "wae": {"codes", "gallery"},
 }  # fmt: skip
 
@@ -54,6 +56,8 @@ def empty(tmp_path_factory):
         patch.setattr(jl1_cost, "ROWS", {k: jl1_cost.ROWS[k] for k in ("beta_vae", "jl1_exact")})
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
+        patch.setattr(two_stage, "ROWS", {k: k for k in ("rae",)})
+        patch.setattr(two_stage, "EACH", {k: at for k, at in two_stage.EACH.items() if at[0] == "rae"})
         patch.setattr(disentangle, "METHODS", {k: k for k in ("factor_vae",)})
         patch.setattr(evaluation.scores, "dci", partial(evaluation.scores.dci, trees=2))
         yield tmp_path_factory.mktemp("empty")

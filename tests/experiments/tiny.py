@@ -11,12 +11,14 @@ import pytest
 from experiments import (
     collapse,
     disentangle,
+    expressiveness,
     iwae,
     jl1_cost,
     jl1_natural_patches,
     jl1_sprites_multi,
     jl1_three_dots,
     likelihoods,
+    two_stage,
     wae,
 )
 from vaejax import nets
@@ -47,6 +49,13 @@ CONFIGS: dict[ModuleType, Any] = {
     disentangle: replace(
         disentangle.PRESETS["fast"], side=16, latents=3, batch_size=8, critic=(4,), scored=200, sampled=20,
         fitted=60, dci_fitted=60,
+    ),
+    expressiveness: expressiveness.Config(
+        dataset="digits", pairs=("diagonal-vamp",), components=4, latents=2, hidden=(4,), ramp=1,
+        batch_size=10, samples=6, test_images=5, gap_images=3,
+    ),
+    two_stage: two_stage.Config(
+        dataset="digits", latents=2, hidden=(4,), batch_size=10, second_steps=2, judged=40
     ),
 }  # fmt: skip
 TINY = {

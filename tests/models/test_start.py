@@ -8,6 +8,7 @@ import pytest
 
 from tests.catalogue import small_vae
 from vaejax import compose, distributions, models, nets, objectives, scaled
+from vaejax.models import posteriors, priors
 from vaejax.train import fit, gradient_update
 from vaejax.types import Split
 
@@ -75,6 +76,22 @@ def test_what_is_refused(given):
     double = {"encoder": jax.tree.map(lambda a: np.concatenate([a, a]), given["encoder"])}
     with pytest.raises(ValueError, match=r"params\['encoder'\]: expected shapes .*\(8,\).*, got .*\(16,\)"):
         jax.eval_shape(models.starting_from(MODEL, double).init, KEY, BATCH)
+
+
+def test_glorot_leaves_what_is_no_net_of_the_model_as_its_family_starts_it():
+    """A flow whose kernels are stacks of matrices would be constant, pseudo-inputs of 0 would never part."""
+    model = models.vae(
+        encoder=nets.MLPEncoder(2, (3,), context=1), decoder=nets.MLP((3,), (4,)),
+        posterior=posteriors.iaf(2, 2, (3,), context=1), likelihood=distributions.bernoulli(),
+        prior=priors.vamp(3),
+    )  # fmt: skip
+    key_and_batch = KEY, {"x": jnp.zeros((1, 4))}
+    params, fresh = jax.jit(
+        lambda *a: (models.glorot(model, np.full(4, 0.5)).init(*a)[0], model.init(*a)[0])
+    )(*key_and_batch)
+    for group in ("posterior", "prior"):
+        assert same(params[group], fresh[group])
+    assert not same(params["encoder"], fresh["encoder"])
 
 
 def test_glorot_weights_are_uniform_biases_0_and_the_output_the_mean():

@@ -70,6 +70,7 @@ def glorot(model: Model, mean: np.ndarray) -> Model:
     """Have dense weights start as Glorot's, biases at 0, and a Bernoulli decoder at the mean of the data.
 
     Kernels are uniform on +- sqrt(6 / (inputs + outputs)); the bias of the decoder's output is logit(mean).
+    Of encoder and decoder: what else a model has, as a flow or a prior, starts as its family says.
 
     Args:
       model: its decoder is an `MLP` of logits.
@@ -102,7 +103,8 @@ def _init_glorot(
         own = named_key(key, jax.tree_util.keystr(path))
         return uniform(own, a.shape, a.dtype) if a.ndim == 2 else jnp.zeros_like(a)
 
-    params = jax.tree_util.tree_map_with_path(weight, params)
+    nets = {name: params[name] for name in ("encoder", "decoder")}
+    params = {**params, **jax.tree_util.tree_map_with_path(weight, nets)}
     out = params["decoder"]["out"]
     if out["bias"].shape != logits.shape:
         raise ValueError(f"mean: expected {out['bias'].size} values, got {logits.size}")
