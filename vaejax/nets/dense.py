@@ -161,7 +161,6 @@ class GaussianHead(nn.Module):
     """Linear maps [..., n] -> (loc, logvar), each [..., d]; or (loc, logvar, context).
 
     What a context, [..., context], is the posterior says: off-diagonals of a covariance, what steers a flow.
-    It starts at zeros: such a posterior at the diagonal Gaussian.
 
     Args:
       latents: d.
@@ -186,9 +185,7 @@ class GaussianHead(nn.Module):
         h, start = at_least_float32(h), nn.initializers.constant(self.logvar_bias)
         loc = nn.Dense(self.latents, name="loc")(h)
         logvar = nn.Dense(self.latents, bias_init=start, name="logvar")(h)
-        if not self.context:
-            return loc, logvar
-        return loc, logvar, nn.Dense(self.context, kernel_init=nn.initializers.zeros, name="context")(h)
+        return (loc, logvar, nn.Dense(self.context, name="context")(h)) if self.context else (loc, logvar)
 
 
 def check_context(context: int) -> None:
