@@ -136,4 +136,4 @@ def _panel(
             fontsize=SMALL, color=INK, bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.8, "linewidth": 0}
         )
     axes.set(xlim=limits, ylim=limits, xticks=[], yticks=[])
-    axes.spines[:].set(color=RULE, linewidth=0.5)
+    axes.spines[:].set(visible=True, color=RULE, linewidth=0.5)  # whatever rcParams say
