@@ -8,6 +8,7 @@ has one colour in every figure; see `model_colors`. Images are [..., H, W, C], g
 
 from vaejax.plots.bands import band_curves, bound_curves
 from vaejax.plots.curves import score_comparison, training_curves
+from vaejax.plots.densities import density_panels
 from vaejax.plots.grids import image_grid, interpolations, reconstructions, samples, traversals
 from vaejax.plots.jacobian import jacobian_columns
 from vaejax.plots.latents import codes, traversal_panels
@@ -18,6 +19,7 @@ __all__ = [
     "band_curves",
     "bound_curves",
     "codes",
+    "density_panels",
     "image_grid",
     "interpolations",
     "jacobian_columns",

@@ -21,6 +21,10 @@ def mixture(latents: int, components: int) -> Posterior:
     that every sampled term is right; `objectives.stratified` and `objectives.siwae` take samples of each
     component instead. The KL is by Monte Carlo.
 
+    Between components that hardly overlap, one implicit gradient of the weights has a standard deviation of
+    hundreds of nats, and the weights freeze: there `stratified` is the one to take
+    (notebooks/05_posteriors_and_priors.ipynb shows it).
+
     Args:
       latents: d.
       components: R.
