@@ -148,8 +148,14 @@ PAIRS = sorted(
     }
 )
 
-# each posterior under each prior once
-ONCE = [(q, p, c) for q, p, c in COMBINATIONS if c == PRIORS[p].needs_c]
+# each public posterior under each public prior once, as those of a kind that come first
+ONCE = list(
+    {
+        (POSTERIORS[q].public, PRIORS[p].public, PRIORS[p].kind): (q, p, c)
+        for q, p, c in reversed(COMBINATIONS)
+        if c == PRIORS[p].needs_c
+    }.values()
+)
 
 
 def build(q, p, conditional):

@@ -40,6 +40,7 @@ def every_figure():
         "band_curves": plots.band_curves({"MIG": {"a": [[1.0, 2.0], [3.0, 1.0]]}}, {"a": [1, 2]}, "s"),
         "bound_curves": plots.bound_curves({"a": {"curve_nll": [2.0, 1.0], "curve_samples": [1, 9]}}),
         "codes": plots.codes({"a": RNG.normal(size=(50, 2))}),
+        "density_panels": plots.density_panels({"a": {"b": X[0, :, :, 0]}}, (-1, 1)),
         "image_grid": plots.image_grid(X, columns=2),
         "interpolations": plots.interpolations({"a": X}),
         "jacobian_columns": plots.jacobian_columns({"a": X[None] - 0.5}, images=X[:1]),
@@ -81,6 +82,9 @@ def test_a_dollar_in_a_text_of_the_user_is_a_dollar(tmp_path):
         "band_curves": (plots.band_curves({metric: {a: [1.0, 2.0]}}, {a: [1, 2]}, b, units=unit), [a, b]),
         "bound_curves": (plots.bound_curves({a: {"curve_nll": [2.0], "curve_samples": [1]}}), [a]),
         "codes": (plots.codes({a: X[:, 0, :2, 0], b: X[:, 0, :2, 0]}), [a, b]),
+        "density_panels": (
+            plots.density_panels({a: {b: X[0, :, :, 0]}}, (-1, 1), notes={a: {b: title}}), [a, b, title]
+        ),
         "image_grid": (plots.image_grid(X[:2], columns=2, titles=[a, b]), [a, b]),
         "interpolations": (plots.interpolations({a: X, b: X}), [a, b]),
         "jacobian_columns": (plots.jacobian_columns({a: X[None] - 0.5}, images=X[:1]), [a]),

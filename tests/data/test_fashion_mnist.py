@@ -17,10 +17,19 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 BOUND = 256.0  # nats; an independent Bernoulli for every pixel, at the training mean, takes 385.0
 
 
+@pytest.fixture
+def optimised():
+    """This one runs for thousands of steps."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.mark.skipif(
     not DEBIAN.is_dir(), reason=f"no {DEBIAN}: apt-get install dataset-fashion-mnist (.ci/run tries)"
 )
-def test_a_small_vae_trains_below_256_nats(tmp_path):
+def test_a_small_vae_trains_below_256_nats(tmp_path, optimised):
     assert main(["fashion_mnist", "--folder", str(tmp_path)]) == 0
     data = fashion_mnist(pixels="dynamic", num_validation=10_000, folder=tmp_path)
     assert (data.train.size, data.validation.size, data.test.size) == (50_000, 10_000, 10_000)
