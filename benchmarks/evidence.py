@@ -13,7 +13,6 @@ rounds' own. Images are binary noise: no time depends on what is on one.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +24,7 @@ import numpy as np
 import optax
 import tyro
 
-from benchmarks.steps import Program, compile_chunk, time_in_turn
+from benchmarks.steps import Program, compile_chunk, judged, time_in_turn, use_cores
 from vaejax import distributions, evaluation, models, nets, objectives, runs
 from vaejax.types import VAE, Model, Split
 
@@ -163,8 +162,7 @@ def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
     if config.images % config.parts:
         raise ValueError(f"parts: expected a divisor of the {config.images} images, got {config.parts}")
-    if hasattr(os, "sched_setaffinity"):  # before jax makes its threads
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
+    use_cores(config.threads)
     import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(config.threads)
@@ -172,12 +170,7 @@ def main(config: Config) -> dict[str, Any]:
     seconds = time_steps(config)
     seconds["log_px"], tried = time_log_px(config)
     result = report(config, seconds, tried)
-    if config.output is not None:
-        runs.write_json(config.output, result)
-    missed = [k for k, ok in result["passed"].items() if not ok]
-    if config.check and missed:
-        raise SystemExit(f"bars missed: {', '.join(missed)}")
-    return result
+    return judged(result, config.output, config.check)
 
 
 def report(

@@ -30,9 +30,11 @@ from benchmarks.steps import (
     build,
     compile_step,
     images,
+    judged,
     multiply_adds,
     product,
     time_in_turn,
+    use_cores,
 )
 from vaejax import objectives, runs
 from vaejax.checks import check_positive_int
@@ -106,8 +108,7 @@ class Config:
 
 def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
-    if hasattr(os, "sched_setaffinity"):  # before jax makes its threads
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
+    use_cores(config.threads)
     if config.sweep:
         return sweep.main(config.rounds, config.output, config.figures)
     from benchmarks.torch_peer import make_step
@@ -134,12 +135,7 @@ def main(config: Config) -> dict[str, Any]:
         seconds["naive_jacfwd"] = time_in_turn({"": naive}, 1, 1)[""]
         programs["naive_jacfwd"] = naive
     result = report(config, programs, seconds, temporaries)
-    if config.output is not None:
-        runs.write_json(config.output, result)
-    missed = [k for k, ok in result["passed"].items() if not ok]
-    if config.check and missed:
-        raise SystemExit(f"bars missed: {', '.join(missed)}")
-    return result
+    return judged(result, config.output, config.check)
 
 
 def compile_all(config: Config) -> tuple[dict[str, Program], dict[int, float]]:

@@ -12,7 +12,6 @@ what is on one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import optax
 import tyro
 
 from benchmarks.evidence import FEATURES, LATENTS, PIXELS, binary_images
-from benchmarks.steps import Program, compile_chunk, time_in_turn
+from benchmarks.steps import Program, compile_chunk, judged, time_in_turn, use_cores
 from vaejax import distributions, models, nets, objectives, runs
 from vaejax.models import posteriors
 from vaejax.types import Model, Split
@@ -96,19 +95,13 @@ def time_steps(config: Config) -> tuple[dict[str, dict[str, list[float]]], dict[
 
 def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
-    if hasattr(os, "sched_setaffinity"):  # before jax makes its threads
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
+    use_cores(config.threads)
     import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(config.threads)
     torch.manual_seed(0)
     result = report(config, *time_steps(config))
-    if config.output is not None:
-        runs.write_json(config.output, result)
-    missed = [k for k, ok in result["passed"].items() if not ok]
-    if config.check and missed:
-        raise SystemExit(f"bars missed: {', '.join(missed)}")
-    return result
+    return judged(result, config.output, config.check)
 
 
 def report(

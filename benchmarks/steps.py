@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaejax import distributions, models, nets, objectives, train
+from vaejax import distributions, models, nets, objectives, runs, train
 from vaejax.ops.chunks import automatic_chunk
 from vaejax.progress import Bar
 from vaejax.train.loop import initialiser
@@ -145,3 +147,19 @@ def time_in_turn(
             step(n)
             seconds[name].append((time.perf_counter() - start) / n)
     return {name: values[1:] for name, values in seconds.items()}
+
+
+def use_cores(threads: int) -> None:
+    """Keep this process on so many cores, where the system can; to be called before jax makes its threads."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def judged(result: dict[str, Any], output: Path | None, check: bool) -> dict[str, Any]:
+    """The result, written to `output`; SystemExit if `check` and one of its "passed" is false."""
+    if output is not None:
+        runs.write_json(output, result)
+    missed = [name for name, held in result["passed"].items() if not held]
+    if check and missed:
+        raise SystemExit(f"bars missed: {', '.join(missed)}")
+    return result

@@ -12,8 +12,10 @@ import numpy as np
 from jax.tree_util import Partial
 from scipy import stats
 
-from vaejax.distributions import Gaussian, diagonal_gaussian
+from vaejax import models, nets
+from vaejax.distributions import Gaussian, diagonal_gaussian, gaussian
 from vaejax.keys import example_keys
+from vaejax.models import posteriors
 from vaejax.types import VAE, Draw, Model
 
 W = np.array([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0], [0.0, -0.5]])  # orthogonal columns
@@ -49,6 +51,18 @@ def linear_vae(sigma: float = SIGMA) -> Model:
         return exact_params(), None
 
     return Model(init, bind, "real", {})
+
+
+def linear_of(**parts) -> Model:
+    """The same by the builder, of linear nets; `parts` of `models.vae` take the place of its own."""
+    D, d = W.shape
+    own = {
+        "encoder": nets.MLPEncoder(latents=d, features=()),
+        "decoder": nets.MLP(features=(), output_shape=(D,)),
+        "posterior": posteriors.gaussian(d),
+        "likelihood": gaussian(SIGMA),
+    }
+    return models.vae(**(own | parts))
 
 
 def exact_params(w=W, b=B, sigma=SIGMA):

@@ -119,3 +119,11 @@ def test_every_kind_has_its_turn_in_every_round_and_warms_up_first():
     seconds = steps.time_in_turn(kinds, 3, 2, warm=1)
     assert calls == [("a", 1), ("a", 3), ("b", 1), ("b", 3)] * 3  # the first round is not kept
     assert {name: len(of) for name, of in seconds.items()} == {"a": 2, "b": 2}
+
+
+def test_a_missed_bar_ends_with_an_error_only_where_that_is_asked_for_and_the_figures_are_kept(tmp_path):
+    result = {"passed": {"fast": True, "slow": False}, "ratios": {"slow": 2.0}}
+    assert steps.judged(result, None, check=False) is result
+    with pytest.raises(SystemExit, match="^bars missed: slow$"):
+        steps.judged(result, tmp_path / "out.json", check=True)
+    assert json.loads((tmp_path / "out.json").read_text()) == result

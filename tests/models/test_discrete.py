@@ -183,7 +183,7 @@ class Maps(nn.Module):
 
 def test_a_prior_of_other_latents_is_refused():
     for model, message in (
-        (build(prior=priors.standard()), "prior: expected one of discrete latents"),
+        (build(prior=priors.standard()), "prior: expected one of latents without a path"),
         (
             build(
                 encoder=nets.MLPEncoder(latents=3, features=()), posterior=posteriors.gaussian(3),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,6 +13,7 @@ from scipy import stats
 
 from tests import oracle
 from tests.monte_carlo import assert_mean_is
+from tests.oracle import linear_of as linear
 from vaejax import distributions, models, nets, objectives
 from vaejax.models import posteriors, priors
 from vaejax.ops import aggregate
@@ -56,16 +56,6 @@ class Split(nn.Module):
     def __call__(self, x, *c):
         h = nn.tanh(nn.Dense(6)(jnp.concatenate([x, *c], -1)))
         return tuple(nn.Dense(size)(h) for size in self.sizes)
-
-
-def linear(**change: Any):
-    parts = {
-        "encoder": nets.MLPEncoder(latents=d, features=()),
-        "decoder": nets.MLP(features=(), output_shape=(D,)),
-        "posterior": posteriors.gaussian(d),
-        "likelihood": distributions.gaussian(SIGMA),
-    }
-    return models.vae(**(parts | change))
 
 
 def test_under_the_exact_posterior_every_draw_has_the_closed_evidence_as_its_weight(x64):

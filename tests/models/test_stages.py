@@ -10,6 +10,7 @@ import pytest
 
 from tests import oracle
 from tests.monte_carlo import assert_mean_is
+from tests.oracle import linear_of as linear
 from vaejax import distributions, models, nets, objectives
 from vaejax.models import posteriors, priors
 from vaejax.train import fit, gradient_update
@@ -23,16 +24,6 @@ RNG = np.random.default_rng(0)
 TRUE_Z = RNG.normal(size=(2000, d)) @ np.array([[1.5, 0.9], [0.0, 0.6]]) + [1.0, -0.5]
 X = (TRUE_Z @ W.T + B + SIGMA * RNG.normal(size=(2000, D))).astype(np.float32)
 DATA = Split({"x": X, "y": np.arange(2000)}, "real")
-
-
-def linear(**change):
-    parts = {
-        "encoder": nets.MLPEncoder(latents=d, features=()),
-        "decoder": nets.MLP(features=(), output_shape=(D,)),
-        "posterior": posteriors.gaussian(d),
-        "likelihood": distributions.gaussian(SIGMA),
-    }
-    return models.vae(**(parts | change))
 
 
 DETERMINISTIC = {"encoder": nets.MLP((), (d,)), "posterior": posteriors.point(d)}

@@ -87,7 +87,8 @@ def check_draw(event: Event, draw: Draw) -> tuple:
     parts = [(draw.q, draw.p)] if not isinstance(draw.q, tuple) else list(zip(draw.q, draw.p, strict=True))
     for q, p in parts:
         if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
-            raise ValueError(f"prior: expected one of discrete latents, as {q.name} draws them; got {p.name}")
+            expected = f"one of latents without a path derivative, as {q.name} draws them"
+            raise ValueError(f"prior: expected {expected}; got {p.name}")
         if getattr(q, "reparameterised", True) and isinstance(p, OneHot):
             raise ValueError(f"prior: expected one for the latents that {q.name} draws; got {p.name}")
     return ()

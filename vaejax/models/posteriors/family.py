@@ -134,6 +134,11 @@ class Posterior:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
+def as_option(event: tuple[int, ...]) -> int | tuple[int, ...]:
+    """The event as the option `latents`: a number where it is one axis."""
+    return event[0] if len(event) == 1 else event
+
+
 def shape_of(latents: int | tuple[int, ...], name: str = "latents") -> tuple[int, ...]:
     """The event of d latents, or of latents of a shape such as (H, W, C); each size at least 1."""
     sizes = tuple(latents) if isinstance(latents, tuple | list) else (latents,)

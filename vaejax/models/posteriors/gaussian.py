@@ -8,7 +8,7 @@ import numpy as np
 from vaejax.checks import check_positive_int, plain
 from vaejax.distributions import FullGaussian, diagonal_gaussian
 from vaejax.fixed import Fixed
-from vaejax.models.posteriors.family import Posterior, draw_and_score, shape_of
+from vaejax.models.posteriors.family import Posterior, as_option, draw_and_score, shape_of
 from vaejax.types import Array, Distribution, PyTree
 
 __all__ = ["full", "gaussian"]
@@ -31,7 +31,7 @@ def gaussian(latents: int | tuple[int, ...]) -> Posterior:
     Source: Kingma & Welling 2013, arXiv 1312.6114.
     """
     event = shape_of(latents)
-    build, options = Fixed(_diagonal, len(event)), {"latents": _given(event)}
+    build, options = Fixed(_diagonal, len(event)), {"latents": as_option(event)}
     return Posterior("gaussian", event, (event, event), build, draw=draw_and_score, options=options)
 
 
@@ -71,8 +71,3 @@ def _diagonal(event_ndims: int, own: PyTree, state: PyTree, parameters: tuple[Ar
     del own, state
     loc, logvar = parameters
     return diagonal_gaussian(loc, jnp.exp(logvar / 2), event_ndims)
-
-
-def _given(event: tuple[int, ...]) -> int | tuple[int, ...]:
-    """The event as the option `latents`: a number where it is one axis."""
-    return event[0] if len(event) == 1 else event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaejax.distributions import Point
 from vaejax.fixed import Fixed
-from vaejax.models.posteriors.family import Posterior, shape_of
+from vaejax.models.posteriors.family import Posterior, as_option, shape_of
 from vaejax.types import Array, PyTree
 
 __all__ = ["point"]
@@ -31,8 +31,7 @@ def point(latents: int | tuple[int, ...]) -> Posterior:
     Source: Ghosh et al. 2020, arXiv 1903.12436.
     """
     event = shape_of(latents)
-    given = event[0] if len(event) == 1 else event
-    return Posterior("point", event, event, Fixed(_point, len(event)), options={"latents": given})
+    return Posterior("point", event, event, Fixed(_point, len(event)), options={"latents": as_option(event)})
 
 
 def _point(event_ndims: int, own: PyTree, state: PyTree, parameters: Array) -> Point:
