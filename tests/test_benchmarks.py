@@ -124,6 +124,6 @@ def test_every_kind_has_its_turn_in_every_round_and_warms_up_first():
 def test_a_missed_bar_ends_with_an_error_only_where_that_is_asked_for_and_the_figures_are_kept(tmp_path):
     result = {"passed": {"fast": True, "slow": False}, "ratios": {"slow": 2.0}}
     assert steps.judged(result, None, check=False) is result
-    with pytest.raises(SystemExit, match="^bars missed: slow$"):
+    with pytest.raises(SystemExit, match=r"^bars missed: slow$"):
         steps.judged(result, tmp_path / "out.json", check=True)
     assert json.loads((tmp_path / "out.json").read_text()) == result
