@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,23 @@ def time_in_turn(
             step(n)
             seconds[name].append((time.perf_counter() - start) / n)
     return {name: values[1:] for name, values in seconds.items()}
+
+
+def compared(ours: Sequence[float], theirs: Sequence[float], bar: float, aim: float) -> dict[str, Any]:
+    """The ratio of medians and its bar; beside it that of minima, and the rounds' least and most."""
+    a, b = np.array(ours), np.array(theirs)
+    value, rounds = float(np.median(a) / np.median(b)), a / b
+    return {
+        "value": value, "min": float(a.min() / b.min()), "least": float(rounds.min()),
+        "most": float(rounds.max()), "bar": bar, "aim": aim, "held": value <= bar,
+    }  # fmt: skip
+
+
+def verdicts(comparisons: dict[str, dict[str, Any]]) -> str:
+    """A table of comparisons."""
+    columns = ("", "value", "min", "least", "most", "bar", "aim", "held")
+    shown = [{"": k, **of, "held": "yes" if of["held"] else "no"} for k, of in comparisons.items()]
+    return runs.table([{c: row.get(c, "") for c in columns} for row in shown])
 
 
 def use_cores(threads: int) -> None:

@@ -1,8 +1,9 @@
-"""VAEs with flow posteriors in PyTorch with zuko's layers: the peers of `benchmarks.latents`.
+"""VAEs with flow posteriors by zuko, or with the VampPrior, in PyTorch: the peers of `benchmarks.latents`.
 
 Written from Kingma et al. 2016 (arXiv 1606.04934) and Durkan et al. 2019 (arXiv 1906.04032) with zuko's
-`MaskedAutoregressiveTransform`, whose cheap direction draws here, and `GeneralCouplingTransform`. Eager mode,
-one matrix product for all that the encoder gives, the fused Adam, no synchronisation within a step.
+`MaskedAutoregressiveTransform`, whose cheap direction draws here, and `GeneralCouplingTransform`; from
+Tomczak & Welling 2017 (arXiv 1705.07120) by broadcasting. Eager mode, one matrix product for all that the
+encoder gives, the fused Adam, no synchronisation within a step.
 """
 
 # pyright: reportMissingImports=false
@@ -52,7 +53,11 @@ class TorchFlowVAE(nn.Module):
         z, log_q = self.draw(x, eps)
         logits = self.decoder(z)
         log_px = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
-        return log_px - 0.5 * (z.square() + np.log(2 * np.pi)).sum(-1) - log_q
+        return log_px + self.log_p(z) - log_q
+
+    def log_p(self, z: torch.Tensor) -> torch.Tensor:
+        """log p(z), [B]."""
+        return -0.5 * (z.square() + np.log(2 * np.pi)).sum(-1)
 
     def make_step(self, x: np.ndarray, batch_size: int) -> Callable[[], None]:
         """A function that does one training step on a random batch of x [N, D]."""
@@ -68,11 +73,25 @@ class TorchFlowVAE(nn.Module):
         return step
 
 
+class TorchVampVAE(TorchFlowVAE):
+    """The same without maps, under the mean of q(z|u) over R pseudo-inputs u = sigmoid(v)."""
+
+    def __init__(self, pixels: int, features: tuple[int, ...], latents: int, pseudo_inputs: int):
+        super().__init__(pixels, features, latents, 0, [])
+        self.inputs = nn.Parameter(torch.randn(pseudo_inputs, pixels))
+
+    def log_p(self, z: torch.Tensor) -> torch.Tensor:
+        loc, logvar, _ = self.encoder(torch.sigmoid(self.inputs)).split(self.sizes, dim=-1)
+        scaled = (z[:, None] - loc) * torch.exp(-logvar / 2)  # [B, R, d]
+        log_components = -0.5 * scaled.square().sum(-1) - 0.5 * (logvar + np.log(2 * np.pi)).sum(-1)
+        return torch.logsumexp(log_components, dim=1) - np.log(len(self.inputs))
+
+
 def peer(
     name: str, pixels: int, features: tuple[int, ...], latents: int, context: int, width: int, steps: int,
     bins: int,
 ) -> TorchFlowVAE:  # fmt: skip
-    """The peer of a row of `benchmarks.latents`."""
+    """The peer of a flow's row of `benchmarks.latents`."""
     order, half = torch.arange(latents), torch.arange(latents) < latents // 2
     if name == "iaf_4":
         maps = [

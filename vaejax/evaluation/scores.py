@@ -29,6 +29,7 @@ from vaejax.disentanglement.unsupervised import (
     pairwise_information,
     wasserstein_correlation,
 )
+from vaejax.evaluation.entry import check_model
 from vaejax.evaluation.factor_codes import LIMIT, Codes, Condition, FactorSet, factor_codes
 from vaejax.keys import check_key, named_key, numpy_generator
 from vaejax.ops.aggregate import ACTIVE_VARIANCE
@@ -167,6 +168,7 @@ def disentanglement_scores(
         real numbers, codes are not finite, c is missing or one too many, or there are fewer than two images.
     """
     check_key(key)
+    check_model(vae, "encode")
     fitted = {"train": train, "test": test, "train_dci": train if train_dci is None else train_dci}
     for name, count in {**fitted, "num_samples": num_samples, "num_samples_chen": num_samples_chen}.items():
         check_positive_int(count, name)

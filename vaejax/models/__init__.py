@@ -2,6 +2,8 @@
 
 from vaejax.models import posteriors, priors
 from vaejax.models.heads import with_heads
+from vaejax.models.hierarchy import hierarchical_vae
+from vaejax.models.levels import Level
 from vaejax.models.optimal_scale import optimal_scale
 from vaejax.models.spec import from_spec
 from vaejax.models.stages import codes_of, two_stage
@@ -9,10 +11,12 @@ from vaejax.models.start import glorot, pseudo_inputs_from, starting_from
 from vaejax.models.vae import gaussian_vae, vae
 
 __all__ = [
+    "Level",
     "codes_of",
     "from_spec",
     "gaussian_vae",
     "glorot",
+    "hierarchical_vae",
     "optimal_scale",
     "posteriors",
     "priors",

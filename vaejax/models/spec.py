@@ -13,6 +13,7 @@ from flax import linen as nn
 from vaejax import distributions, nets
 from vaejax.checks import plain
 from vaejax.distributions import Likelihood
+from vaejax.models.levels import Level
 from vaejax.models.posteriors.family import Posterior
 from vaejax.models.priors.family import Prior
 from vaejax.types import Model
@@ -21,13 +22,16 @@ __all__ = ["from_spec"]
 
 
 def spec_of(part: Any) -> Any:
-    """A net, a family or plain data as plain data; numbers of numpy as Python's."""
+    """A net, a family, a level or plain data as plain data; numbers of numpy as Python's."""
     if isinstance(part, nn.Module):
         return net_spec(part)
     if isinstance(part, Likelihood):
         return likelihood_spec(part)
     if isinstance(part, Posterior | Prior):
         return _family_spec(part)
+    if isinstance(part, Level):
+        fields = dataclasses.fields(part)
+        return {"name": "models.Level", "options": {f.name: spec_of(getattr(part, f.name)) for f in fields}}
     if isinstance(part, tuple | list):
         return tuple(map(spec_of, part))
     return spec_of(part.tolist()) if isinstance(part, jax.Array | np.ndarray) else plain(part)
@@ -131,10 +135,10 @@ def _built(home: Any, part: Mapping[str, Any]) -> Any:
     """A public part, of the package that its name says or else of `home`, and the parts among its options."""
     package, _, name = str(part["name"]).rpartition(".")
     options = {k: _option(nets, v) for k, v in (part["options"] or {}).items()}
-    if package in ("posteriors", "priors"):
+    if package in ("posteriors", "priors", "models"):
         from vaejax import models
 
-        home = getattr(models, package)
+        home = models if package == "models" else getattr(models, package)
     else:
         name = part["name"]
     return _public(home, name)(*options.pop("parts", ()), **options)

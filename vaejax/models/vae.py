@@ -19,13 +19,31 @@ from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply, initialised
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.posteriors import Posterior, gaussian
-from vaejax.models.posteriors.family import as_they_are
+from vaejax.models.posteriors.family import as_they_are, check_encoder, is_shape, zeros_of
 from vaejax.models.priors import Around, Prior, standard
 from vaejax.models.priors.family import no_parameters
 from vaejax.models.spec import spec_of
 from vaejax.types import VAE, Array, Batch, Distribution, Draw, Model, Params, PyTree
 
 __all__ = ["gaussian_vae", "vae"]
+
+
+KINDS = {
+    "encoder": nn.Module,
+    "decoder": nn.Module,
+    "posterior": Posterior,
+    "prior": Prior,
+    "likelihood": Likelihood,
+    "conditional": bool,
+}
+
+
+def check_kinds(**arguments: Any) -> None:
+    """Raise TypeError unless each argument of a builder is of the kind that its name says."""
+    for name, value in arguments.items():
+        kind = KINDS[name]
+        if not isinstance(value, kind):
+            raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
 
 
 class _Parts(NamedTuple):
@@ -76,20 +94,14 @@ def vae(
     Source: Kingma & Welling 2013, arXiv 1312.6114; conditions: Sohn, Lee & Yan 2015 (CVAE).
     """
     prior = standard() if prior is None else prior
-    for name, value, kind in (
-        ("encoder", encoder, nn.Module),
-        ("decoder", decoder, nn.Module),
-        ("posterior", posterior, Posterior),
-        ("prior", prior, Prior),
-        ("likelihood", likelihood, Likelihood),
-        ("conditional", conditional, bool),
-    ):
-        if not isinstance(value, kind):
-            raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
+    check_kinds(
+        encoder=encoder, decoder=decoder, posterior=posterior, prior=prior, likelihood=likelihood,
+        conditional=conditional,
+    )  # fmt: skip
     shared = decoding(decoder, likelihood)
     parts = _Parts(encoder, posterior, prior, shared, likelihood.support, conditional)
     functions = (_encode, _decode, _sample_prior, _represent, _family)
-    own, state = jax.eval_shape(lambda: posterior.init(jax.random.key(0), _parameters(posterior)))
+    own, state = jax.eval_shape(lambda: posterior.init(jax.random.key(0), zeros_of(posterior)))
     groups = {"posterior": bool(own), "prior": prior.init != no_parameters}
     return Model(
         init=partial(_init, parts, decoder, likelihood),
@@ -133,15 +145,6 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
     parts = {name: model.spec[name] for name in ("encoder", "decoder", "likelihood")}
     spec = {"builder": "gaussian_vae", **parts, "latents": latents}  # as run folders have it
     return model._replace(spec=spec)
-
-
-def _parameters(posterior: Posterior) -> PyTree:
-    """What an encoder gives for one example, zeros [1, *shape]."""
-    return jax.tree.map(lambda shape: jnp.zeros((1, *shape)), posterior.parameters, is_leaf=_is_shape)
-
-
-def _is_shape(node: Any) -> bool:
-    return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
 
 
 def _bind(
@@ -189,7 +192,7 @@ def _family(
 
 def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> tuple[PyTree, Distribution]:
     """The parameters of q for a batch, and the prior."""
-    c = _condition(parts.conditional, batch.get("c"))
+    c = condition(parts.conditional, batch.get("c"))
     parameters = apply(parts.encoder, params["encoder"], batch["x"], *c)
     B = jax.tree.leaves(batch["x"])[0].shape[0]
     given, needed = jax.tree.leaves(parameters), _shapes(parts.posterior)
@@ -202,7 +205,7 @@ def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) ->
 
 
 def _shapes(posterior: Posterior) -> list[tuple[int, ...]]:
-    return jax.tree.leaves(posterior.parameters, is_leaf=_is_shape)
+    return jax.tree.leaves(posterior.parameters, is_leaf=is_shape)
 
 
 def _prior(
@@ -221,7 +224,7 @@ def _around(
             raise ValueError(
                 f"prior: pseudo-inputs want a q without a prior; {posterior.name} is relative to it"
             )
-        return apply(parts.encoder, params["encoder"], x, *_condition(parts.conditional, c))
+        return apply(parts.encoder, params["encoder"], x, *condition(parts.conditional, c))
 
     build = Partial(posterior.build, own, variables)
     shared = posterior.shared(own, variables)
@@ -229,7 +232,7 @@ def _around(
 
 
 def _decode(parts: _Parts, params: PyTree, z: PyTree, c: Array | None = None) -> Distribution:
-    inputs = _condition(parts.conditional, c)
+    inputs = condition(parts.conditional, c)
     lead = parts_of.check_latents(z, parts.posterior.event)
     return parts.decode(params, parts.posterior.inputs(z), lead, *inputs)
 
@@ -238,12 +241,12 @@ def _sample_prior(
     parts: _Parts, params: Params, variables: PyTree, key: Array, n: int, c: Array | None = None
 ) -> PyTree:
     check_key(key)
-    _condition(parts.conditional, c)
+    condition(parts.conditional, c)
     # float32 as the heads, also where float64 is enabled
     return parts_of.sampled(threefry_key(key), _prior(parts, params, variables, c, jnp.float32), n)
 
 
-def _condition(conditional: bool, c: Any) -> tuple[Any, ...]:
+def condition(conditional: bool, c: Any) -> tuple[Any, ...]:
     """The inputs of a net beside x or z: (c,) or (); ValueError where c is missing or not expected."""
     if conditional and c is None:
         raise ValueError(
@@ -263,12 +266,12 @@ def _init(
     check_key(key)
     posterior, prior = parts.posterior, parts.prior
     x, c = (jax.tree.map(lambda a: a[:1], batch.get(name)) for name in "xc")
-    inputs = _condition(parts.conditional, c)
+    inputs = condition(parts.conditional, c)
     output, of_encoder = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *inputs)
-    _check_encoder(posterior, output)
+    check_encoder(posterior, output)
     z = posterior.inputs(parts_of.zeros(posterior.event, (1,)))
     of_decoder = init_decoder(named_key(key, "decoder"), decoder, likelihood, z, x, *inputs)
-    own, state = posterior.init(named_key(key, "posterior"), _parameters(posterior))
+    own, state = posterior.init(named_key(key, "posterior"), zeros_of(posterior))
     params = {"encoder": of_encoder, "decoder": of_decoder} | ({"posterior": own} if own else {})
     if prior.init != no_parameters:
         around = _around(parts, params, state, c, jnp.float32, x)
@@ -278,13 +281,3 @@ def _init(
         lambda: parts_of.check_draw(posterior.event, _encode(parts, params, state, None, key, one))
     )
     return params, state
-
-
-def _check_encoder(posterior: Posterior, output: PyTree) -> None:
-    got = jax.tree.map(lambda a: tuple(a.shape), output)
-    expected = jax.tree.map(lambda shape: (1, *shape), posterior.parameters, is_leaf=_is_shape)
-    if got != expected:
-        raise ValueError(
-            f"encoder: expected outputs of shapes {expected} for one example, which the posterior "
-            f"{posterior.name} needs; got shapes {got}"
-        )

@@ -1,6 +1,6 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
-from vaejax.nets.around import Beside, Constant, FromBytes, Heads, SharedScale
+from vaejax.nets.around import Beside, Constant, First, FromBytes, Heads, SharedScale
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
@@ -19,6 +19,7 @@ __all__ = [
     "ConvEncoder",
     "ConvTranspose",
     "Critic",
+    "First",
     "FromBytes",
     "GatedPixelCNN",
     "GaussianHead",

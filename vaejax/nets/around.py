@@ -113,6 +113,31 @@ class Beside(nn.Module):
         return self.net.shape  # type: ignore[attr-defined]
 
 
+class First(nn.Module):
+    """A network that sees the first of its inputs alone: what `net` gives, of any kind.
+
+    In a hierarchy: a ladder's encoder, which sees x and not the levels above; a decoder of z alone, which
+    makes p(z_l|z_<l) = p(z_l|z_l-1).
+
+    Args:
+      net: what takes the first input.
+
+    Raises:
+      TypeError: if net is not a Flax module.
+    """
+
+    net: nn.Module
+
+    def __post_init__(self) -> None:
+        _check_net(self.net, "net")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Array, *others: Array):
+        del others
+        return self.net(x)
+
+
 class SharedScale(nn.Module):
     """A decoder and one learned log-scale for all pixels and examples: [..., d] -> [..., 2 C].
 

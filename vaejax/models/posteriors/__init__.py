@@ -7,6 +7,7 @@ from vaejax.models.posteriors.gaussian import full, gaussian
 from vaejax.models.posteriors.mixture import mixture
 from vaejax.models.posteriors.point import point
 from vaejax.models.posteriors.product import product
+from vaejax.models.posteriors.relative import ladder, residual
 
 __all__ = [
     "Drawn",
@@ -17,11 +18,13 @@ __all__ = [
     "full",
     "gaussian",
     "iaf",
+    "ladder",
     "mixture",
     "planar",
     "point",
     "product",
     "radial",
+    "residual",
     "stack",
     "sylvester",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int, plain
 from vaejax.keys import example_keys
@@ -147,3 +148,24 @@ def shape_of(latents: int | tuple[int, ...], name: str = "latents") -> tuple[int
     if not sizes:
         raise ValueError(f"{name}: expected at least one axis, got ()")
     return tuple(map(plain, sizes))
+
+
+def is_shape(node: Any) -> bool:
+    """Whether this is a shape, a leaf of `Posterior.parameters`."""
+    return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
+
+
+def zeros_of(posterior: Posterior) -> PyTree:
+    """What an encoder gives for one example, zeros [1, *shape]."""
+    return jax.tree.map(lambda shape: jnp.zeros((1, *shape)), posterior.parameters, is_leaf=is_shape)
+
+
+def check_encoder(posterior: Posterior, output: PyTree, name: str = "encoder") -> None:
+    """Raise ValueError unless an encoder's output for one example has the shapes that a family needs."""
+    got = jax.tree.map(lambda a: tuple(a.shape), output)
+    expected = jax.tree.map(lambda shape: (1, *shape), posterior.parameters, is_leaf=is_shape)
+    if got != expected:
+        raise ValueError(
+            f"{name}: expected outputs of shapes {expected} for one example, which the posterior "
+            f"{posterior.name} needs; got shapes {got}"
+        )

@@ -31,7 +31,7 @@ def gaussian(latents: int | tuple[int, ...]) -> Posterior:
     Source: Kingma & Welling 2013, arXiv 1312.6114.
     """
     event = shape_of(latents)
-    build, options = Fixed(_diagonal, len(event)), {"latents": as_option(event)}
+    build, options = Fixed(diagonal, len(event)), {"latents": as_option(event)}
     return Posterior("gaussian", event, (event, event), build, draw=draw_and_score, options=options)
 
 
@@ -67,7 +67,8 @@ def _full(own: PyTree, state: PyTree, parameters: tuple[Array, Array, Array]) ->
     return FullGaussian(loc, tril.at[..., *np.diag_indices(d)].set(jnp.exp(logvar / 2)))
 
 
-def _diagonal(event_ndims: int, own: PyTree, state: PyTree, parameters: tuple[Array, Array]) -> Distribution:
+def diagonal(event_ndims: int, own: PyTree, state: PyTree, parameters: tuple[Array, Array]) -> Distribution:
+    """The `build` of (loc, logvar)."""
     del own, state
     loc, logvar = parameters
     return diagonal_gaussian(loc, jnp.exp(logvar / 2), event_ndims)

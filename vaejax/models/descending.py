@@ -1,0 +1,217 @@
+"""What a hierarchy does, each by one walk down its levels: encode, represent, decode and sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.tree_util import Partial
+
+from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian
+from vaejax.keys import check_key, named_key, threefry_key
+from vaejax.models import latents as parts_of
+from vaejax.models.apply import apply
+from vaejax.models.levels import Level
+from vaejax.models.posteriors.family import as_they_are
+from vaejax.models.priors import Around, Prior
+from vaejax.models.vae import condition
+from vaejax.models.walk import Choice, Step, built, of_level, of_run, parameters_of, walk
+from vaejax.types import Array, Batch, Distribution, Draw, Params, PyTree
+
+
+class Parts(NamedTuple):
+    """What the functions of a model share; equal for models of equal parts."""
+
+    encoder: nn.Module
+    levels: tuple[Level, ...]
+    prior: Prior
+    decode: Callable[..., Distribution]
+    support: str
+    conditional: bool
+    inference: str
+
+    @property
+    def events(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of z at every level."""
+        return tuple(level.posterior.event for level in self.levels)
+
+
+def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) -> Draw:
+    """`VAE.encode`: z ~ q level by level, with p along the path and p(x|z) of its end."""
+    check_key(key)
+
+    def drawn(level: Level, own: Params, i: Any, inputs: tuple, p: Distribution) -> tuple[Array, tuple]:
+        parameters = parameters_of(level, own, inputs, p)
+        family, of_family = level.posterior, own.get("posterior", {})
+        one = family.draw(family, of_family, None, parameters, _level_key(key, i), batch, step)
+        if one.point is not None:
+            raise ValueError(f"levels: expected families that the prior scores at z, got {family.name}")
+        return one.z, (parameters, one.log_q)
+
+    steps, h = _inferred(parts, params, batch, drawn)
+    levels = parts.levels
+    qs = [built(levels[i], of_level(levels, params, i), step.kept[0]) for i, step in enumerate(steps)]
+    c = condition(parts.conditional, batch.get("c"))
+    return Draw(
+        z=tuple(step.z for step in steps),
+        log_q=tuple(step.kept[1] for step in steps),
+        log_p=tuple(step.p.log_prob(step.z) for step in steps),
+        q=tuple(qs),
+        p=tuple(step.p for step in steps),
+        batch=batch,
+        px=parts.decode(params["decoder"]["out"], h, 1, *c),
+    )
+
+
+def _level_key(key: Array, i: Any) -> Array:
+    """The key of level i; the top's is the whole's, so that one level draws what `vae` does."""
+    return key if isinstance(i, int) and i == 0 else jax.random.fold_in(named_key(key, "/levels"), i)
+
+
+def represent(parts: Parts, params: Params, batch: Batch) -> PyTree:
+    """The code at every level, each under the codes that are above it."""
+
+    def code(level: Level, own: Params, i: Any, inputs: tuple, p: Distribution) -> tuple[Array, tuple]:
+        del i
+        return level.posterior.code(built(level, own, parameters_of(level, own, inputs, p))), ()
+
+    return tuple(step.z for step in _inferred(parts, params, batch, code)[0])
+
+
+def _inferred(
+    parts: Parts, params: Params, batch: Batch, draw: Callable[..., tuple[Array, Any]]
+) -> tuple[list[Step], Array]:
+    """What every level did on the path through q of `draw(level, own, i, inputs, p)`, and the last h."""
+    levels, c = parts.levels, condition(parts.conditional, batch.get("c"))
+    a = apply(parts.encoder, params["encoder"]["net"], batch["x"], *c)
+    B, leads = jax.tree.leaves(batch["x"])[0].shape[0], [v.shape[:1] for v in jax.tree.leaves(a)]
+    if any(lead != (B,) for lead in leads):  # nets take any leading axes
+        shapes = [jnp.shape(v) for v in jax.tree.leaves(batch["x"])]
+        raise ValueError(
+            f"x: expected [B, *event], of which the encoder gives [{B}, ...]; got shapes {shapes}"
+        )
+    top = _top(parts, params, batch.get("c"), jax.tree.leaves(a)[0].dtype)
+    if parts.inference == "top_down":
+
+        def choose(level: Level, own: Params, i: Any, a: Any, p: Distribution, h: tuple) -> tuple[Array, Any]:
+            return draw(level, own, i, (a, *h), p)
+
+        return walk(levels, params, choose, top, c, a)
+    found: dict[int, tuple[Array, Any]] = {}
+    for i in reversed(range(len(levels))):
+        found[i] = draw(levels[i], of_level(levels, params, i), i, (a,), None)
+        a = found[i][0]
+    steps, h = walk(levels, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
+    return [step._replace(kept=found[i][1]) for i, step in enumerate(steps)], h
+
+
+def _as_given(level: Level, own: Params, i: Any, z: Array, p: Distribution, h: tuple) -> tuple[Array, tuple]:
+    """The choice that takes what it is given."""
+    del level, own, i, p, h
+    return z, ()
+
+
+def _top(parts: Parts, params: Params, c: Array | None, dtype: Any, x: Any = None) -> Distribution:
+    """The prior of the top level."""
+    return parts.prior.build(params.get("prior", {}).get("top", {}), around(parts, params, c, dtype, x))
+
+
+def around(parts: Parts, params: Params, c: Array | None, dtype: Any, x: Any = None) -> Around:
+    """What the prior of the top level sees."""
+    level = parts.levels[0]
+    own = of_run(params, 0)
+
+    def parameters(x: Any, c: Array | None) -> PyTree:
+        if parts.inference == "bottom_up" or level.posterior.relative != as_they_are:
+            raise ValueError(
+                "prior: pseudo-inputs want a top level whose q depends on x alone; expected the inference "
+                f"'top_down' and a family like gaussian, got {parts.inference!r} and {level.posterior.name}"
+            )
+        inputs = condition(parts.conditional, c)
+        a = apply(parts.encoder, params["encoder"]["net"], x, *inputs)
+        return apply(level.encoder, own["encoder"], a[0], *inputs)
+
+    build = Partial(level.posterior.build, own.get("posterior", {}), None)
+    return Around(level.posterior.event, dtype, parts.support, x, c, parameters, build)
+
+
+def decode(parts: Parts, params: Params, z: PyTree, c: Array | None = None) -> Distribution:
+    """`VAE.decode`: of all levels, or of the first with the prior's means below."""
+    inputs, L = condition(parts.conditional, c), len(parts.levels)
+    if not isinstance(z, tuple) or not 1 <= len(z) <= L:
+        got = f"{len(z)} levels" if isinstance(z, tuple) else type(z).__name__
+        raise ValueError(f"z: expected a tuple of 1 to {L} levels, the top first; got {got}")
+    lead = parts_of.check_latents(z, parts.events[: len(z)])
+    given = filled(parts, z, z[0].shape[:lead])
+
+    def mean(i: Any, p: Distribution, like: Array) -> Array:
+        return jnp.broadcast_to(p.mean(), like.shape)
+
+    _, h = walk(parts.levels, params, _given_or(len(z), mean), None, inputs, given)
+    return parts.decode(params["decoder"]["out"], h, lead, *inputs)
+
+
+def filled(parts: Parts, z: tuple[Array, ...], lead: tuple[int, ...]) -> list[Array]:
+    """z at all levels: zeros in the place of those that are missing."""
+    return [*z, *(jnp.zeros((*lead, *event)) for event in parts.events[len(z) :])]
+
+
+def _given_or(k: int, other: Callable[[Any, Distribution, Array], Array]) -> Choice:
+    """The choice that takes what it is given at the first k levels, and `other(i, p, z)` below."""
+
+    def choose(level: Level, own: Params, i: Any, z: Array, p: Distribution, h: tuple) -> tuple[Array, tuple]:
+        del level, own, h
+        if isinstance(i, int):
+            return (z if i < k else other(i, p, z)), ()
+        return jnp.where(i < k, z, other(i, p, z)), ()  # in a scan
+
+    return choose
+
+
+def sample_prior(
+    parts: Parts, params: Params, key: Array, n: int, c: Array | None = None, *,
+    given: tuple[Array, ...] = (), temperature: Any = 1.0,
+) -> PyTree:  # fmt: skip
+    """`VAE.sample_prior`: z ~ p below the levels that are given, each with its scale times a temperature."""
+    check_key(key)
+    inputs, L = condition(parts.conditional, c), len(parts.levels)
+    scales = _checked_temperatures(temperature, L)
+    if len(given) > L or (given and parts_of.check_latents(tuple(given), parts.events[: len(given)]) != 1):
+        raise ValueError(
+            f"given: expected a tuple of at most {L} levels [n, *event]; got {len(given)} levels"
+        )
+    if any(len(z) != n for z in given):
+        raise ValueError(f"given: expected n = {n} of each, got {[len(z) for z in given]}")
+    key = threefry_key(key)
+
+    def drawn(i: Any, p: Distribution, like: Array) -> Array:
+        if not (isinstance(i, int) and scales[i] == 1):
+            p = _tempered(p, jnp.asarray(scales)[i])
+        return parts_of.sampled(_level_key(key, i), p, n)
+
+    # float32 as the heads, also where float64 is enabled
+    top = _top(parts, params, c, jnp.float32)
+    steps, _ = walk(
+        parts.levels, params, _given_or(len(given), drawn), top, inputs, filled(parts, tuple(given), (n,))
+    )
+    return tuple(step.z for step in steps)
+
+
+def _checked_temperatures(temperature: Any, L: int) -> np.ndarray:
+    """One for each level, [L]."""
+    values = np.asarray(temperature, np.float32)
+    if values.shape not in ((), (L,)) or not (np.isfinite(values) & (values >= 0)).all():
+        raise ValueError(
+            f"temperature: expected a number >= 0, or {L}, one for each level; got {temperature!r}"
+        )
+    return np.broadcast_to(values, (L,))
+
+
+def _tempered(p: Distribution, temperature: Array) -> Distribution:
+    if not is_diagonal_gaussian(p, of_any_shape=True):
+        raise ValueError(f"temperature: expected 1 for a level whose prior is not Gaussian, {p.name}")
+    return diagonal_gaussian(p.mean(), p.stddev() * temperature, len(p.event_shape))
