@@ -2,6 +2,7 @@
 
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
+from vaejax.distributions.codes import AutoregressiveCodes, CodePoint, Codes, Coding
 from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.flows import Flow
 from vaejax.distributions.gaussian import FullGaussian, diagonal_gaussian
@@ -42,8 +43,12 @@ from vaejax.distributions.score import score
 
 __all__ = [
     "Autoregressive",
+    "AutoregressiveCodes",
     "Bernoulli",
     "Categorical",
+    "CodePoint",
+    "Codes",
+    "Coding",
     "ContinuousBernoulli",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
