@@ -11,6 +11,7 @@ from typing import Any
 import distrax
 import jax.numpy as jnp
 
+from vaejax.distributions.codes import CodePoint, Codes
 from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.gaussian import FullGaussian
 from vaejax.ops import kl as ops_kl
@@ -58,8 +59,13 @@ def _full(dist: Distribution) -> tuple[Any, Any] | None:
 
 
 def has_closed_form(q: Distribution, p: Distribution) -> bool:
-    """Whether KL(q||p) stands in the table: both Gaussians, or both categoricals of one coding."""
-    return has_kl_per_dimension(q, p) or (_full(q) is not None and _full(p) is not None)
+    """Whether KL(q||p) stands in the table: both Gaussians, both categoricals of one coding, or q a code."""
+    return has_kl_per_dimension(q, p) or _of_code(q, p) or (_full(q) is not None and _full(p) is not None)
+
+
+def _of_code(q: Distribution, p: Distribution) -> bool:
+    """Whether q has all its mass on one code, and p is of codes."""
+    return isinstance(q, CodePoint) and isinstance(p, Codes)
 
 
 def has_kl_per_dimension(q: Distribution, p: Distribution) -> bool:
@@ -109,11 +115,13 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Array:
 def kl_divergence(q: Distribution, p: Distribution) -> Array:
     """KL(q||p) in closed form, summed over latent dimensions.
 
-    Args and Raises: as `kl_per_dimension`; Gaussians may also have full covariances.
+    Args and Raises: as `kl_per_dimension`; Gaussians may also have full covariances, and q may be a code.
 
     Returns:
       [...] nats, the batch shape of q and p (one prior may serve a batch of posteriors).
     """
+    if _of_code(q, p):
+        return -p.log_prob(q.point)
     if not has_kl_per_dimension(q, p) and has_closed_form(q, p):
         return _full_divergence(q, p)
     per_dimension = kl_per_dimension(q, p)

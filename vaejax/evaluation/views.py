@@ -68,6 +68,7 @@ def prior_samples(
     *,
     c: AnyArray | None = None,
     batch_size: int = 16,
+    prior_batch: int | None = None,
     progress: Progress = iter,
 ) -> AnyArray:
     """The decoder's mean at n draws of the prior, [n, *event]; where it has none, one draw of x at each.
@@ -78,7 +79,9 @@ def prior_samples(
       n: how many.
       c: [n, ...], the conditions of a model that has one.
       batch_size: as for `decoder_samples`, where x is drawn.
-      progress: likewise.
+      prior_batch: the most z at a time, for a prior that draws one code after the other (`priors.codes` of a
+        net) and takes minutes for large grids; None: all at once. Each batch has noise of its own.
+      progress: wraps the ranges of batches, as a progress bar does.
 
     Raises:
       TypeError, ValueError: an argument is of another kind, or c is missing or one too many.
@@ -89,7 +92,18 @@ def prior_samples(
     c = checked_condition(c, n)
     check_positive_int(batch_size, "batch_size")
     check_progress(progress)
-    z, means = program(_jitted_prior, int(n), named_key(key, "prior"), vae)(c)
+    of_prior = named_key(key, "prior")
+    if prior_batch is None:
+        z, means = program(_jitted_prior, int(n), of_prior, vae)(c)
+    else:
+        check_positive_int(prior_batch, "prior_batch")
+        size = math.ceil(n / math.ceil(n / prior_batch))
+        parts = []
+        for i in progress(range(math.ceil(n / size))):
+            place = np.minimum(np.arange(i * size, (i + 1) * size), n - 1)  # past the end the last c again
+            draw = program(_jitted_prior, size, jax.random.fold_in(of_prior, i), vae)
+            parts.append(draw(None if c is None else c[place]))
+        z, means = jax.tree.map(lambda *a: jnp.concatenate(a)[:n], *parts)
     if means is not None:
         return means
     return decoder_samples(named_key(key, "x"), vae, z, c=c, batch_size=batch_size, progress=progress)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vaejax.distributions import OneHot
+from vaejax.distributions import Codes, OneHot
 from vaejax.keys import named_key
 from vaejax.types import Array, Distribution, Draw, PyTree
 
@@ -89,6 +89,7 @@ def check_draw(event: Event, draw: Draw) -> tuple:
         if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
             expected = f"one of latents without a path derivative, as {q.name} draws them"
             raise ValueError(f"prior: expected {expected}; got {p.name}")
-        if getattr(q, "reparameterised", True) and isinstance(p, OneHot):
+        of_codes = isinstance(q, Codes) != isinstance(p, Codes)
+        if of_codes or (getattr(q, "reparameterised", True) and isinstance(p, OneHot)):
             raise ValueError(f"prior: expected one for the latents that {q.name} draws; got {p.name}")
     return ()

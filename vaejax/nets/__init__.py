@@ -1,6 +1,7 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
 from vaejax.nets.around import Beside, Constant, First, FromBytes, Heads, SharedScale
+from vaejax.nets.codes import CausalTransformer, CodePixelCNN
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
@@ -13,6 +14,8 @@ __all__ = [
     "MADE",
     "MLP",
     "Beside",
+    "CausalTransformer",
+    "CodePixelCNN",
     "Constant",
     "Conv",
     "ConvDecoder",

@@ -117,7 +117,7 @@ class First(nn.Module):
     """A network that sees the first of its inputs alone: what `net` gives, of any kind.
 
     In a hierarchy: a ladder's encoder, which sees x and not the levels above; a decoder of z alone, which
-    makes p(z_l|z_<l) = p(z_l|z_l-1).
+    makes p(z_l|z_<l) = p(z_l|z_l-1). In a conditional model: a prior of codes that does without c.
 
     Args:
       net: what takes the first input.
@@ -136,6 +136,11 @@ class First(nn.Module):
     def __call__(self, x: Array, *others: Array):
         del others
         return self.net(x)
+
+    @property
+    def autoregressive(self) -> bool:
+        """Whether the net is one whose outputs see what comes before them alone."""
+        return getattr(self.net, "autoregressive", False)
 
 
 class SharedScale(nn.Module):

@@ -72,17 +72,7 @@ class GatedPixelCNN(nn.Module):
             raise ValueError(f"shape: expected (H, W, C), got {self.shape}")
         for n, size in enumerate(self.shape):
             check_positive_int(size, f"shape[{n}]")
-        check_positive_int(self.features, "features")
-        if self.features % self.shape[2]:
-            raise ValueError(
-                f"features: expected a multiple of {self.shape[2]} channels, got {self.features}"
-            )
-        if not self.kernels:
-            raise ValueError("kernels: expected at least one, got ()")
-        for n, k in enumerate(self.kernels):
-            check_positive_int(k, f"kernels[{n}]")
-            if k < 3 or k % 2 == 0:
-                raise ValueError(f"kernels[{n}]: expected an odd number of at least 3, got {k}")
+        check_layers(self.features, self.kernels, self.shape[2], "channels")
         if self.values not in (2, 256):
             raise ValueError(f"values: expected 2 or 256, got {self.values!r}")
         if not (self.context is None or isinstance(self.context, nn.Module)):
@@ -94,25 +84,10 @@ class GatedPixelCNN(nn.Module):
         check_floating(z, "z")
         if x.shape[-3:] != tuple(self.shape):
             raise ValueError(f"x: expected [..., {', '.join(map(str, self.shape))}], got {x.shape}")
-        C, F = self.shape[2], self.features
-        dense = partial(nn.Dense, 2 * F, use_bias=False, dtype=self.dtype)
-        row = partial(_row_conv, dtype=self.dtype)
-        s = self._maps(z)
         h = at_least_float32(x) / ((self.values - 1) / 2) - 1  # divided first: bytes must not wrap around
-        v = jnp.pad(h, ((0, 0),) * (h.ndim - 3) + ((1, 0), (0, 0), (0, 0)))[..., :-1, :, :]  # the row above
-        for n, k in enumerate(self.kernels):
-            r, first = k // 2, n == 0
-            a = Conv(2 * F, (r + 1, k), padding=((r, 0), (r, r)), dtype=self.dtype, name=f"vertical_{n}")(v)
-            a = a + dense(name=f"vertical_z_{n}")(s)
-            b = row(2 * F, C, r, inputs=h.shape[-1], strict=first, name=f"horizontal_{n}")(h)
-            b = b + dense(name=f"down_{n}")(a)
-            b = b + dense(name=f"horizontal_z_{n}")(s)
-            gated = row(F, C, inputs=F, name=f"out_{n}")(_gated(b, C))
-            h = gated if first else h + gated  # x itself must not pass around the mask
-            v = _gated(a, C)  # after the last layer nobody reads it
-        h = jax.nn.relu(row(F, C, inputs=F, name="hidden")(jax.nn.relu(h)))
+        C = self.shape[2]
         numbers = C * (1 if self.values == 2 else self.values)
-        return _row_conv(numbers, C, inputs=F, name="head")(at_least_float32(h))
+        return gated_layers(h, self._maps(z), self.features, self.kernels, C, numbers, self.dtype)
 
     def _maps(self, z: Array) -> Array:
         """What conditions every place, [..., H or 1, W or 1, F]."""
@@ -124,6 +99,44 @@ class GatedPixelCNN(nn.Module):
                 f"context: expected maps [..., {self.shape[0]}, {self.shape[1]}, F], got {maps.shape}"
             )
         return maps
+
+
+def check_layers(features: int, kernels: tuple[int, ...], groups: int, of: str) -> None:
+    """Raise unless `gated_layers` takes these; `of` says what the groups are."""
+    check_positive_int(features, "features")
+    if features % groups:
+        raise ValueError(f"features: expected a multiple of {groups} {of}, got {features}")
+    if not kernels:
+        raise ValueError("kernels: expected at least one, got ()")
+    for n, k in enumerate(kernels):
+        check_positive_int(k, f"kernels[{n}]")
+        if k < 3 or k % 2 == 0:
+            raise ValueError(f"kernels[{n}]: expected an odd number of at least 3, got {k}")
+
+
+def gated_layers(
+    h: Array, s: Array | None, features: int, kernels: tuple[int, ...], groups: int, numbers: int, dtype: Any
+) -> Array:
+    """The layers of `GatedPixelCNN`: h [..., H, W, in] -> [..., H, W, numbers]; modules of who calls.
+
+    `s` [..., H or 1, W or 1, n] is what conditions every place, None for nothing. The channels of input,
+    output and stacks are in `groups` equal groups, of which each sees at its own place those before it.
+    """
+    dense = partial(nn.Dense, 2 * features, use_bias=False, dtype=dtype)
+    row = partial(_row_conv, dtype=dtype)
+    of_s = (lambda name: 0) if s is None else (lambda name: dense(name=name)(s))
+    v = jnp.pad(h, ((0, 0),) * (h.ndim - 3) + ((1, 0), (0, 0), (0, 0)))[..., :-1, :, :]  # the row above
+    for n, k in enumerate(kernels):
+        r, first = k // 2, n == 0
+        a = Conv(2 * features, (r + 1, k), padding=((r, 0), (r, r)), dtype=dtype, name=f"vertical_{n}")(v)
+        a = a + of_s(f"vertical_z_{n}")
+        b = row(2 * features, groups, r, inputs=h.shape[-1], strict=first, name=f"horizontal_{n}")(h)
+        b = b + dense(name=f"down_{n}")(a) + of_s(f"horizontal_z_{n}")
+        gated = row(features, groups, inputs=features, name=f"out_{n}")(_gated(b, groups))
+        h = gated if first else h + gated  # x itself must not pass around the mask
+        v = _gated(a, groups)  # after the last layer nobody reads it
+    h = jax.nn.relu(row(features, groups, inputs=features, name="hidden")(jax.nn.relu(h)))
+    return _row_conv(numbers, groups, inputs=features, name="head")(at_least_float32(h))
 
 
 def _row_conv(

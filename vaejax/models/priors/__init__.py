@@ -1,5 +1,6 @@
 """Families of p(z) and p(z|c)."""
 
+from vaejax.models.priors.codes import codes
 from vaejax.models.priors.discrete import categorical, uniform
 from vaejax.models.priors.family import Around, Prior
 from vaejax.models.priors.flow import flow
@@ -11,6 +12,7 @@ __all__ = [
     "Around",
     "Prior",
     "categorical",
+    "codes",
     "conditional",
     "flow",
     "gaussian_mixture",
