@@ -39,6 +39,16 @@ def of_mixture():
     return {"encoder": encoder, "posterior": models.posteriors.mixture(LATENTS, 2)}
 
 
+def of_codes():
+    """Two codes of four, of a codebook that a gradient moves."""
+    return {
+        "encoder": nets.MLP(features=(8,), output_shape=(2, LATENTS), activation="tanh"),
+        "decoder": nets.MLP(features=(8,), output_shape=(D,), activation="tanh", event_ndims=2),
+        "posterior": models.posteriors.vq(2, LATENTS, 4),
+        "prior": models.priors.codes(),
+    }
+
+
 def of_parts():
     """Gaussian and one-hot latents."""
     heads = (nets.GaussianHead(LATENTS), nets.MLP(features=(), output_shape=(1, 3)))
@@ -74,6 +84,12 @@ TERMS = {
     "stratified": TermEntry("stratified", objectives.stratified, random=True, parts=of_mixture),
     "siwae": TermEntry("siwae", lambda: objectives.siwae(2), random=True, parts=of_mixture),
     "enumerated": TermEntry("enumerated", lambda: objectives.enumerated, parts=of_parts),
+    "codebook": TermEntry(
+        "codebook", lambda: objectives.codebook, untouched=("encoder", "decoder"), parts=of_codes
+    ),
+    "commitment": TermEntry(
+        "commitment", lambda: objectives.commitment, untouched=("decoder", "posterior"), parts=of_codes
+    ),
     "leave_one_out": TermEntry(
         "leave_one_out", lambda: objectives.leave_one_out(3), random=True, parts=of_parts
     ),
