@@ -282,6 +282,8 @@ NETS = {  # net, shape of one of each input
     "ConvEncoder": (lambda: nets.ConvEncoder(latents=2, width=0.1), (16, 16, 1)),
     "PatchEncoder": (lambda: nets.PatchEncoder(latents=2, width=0.05), (16, 16, 1)),
     "PatchDecoder": (lambda: nets.PatchDecoder(side=8, width=0.05), (2,)),
+    "ConvDown": (lambda: nets.ConvDown(3, features=4, blocks=1), (7, 5, 2)),
+    "ConvUp": (lambda: nets.ConvUp((7, 5), 2, features=4, blocks=1), (2, 2, 3)),
     "ConvDecoder": (lambda: nets.ConvDecoder(side=16, channels=1, width=0.1), (2,)),
     "GatedPixelCNN": (lambda: nets.GatedPixelCNN((3, 4, 2), features=4, kernels=(3, 3)), (2,), (3, 4, 2)),
 }
