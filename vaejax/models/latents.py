@@ -84,12 +84,19 @@ def check_draw(event: Event, draw: Draw) -> tuple:
         if any(a.shape != (1,) for a in jax.tree.leaves(value)):
             got = jax.tree.map(jnp.shape, value)
             raise ValueError(f"{name}: expected [1] nats of one example, of each part; got shape {got}")
-    parts = [(draw.q, draw.p)] if not isinstance(draw.q, tuple) else list(zip(draw.q, draw.p, strict=True))
-    for q, p in parts:
-        if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
-            expected = f"one of latents without a path derivative, as {q.name} draws them"
-            raise ValueError(f"prior: expected {expected}; got {p.name}")
-        of_codes = isinstance(q, Codes) != isinstance(p, Codes)
-        if of_codes or (getattr(q, "reparameterised", True) and isinstance(p, OneHot)):
-            raise ValueError(f"prior: expected one for the latents that {q.name} draws; got {p.name}")
+    check_prior(draw.q, draw.p)
     return ()
+
+
+def check_prior(q: PyTree, p: PyTree) -> None:
+    """Raise ValueError unless the prior is one of the kind of latents that q draws, in every part."""
+    if isinstance(q, tuple):
+        for of_part in zip(q, p, strict=True):
+            check_prior(*of_part)
+        return
+    if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
+        expected = f"one of latents without a path derivative, as {q.name} draws them"
+        raise ValueError(f"prior: expected {expected}; got {p.name}")
+    of_codes = isinstance(q, Codes) != isinstance(p, Codes)
+    if of_codes or (getattr(q, "reparameterised", True) and isinstance(p, OneHot)):
+        raise ValueError(f"prior: expected one for the latents that {q.name} draws; got {p.name}")

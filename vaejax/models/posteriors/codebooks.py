@@ -213,7 +213,9 @@ def _moved(
     decay = jnp.where(is_new, 0, of.decay).astype(rows.dtype)
     update = jax.vmap(ops.ema_update, (0, 0, -2, -1, None, None))
     n, m, e = update(state["counts"], state["sums"], rows, k, decay, EPS)
-    e = jnp.where(n[..., None] > 0, e, state["codebook"])
+    chosen = jax.vmap(lambda k: jnp.zeros(of.codes, bool).at[k.ravel()].set(True, mode="drop"), -1)(k)
+    # the formula draws what is never chosen to 0, once its n is below eps
+    e = jnp.where(chosen[..., None], e, state["codebook"])
     if of.restart is not None:
         flat = rows.reshape(-1, of.books, of.width)
         some = jax.random.randint(key, (of.books, of.codes), 0, len(flat))
