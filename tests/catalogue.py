@@ -41,6 +41,16 @@ def of_mixture():
     return {"encoder": encoder, "posterior": models.posteriors.mixture(LATENTS, 2)}
 
 
+def of_codes():
+    """Two codes of four, of a codebook that a gradient moves."""
+    return {
+        "encoder": nets.MLP(features=(8,), output_shape=(2, LATENTS), activation="tanh"),
+        "decoder": nets.MLP(features=(8,), output_shape=(D,), activation="tanh", event_ndims=2),
+        "posterior": models.posteriors.vq(2, LATENTS, 4),
+        "prior": models.priors.codes(),
+    }
+
+
 def of_parts():
     """Gaussian and one-hot latents."""
     heads = (nets.GaussianHead(LATENTS), nets.MLP(features=(), output_shape=(1, 3)))
@@ -76,6 +86,12 @@ TERMS = {
     "stratified": TermEntry("stratified", objectives.stratified, random=True, parts=of_mixture),
     "siwae": TermEntry("siwae", lambda: objectives.siwae(2), random=True, parts=of_mixture),
     "enumerated": TermEntry("enumerated", lambda: objectives.enumerated, parts=of_parts),
+    "codebook": TermEntry(
+        "codebook", lambda: objectives.codebook, untouched=("encoder", "decoder"), parts=of_codes
+    ),
+    "commitment": TermEntry(
+        "commitment", lambda: objectives.commitment, untouched=("decoder", "posterior"), parts=of_codes
+    ),
     "leave_one_out": TermEntry(
         "leave_one_out", lambda: objectives.leave_one_out(3), random=True, parts=of_parts
     ),
@@ -268,6 +284,8 @@ NETS = {  # net, shape of one of each input
     "ConvEncoder": (lambda: nets.ConvEncoder(latents=2, width=0.1), (16, 16, 1)),
     "PatchEncoder": (lambda: nets.PatchEncoder(latents=2, width=0.05), (16, 16, 1)),
     "PatchDecoder": (lambda: nets.PatchDecoder(side=8, width=0.05), (2,)),
+    "ConvDown": (lambda: nets.ConvDown(3, features=4, blocks=1), (7, 5, 2)),
+    "ConvUp": (lambda: nets.ConvUp((7, 5), 2, features=4, blocks=1), (2, 2, 3)),
     "ConvDecoder": (lambda: nets.ConvDecoder(side=16, channels=1, width=0.1), (2,)),
     "GatedPixelCNN": (lambda: nets.GatedPixelCNN((3, 4, 2), features=4, kernels=(3, 3)), (2,), (3, 4, 2)),
     "CausalTransformer": (lambda: nets.CausalTransformer((2, 3), CODES, 8, 1, heads=2), (2, 3), (4,)),

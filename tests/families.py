@@ -22,6 +22,7 @@ class PosteriorEntry(NamedTuple):
     encoder: Callable[[], Any]  # a net x [..., D], or (x, c) -> its parameters
     kind: str = "vector"
     inputs: int = LATENTS  # how many numbers the decoder eats
+    ndims: int = 1  # in how many axes
     density: bool = True  # whether q has a log_prob at points that it did not draw
     bound: bool = True  # whether there is one on log p(x)
 
@@ -80,6 +81,24 @@ POSTERIORS = {
     "categorical_soft": PosteriorEntry(
         "categorical", lambda: posteriors.categorical(3, 2, hard=False), mlp(2, 3), "one hot", inputs=6
     ),
+    "vq": PosteriorEntry("vq", lambda: posteriors.vq(2, 3, 4), mlp(2, 3), "codes", inputs=6, ndims=2),
+    "vq_means": PosteriorEntry(
+        "vq",
+        lambda: posteriors.vq(2, 3, 4, groups=3, decay=0.9, restart=0.5, gradient="rotation"),
+        mlp(2, 3),
+        kind="codes",
+        inputs=6,
+        ndims=2,
+    ),
+    "residual_vq": PosteriorEntry(
+        "residual_vq",
+        lambda: posteriors.residual_vq(2, 3, 4, 2, decay=0.9, dropout=True),
+        mlp(2, 3),
+        kind="codes",
+        inputs=6,
+        ndims=2,
+    ),
+    "fsq": PosteriorEntry("fsq", lambda: posteriors.fsq(2, (4, 3, 2)), mlp(2, 3), "codes", inputs=6, ndims=2),
     "product_mixed": PosteriorEntry(
         "product",
         lambda: posteriors.product(posteriors.gaussian(2), posteriors.categorical(3)),
@@ -102,6 +121,10 @@ PRIORS = {
     "vamp": PriorEntry("vamp", lambda: priors.vamp(2), needs_density=True),
     "uniform": PriorEntry("uniform", priors.uniform, kind="one hot"),
     "categorical": PriorEntry("categorical", priors.categorical, kind="one hot"),
+    "codes": PriorEntry("codes", priors.codes, kind="codes"),
+    "codes_net": PriorEntry(
+        "codes", lambda: priors.codes(nets.CausalTransformer((2,), 4, width=4, blocks=1, heads=2)), kind="codes"
+    ),
     "product_mixed": PriorEntry(
         "product", lambda: priors.product(priors.vamp(2), priors.categorical()), kind="mixed"
     ),
@@ -168,7 +191,7 @@ def build(q, p, conditional):
     entry = POSTERIORS[q]
     return models.vae(
         encoder=entry.encoder(),
-        decoder=nets.MLP(features=(6,), output_shape=(D,), activation="tanh"),
+        decoder=nets.MLP(features=(6,), output_shape=(D,), activation="tanh", event_ndims=entry.ndims),
         posterior=entry.make(),
         likelihood=distributions.bernoulli(),
         prior=PRIORS[p].make(),

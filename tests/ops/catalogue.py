@@ -10,6 +10,7 @@ from vaejax.ops import (
     aggregate,
     bounds,
     chunks,
+    codes,
     flows,
     interpolation,
     jacobian,
@@ -58,6 +59,13 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "bounds.siwae": (lambda w, p: bounds.siwae(w[None], p), (V, W)),
     "bounds.stratified_elbo": (lambda w, p: bounds.stratified_elbo(w[None], p), (V, W)),
     "chunks.map_examples": (lambda z: chunks.map_examples(lambda z: jnp.sum(z**2), z, chunk=1), (V,)),
+    "codes.ema_update": (lambda n, m, z: codes.ema_update(n, m, z, np.array([0, 1, 1]), 0.9, 1e-5),
+                         (POSITIVE[:, 0], V[0], W[0, :1].repeat(3, 0))),
+    "codes.fsq": (lambda z: codes.fsq(z, (3, 4, 2)), (V,)),
+    "codes.kmeans": (lambda z, e: codes.kmeans(z, e, 2), (V, W[0])),
+    "codes.residual": (lambda z, e: codes.residual(z, e)[1], (V, W)),
+    "codes.rotation": (codes.rotation, (V, W)),
+    "codes.straight_through": (codes.straight_through, (V, W)),
     "flows.affine": (flows.affine, (V, W, POSITIVE)),
     "flows.affine_inverse": (flows.affine_inverse, (V, W, POSITIVE)),
     "flows.gated": (flows.gated, (V, W, POSITIVE)),
@@ -127,5 +135,6 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
 }  # fmt: skip
 NOT_OF_FLOATS = {  # names, choices and integers
     "aggregate.ACTIVE_VARIANCE", "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk",
-    "chunks.largest_array", "jacobian.spread_columns", "mixtures.AT_ONCE",
+    "chunks.largest_array", "codes.fsq_codes", "codes.fsq_indices", "codes.nearest", "codes.perplexity",
+    "codes.used_share", "jacobian.spread_columns", "mixtures.AT_ONCE",
 }  # fmt: skip

@@ -115,10 +115,10 @@ def check_draw(event: Event, draw: Draw) -> tuple:
 
 
 def check_prior(q: PyTree, p: PyTree) -> None:
-    """Raise ValueError unless p is of the latents that q draws, of every part."""
+    """Raise ValueError unless the prior is one of the kind of latents that q draws, in every part."""
     if isinstance(q, tuple):
-        for one, of_one in zip(q, p, strict=True):
-            check_prior(one, of_one)
+        for of_part in zip(q, p, strict=True):
+            check_prior(*of_part)
         return
     if not getattr(q, "reparameterised", True) and getattr(p, "reparameterised", True):
         expected = f"one of latents without a path derivative, as {q.name} draws them"

@@ -6,6 +6,7 @@ from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
 from vaejax.nets.made import MADE
+from vaejax.nets.maps import ConvDown, ConvUp
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
 
@@ -19,8 +20,10 @@ __all__ = [
     "Constant",
     "Conv",
     "ConvDecoder",
+    "ConvDown",
     "ConvEncoder",
     "ConvTranspose",
+    "ConvUp",
     "Critic",
     "First",
     "FromBytes",

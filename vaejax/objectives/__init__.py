@@ -6,6 +6,7 @@ from vaejax.objectives.auxiliary import (
     auxiliary_regression,
     info_nce,
 )
+from vaejax.objectives.codes import codebook, commitment
 from vaejax.objectives.compose import compose, logs, mixes_examples, scaled, sees_step
 from vaejax.objectives.coupling import hessian_penalty, orthogonality
 from vaejax.objectives.critics import (
@@ -48,7 +49,9 @@ __all__ = [
     "beta_tc",
     "capacity",
     "ciwae",
+    "codebook",
     "column_group_l1",
+    "commitment",
     "compose",
     "contractive",
     "cosine_schedule",

@@ -1,5 +1,6 @@
 """Families of q(z|x): what the encoder gives, and the distribution that becomes of it."""
 
+from vaejax.models.posteriors.codes import fsq, residual_vq, vq
 from vaejax.models.posteriors.discrete import categorical
 from vaejax.models.posteriors.family import Drawn, Posterior
 from vaejax.models.posteriors.flows import autoregressive, coupling, iaf, planar, radial, stack, sylvester
@@ -15,6 +16,7 @@ __all__ = [
     "autoregressive",
     "categorical",
     "coupling",
+    "fsq",
     "full",
     "gaussian",
     "iaf",
@@ -25,6 +27,8 @@ __all__ = [
     "product",
     "radial",
     "residual",
+    "residual_vq",
     "stack",
     "sylvester",
+    "vq",
 ]

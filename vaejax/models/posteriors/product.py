@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -29,7 +30,7 @@ def product(*parts: Posterior) -> Posterior:
 
     Returns:
       A Posterior; the parameters and the state of part i are its own under the name str(i). What parts give
-      for `Draw.extra` keeps its names, of which no two parts may have the same.
+      for `Draw.extra` keeps its names; what several give is a tuple of theirs, in the order of the parts.
 
     Raises:
       TypeError, ValueError: for fewer than two parts, or anything but a Posterior of one part.
@@ -90,21 +91,24 @@ def _draw(
     posterior: Posterior, own: PyTree, state: PyTree, parameters: PyTree, key: Array, batch: Batch, step: Any
 ) -> Drawn:
     """Each part by its own draw, with noise of its own."""
-    drawn, states, extra = [], [], {}
+    drawn, states = [], []
     for i, (part, of) in enumerate(zip(posterior.options["parts"], parameters, strict=True)):
         before = _own(state, i, None)
         one = part.draw(part, _own(own, i, {}), before, of, named_key(key, f"/{i}"), batch, step)
-        both = sorted(set(extra) & set(one.extra or {}))
-        if both:
-            raise ValueError(f"parts: expected other names of what they give beside z, got {both} twice")
         drawn.append(one)
         states.append(before if one.state is None else one.state)
-        extra |= dict(one.extra or {})
     z, log_q, q = (tuple(getattr(one, name) for one in drawn) for name in ("z", "log_q", "q"))
     moved = any(one.state is not None for one in drawn)
     point = tuple(one.z if one.point is None else one.point for one in drawn)
     elsewhere = any(one.point is not None for one in drawn)
+    extra = _gathered([one.extra or {} for one in drawn])
     return Drawn(z, log_q, q, _named(states) if moved else None, extra or None, point if elsewhere else None)
+
+
+def _gathered(extras: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the parts give beside z; a tuple where several give the same."""
+    names = {name: [extra[name] for extra in extras if name in extra] for extra in extras for name in extra}
+    return {name: tuple(given) if len(given) > 1 else given[0] for name, given in names.items()}
 
 
 def _code(parts: Parts, q: tuple[Distribution, ...]) -> tuple[PyTree, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from vaejax.distributions import OneHot
+from vaejax.distributions import Coding, OneHot
 from vaejax.models.priors.family import Around, Prior, one_event
 from vaejax.types import Array, PyTree
 
@@ -49,6 +49,8 @@ def _learned(own: PyTree, around: Around) -> OneHot:
 def _event(around: Around, name: str) -> tuple[int, ...]:
     """(M, V); ValueError for latents of another kind."""
     event = one_event(around, name)
+    if isinstance(around.shared, Coding):
+        raise ValueError(f"prior: {name} expected one-hot latents, got codes: priors.codes() is of those")
     if len(event) != 2:
         raise ValueError(f"prior: {name} expected one-hot latents [variables, values], got {list(event)}")
     return event

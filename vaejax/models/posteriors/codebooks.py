@@ -1,0 +1,225 @@
+"""What the posteriors with codebooks share: the search, the draw, and codebooks of running means."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from vaejax.distributions import CodePoint, Coding
+from vaejax.fixed import Fixed
+from vaejax.keys import example_keys, named_key
+from vaejax.models.posteriors.family import Drawn, Posterior
+from vaejax.ops import codes as ops
+from vaejax.types import Array, Batch, PyTree
+
+GRADIENTS = {"rotation": ops.rotation, "straight_through": ops.straight_through}
+EPS = 1e-5  # of `ops.codes.ema_update`
+ITERATIONS = 10  # of k-means on the first batch
+
+
+class Quantiser(NamedTuple):
+    """A family of codebooks as plain data: S of V vectors, at each place of a grid.
+
+    A vector of the encoder is a sum of S codes, one in each stage, or else a row of S codes, one of each
+    group of its dimensions; one code is one group.
+    """
+
+    shape: tuple[int, ...]
+    dim: int
+    codes: int  # V
+    books: int  # S
+    in_stages: bool
+    decay: float | None  # None: a gradient moves the codebooks
+    restart: float | None
+    gradient: str
+    dropout: bool = False
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The shape of the indices."""
+        return (*self.shape, self.books) if self.in_stages or self.books > 1 else self.shape
+
+    @property
+    def width(self) -> int:
+        """The dimensions of a code."""
+        return self.dim if self.in_stages else self.dim // self.books
+
+    @property
+    def event(self) -> tuple[int, ...]:
+        """The shape of z: all stages, of which the decoder eats the sum, or the rows."""
+        return (*self.shape, self.books, self.dim) if self.in_stages else (*self.shape, self.dim)
+
+
+def init(of: Quantiser, key: Array, parameters: Array) -> tuple[dict[str, Array], PyTree]:
+    """The codebooks [S, V, width] as parameters, or as state beside n [S, V] and m [S, V, width], at 0."""
+    shape, limit = (of.books, of.codes, of.width), math.sqrt(3 / of.width)
+    codebook = jax.random.uniform(key, shape, parameters.dtype, -limit, limit)
+    if of.decay is None:
+        return {"codebook": codebook}, None
+    return {}, {"codebook": codebook, "counts": jnp.zeros_like(codebook[..., 0]), "sums": 0 * codebook}
+
+
+def _codebook(own: PyTree, state: PyTree) -> Array:
+    return own["codebook"] if "codebook" in own else state["codebook"]
+
+
+def shared(of: Quantiser, own: PyTree, state: PyTree) -> Coding:
+    """What the prior must know of the codes."""
+    return _coding(of, _codebook(own, state))
+
+
+def _coding(of: Quantiser, codebook: Array) -> Coding:
+    index, vector = (Partial(Fixed(function, of), codebook) for function in (_index, _vector))
+    return Coding(of.places, of.codes, index, vector)
+
+
+def _index(of: Quantiser, codebook: Array, z: Array) -> Array:
+    """z [..., *event] -> [..., *places]."""
+    lead = z.shape[: z.ndim - len(of.event)]
+    return _nearest(_rows(of, z), codebook).reshape(*lead, *of.places)
+
+
+def _vector(of: Quantiser, codebook: Array, indices: Array) -> Array:
+    """[..., *places] -> z [..., *event]."""
+    lead = indices.shape[: indices.ndim - len(of.places)]
+    return _look_up(codebook, indices.reshape(*lead, *of.shape, of.books)).reshape(*lead, *of.event)
+
+
+def _rows(of: Quantiser, z: Array) -> Array:
+    """z [..., *event] by codes, [..., *shape, S, width]."""
+    return z.reshape(*z.shape[: z.ndim - len(of.event)], *of.shape, of.books, of.width)
+
+
+def _nearest(rows: Array, codebook: Array) -> Array:
+    """[..., S, width] -> [..., S], each of its own codebook; one after the other, for little memory."""
+    by_book = jnp.moveaxis(rows, -2, 0), codebook
+    return jnp.moveaxis(jax.lax.map(lambda book: ops.nearest(*book), by_book), 0, -1)
+
+
+def _look_up(codebook: Array, k: Array) -> Array:
+    """[..., S] -> [..., S, width]."""
+    return jax.vmap(lambda e, k: e[k], (0, -1), -2)(codebook, k)
+
+
+def _assign(of: Quantiser, z: Array, codebook: Array) -> tuple[Array, Array, Array]:
+    """(what each code is for, [..., S, width], its index k [..., S], the code e [..., S, width])."""
+    if not of.in_stages:
+        rows = z.reshape(*z.shape[:-1], of.books, of.width)
+        k = _nearest(rows, codebook)
+        return rows, k, _look_up(codebook, k)
+    k, e = ops.residual(z, codebook)
+    held = jax.lax.stop_gradient(e)
+    return z[..., None, :] - (jnp.cumsum(held, axis=-2) - held), k, e
+
+
+def build(of: Quantiser, own: PyTree, state: PyTree, z: Array) -> CodePoint:
+    """q(z|x), all mass on the codes of the encoder's vectors [..., *shape, dim]."""
+    codebook = _codebook(own, state)
+    _, k, _ = _assign(of, z, codebook)
+    return _point(of, codebook, k)
+
+
+def _point(of: Quantiser, codebook: Array, k: Array) -> CodePoint:
+    return CodePoint(_coding(of, codebook), k.reshape(*k.shape[: k.ndim - len(of.shape) - 1], *of.places))
+
+
+def draw(
+    of: Quantiser, posterior: Posterior,
+    own: PyTree, state: PyTree, z: Array, key: Array, batch: Batch, step: Any,
+) -> Drawn:  # fmt: skip
+    """The codes of the encoder's vectors z [B, *shape, dim], the costs of both, and the state after."""
+    del posterior
+    moves = step is not None and of.decay is not None
+    is_new = jnp.all(state["counts"] == 0) if moves else None
+    codebook = _codebook(own, state)
+    if moves:
+        codebook = _start(of, jax.lax.stop_gradient(z), codebook, is_new, named_key(key, "/start"))
+    rows, k, e = _assign(of, z, codebook)
+    kept = _kept(of, key, batch, step)
+    q, known = _point(of, codebook, k), jnp.where(kept, k, of.codes)
+    extra = {"indices": q.point, **usage(known, of.codes), "commitment": _square(rows, e, kept)}
+    if of.decay is None:
+        extra["codebook"] = _square(e, rows, kept)
+    after = None
+    if moves:
+        state = {**state, "codebook": codebook}
+        after = _moved(of, state, is_new, jax.lax.stop_gradient(rows), known, named_key(key, "/restart"))
+    return Drawn(_eaten(of, z, e, kept), jnp.zeros(len(z), z.dtype), q, after, extra, point=q.point)
+
+
+def _kept(of: Quantiser, key: Array, batch: Batch, step: Any) -> Array:
+    """Which codes the decoder sees, broadcast against [B, *shape, S]: of each example the first few stages."""
+    if step is None or not of.dropout:
+        return jnp.ones((), bool)
+    keys = example_keys(named_key(key, "/stages"), batch)
+    stages = jax.vmap(lambda key: jax.random.randint(key, (), 1, of.books + 1))(keys)
+    return jnp.arange(of.books) < stages.reshape(-1, *(1,) * len(of.shape), 1)
+
+
+def _eaten(of: Quantiser, z: Array, e: Array, kept: Array) -> Array:
+    """z of the draw, [B, *event]: the codes, with the gradient of the choice to the encoder's vectors."""
+    e = jnp.where(kept[..., None], jax.lax.stop_gradient(e), 0)
+    if not of.in_stages:
+        return GRADIENTS[of.gradient](z, e.reshape(z.shape))
+    path = GRADIENTS[of.gradient](z, jnp.sum(e, axis=-2))  # of the sum, which the decoder eats
+    return e.at[..., 0, :].add(path - jax.lax.stop_gradient(path))
+
+
+def _square(a: Array, held: Array, kept: Array) -> Array:
+    """|a - sg(held)|^2 over all codes of an example, [B]."""
+    square = jnp.where(kept[..., None], jnp.square(a - jax.lax.stop_gradient(held)), 0)
+    return jnp.sum(square, axis=tuple(range(1, square.ndim)))
+
+
+def usage(k: Array, V: int) -> dict[str, Array]:
+    """`perplexity` and `used_share` of a batch of indices [B, ..., S], means over S; [B], all the same."""
+    by_book = jnp.moveaxis(k, -1, 0)
+    known = {"perplexity": ops.perplexity, "used_share": ops.used_share}
+    means = {name: jnp.mean(jax.vmap(lambda k, f=f: f(k, V))(by_book)) for name, f in known.items()}
+    return {name: jnp.broadcast_to(mean, k.shape[:1]) for name, mean in means.items()}
+
+
+def _start(of: Quantiser, z: Array, codebook: Array, is_new: Array, key: Array) -> Array:
+    """Codebooks from k-means of the vectors z of the first batch, each from random ones; later as they are."""
+
+    def means(rows: Array, key: Array) -> Array:
+        flat = rows.reshape(-1, of.width)
+        some = jax.random.choice(key, len(flat), (of.codes,), replace=len(flat) < of.codes)
+        return ops.kmeans(flat, flat[some], ITERATIONS)
+
+    def stage(r: Array, key: Array) -> tuple[Array, Array]:
+        e = means(r, key)
+        return r - e[ops.nearest(r, e)], e
+
+    def made(_: Array, __: Array) -> Array:
+        keys = jax.random.split(key, of.books)
+        if of.in_stages:
+            return jax.lax.scan(stage, z, keys)[1]
+        by_book = jnp.moveaxis(z.reshape(*z.shape[:-1], of.books, of.width), -2, 0)
+        return jax.lax.map(lambda book: means(*book), (by_book, keys))
+
+    # a loop of one round or none: of a `cond` under vmap both branches would run, in every step
+    return jax.lax.fori_loop(0, is_new.astype(jnp.int32), made, codebook)
+
+
+def _moved(
+    of: Quantiser, state: PyTree, is_new: Array, rows: Array, k: Array, key: Array
+) -> dict[str, Array]:  # fmt: skip
+    """The state after a batch: running means over all its vectors, of the first batch its means alone."""
+    decay = jnp.where(is_new, 0, of.decay).astype(rows.dtype)
+    update = jax.vmap(ops.ema_update, (0, 0, -2, -1, None, None))
+    n, m, e = update(state["counts"], state["sums"], rows, k, decay, EPS)
+    chosen = jax.vmap(lambda k: jnp.zeros(of.codes, bool).at[k.ravel()].set(True, mode="drop"), -1)(k)
+    # the formula draws what is never chosen to 0, once its n is below eps
+    e = jnp.where(chosen[..., None], e, state["codebook"])
+    if of.restart is not None:
+        flat = rows.reshape(-1, of.books, of.width)
+        some = jax.random.randint(key, (of.books, of.codes), 0, len(flat))
+        fresh, dead = flat[some, jnp.arange(of.books)[:, None]], n < of.restart  # [S, V, width], [S, V]
+        n = jnp.where(dead, of.restart, n)
+        e, m = (jnp.where(dead[..., None], new, a) for new, a in ((fresh, e), (of.restart * fresh, m)))
+    return {"codebook": e, "counts": n, "sums": m}

@@ -1,0 +1,123 @@
+"""The nearest of V vectors, and in stages of what is left; gradients past the choice."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from vaejax.types import Array
+
+_SCORES = 2**20  # scores |e|^2 / 2 - z.e that are held at a time: with what is made of them, 12 MiB
+
+
+def nearest(z: Array, codebook: Array) -> Array:
+    """The place of the vector nearest to z: argmin_k |z - e_k|^2 = argmin_k |e_k|^2 / 2 - z.e_k.
+
+    By one matrix product for a chunk of vectors z: the temporaries are at most 16 MiB for any number of
+    vectors, and of codes up to 2^20.
+
+    Of several that are nearest it is the first. As in `jnp.argmin`, nan is the least of numbers: a z with a
+    nan in it has code 0, and a codebook with a nan in row k assigns every z to it. Near ties may be decided
+    by rounding, of the order of 1e-7 |z| |e|: a codebook far from 0 and narrow wants centring.
+
+    Args:
+      z: [..., D].
+      codebook: e, [V, D].
+
+    Returns:
+      int32 [...] in 0 .. V - 1, without a gradient.
+
+    Source: van den Oord, Vinyals & Kavukcuoglu 2017, arXiv 1711.00937, eq. 1.
+    """
+    chex.assert_rank(codebook, 2)
+    chex.assert_equal(z.shape[-1], codebook.shape[-1])
+    z, e = jax.lax.stop_gradient((z, codebook))
+    rows, V = z.reshape(-1, z.shape[-1]), len(e)
+    N, n = len(rows), max(1, min(len(rows), _SCORES // V))
+    half = jnp.sum(jnp.square(e), axis=-1, keepdims=True) / 2
+
+    def of(rows: Array) -> Array:
+        scores = half - jnp.matmul(e, rows.T, precision=jax.lax.Precision.HIGHEST)  # [V, n]: min down columns
+        # two passes that vectorise, where argmin is one that does not
+        is_least = (scores == jnp.min(scores, axis=0)) | jnp.isnan(scores)
+        places = jax.lax.broadcasted_iota(jnp.int32, scores.shape, 0)
+        return jnp.min(jnp.where(is_least, places, V), axis=0)
+
+    def chunk(i: Array, indices: Array) -> Array:
+        start = jnp.minimum(i * n, N - n)  # the last chunk goes over some again
+        found = of(jax.lax.dynamic_slice_in_dim(rows, start, n))
+        return jax.lax.dynamic_update_slice_in_dim(indices, found, start, 0)
+
+    if n >= N:
+        indices = of(rows)
+    else:
+        indices = jax.lax.fori_loop(0, -(-N // n), chunk, jnp.zeros(N, jnp.int32))
+    return indices.reshape(z.shape[:-1])
+
+
+def residual(z: Array, codebooks: Array) -> tuple[Array, Array]:
+    """Codes in stages, each of what those before have left: r_0 = z, e_s = nearest to r_s, r_s+1 = r_s - e_s.
+
+    Where 0 is in every codebook, |r_s| never increases.
+
+    Args:
+      z: [..., D].
+      codebooks: [S, V, D].
+
+    Returns:
+      indices, int32 [..., S], and e [..., S, D], with a gradient in the codebooks alone; its sum over the
+      stages is z less the last residual.
+
+    Source: Zeghidour et al. 2021, arXiv 2107.03312, algorithm 1.
+    """
+    chex.assert_rank(codebooks, 3)
+
+    def stage(r: Array, codebook: Array) -> tuple[Array, tuple[Array, Array]]:
+        k = nearest(r, codebook)
+        e = codebook[k]
+        return r - jax.lax.stop_gradient(e), (k, e)
+
+    _, (indices, e) = jax.lax.scan(stage, jax.lax.stop_gradient(z), codebooks)
+    return jnp.moveaxis(indices, 0, -1), jnp.moveaxis(e, 0, -2)
+
+
+def straight_through(z: Array, e: Array) -> Array:
+    """The value e with the gradient of z, that is de/dz = I and no gradient in e; nan where z is not finite.
+
+    Args:
+      z: what was quantised, [...].
+      e: what became of it, [...].
+
+    Source: van den Oord, Vinyals & Kavukcuoglu 2017, arXiv 1711.00937, section 3.2.
+    """
+    # what is added is 0 exactly, where z + (e - z) would be off by a last digit
+    return jax.lax.stop_gradient(e) + (z - jax.lax.stop_gradient(z))
+
+
+def rotation(z: Array, e: Array) -> Array:
+    """The value e with de/dz = (|e| / |z|) R, R the rotation of z onto e in their plane, held fixed.
+
+        R = I - 2 r r^T + 2 e^ z^^T,   e^ = e / |e|,   z^ = z / |z|,   r = (e^ + z^) / |e^ + z^|
+
+    So the angle between the gradient and the code arrives as the angle between the gradient and z. Where
+    there is no such rotation, as z or e is 0 or they are opposite, the gradient is that of
+    `straight_through`.
+
+    Args:
+      z: what was quantised, [..., D].
+      e: what became of it, [..., D].
+
+    Source: Fifty et al. 2024, arXiv 2410.06424, section 4.
+    """
+    z_0, e_0 = jax.lax.stop_gradient((z, e))
+    of_z, of_e = (jnp.linalg.norm(a, axis=-1, keepdims=True) for a in (z_0, e_0))
+    u, v = (a / jnp.where(length > 0, length, 1) for a, length in ((z_0, of_z), (e_0, of_e)))
+    both = u + v
+    square = jnp.sum(jnp.square(both), axis=-1, keepdims=True)  # 2 + 2 cos, 0 for opposites
+    known = (of_z > 0) & (of_e > 0) & (square > 1e-6)
+    along = lambda a: jnp.sum(a * z, axis=-1, keepdims=True)  # noqa: E731
+    rotated = z - 2 * both * along(both) / jnp.where(known, square, 1) + 2 * v * along(u)
+    scale = of_e / jnp.where(of_z > 0, of_z, 1)
+    path = jnp.where(known, scale * rotated, z)
+    return e_0 + (path - jax.lax.stop_gradient(path))
