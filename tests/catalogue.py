@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vaejax import distributions, models, nets, objectives
 
-D, LATENTS, BATCH = 5, 3, 3
+D, LATENTS, BATCH, CODES = 5, 3, 3, 4
 
 
 class TermEntry(NamedTuple):
@@ -286,7 +288,18 @@ NETS = {  # net, shape of one of each input
     "ConvUp": (lambda: nets.ConvUp((7, 5), 2, features=4, blocks=1), (2, 2, 3)),
     "ConvDecoder": (lambda: nets.ConvDecoder(side=16, channels=1, width=0.1), (2,)),
     "GatedPixelCNN": (lambda: nets.GatedPixelCNN((3, 4, 2), features=4, kernels=(3, 3)), (2,), (3, 4, 2)),
+    "CausalTransformer": (lambda: nets.CausalTransformer((2, 3), CODES, 8, 1, heads=2), (2, 3), (4,)),
+    "CodePixelCNN": (lambda: nets.CodePixelCNN((2, 3), CODES, 4, (3,), embed=3), (2, 3), (4,)),
 }
+OF_CODES = ("CausalTransformer", "CodePixelCNN")  # the first input is indices
+
+
+def net_inputs(name, *lead):
+    """Inputs of a net with these leading axes: numbers in [0, 1), or indices of codes."""
+    inputs = [jax.random.uniform(jax.random.key(0), (*lead, *shape)) for shape in NETS[name][1:]]
+    if name in OF_CODES:
+        inputs[0] = jnp.int32(CODES * inputs[0])
+    return inputs
 
 
 def small_vae(likelihood=None, heads=None, parts=None):

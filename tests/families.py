@@ -138,6 +138,11 @@ PRIORS = {
     "product": PriorEntry(
         "product", lambda: priors.product(priors.standard(), priors.standard()), kind="parts"
     ),
+    "chain": PriorEntry(
+        "chain",
+        lambda: priors.chain(priors.standard(), priors.conditional(encoder()())),
+        kind="parts",
+    ),
     "product_conditional": PriorEntry(
         "product",
         lambda: priors.product(priors.standard(), priors.conditional(encoder()())),

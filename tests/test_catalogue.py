@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.catalogue import BATCH, EVENTS, LIKELIHOODS, NETS, SCHEDULES, TERMS, D, small_vae
+from tests.catalogue import BATCH, EVENTS, LIKELIHOODS, NETS, SCHEDULES, TERMS, D, net_inputs, small_vae
 from tests.monte_carlo import assert_mean_is
 from vaejax import distributions, nets, objectives
 from vaejax.keys import named_key
@@ -208,9 +208,7 @@ def test_laws_of_likelihoods(name):
 
 @pytest.mark.parametrize("name", NETS)
 def test_laws_of_nets(name):
-    make, *shapes = NETS[name]
-    net = make()
-    inputs = [jax.random.uniform(KEY, (2, BATCH, *shape)) for shape in shapes]
+    net, inputs = NETS[name][0](), net_inputs(name, 2, BATCH)
     variables = jax.jit(net.init)(jax.random.key(1), *(x[0] for x in inputs))
     assert set(variables) == {"params"}
     apply = jax.jit(net.apply)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.monte_carlo import assert_mean_is
+from tests.monte_carlo import assert_counts, assert_mean_is
 from vaejax import compose, distributions, evaluation, models, nets, objectives
 from vaejax.types import Split
 
@@ -70,18 +70,6 @@ def table(params):
     log_px = jax.jit(jax.vmap(lambda z: MODEL.bind(params).decode(z).log_prob(IMAGES)))
     weights = stats.norm.pdf(z)
     return weights / weights.sum(), np.asarray(log_px(jnp.float32(z[:, None])), np.float64)
-
-
-def assert_counts(numbers, p):
-    """Draws have the stated chances: chi-square, and every cell."""
-    n = len(numbers)
-    counts = np.bincount(numbers, minlength=len(p))
-    kept = n * p > 5
-    expected = np.append(n * p[kept], n * p[~kept].sum())
-    found = np.append(counts[kept], counts[~kept].sum())
-    assert (np.abs(found - expected) < 4.5 * np.sqrt(expected) + 1).all()
-    statistic = np.sum((found - expected) ** 2 / np.maximum(expected, 1e-9))
-    assert stats.chi2.sf(statistic, kept.sum() - 1) > 1e-4
 
 
 def test_it_sums_to_one_over_all_images_and_z_matters(table):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.catalogue import NETS
+from tests.catalogue import NETS, net_inputs
 from vaejax import distributions, models, nets
 from vaejax.models.spec import _built, net_spec
 
@@ -33,9 +33,9 @@ def test_all_nets_with_layers_of_their_own_have_it():
 
 @pytest.mark.parametrize("name", WITH_DTYPE)
 def test_inner_layers_are_in_half_precision_and_nothing_else(name):
-    make, *shapes = NETS[name]
+    make = NETS[name][0]
     plain, half = make(), make().clone(dtype=jnp.bfloat16)
-    inputs = [jax.random.uniform(KEY, (2, *shape)) for shape in shapes]
+    inputs = net_inputs(name, 2)
 
     shapes_of = [jax.eval_shape(net.init, KEY, *inputs) for net in (plain, half)]
     assert shapes_of[0] == shapes_of[1]

@@ -120,9 +120,7 @@ class AutoregressiveCodes(Codes):
     Source: van den Oord, Vinyals & Kavukcuoglu 2017, arXiv 1711.00937, section 3.3.
     """
 
-    def __init__(
-        self, coding: Coding, network: Callable[[Array], Array], batch_shape: tuple[int, ...] = ()
-    ):
+    def __init__(self, coding: Coding, network: Callable[[Array], Array], batch_shape: tuple[int, ...] = ()):
         super().__init__(coding, batch_shape)
         self._network = network
 

@@ -92,21 +92,27 @@ def prior_samples(
     c = checked_condition(c, n)
     check_positive_int(batch_size, "batch_size")
     check_progress(progress)
-    of_prior = named_key(key, "prior")
-    if prior_batch is None:
-        z, means = program(_jitted_prior, int(n), of_prior, vae)(c)
-    else:
+    if prior_batch is not None:
         check_positive_int(prior_batch, "prior_batch")
-        size = math.ceil(n / math.ceil(n / prior_batch))
-        parts = []
-        for i in progress(range(math.ceil(n / size))):
-            place = np.minimum(np.arange(i * size, (i + 1) * size), n - 1)  # past the end the last c again
-            draw = program(_jitted_prior, size, jax.random.fold_in(of_prior, i), vae)
-            parts.append(draw(None if c is None else c[place]))
-        z, means = jax.tree.map(lambda *a: jnp.concatenate(a)[:n], *parts)
+    z, means = _of_prior(named_key(key, "prior"), vae, int(n), c, prior_batch, progress)
     if means is not None:
         return means
     return decoder_samples(named_key(key, "x"), vae, z, c=c, batch_size=batch_size, progress=progress)
+
+
+def _of_prior(
+    key: Array, vae: VAE, n: int, c: AnyArray | None, most: int | None, progress: Progress
+) -> tuple[PyTree, Array | None]:
+    """`_prior` as one program, or of at most so many at a time."""
+    if most is None:
+        return program(_jitted_prior, n, key, vae)(c)
+    size = math.ceil(n / math.ceil(n / most))
+    parts = []
+    for i in progress(range(math.ceil(n / size))):
+        place = np.minimum(np.arange(i * size, (i + 1) * size), n - 1)  # past the end the last c again
+        draw = program(_jitted_prior, size, jax.random.fold_in(key, i), vae)
+        parts.append(draw(None if c is None else c[place]))
+    return jax.tree.map(lambda *a: jnp.concatenate(a)[:n], *parts)
 
 
 def _prior(n: int, key: Array, vae: VAE, c: Array | None) -> tuple[PyTree, Array | None]:

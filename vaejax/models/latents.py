@@ -6,6 +6,8 @@ z comes in independent parts; z, log q, log p, q and p are then tuples as long.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -16,6 +18,26 @@ from vaejax.keys import named_key
 from vaejax.types import Array, Distribution, Draw, PyTree
 
 Event = tuple[int, ...] | tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The prior of a part that is given the part before it: `build(own, around)` with that for c."""
+
+    build: Callable[..., Distribution]
+    own: PyTree
+    around: Any
+
+    def of(self, z: Array | None) -> Distribution:
+        """p(z_i|z_{i-1}), of the batch shape of the z given."""
+        return self.build(self.own, self.around._replace(c=z))
+
+
+def along(p: PyTree, z: PyTree) -> PyTree:
+    """The priors at drawn z: of a part that is given the one before it, under that."""
+    if not isinstance(p, tuple):
+        return p
+    return tuple(one.of(z[i - 1]) if isinstance(one, Given) else one for i, one in enumerate(p))
 
 
 def in_parts(event: Event) -> bool:
@@ -71,7 +93,11 @@ def sampled(key: Array, p: Distribution, n: int) -> PyTree:
       ValueError: if p has another number of conditions than n.
     """
     if isinstance(p, tuple):
-        return tuple(sampled(named_key(key, f"/{i}"), a, n) for i, a in enumerate(p))
+        z: tuple = ()
+        for i, a in enumerate(p):
+            a = a.of(z[-1]) if isinstance(a, Given) else a
+            z = (*z, sampled(named_key(key, f"/{i}"), a, n))
+        return z
     if p.batch_shape not in ((), (n,)):
         raise ValueError(f"c: expected {n} conditions, as many as n; got {list(p.batch_shape)}")
     return p.sample(seed=key, sample_shape=(n,) if p.batch_shape == () else ())

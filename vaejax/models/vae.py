@@ -170,6 +170,7 @@ def _encode(parts: _Parts, params: Params, variables: PyTree, step: Any, key: Ar
     parameters, p = _of_batch(parts, params, variables, batch)
     posterior, own = parts.posterior, params.get("posterior", {})
     drawn = posterior.draw(posterior, own, variables, parameters, key, batch, step)
+    p = parts_of.along(p, drawn.z)
     parts_of.check_prior(drawn.q, p)
     log_p = parts_of.log_prob(p, drawn.z if drawn.point is None else drawn.point)
     return Draw(

@@ -1,5 +1,6 @@
 """Families of p(z) and p(z|c)."""
 
+from vaejax.models.priors.chain import chain
 from vaejax.models.priors.codes import codes
 from vaejax.models.priors.discrete import categorical, uniform
 from vaejax.models.priors.family import Around, Prior
@@ -12,6 +13,7 @@ __all__ = [
     "Around",
     "Prior",
     "categorical",
+    "chain",
     "codes",
     "conditional",
     "flow",

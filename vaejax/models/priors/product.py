@@ -32,16 +32,22 @@ def product(*parts: Prior) -> Prior:
         initialised, for latents of another number of parts.
     """
     check_parts(parts, Prior)
-    if any(part.name == "product" for part in parts):
-        raise ValueError("parts: expected priors of one part each, got a product among them")
+    check_single(parts)
     learns = any(part.init != no_parameters for part in parts)
     init = Fixed(_init, parts) if learns else no_parameters
     return Prior("product", Fixed(_build, parts), init, {"parts": parts})
 
 
+def check_single(parts: Parts) -> None:
+    """Raise unless each is a prior of one part."""
+    several = [part.name for part in parts if part.name in ("chain", "product")]
+    if several:
+        raise ValueError(f"parts: expected priors of one part each, got a {several[0]} among them")
+
+
 def _init(parts: Parts, key: Array, around: Around) -> dict[str, Any]:
     return {
-        str(i): part.init(named_key(key, f"/{i}"), _around_part(around, parts, i))
+        str(i): part.init(named_key(key, f"/{i}"), around_part(around, parts, i))
         for i, part in enumerate(parts)
         if part.init != no_parameters
     }
@@ -49,11 +55,11 @@ def _init(parts: Parts, key: Array, around: Around) -> dict[str, Any]:
 
 def _build(parts: Parts, own: PyTree, around: Around) -> tuple[Distribution, ...]:
     return tuple(
-        part.build(own.get(str(i), {}), _around_part(around, parts, i)) for i, part in enumerate(parts)
+        part.build(own.get(str(i), {}), around_part(around, parts, i)) for i, part in enumerate(parts)
     )
 
 
-def _around_part(around: Around, parts: Parts, i: int) -> Around:
+def around_part(around: Around, parts: Parts, i: int) -> Around:
     """What the prior of part i sees."""
     event = around.event
     if not in_parts(event) or len(event) != len(parts):
