@@ -27,6 +27,7 @@ class Given:
     build: Callable[..., Distribution]
     own: PyTree
     around: Any
+    name: str = "a prior that sees the part before it"
 
     def of(self, z: Array | None) -> Distribution:
         """p(z_i|z_{i-1}), of the batch shape of the z given."""

@@ -19,10 +19,11 @@ __all__ = ["chain"]
 def chain(*parts: Prior) -> Prior:
     """p(z) = p_0(z_0) prod_i p_i(z_i|z_{i-1}), for a `posteriors.product` of as many parts.
 
-    From the second on, a prior takes the part before it for its condition: `conditional(net)`,
-    `codes(net)` and `flow` of it. Two grids of codes, the coarse one first, are VQ-VAE-2: the net of the fine
-    codes sees the vectors of the coarse ones, with a `context` that brings them to its places. The first
-    prior sees the model's condition, where there is one.
+    From the second on, a prior takes the part before it for its condition: `conditional(net)`, `codes(net)`
+    and `flow` do. Two grids of codes, the coarse one first, have the prior of VQ-VAE-2: the net of the fine
+    codes sees the vectors of the coarse ones, with a `context` that brings them to its places. (There the
+    encoder of the fine codes sees the coarse ones too, here x alone.) The first prior sees the model's
+    condition, where there is one.
 
     log p and p of a draw are those along its path, the KL of a part that of the drawn part before it.
 
