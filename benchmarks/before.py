@@ -82,10 +82,11 @@ class Checkout:
     def __init__(self, folder: Path, steps: int):
         if not (folder / "vaejax" / "__init__.py").is_file():
             raise FileNotFoundError(f"before: expected a checkout of vaejax, got {folder}")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         environment = {**os.environ, "PYTHONPATH": str(folder.resolve())}
         arguments = [sys.executable, "-c", CHILD, str(steps)]
-        self.process = subprocess.Popen(arguments, text=True, cwd=folder, env=environment, **pipes)
+        self.process = subprocess.Popen(
+            arguments, text=True, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
     def does(self, what: str) -> Callable[[int], None]:
         """A function that has the process do it; RuntimeError if it has ended instead."""
