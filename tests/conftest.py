@@ -49,6 +49,8 @@ SLOW = (
     "lab/test_example.py",
     "lab/test_run.py",
     "lab/test_workers.py",
+    "models/test_codes.py::test_a_resumed_run",
+    "models/test_codes.py::test_the_means_move",
     "models/test_equal.py",
     "models/test_flows.py",
     "models/test_half_precision.py",

@@ -130,7 +130,9 @@ PRIORS = {
     "categorical": PriorEntry("categorical", priors.categorical, kind="one hot"),
     "codes": PriorEntry("codes", priors.codes, kind="codes"),
     "codes_net": PriorEntry(
-        "codes", lambda: priors.codes(nets.CausalTransformer((2,), 4, width=4, blocks=1, heads=2)), kind="codes"
+        "codes",
+        lambda: priors.codes(nets.CausalTransformer((2,), 4, width=4, blocks=1, heads=2)),
+        kind="codes",
     ),
     "product_mixed": PriorEntry(
         "product", lambda: priors.product(priors.vamp(2), priors.categorical()), kind="mixed"

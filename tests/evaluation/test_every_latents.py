@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 
@@ -18,9 +19,10 @@ from tests.evaluation import kinds
 from tests.evaluation import test_every_function as plain
 from tests.evaluation.kinds import KINDS, SAME, Kind
 from tests.evaluation.test_every_function import ANNEALED, KEY, OF_SPLITS, SLOW, Factors, X
-from vaejax import evaluation, runs
+from vaejax import distributions, evaluation, models, nets, runs
 from vaejax.distributions import Point, diagonal_gaussian
 from vaejax.keys import named_key
+from vaejax.models import posteriors, priors
 from vaejax.types import Split
 
 PLAIN = Kind(plain.VAE_OF)
@@ -34,6 +36,13 @@ REFUSED = {  # what a kind has not, and the reason that is given
         **dict.fromkeys(("jacobian_images", "decoder_geometry", "interpolate"), REAL),
         "gaps": "q: expected samples with a gradient",
         "traverse": "values: expected None for one-hot latents",
+    },
+    "codes": {
+        **dict.fromkeys(OF_VECTORS + OF_CODES, REAL),
+        **dict.fromkeys(("jacobian_images", "decoder_geometry", "interpolate"), REAL),
+        "sandwich": REAL,
+        "gaps": "q: expected samples with a gradient, by which q is fitted; got CodePoint",
+        "traverse": "z: expected real numbers or one-hot vectors, each of which is moved; got CodePoint",
     },
     "parts": {
         **dict.fromkeys(OF_VECTORS + OF_CODES, REAL),
@@ -284,6 +293,50 @@ def test_of_a_mixed_model_each_part_is_moved_in_its_way():
     assert set(np.unique(samples)) <= {0, 1}
     with pytest.raises(ValueError, match="z: expected as many of each part"):
         evaluation.decoder_samples(KEY, vae, (np.zeros((4, 2)), np.zeros((3, 1, 3))))
+
+
+# Latents that are codes: two of four, by the counts of what the examples choose.
+
+
+@functools.cache
+def of_codes():
+    model = models.vae(
+        encoder=nets.MLP((6,), (2, 3), event_ndims=3),
+        decoder=nets.MLP((6,), (2, 2, 1), event_ndims=2),
+        posterior=posteriors.vq(2, 3, 4),
+        likelihood=distributions.gaussian(0.5),
+        prior=priors.codes(),
+    )
+    params, variables = jax.jit(model.init)(KEY, {"x": jnp.asarray(X)})
+    return model.bind(params, variables)
+
+
+def test_codes_have_the_numbers_of_their_counts():
+    vae = of_codes()
+    k = np.asarray(vae.encode(KEY, {"x": X}).point)
+    _, which, counts = np.unique(k, axis=0, return_inverse=True, return_counts=True)
+    assert 1 < len(counts) < 5
+    split = Split({"x": X}, "real")
+    parts = evaluation.elbo_parts(KEY, vae, split, batch_size=2)
+    log_q = np.log(counts / 5)[which.ravel()]
+    assert parts["kl"] == pytest.approx(2 * np.log(4), rel=1e-6)
+    assert parts["mutual_information"] == pytest.approx(-log_q.mean(), rel=1e-5)
+    assert parts["marginal_kl"] == pytest.approx(parts["kl"] - parts["mutual_information"])
+    log_px = vae.decode(vae.represent({"x": X})).log_prob(X)
+    assert parts["reconstruction"] == pytest.approx(-np.mean(np.asarray(log_px)), rel=1e-5)
+    assert not {"active_units", "kl_standard_normal", "kl_per_dimension"} & parts.keys()
+    of_all = evaluation.marginal_log_likelihood(KEY, vae, split, num_samples=3, curve=(1,), batch_size=2)
+    np.testing.assert_allclose(of_all["curve_nll"], parts["neg_elbo"], rtol=1e-5)  # at any K
+    np.testing.assert_allclose(evaluation.reconstruct(vae, X), vae.decode(vae.represent({"x": X})).mean())
+    z, coding = vae.sample_prior(KEY, 4), vae.encode(KEY, {"x": X}).q.coding
+    np.testing.assert_array_equal(coding.vector(coding.index(z)), z)
+    assert evaluation.prior_samples(KEY, vae, 4).shape == (4, 2, 2, 1)
+
+
+@pytest.mark.parametrize("name", REFUSED["codes"])
+def test_what_codes_have_not_is_refused(name):
+    with pytest.raises(TypeError, match=REFUSED["codes"][name]):
+        call(name, Kind(of_codes()))
 
 
 # The aggregate posterior of families without a closed form, from the densities of all pairs.

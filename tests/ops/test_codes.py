@@ -134,7 +134,7 @@ def test_perplexity_is_the_number_of_codes_that_occur_alike():
 
 
 def test_residual_codes_are_each_the_nearest_to_what_is_left_and_never_lose(x64):
-    z, books = RNG.normal(size=(2, 8, 3)), RNG.normal(size=(4, 6, 3)) * np.array([1, 0.5, 0.5, 3])[:, None, None]
+    z, books = RNG.normal(size=(2, 8, 3)), RNG.normal(size=(4, 6, 3))
     books[:, 2] = 0
     k, e = jax.jit(codes.residual)(z, books)
     assert (k.shape, e.shape) == ((2, 8, 4), (2, 8, 4, 3))
@@ -163,7 +163,8 @@ def test_scalar_codes_by_enumeration(levels):
     numbers = codes.fsq_indices(jnp.asarray(all_codes), levels)
     np.testing.assert_array_equal(np.sort(numbers), np.arange(V))
     np.testing.assert_array_equal(codes.fsq_codes(numbers, levels), all_codes)
-    np.testing.assert_array_equal(codes.fsq_indices(codes.fsq_codes(jnp.arange(V), levels), levels), np.arange(V))
+    again = codes.fsq_indices(codes.fsq_codes(jnp.arange(V), levels), levels)
+    np.testing.assert_array_equal(again, np.arange(V))
     np.testing.assert_array_equal(codes.fsq(jnp.zeros((3, d)), levels), 0)
     assert numbers.dtype == jnp.int32
 
@@ -194,5 +195,5 @@ def test_a_nan_stays_one_and_has_the_number_0():
 
 @pytest.mark.parametrize("levels", [(), (1,), (2.0, 2.0), 4, (2**16, 2**15)])
 def test_levels_that_make_no_codes_are_refused(levels):
-    with pytest.raises(ValueError, match="levels: expected ints of at least 2 with a product below 2.31, got"):
+    with pytest.raises(ValueError, match="levels: expected ints of at least 2 with a product"):
         codes.fsq_codes(jnp.zeros(2, jnp.int32), levels)

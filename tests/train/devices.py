@@ -20,6 +20,7 @@ CASES = [
     "slices of 8 examples over 4 devices",
     "seed 0 of 4 over 2 devices",
     "seed 3 of 4 over 2 devices",
+    "the means of a codebook over 8 devices",
 ]
 SEED = 5  # a key would start jax before the processes of a job know each other
 
@@ -30,6 +31,19 @@ def covariance(key, vae, draw):
     z = draw.z - jnp.mean(draw.z, axis=0)
     s = z.T @ z / z.shape[0]
     return jnp.sum((s - jnp.diag(jnp.diag(s))) ** 2)
+
+
+def of_codes(split):
+    """A model with state that is means over the whole batch, which starts and restarts at its vectors."""
+    model = models.vae(
+        encoder=nets.MLP((8,), (2, 4), event_ndims=3),
+        decoder=nets.MLP((8,), (16, 16, 1), event_ndims=2),
+        posterior=models.posteriors.residual_vq(2, 4, 8, 2, dropout=True, decay=0.5, restart=1.0),
+        likelihood=distributions.bernoulli(cross_entropy=True),
+        prior=models.priors.codes(),
+    )
+    terms = {"reconstruction": objectives.reconstruction, "commitment": objectives.commitment}
+    return model, split, terms
 
 
 def setup(encoder, decoder):
@@ -88,6 +102,8 @@ def main():
     for seed, case in ((0, CASES[2]), (3, CASES[3])):
         alone = train(terms, model, split, seed=seed)
         compare(case, alone, together[seed])
+    model, split, terms = of_codes(split)
+    compare(CASES[4], train(terms, model, split), train(terms, model, split, devices=devices))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def marginal_log_likelihood(
     is not log p(x). The effective sample size ESS = (sum w)^2 / sum w^2: near 1 the number is a loose bound
     whatever K is. The first-order bias, -(K / ESS - 1) / (2 K), which sees only the weights that were drawn:
     with a small ESS (or K = 1, where it says 0) it is far too small. `gaps` and `annealed_log_likelihood`
-    check the estimate.
+    check the estimate. A quantiser's q is one code: all samples are alike, L_K is the ELBO at any K, and
+    neither the ESS of K nor the bias of 0 says how loose it is.
 
     Args:
       key: typed PRNG key; it also draws the noise of the split's transform (a dynamic binarisation, say), the

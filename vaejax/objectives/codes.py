@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -49,7 +51,7 @@ def _of_draw(draw: Draw, name: str, family: str) -> Array:
     if not costs:
         got = jax.tree.map(lambda q: q.name, draw.q, is_leaf=lambda q: hasattr(q, "log_prob"))
         raise TypeError(f'{name}: expected Draw.extra["{name}"], as {family} gives it; got q {got} without')
-    return sum(costs[1:], costs[0])
+    return functools.reduce(jnp.add, costs)
 
 
 def _perplexity(key: Array, vae: VAE, draw: Draw) -> Array:

@@ -57,7 +57,8 @@ class Quantiser(NamedTuple):
 def init(of: Quantiser, key: Array, parameters: Array) -> tuple[dict[str, Array], PyTree]:
     """The codebooks [S, V, width] as parameters, or as state beside n [S, V] and m [S, V, width], at 0."""
     shape, limit = (of.books, of.codes, of.width), math.sqrt(3 / of.width)
-    codebook = jax.random.uniform(key, shape, parameters.dtype, -limit, limit)
+    del parameters
+    codebook = jax.random.uniform(key, shape, jnp.float32, -limit, limit)
     if of.decay is None:
         return {"codebook": codebook}, None
     return {}, {"codebook": codebook, "counts": jnp.zeros_like(codebook[..., 0]), "sums": 0 * codebook}
@@ -134,25 +135,22 @@ def draw(
     """The codes of the encoder's vectors z [B, *shape, dim], the costs of both, and the state after."""
     del posterior
     moves = step is not None and of.decay is not None
-    is_new = jnp.all(state["counts"] == 0) if moves else None
-    codebook = _codebook(own, state)
     if moves:
-        codebook = _start(of, jax.lax.stop_gradient(z), codebook, is_new, named_key(key, "/start"))
+        state = _started(of, state, jax.lax.stop_gradient(z), named_key(key, "/start"))
+    codebook = _codebook(own, state)
     rows, k, e = _assign(of, z, codebook)
     kept = _kept(of, key, batch, step)
     q, known = _point(of, codebook, k), jnp.where(kept, k, of.codes)
     extra = {"indices": q.point, **usage(known, of.codes), "commitment": _square(rows, e, kept)}
     if of.decay is None:
         extra["codebook"] = _square(e, rows, kept)
-    after = None
-    if moves:
-        state = {**state, "codebook": codebook}
-        after = _moved(of, state, is_new, jax.lax.stop_gradient(rows), known, named_key(key, "/restart"))
+    held = jax.lax.stop_gradient(rows)
+    after = _moved(of, state, held, known, named_key(key, "/restart")) if moves else None
     return Drawn(_eaten(of, z, e, kept), jnp.zeros(len(z), z.dtype), q, after, extra, point=q.point)
 
 
 def _kept(of: Quantiser, key: Array, batch: Batch, step: Any) -> Array:
-    """Which codes the decoder sees, broadcast against [B, *shape, S]: of each example the first few stages."""
+    """Which codes the decoder sees, broadcast against [B, *shape, S]: the first few stages of an example."""
     if step is None or not of.dropout:
         return jnp.ones((), bool)
     keys = example_keys(named_key(key, "/stages"), batch)
@@ -183,8 +181,14 @@ def usage(k: Array, V: int) -> dict[str, Array]:
     return {name: jnp.broadcast_to(mean, k.shape[:1]) for name, mean in means.items()}
 
 
-def _start(of: Quantiser, z: Array, codebook: Array, is_new: Array, key: Array) -> Array:
-    """Codebooks from k-means of the vectors z of the first batch, each from random ones; later as they are."""
+def _is_new(state: PyTree) -> Array:
+    """Whether no batch has come yet."""
+    return jnp.all(state["counts"] == 0)
+
+
+def _started(of: Quantiser, state: PyTree, z: Array, key: Array) -> dict[str, Array]:
+    """Codebooks from k-means of the vectors of the first batch, each from random ones; later as they are."""
+    codebook = state["codebook"]
 
     def means(rows: Array, key: Array) -> Array:
         flat = rows.reshape(-1, of.width)
@@ -198,19 +202,17 @@ def _start(of: Quantiser, z: Array, codebook: Array, is_new: Array, key: Array) 
     def made(_: Array, __: Array) -> Array:
         keys = jax.random.split(key, of.books)
         if of.in_stages:
-            return jax.lax.scan(stage, z, keys)[1]
+            return jax.lax.scan(stage, z, keys)[1].astype(codebook.dtype)
         by_book = jnp.moveaxis(z.reshape(*z.shape[:-1], of.books, of.width), -2, 0)
-        return jax.lax.map(lambda book: means(*book), (by_book, keys))
+        return jax.lax.map(lambda book: means(*book), (by_book, keys)).astype(codebook.dtype)
 
     # a loop of one round or none: of a `cond` under vmap both branches would run, in every step
-    return jax.lax.fori_loop(0, is_new.astype(jnp.int32), made, codebook)
+    return {**state, "codebook": jax.lax.fori_loop(0, _is_new(state).astype(jnp.int32), made, codebook)}
 
 
-def _moved(
-    of: Quantiser, state: PyTree, is_new: Array, rows: Array, k: Array, key: Array
-) -> dict[str, Array]:  # fmt: skip
+def _moved(of: Quantiser, state: PyTree, rows: Array, k: Array, key: Array) -> dict[str, Array]:
     """The state after a batch: running means over all its vectors, of the first batch its means alone."""
-    decay = jnp.where(is_new, 0, of.decay).astype(rows.dtype)
+    decay = jnp.where(_is_new(state), 0, of.decay or 0.0).astype(rows.dtype)
     update = jax.vmap(ops.ema_update, (0, 0, -2, -1, None, None))
     n, m, e = update(state["counts"], state["sums"], rows, k, decay, EPS)
     chosen = jax.vmap(lambda k: jnp.zeros(of.codes, bool).at[k.ravel()].set(True, mode="drop"), -1)(k)
@@ -222,4 +224,5 @@ def _moved(
         fresh, dead = flat[some, jnp.arange(of.books)[:, None]], n < of.restart  # [S, V, width], [S, V]
         n = jnp.where(dead, of.restart, n)
         e, m = (jnp.where(dead[..., None], new, a) for new, a in ((fresh, e), (of.restart * fresh, m)))
-    return {"codebook": e, "counts": n, "sums": m}
+    after = {"codebook": e, "counts": n, "sums": m}
+    return jax.tree.map(lambda new, old: new.astype(old.dtype), after, state)

@@ -27,19 +27,20 @@ def vq(
 ) -> Posterior:  # fmt: skip
     """Vector quantisation: z at each place is the code e_k nearest to what the encoder gives there.
 
-    The encoder gives vectors [*shape, dim]; z is as many, of the codebook, and the decoder's net eats it as it
-    is. q is a point: log q = 0 at its codes, so with `priors.codes()` the bound is -log p(x|z) + P log V for
-    P places. Nothing but the reconstruction reaches the encoder, by `gradient`, and what is in `Draw.extra`:
+    The encoder gives vectors z_e [*shape, dim], as `nets.ConvDown` does, or `nets.MLP` of that output_shape.
+    z is as many, of the codebook, and the decoder's net eats it as it is. q is a point: log q = 0 at its
+    codes, so under `priors.codes()` -ELBO = -log p(x|z) + P log V for P places. The gradient of the
+    reconstruction reaches the encoder by `gradient`. What else there is in a loss is in `Draw.extra`:
 
     `indices`: k, [B, *places]; places are the shape, and with groups [*shape, groups].
-    `commitment`: |z_e - sg(e)|^2, z_e the encoder's vectors, summed over places and dim, [B];
-      `objectives.commitment`, .25 in the paper for a likelihood of unit scale.
-    `codebook`: |sg(z_e) - e|^2 likewise, where a gradient moves the codebook; `objectives.codebook`.
+    `commitment`: |z_e - sg(e)|^2, summed over places and dim, [B], for `objectives.commitment`.
+    `codebook`: |sg(z_e) - e|^2 likewise, where a gradient moves the codebook, for `objectives.codebook`.
     `perplexity`, `used_share`: of the batch's codes, means over groups; [B], all the same.
 
     The codebook [groups, codes, dim / groups] is a parameter of the group "posterior", or with `decay` state:
-    running means of the vectors assigned to each code in a batch (`ops.codes.ema_update`, eps 1e-5). These
-    start at 10 rounds of k-means of the first batch's vectors, and a code that nothing has chosen stays.
+    running means of the vectors assigned to each code (`ops.codes.ema_update`, eps 1e-5), which start at 10
+    rounds of k-means of the first batch's vectors. They move once a step of training, by the update that
+    moves the encoder, and need its whole batch; a code that no vector of a batch chose stays where it is.
 
     Args:
       shape: the places of one example, such as (8, 8), or their number.
@@ -47,8 +48,8 @@ def vq(
       codes: V, the codes of a codebook.
       groups: product codes: so many parts of a vector each have a code of a codebook of their own.
       decay: g in [0, 1), .99 in the paper: running means; None: the codebook is learned by a gradient.
-      restart: with `decay`, codes that fewer than so many vectors of a batch choose, in the running mean, move
-        to random vectors of the batch; 1 is usual. None: no code is moved.
+      restart: with `decay`, a code that fewer than so many vectors of a batch choose, in the running mean,
+        moves to a random vector of the batch; 1 is usual. None: no code does.
       gradient: "straight_through", or "rotation" (`ops.codes.rotation`).
 
     Returns:
@@ -77,14 +78,19 @@ def residual_vq(
 
     As `vq`, with places [*shape, stages] and S codebooks [stages, codes, dim]; -ELBO has P S log V. z keeps
     the stages apart, [*shape, stages, dim], and the decoder's net eats their sum, [*shape, dim]. Costs are
-    sums over the stages, of z_e less the codes before.
+    sums over the stages, of z_e less the codes before; the gradient passes the sum as if it were one code.
 
     Args:
-      shape, dim, codes, decay, restart, gradient: as for `vq`; the gradient passes the sum as one.
+      shape: the places of one example, such as (8, 8), or their number.
+      dim: of the encoder's vectors and the codes.
+      codes: V, the codes of each codebook.
       stages: S.
       dropout: whether in training the decoder sees the first s stages of an example alone, s uniform in 1..S
         and its own, so that fewer stages serve too. The others count neither in the costs nor in the means;
         log p is of all.
+      decay: as for `vq`.
+      restart: likewise, at the vectors of each stage.
+      gradient: likewise.
 
     Returns:
       A Posterior, as `vq`. Its code is its z.
@@ -147,10 +153,10 @@ def _sum(z: Array) -> Array:
 def fsq(shape: int | tuple[int, ...], levels: Sequence[int]) -> Posterior:
     """Finite scalar quantisation: each dimension of the encoder's vectors is rounded to one of L_i levels.
 
-    The encoder gives vectors [*shape, d]; z is `ops.codes.fsq` of them, which the decoder's net eats as it is:
-    V = prod L_i codes at each place, without a codebook, costs beside the bound, or state. Levels of 2 alone
-    are lookup-free quantisation. `Draw.extra` has `indices` [B, *shape], `perplexity` and `used_share` as
-    `vq`. The paper's levels: 2^8 codes are (8, 6, 5), 2^10 (8, 5, 5, 5), 2^12 (7, 5, 5, 5, 5),
+    The encoder gives vectors [*shape, d]; z is `ops.codes.fsq` of them, which the decoder's net eats as it
+    is: V = prod L_i codes at each place, without a codebook, state or costs beside the bound. Levels of 2
+    alone are lookup-free quantisation. `Draw.extra` has `indices` [B, *shape], `perplexity` and `used_share`
+    as `vq`. The paper's levels: 2^8 codes are (8, 6, 5), 2^10 (8, 5, 5, 5), 2^12 (7, 5, 5, 5, 5),
     2^14 (8, 8, 8, 6, 5), 2^16 (8, 8, 8, 5, 5, 5).
 
     Args:

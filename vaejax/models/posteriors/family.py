@@ -27,7 +27,7 @@ class Drawn(NamedTuple):
     log_q: PyTree  # log q(z|x), [B] nats
     q: Distribution  # batch shape [B]
     state: PyTree = None  # the new state in training; None where there is none or it did not move
-    extra: Mapping[str, Array] | None = None  # [B, ...] each, for `Draw.extra`; the family documents it
+    extra: Mapping[str, Any] | None = None  # [B, ...] each, for `Draw.extra`; the family documents it
     point: PyTree = None  # [B, *event], where log_q was taken and log p is; None: at z
 
 

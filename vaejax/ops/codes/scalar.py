@@ -76,7 +76,8 @@ def fsq_codes(indices: Array, levels: Sequence[int]) -> Array:
 
 def _levels(levels: Sequence[int], of: Array | None = None) -> np.ndarray:
     L = np.asarray(levels)
-    if L.ndim != 1 or L.dtype.kind not in "iu" or L.size == 0 or (L < 2).any() or math.prod(L.tolist()) >= 2**31:
+    are_ints = L.ndim == 1 and L.size > 0 and L.dtype.kind in "iu"
+    if not are_ints or L.min() < 2 or math.prod(L.tolist()) >= 2**31:
         raise ValueError(f"levels: expected ints of at least 2 with a product below 2^31, got {levels!r}")
     if of is not None:
         chex.assert_equal(of.shape[-1], len(L))

@@ -49,10 +49,8 @@ def nearest(z: Array, codebook: Array) -> Array:
         found = of(jax.lax.dynamic_slice_in_dim(rows, start, n))
         return jax.lax.dynamic_update_slice_in_dim(indices, found, start, 0)
 
-    if n >= N:
-        indices = of(rows)
-    else:
-        indices = jax.lax.fori_loop(0, -(-N // n), chunk, jnp.zeros(N, jnp.int32))
+    chunks = -(-N // n)
+    indices = of(rows) if chunks == 1 else jax.lax.fori_loop(0, chunks, chunk, jnp.zeros(N, jnp.int32))
     return indices.reshape(z.shape[:-1])
 
 
