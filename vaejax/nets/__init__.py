@@ -1,24 +1,33 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
 from vaejax.nets.around import Beside, Constant, First, FromBytes, Heads, SharedScale
+from vaejax.nets.blocks import BlockDecoder, BlockEncoder, BlockPrior, Bottleneck, PixelHead
+from vaejax.nets.cells import DecoderCell, EncoderCell
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
 from vaejax.nets.made import MADE
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
+from vaejax.nets.pyramid import Pyramid
 
 __all__ = [
     "ACTIVATIONS",
     "MADE",
     "MLP",
     "Beside",
+    "BlockDecoder",
+    "BlockEncoder",
+    "BlockPrior",
+    "Bottleneck",
     "Constant",
     "Conv",
     "ConvDecoder",
     "ConvEncoder",
     "ConvTranspose",
     "Critic",
+    "DecoderCell",
+    "EncoderCell",
     "First",
     "FromBytes",
     "GatedPixelCNN",
@@ -27,6 +36,8 @@ __all__ = [
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",
+    "PixelHead",
+    "Pyramid",
     "SharedScale",
     "conv",
     "conv_transpose",
