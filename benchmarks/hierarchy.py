@@ -3,7 +3,7 @@
     python -m benchmarks.hierarchy --output hierarchy.json
 
 CIFAR-10's model of Child 2020 (43 levels), and fewer levels at the same sides; all are narrow, since the width
-changes the time of a step and not the program. What grows is the number of equal blocks alone. Beside it stand
+changes the time of a step, not the program. What grows is the number of equal blocks alone. Beside it stand
 the milliseconds of a step and the temporaries of its program. Nothing comes from a cache; run it where nothing
 else runs, since the bar is in seconds.
 """

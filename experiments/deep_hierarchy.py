@@ -2,17 +2,17 @@
 
     python -m experiments.deep_hierarchy --preset fast
 
-Trains bottleneck blocks (Child 2020, arXiv 2011.10650) on bytes of images, without a warm-up of the KL. Updates
-whose gradient is large or not finite are skipped; what is scored is the moving average of the parameters.
+Trains bottleneck blocks (Child 2020, arXiv 2011.10650) on bytes of images, without a warm-up of the KL.
+Updates whose gradient is large or not finite are skipped; what is scored is the moving average of the parameters.
 Reports the bound in bits/dim and the KL at each resolution; figures show the KL of every level, samples at
-several temperatures, and what the top levels alone reconstruct. Levels and the encoder's blocks are written as
-in the authors' code: see `models.vdvae`.
+several temperatures, and what the top levels alone reconstruct. Levels and the blocks of the encoder are written
+as in the authors' code: see `models.vdvae`.
 
 `fast`, 12 levels on Fashion-MNIST: NOT_MEASURED.
 
 `paper` and `paper_imagenet32` are the authors' models and habits (2.87 and 3.80 bits/dim). They want
-tensorflow-datasets and an accelerator, and have not been run; the number of steps is a guess. --dry-run measures a
-step, also without their data: `--preset paper --dataset colour_patches --batch-size 1 --dry-run`.
+tensorflow-datasets and an accelerator, and have not been run; the number of steps is a guess. --dry-run
+measures a step, also without their data: `--preset paper --dataset colour_patches --batch-size 1 --dry-run`.
 """
 
 import functools

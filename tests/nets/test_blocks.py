@@ -1,4 +1,4 @@
-"""The nets of deep hierarchies: their formulas, starts and checks; the laws of leading axes are catalogued."""
+"""The nets of deep hierarchies: their formulas, starts and checks; leading axes are in the catalogue."""
 
 from __future__ import annotations
 

@@ -69,18 +69,9 @@ def _init(
         raise ValueError(f"groups: expected some with a kernel, got {groups or sorted(params)}")
     leaves, tree = jax.tree.flatten(jax.tree.map(_matrices, kernels))
     keys = jax.random.split(named_key(key, "/spectral"), len(leaves))
-    starts = [
-        jax.random.normal(k, (2, *W.shape[:1], max(W.shape[1:])), W.dtype)
-        for k, W in zip(keys, leaves, strict=True)
-    ]
-    pairs = [
-        (_unit(a[0, :, : W.shape[1]]), _unit(a[1, :, : W.shape[2]]))
-        for a, W in zip(starts, leaves, strict=True)
-    ]
-    for _ in range(_FIRST):
-        pairs = [_iterated(W, *pair) for W, pair in zip(leaves, pairs, strict=True)]
-    us, vs = zip(*pairs, strict=True)
-    return params, _variables({"u": tree.unflatten(us), "v": tree.unflatten(vs)}, inner)
+    pairs = [_start(key, W) for key, W in zip(keys, leaves, strict=True)]
+    pairs = jax.lax.fori_loop(0, _FIRST, lambda _, old: _moved(leaves, old), pairs)
+    return params, _variables(_as_trees(tree, pairs), inner)
 
 
 def _variables(vectors: Mapping[str, PyTree], inner: PyTree) -> dict[str, PyTree]:
@@ -106,9 +97,8 @@ def _trained(
 ) -> Draw:
     """The draw with the sum after one more iteration, and the vectors of that."""
     leaves, tree = jax.tree.flatten(jax.tree.map(_matrices, kernels))
-    old = zip(leaves, *(tree.flatten_up_to(vectors[name]) for name in ("u", "v")), strict=True)
-    us, vs = zip(*(_iterated(*jax.lax.stop_gradient(of)) for of in old), strict=True)
-    moved = {"u": tree.unflatten(us), "v": tree.unflatten(vs)}
+    old = zip(*(tree.flatten_up_to(vectors[name]) for name in ("u", "v")), strict=True)
+    moved = _as_trees(tree, _moved(jax.lax.stop_gradient(leaves), list(old)))
     draw = _evaluated(encode, kernels, moved, inner, key, batch)
     return draw._replace(variables=_variables(moved, inner if draw.variables is None else draw.variables))
 
@@ -150,6 +140,21 @@ def _matrices(kernel: Array) -> Array:
         raise ValueError(f"kernel: expected 2 or 4 axes, or one more where stacked; got {kernel.shape}")
     stack = kernel if kernel.ndim % 2 else kernel[None]
     return jnp.moveaxis(stack, -1, 1).reshape(stack.shape[0], stack.shape[-1], -1)
+
+
+def _start(key: Array, W: Array) -> tuple[Array, Array]:
+    """Random u and v of n matrices [n, out, in]."""
+    normal = jax.random.normal(key, (W.shape[0], sum(W.shape[1:])), W.dtype)
+    return _unit(normal[:, : W.shape[1]]), _unit(normal[:, W.shape[1] :])
+
+
+def _moved(matrices: list[Array], pairs: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
+    return [_iterated(W, *pair) for W, pair in zip(matrices, pairs, strict=True)]
+
+
+def _as_trees(tree: Any, pairs: list[tuple[Array, Array]]) -> dict[str, PyTree]:
+    """{"u": tree of them, "v": tree of them}."""
+    return {name: tree.unflatten(of) for name, of in zip("uv", zip(*pairs, strict=True), strict=True)}
 
 
 def _iterated(W: Array, u: Array, v: Array) -> tuple[Array, Array]:
