@@ -160,6 +160,17 @@ def zeros_of(posterior: Posterior) -> PyTree:
     return jax.tree.map(lambda shape: jnp.zeros((1, *shape)), posterior.parameters, is_leaf=is_shape)
 
 
+def check_batch(posterior: Posterior, parameters: PyTree, x: PyTree) -> None:
+    """Raise ValueError unless parameters are those of every example of x; nets take any leading axes."""
+    B = jax.tree.leaves(x)[0].shape[0]
+    needed = jax.tree.leaves(posterior.parameters, is_leaf=is_shape)
+    given = [list(a.shape) for a in jax.tree.leaves(parameters)]
+    if given != [[B, *shape] for shape in needed]:
+        got = [jnp.shape(a) for a in jax.tree.leaves(x)]
+        expected = f"[B, *event], of which the encoder gives {[[B, *shape] for shape in needed]}"
+        raise ValueError(f"x: expected {expected}; got shapes {got} and {given}")
+
+
 def check_encoder(posterior: Posterior, output: PyTree, name: str = "encoder") -> None:
     """Raise ValueError unless an encoder's output for one example has the shapes that a family needs."""
     got = jax.tree.map(lambda a: tuple(a.shape), output)
