@@ -8,8 +8,8 @@ parameters. Reports the bound in bits/dim and the KL at each resolution; figures
 samples at several temperatures, and what the top levels alone reconstruct. Levels and the encoder's blocks
 are written as in the authors' code: see `models.vdvae`.
 
-`fast`, 12 levels on Fashion-MNIST, has not been run whole: --dry-run on a busy machine gave .4 s for each of its
-1000 steps, so that they take about 7 minutes there, and a minute or two to compile.
+`fast`, 12 levels on Fashion-MNIST, has not been run whole: --dry-run on a busy machine gave .4 s for
+each of its 1000 steps, which is about 7 minutes, and a minute or two to compile.
 
 `paper` and `paper_imagenet32` are the authors' models and habits (2.87 and 3.80 bits/dim). They want
 tensorflow-datasets and an accelerator, and have not been run; the number of steps is a guess. --dry-run
@@ -65,8 +65,9 @@ PRESETS = {
 
 def images_of(name: str) -> Any:
     """The images, as bytes."""
-    make = getattr(data, name, functools.partial(data.from_tfds, name))
-    return make(pixels="bytes", **({"side": 32} if name == "colour_patches" else {}))
+    if name == "colour_patches":
+        return data.colour_patches(32, pixels="bytes")
+    return getattr(data, name, functools.partial(data.from_tfds, name))(pixels="bytes")
 
 
 def training(config: Config, name: str) -> lab.Training:
@@ -81,8 +82,9 @@ def training(config: Config, name: str) -> lab.Training:
     adam = optax.adamw(rate, b1=0.9, b2=0.9, weight_decay=0.01)
     clipped = optax.chain(optax.clip_by_global_norm(config.skip / 2), adam)
     large = functools.partial(optax.skip_large_updates, max_squared_norm=config.skip**2)  # nan is large too
+    skipping = optax.MultiSteps(clipped, 1, should_skip_update_fn=large).gradient_transformation()
     loss = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
-    update = train.gradient_update(loss, model, optax.MultiSteps(clipped, 1, should_skip_update_fn=large))
+    update = train.gradient_update(loss, model, skipping)
     return lab.Training(model, train.averaged(update, config.average, evaluated=True), images)
 
 

@@ -40,7 +40,7 @@ def test_training_does_not_see_the_average_and_resumes_with_it(tmp_path):
 
 
 def test_the_average_may_stand_where_the_parameters_do(tmp_path):
-    """Both ways the same parameters train and the same are averaged; resumed from where the average stands."""
+    """Either way the same parameters train and are averaged, also where a run goes on."""
     beside = toy_fit(8, update=averaged(toy_update(), 0.5), chunk=4).state
     update = averaged(toy_update(), 0.5, evaluated=True)
     whole = toy_fit(8, update=update, chunk=4).state

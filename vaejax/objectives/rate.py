@@ -275,7 +275,7 @@ def _check_part(part: int) -> None:
         raise ValueError(f"part: expected at least 0, got {part}")
 
 
-def _check_groups(groups: Sequence[int]) -> np.ndarray:
+def _check_groups(groups: Sequence[int] | str) -> np.ndarray:
     array = np.asarray(groups)
     if array.ndim != 1 or array.dtype.kind not in "iu" or set(array.tolist()) != set(range(len(set(groups)))):
         raise ValueError(f"groups: expected the numbers 0..G-1, one for each latent, got {groups!r}")
