@@ -33,9 +33,8 @@ def steps():
 
     def two(training):
         state = TrainState(params, None, training.update.init(params), jnp.int32(0))
-        for _ in range(2):  # the rate is 0 in the first
-            state, metrics = training.update.apply(state, KEY, batch, None)
-        return state, metrics
+        step = lambda state, _: training.update.apply(state, KEY, batch, None)  # noqa: E731
+        return jax.lax.scan(step, state, None, length=2)  # the rate is 0 in the first
 
     after = jax.jit(lambda: {name: two(training) for name, training in made.items()})()
     return params, after, model, made["below"].data
@@ -48,7 +47,8 @@ def leaves(tree):
 def test_an_update_whose_gradient_is_large_is_skipped_and_the_average_is_evaluated(steps):
     start, after, *_ = steps
     (below, metrics), (above, _) = after["below"], after["above"]
-    assert 1e-3 < metrics["grad_norm"] < 400
+    assert (metrics["grad_norm"] > 1e-3).all()
+    assert (metrics["grad_norm"] < 400).all()
     np.testing.assert_array_equal(leaves(above.params), leaves(start))
     np.testing.assert_array_equal(leaves(above.opt_state["trained"]), leaves(start))
     trained = leaves(below.opt_state["trained"])
@@ -82,8 +82,8 @@ def test_presets_have_the_authors_levels(preset, count, monkeypatch):
     ("change", "message"),
     [
         ({"dataset": "cifar"}, "dataset: expected one of 'fashion_mnist'"),
-        ({"skip": 0.0}, "skip: expected a finite number above 0, got 0.0"),
-        ({"temperatures": (-1.0,)}, r"temperatures\[0\]: expected a finite number of at least 0, got -1.0"),
+        ({"skip": 0.0}, "skip: expected a positive finite number, got 0.0"),
+        ({"temperatures": (-1.0,)}, "temperatures: expected a finite number of at least 0, got -1.0"),
     ],
 )
 def test_bad_settings_are_refused(change, message):

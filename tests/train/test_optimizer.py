@@ -173,13 +173,12 @@ def test_what_an_objective_returns_is_checked_before_anything_is_made(result, er
 
 
 def test_steps_with_a_large_gradient_or_none_that_is_finite_are_skipped_and_the_others_are_as_without():
-    """The recipe of docs/training.md; the loss stays finite where the gradient does not."""
+    """The recipe of docs/training.md."""
 
     def objective(key, vae, batch, step):
         loss, (metrics, _) = toy_objective()(key, vae, batch, 0)
         p = vae.heads["decoder"]()
-        loss += jnp.where(step == 1, jnp.sqrt(0 * p), 0.0) + jnp.where(step == 2, 1e6 * p, 0.0)
-        return loss, (metrics, None)
+        return loss + jnp.array([0.0, jnp.nan, 1e6, 0.0])[step] * p, (metrics, None)
 
     large = partial(optax.skip_large_updates, max_squared_norm=1e4)
     adam = optax.adam(0.05)
