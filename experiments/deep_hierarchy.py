@@ -73,11 +73,9 @@ def images_of(name: str) -> Any:
 def training(config: Config, name: str) -> lab.Training:
     """AdamW on the negative ELBO; large updates skipped, parameters averaged."""
     images = images_of(config.dataset)
-    model = models.vdvae(
-        images.train.arrays["x"].shape[1:], config.levels, config.encoder, width=config.width,
-        channels=config.channels,
-        likelihood=distributions.discretised_logistic_mixture(config.components),
-    )  # fmt: skip
+    likelihood = distributions.discretised_logistic_mixture(config.components)
+    sizes: dict[str, Any] = {"width": config.width, "channels": config.channels, "likelihood": likelihood}
+    model = models.vdvae(images.train.arrays["x"].shape[1:], config.levels, config.encoder, **sizes)
     rate = optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup)
     adam = optax.adamw(rate, b1=0.9, b2=0.9, weight_decay=0.01)
     clipped = optax.chain(optax.clip_by_global_norm(config.skip / 2), adam)
