@@ -81,7 +81,7 @@ def test_levels_of_a_side_are_one_run_but_for_the_last_which_enlarges():
     levels = model.spec["levels"]
     ups = [level["options"]["decoder"]["options"]["up"] for level in levels]
     assert ups == [1, 2, 1, 1, 1, 2, 1, 1, 1, 1, 1]
-    assert runs_of(levels, "top_down") == [(0, 1), (1, 1), (2, 3), (5, 1), (6, 5)]
+    assert runs_of(levels, "top_down") == ((0, 1), (1, 1), (2, 3), (5, 1), (6, 5))
 
 
 @pytest.mark.parametrize("make", [small, of_cells, lambda: small(dtype="bfloat16")])
