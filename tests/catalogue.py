@@ -25,6 +25,7 @@ class TermEntry(NamedTuple):
     parts: Callable[[], dict[str, Any]] = (
         dict  # of `models.vae`, where they are others than those of `small_vae`
     )
+    wrap: Callable[[Any], Any] = lambda model: model  # what goes around the model
 
 
 def critic():
@@ -51,6 +52,18 @@ def of_codes():
     }
 
 
+def of_two_parts():
+    """Gaussian latents in two parts, of other sizes."""
+    heads = (nets.GaussianHead(1), nets.GaussianHead(LATENTS))
+    return {
+        "encoder": nets.Heads(nets.MLP(features=(), output_shape=(8,)), heads, activation="tanh"),
+        "posterior": models.posteriors.product(
+            models.posteriors.gaussian(1), models.posteriors.gaussian(LATENTS)
+        ),
+        "prior": models.priors.product(models.priors.standard(), models.priors.standard()),
+    }
+
+
 def of_parts():
     """Gaussian and one-hot latents."""
     heads = (nets.GaussianHead(LATENTS), nets.MLP(features=(), output_shape=(1, 3)))
@@ -72,6 +85,14 @@ TERMS = {
         likelihood=distributions.gaussian,
     ),
     "kl": TermEntry("kl", lambda: objectives.kl, untouched=("decoder",)),
+    "balanced_kl": TermEntry(
+        "balanced_kl",
+        lambda: objectives.balanced_kl(5),
+        untouched=("decoder",),
+        mixes=True,
+        parts=of_two_parts,
+    ),
+    "spectral": TermEntry("spectral", lambda: objectives.spectral, wrap=models.spectral),
     "cross_entropy": TermEntry("cross_entropy", lambda: objectives.cross_entropy, untouched=("decoder",)),
     "kl_sampled": TermEntry("kl_sampled", lambda: objectives.kl_sampled, untouched=("decoder",)),
     "kl_stl": TermEntry("kl_stl", lambda: objectives.kl_stl, untouched=("decoder",)),
@@ -201,6 +222,13 @@ TERMS = {
         untouched=("decoder",),
         mixes=True,
     ),
+    "free_bits_levels": TermEntry(
+        "free_bits",
+        lambda: objectives.free_bits(1e-4, groups="levels"),
+        untouched=("decoder",),
+        mixes=True,
+        parts=of_parts,
+    ),
     "free_bits_example": TermEntry(
         "free_bits", lambda: objectives.free_bits(1e-4, form="example"), untouched=("decoder",)
     ),
@@ -275,6 +303,7 @@ NETS = {  # net, shape of one of each input
         (2, 3),
     ),
     "Beside": (lambda: nets.Beside(nets.ConvTranspose(3, (2, 2)), event_ndims=3), (3, 3, 2), (2,)),
+    "First": (lambda: nets.First(nets.MLP(features=(7,), output_shape=(2,))), (4,), (3,)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
     "Constant": (lambda: nets.Constant(0.5), (4,)),
@@ -286,6 +315,18 @@ NETS = {  # net, shape of one of each input
     "PatchDecoder": (lambda: nets.PatchDecoder(side=8, width=0.05), (2,)),
     "ConvDown": (lambda: nets.ConvDown(3, features=4, blocks=1), (7, 5, 2)),
     "ConvUp": (lambda: nets.ConvUp((7, 5), 2, features=4, blocks=1), (2, 2, 3)),
+    "Bottleneck": (lambda: nets.Bottleneck(3, blocks=4), (3, 4, 5)),
+    "Pyramid": (lambda: nets.Pyramid(5, 3, sides=(2, 4), levels=(2, 1), blocks=(2, 1)), (4, 4, 2)),
+    "BlockEncoder": (lambda: nets.BlockEncoder(2, 3), (3, 3, 4), (3, 3, 5)),
+    "BlockPrior": (lambda: nets.BlockPrior(2, 3, clamp=5.0), (3, 3, 4)),
+    "BlockDecoder": (
+        lambda: nets.BlockDecoder(4, nets.Bottleneck(3), blocks=3, up=2),
+        (3, 3, 2),
+        (3, 3, 4),
+    ),
+    "PixelHead": (lambda: nets.PixelHead(3), (3, 4, 2)),
+    "EncoderCell": (lambda: nets.EncoderCell(groups=2), (3, 4, 4)),
+    "DecoderCell": (lambda: nets.DecoderCell(expand=2, groups=2), (3, 4, 4)),
     "ConvDecoder": (lambda: nets.ConvDecoder(side=16, channels=1, width=0.1), (2,)),
     "GatedPixelCNN": (lambda: nets.GatedPixelCNN((3, 4, 2), features=4, kernels=(3, 3)), (2,), (3, 4, 2)),
     "CausalTransformer": (lambda: nets.CausalTransformer((2, 3), CODES, 8, 1, heads=2), (2, 3), (4,)),

@@ -28,9 +28,10 @@ class _Term:
     def __init__(self, entry):
         self.entry, self.term = entry, entry.make()
         self.model, self.x = small_vae(entry.likelihood(), entry.heads(), entry.parts())
+        self.model = entry.wrap(self.model)
         if (name := str(self.model.spec)) not in _PARAMS:
-            _PARAMS[name], _ = jax.jit(self.model.init)(jax.random.key(1), _batch(self.x))
-        self.params = _PARAMS[name]
+            _PARAMS[name] = jax.jit(self.model.init)(jax.random.key(1), _batch(self.x))
+        self.params, self.variables = _PARAMS[name]
         self._program = jax.jit(self._run)
 
     def eager_batch(self):
@@ -51,9 +52,10 @@ class _Term:
         return *composed, np.mean(value)
 
     def _value(self, params, key, batch):
-        vae = self.model.bind(params)
+        vae = self.model.bind(params, self.variables)
         draw = objectives.sample(named_key(KEY, "/draw"), vae, batch)
-        return self.term(named_key(key, "mine"), vae, draw)
+        time = (0,) if getattr(self.term, "sees_step", False) else ()
+        return self.term(named_key(key, "mine"), vae, draw, *time)
 
     def _run(self, params, key, batch):
         def mean(params):
@@ -62,7 +64,7 @@ class _Term:
 
         (_, value), grads = jax.value_and_grad(mean, has_aux=True)(params)
         objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, self.term))
-        loss, (metrics, _) = objective(KEY, self.model.bind(params), batch, 0)
+        loss, (metrics, _) = objective(KEY, self.model.bind(params, self.variables), batch, 0)
         return value, grads, (loss, metrics)
 
 

@@ -22,6 +22,7 @@ TYPED = [command for command in COMMANDS if "python -m experiments." in command 
 # what each draws, and the trainings it needs
 FIGURES = {
     "collapse": {"draws", "scores", "training_curves"},
+    "deep_hierarchy": {"levels", "reconstructions", "samples"},
     "disentangle": {"scores_mini_sprites", "traversals_mini_sprites"},
     "expressiveness": {"pseudo_inputs", "samples", "scores"},
     "iwae": {"k_curve", "training_curves"},

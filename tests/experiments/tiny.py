@@ -10,6 +10,7 @@ import pytest
 
 from experiments import (
     collapse,
+    deep_hierarchy,
     disentangle,
     expressiveness,
     iwae,
@@ -53,6 +54,10 @@ CONFIGS: dict[ModuleType, Any] = {
     expressiveness: expressiveness.Config(
         dataset="digits", pairs=("diagonal-vamp",), components=4, latents=2, hidden=(4,), ramp=1,
         batch_size=10, samples=6, test_images=5, gap_images=3,
+    ),
+    deep_hierarchy: deep_hierarchy.Config(
+        dataset="digits", levels="1x1,8m1", encoder="8x1,8d8,1x1", width=4, channels=1, components=2,
+        batch_size=6, warmup=1, temperatures=(0.5, 1.0), judged=8,
     ),
     two_stage: two_stage.Config(
         dataset="digits", latents=2, hidden=(4,), batch_size=10, second_steps=2, judged=40

@@ -27,7 +27,8 @@ def products(net, variables, inputs):
 
 def test_all_nets_with_layers_of_their_own_have_it():
     assert set(NETS) - set(WITH_DTYPE) == {
-        "Beside", "Constant", "FromBytes", "GaussianHead", "Heads", "SharedScale",
+        "Beside", "BlockDecoder", "Constant", "First", "FromBytes", "GaussianHead", "Heads", "PixelHead",
+        "SharedScale",
     }  # fmt: skip
 
 

@@ -37,3 +37,20 @@ def test_training_does_not_see_the_average_and_resumes_with_it(tmp_path):
     assert_same(whole.state.params, plain.state.params)
     toy_fit(4, update=update, chunk=4, folder=tmp_path)
     assert_same(toy_fit(8, update=update, chunk=4, folder=tmp_path, resume=True).state, whole.state)
+
+
+def test_the_average_may_stand_where_the_parameters_do(tmp_path):
+    """Either way the same parameters train and are averaged, also where a run goes on."""
+    beside = toy_fit(8, update=averaged(toy_update(), 0.5), chunk=4).state
+    update = averaged(toy_update(), 0.5, evaluated=True)
+    whole = toy_fit(8, update=update, chunk=4).state
+    assert_same(whole.params, beside.opt_state["ema"])
+    assert_same(whole.opt_state["trained"], beside.params)
+    toy_fit(4, update=update, chunk=4, folder=tmp_path)
+    assert_same(toy_fit(8, update=update, chunk=4, folder=tmp_path, resume=True).state, whole)
+    some = averaged(toy_update(wrt=("encoder",)), 0.5, evaluated=True)
+    alone = toy_fit(4, update=some).state
+    assert set(alone.opt_state["trained"]) == {"encoder"}
+    assert_same(
+        alone.params["decoder"], toy_fit(4, update=toy_update(wrt=("encoder",))).state.params["decoder"]
+    )

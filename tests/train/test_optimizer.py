@@ -1,7 +1,10 @@
 """Optimisers that ask for more than a gradient: the loss, a key; and those that no step can serve."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -167,3 +170,28 @@ def test_what_an_objective_returns_is_checked_before_anything_is_made(result, er
     with pytest.raises(error, match=f"objective: {message}"):
         toy_fit(2, update=returning(result), folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_steps_with_a_large_gradient_or_none_that_is_finite_are_skipped_and_the_others_are_as_without():
+    """The recipe of docs/training.md."""
+
+    def objective(key, vae, batch, step):
+        loss, (metrics, _) = toy_objective()(key, vae, batch, 0)
+        p = vae.heads["decoder"]()
+        return loss + jnp.array([0.0, jnp.nan, 1e6, 0.0])[step] * p, (metrics, None)
+
+    large = partial(optax.skip_large_updates, max_squared_norm=1e4)
+    adam = optax.adam(0.05)
+    skipping = optax.MultiSteps(adam, 1, should_skip_update_fn=large).gradient_transformation()
+    update, plain = toy_update(objective, skipping), toy_update(toy_objective(), adam)
+    params, _ = toy_model().init(KEY, None)
+    batch = {"x": jax.random.normal(jax.random.key(1), (6, 3))}
+
+    def after(update, steps):
+        state = TrainState(params, None, update.init(params), jnp.int32(0))
+        for step in steps:
+            state, _ = update.apply(state._replace(step=jnp.int32(step)), KEY, batch, None)
+        return state.params
+
+    with_skips, without = jax.jit(lambda: (after(update, (0, 1, 2, 3)), after(plain, (0, 3))))()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), with_skips, without)

@@ -6,9 +6,11 @@ from vaejax.models.hierarchy import hierarchical_vae
 from vaejax.models.levels import Level
 from vaejax.models.optimal_scale import optimal_scale
 from vaejax.models.spec import from_spec
+from vaejax.models.spectral import spectral
 from vaejax.models.stages import codes_of, two_stage
 from vaejax.models.start import glorot, pseudo_inputs_from, starting_from
 from vaejax.models.vae import gaussian_vae, vae
+from vaejax.models.vdvae import vdvae
 
 __all__ = [
     "Level",
@@ -21,8 +23,10 @@ __all__ = [
     "posteriors",
     "priors",
     "pseudo_inputs_from",
+    "spectral",
     "starting_from",
     "two_stage",
     "vae",
+    "vdvae",
     "with_heads",
 ]

@@ -1,6 +1,8 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
 from vaejax.nets.around import Beside, Constant, First, FromBytes, Heads, SharedScale
+from vaejax.nets.blocks import BlockDecoder, BlockEncoder, BlockPrior, Bottleneck, PixelHead
+from vaejax.nets.cells import DecoderCell, EncoderCell
 from vaejax.nets.codes import CausalTransformer, CodePixelCNN
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
@@ -9,12 +11,17 @@ from vaejax.nets.made import MADE
 from vaejax.nets.maps import ConvDown, ConvUp
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
+from vaejax.nets.pyramid import Pyramid
 
 __all__ = [
     "ACTIVATIONS",
     "MADE",
     "MLP",
     "Beside",
+    "BlockDecoder",
+    "BlockEncoder",
+    "BlockPrior",
+    "Bottleneck",
     "CausalTransformer",
     "CodePixelCNN",
     "Constant",
@@ -25,6 +32,8 @@ __all__ = [
     "ConvTranspose",
     "ConvUp",
     "Critic",
+    "DecoderCell",
+    "EncoderCell",
     "First",
     "FromBytes",
     "GatedPixelCNN",
@@ -33,6 +42,8 @@ __all__ = [
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",
+    "PixelHead",
+    "Pyramid",
     "SharedScale",
     "conv",
     "conv_transpose",

@@ -11,7 +11,8 @@ from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
 
-def _check_net(net: nn.Module, name: str) -> None:
+def check_net(net: nn.Module, name: str) -> None:
+    """Raise TypeError unless `net` is a Flax module."""
     if not isinstance(net, nn.Module):
         raise TypeError(f"{name}: expected a flax.linen.Module, got {net!r}")
 
@@ -29,7 +30,7 @@ class FromBytes(nn.Module):
     net: nn.Module
 
     def __post_init__(self) -> None:
-        _check_net(self.net, "net")
+        check_net(self.net, "net")
         super().__post_init__()
 
     @nn.compact
@@ -56,9 +57,9 @@ class Heads(nn.Module):
     activation: str = "relu"
 
     def __post_init__(self) -> None:
-        _check_net(self.body, "body")
+        check_net(self.body, "body")
         for i, head in enumerate(self.heads):
-            _check_net(head, f"heads[{i}]")
+            check_net(head, f"heads[{i}]")
         if not self.heads:
             raise ValueError("heads: expected at least one net, got ()")
         activation_of(self.activation)
@@ -89,7 +90,7 @@ class Beside(nn.Module):
     event_ndims: int = 1
 
     def __post_init__(self) -> None:
-        _check_net(self.net, "net")
+        check_net(self.net, "net")
         check_positive_int(self.event_ndims, "event_ndims")
         super().__post_init__()
 
@@ -129,7 +130,7 @@ class First(nn.Module):
     net: nn.Module
 
     def __post_init__(self) -> None:
-        _check_net(self.net, "net")
+        check_net(self.net, "net")
         super().__post_init__()
 
     @nn.compact
@@ -163,7 +164,7 @@ class SharedScale(nn.Module):
     start: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_net(self.decoder, "decoder")
+        check_net(self.decoder, "decoder")
         super().__post_init__()
 
     @nn.compact

@@ -34,6 +34,7 @@ from vaejax.objectives.geometry import (
 from vaejax.objectives.gradients import dreg, kl_stl, piwae
 from vaejax.objectives.importance import ciwae, iwae, miwae, renyi
 from vaejax.objectives.independence import beta_tc, dip
+from vaejax.objectives.levels import balanced_kl, spectral
 from vaejax.objectives.mixture import siwae, stratified
 from vaejax.objectives.posterior_mean import contractive, kumar_poole, reconstruction_at_mean
 from vaejax.objectives.rate import capacity, free_bits, geco, target_rate
@@ -46,6 +47,7 @@ __all__ = [
     "auxiliary_classification",
     "auxiliary_reconstruction",
     "auxiliary_regression",
+    "balanced_kl",
     "beta_tc",
     "capacity",
     "ciwae",
@@ -91,6 +93,7 @@ __all__ = [
     "sigmoid_schedule",
     "siwae",
     "sliced_wasserstein",
+    "spectral",
     "spectral_norm",
     "stratified",
     "target_rate",

@@ -55,10 +55,18 @@ def kl(key: Array, vae: VAE, draw: Draw) -> Array:
     Source: Kingma & Welling 2013, arXiv 1312.6114, appendix B.
     """
     del key, vae
-    if not isinstance(draw.q, tuple):
-        return kl_or_sampled(draw.q, draw.p, draw.log_q, draw.log_p)
-    levels = zip(draw.q, draw.p, draw.log_q, draw.log_p, strict=True)
-    return over_levels([kl_or_sampled(*level) for level in levels])
+    return over_levels(_kl_of_levels(draw))
+
+
+def kl_per_level(draw: Draw) -> Array:
+    """The same of every level or part, [B, L] nats; L is 1 where the latents have neither."""
+    return jnp.stack(_kl_of_levels(draw), axis=1)
+
+
+def _kl_of_levels(draw: Draw) -> list[Array]:
+    of_draw = (draw.q, draw.p, draw.log_q, draw.log_p)
+    levels = zip(*of_draw, strict=True) if isinstance(draw.q, tuple) else [of_draw]
+    return [kl_or_sampled(*level) for level in levels]
 
 
 def cross_entropy(key: Array, vae: VAE, draw: Draw) -> Array:

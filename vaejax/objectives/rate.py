@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from vaejax.checks import check_choice, check_finite, check_real, plain
 from vaejax.distributions import OneHot, has_kl_per_dimension, kl_or_sampled, kl_per_dimension
 from vaejax.fixed import Fixed
 from vaejax.objectives.compose import Term, logs, mixes_examples, sees_step
-from vaejax.objectives.elbo import kl
+from vaejax.objectives.elbo import kl, kl_per_level
 from vaejax.ops.slopes import absolute
 from vaejax.types import VAE, Array, Draw, PyTree
 
@@ -77,7 +78,7 @@ def capacity(
     return mixes_examples(term) if form == "batch" else term
 
 
-def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | None = None) -> Term:
+def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | str | None = None) -> Term:
     """sum_g max(lam, KL_g): each group of latents has lam nats for free.
 
     Below lam the gradient is exactly 0: there is no pressure to fall further, and none to rise. The value is
@@ -91,28 +92,29 @@ def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | None =
       groups: the number 0.. of each latent's group, [d]; of a hierarchy, the top level first. None: every
         latent is one. Where the KL is no sum over latents in closed form, as of a flow posterior or under a
         mixture prior, all latents of a level have one number, and their KL is the one-sample estimate
-        log q(z|x) - log p(z), as in the paper.
+        log q(z|x) - log p(z), as in the paper. "levels": every level or part is a group.
 
     Returns:
       A term in nats, a scalar that mixes examples, or [B]; it logs `kl`.
 
     Raises:
-      TypeError, ValueError: for a lam that is not a number >= 0, another form, groups that are not ints
-        0..G-1; when called, for groups of another number of latents, or that part latents whose KL is no
-        sum over them.
+      TypeError, ValueError: for a lam that is not a number >= 0, another form, groups that are neither
+        "levels" nor ints 0..G-1; when called, for groups of another number of latents, or that part latents
+        whose KL is no sum over them.
 
     Source: Kingma et al. 2016, arXiv 1606.04934, eq. 15 (batch; a group there is a channel of a level).
     """
     _check_nats(lam, "lam")
     lam = plain(lam)
     check_choice(form, ("batch", "example"), "form")
-    group_of = None if groups is None else _check_groups(groups)
+    if isinstance(groups, str) and groups == "levels":
+        rate_of = kl_per_level
+    else:
+        rate_of = partial(_kl_per_group, group_of=None if groups is None else _check_groups(groups))
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         del key, vae
-        rate = _kl_per_latent(draw, group_of)
-        if group_of is not None:
-            rate = jax.ops.segment_sum(rate.T, group_of, group_of.max() + 1).T
+        rate = rate_of(draw)
         return jnp.sum(_at_least(lam, jnp.mean(rate, axis=0) if form == "batch" else rate), axis=-1)
 
     term = logs(term, kl=kl)
@@ -196,6 +198,12 @@ def _at_least(lam: float, rate: Array) -> Array:
     return jnp.where(rate <= lam, lam, rate)  # nan stays nan
 
 
+def _kl_per_group(draw: Draw, group_of: np.ndarray | None) -> Array:
+    """KL of every group of latents, [B, G], or of every latent."""
+    rate = _kl_per_latent(draw, group_of)
+    return rate if group_of is None else jax.ops.segment_sum(rate.T, group_of, group_of.max() + 1).T
+
+
 def _kl_per_latent(draw: Draw, group_of: np.ndarray | None) -> Array:
     """KL of every latent, [B, d], the levels of a hierarchy side by side; its sums over groups are right.
 
@@ -267,7 +275,7 @@ def _check_part(part: int) -> None:
         raise ValueError(f"part: expected at least 0, got {part}")
 
 
-def _check_groups(groups: Sequence[int]) -> np.ndarray:
+def _check_groups(groups: Sequence[int] | str) -> np.ndarray:
     array = np.asarray(groups)
     if array.ndim != 1 or array.dtype.kind not in "iu" or set(array.tolist()) != set(range(len(set(groups)))):
         raise ValueError(f"groups: expected the numbers 0..G-1, one for each latent, got {groups!r}")

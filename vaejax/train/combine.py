@@ -123,18 +123,21 @@ def repeat(update: Update, times: int) -> Update:
     return update._replace(apply=apply)
 
 
-def averaged(update: Update, decay: float) -> Update:
+def averaged(update: Update, decay: float, *, evaluated: bool = False) -> Update:
     """Keep an exponential moving average of the parameters beside an update.
 
     ema_0 = params_0,  ema_t = decay ema_{t-1} + (1 - decay) params_t. Training does not see it; evaluate
-    with `model.bind({**state.params, **state.opt_state["ema"]})`.
+    with `model.bind({**state.params, **state.opt_state["ema"]})`. Or have it in the place of the parameters:
+    what is validated, stored and loaded is then the average.
 
     Args:
       update: the update that moves the parameters.
       decay: in [0, 1); 0 keeps the last parameters.
+      evaluated: whether the parameters of the state are the average, and those that train lie beside it.
 
     Returns:
-      An Update whose optimiser state is {"update": the inner one's, "ema": the averaged groups}.
+      An Update whose optimiser state is {"update": the inner one's, "ema": the averaged groups}, or with
+      `evaluated` {"update": ..., "trained": the groups that train}.
 
     Raises:
       TypeError: if update is no Update, or decay no number.
@@ -157,5 +160,25 @@ def averaged(update: Update, decay: float) -> Update:
         params = select(moved.params, update.groups)
         ema = optax.incremental_update(params, state.opt_state["ema"], 1 - decay)
         return moved._replace(opt_state={"update": moved.opt_state, "ema": ema}), metrics
+
+    averaging = update._replace(init=init, apply=apply)
+    return _exchanged(averaging) if evaluated else averaging
+
+
+def _exchanged(update: Update) -> Update:
+    """An averaging update whose state has the average in the place of what trains."""
+
+    def init(params: Params) -> PyTree:
+        start = update.init(params)
+        return {"update": start["update"], "trained": start["ema"]}  # equal at the start
+
+    def apply(state: TrainState, key: Array, batch: Batch, take: Callable) -> tuple[TrainState, dict]:
+        ema, beside = select(state.params, update.groups), state.opt_state
+        params = {**state.params, **beside["trained"]}
+        inner = state._replace(params=params, opt_state={"update": beside["update"], "ema": ema})
+        moved, metrics = update.apply(inner, key, batch, take)
+        beside = {"update": moved.opt_state["update"], "trained": select(moved.params, update.groups)}
+        params = {**moved.params, **moved.opt_state["ema"]}
+        return moved._replace(params=params, opt_state=beside), metrics
 
     return update._replace(init=init, apply=apply)
