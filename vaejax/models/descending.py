@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jax.tree_util import Partial
 
 from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply
-from vaejax.models.levels import Level
+from vaejax.models.levels import Level, Parts
 from vaejax.models.posteriors.family import as_they_are
-from vaejax.models.priors import Around, Prior
+from vaejax.models.priors import Around
 from vaejax.models.vae import condition
 from vaejax.models.walk import Choice, Step, built, of_level, of_run, parameters_of, walk
 from vaejax.types import Array, Batch, Distribution, Draw, Params, PyTree
-
-
-class Parts(NamedTuple):
-    """What the functions of a model share; equal for models of equal parts."""
-
-    encoder: nn.Module
-    levels: tuple[Level, ...]
-    prior: Prior
-    decode: Callable[..., Distribution]
-    support: str
-    conditional: bool
-    inference: str
-
-    @property
-    def events(self) -> tuple[tuple[int, ...], ...]:
-        """The shape of z at every level."""
-        return tuple(level.posterior.event for level in self.levels)
 
 
 def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) -> Draw:
@@ -53,8 +35,10 @@ def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) ->
         return one.z, (parameters, one.log_q)
 
     steps, h = _inferred(parts, params, batch, drawn)
-    levels = parts.levels
-    qs = [built(levels[i], of_level(levels, params, i), step.kept[0]) for i, step in enumerate(steps)]
+    qs = [
+        built(level, of_level(parts, params, i), step.kept[0])
+        for i, (level, step) in enumerate(zip(parts.levels, steps, strict=True))
+    ]
     c = condition(parts.conditional, batch.get("c"))
     return Draw(
         z=tuple(step.z for step in steps),
@@ -95,17 +79,17 @@ def _inferred(
             f"x: expected [B, *event], of which the encoder gives [{B}, ...]; got shapes {shapes}"
         )
     top = _top(parts, params, batch.get("c"), jax.tree.leaves(a)[0].dtype)
-    if parts.inference == "top_down":
+    if parts.top_down:
 
         def choose(level: Level, own: Params, i: Any, a: Any, p: Distribution, h: tuple) -> tuple[Array, Any]:
             return draw(level, own, i, (a, *h), p)
 
-        return walk(levels, params, choose, top, c, a)
+        return walk(parts, params, choose, top, c, a)
     found: dict[int, tuple[Array, Any]] = {}
     for i in reversed(range(len(levels))):
-        found[i] = draw(levels[i], of_level(levels, params, i), i, (a,), None)
+        found[i] = draw(levels[i], of_level(parts, params, i), i, (a,), None)
         a = found[i][0]
-    steps, h = walk(levels, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
+    steps, h = walk(parts, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
     return [step._replace(kept=found[i][1]) for i, step in enumerate(steps)], h
 
 
@@ -126,7 +110,7 @@ def around(parts: Parts, params: Params, c: Array | None, dtype: Any, x: Any = N
     own = of_run(params, 0)
 
     def parameters(x: Any, c: Array | None) -> PyTree:
-        if parts.inference == "bottom_up" or level.posterior.relative != as_they_are:
+        if not parts.top_down or level.posterior.relative != as_they_are:
             raise ValueError(
                 "prior: pseudo-inputs want a top level whose q depends on x alone; expected the inference "
                 f"'top_down' and a family like gaussian, got {parts.inference!r} and {level.posterior.name}"
@@ -151,13 +135,14 @@ def decode(parts: Parts, params: Params, z: PyTree, c: Array | None = None) -> D
     def mean(i: Any, p: Distribution, like: Array) -> Array:
         return jnp.broadcast_to(p.mean(), like.shape)
 
-    _, h = walk(parts.levels, params, _given_or(len(z), mean), None, inputs, given)
+    _, h = walk(parts, params, _given_or(len(z), mean), None, inputs, given)
     return parts.decode(params["decoder"]["out"], h, lead, *inputs)
 
 
-def filled(parts: Parts, z: tuple[Array, ...], lead: tuple[int, ...]) -> list[Array]:
-    """z at all levels: zeros in the place of those that are missing."""
-    return [*z, *(jnp.zeros((*lead, *event)) for event in parts.events[len(z) :])]
+def filled(parts: Parts, z: Sequence[Array], lead: tuple[int, ...]) -> list[Array]:
+    """z at all levels: zeros of its dtype, else float32 as the heads, in the place of those that are missing."""
+    dtype = jnp.result_type(*z) if z else jnp.float32
+    return [*z, *(jnp.zeros((*lead, *event), dtype) for event in parts.events[len(z) :])]
 
 
 def _given_or(k: int, other: Callable[[Any, Distribution, Array], Array]) -> Choice:
@@ -174,21 +159,17 @@ def _given_or(k: int, other: Callable[[Any, Distribution, Array], Array]) -> Cho
 
 def sample_prior(
     parts: Parts, params: Params, key: Array, n: int, c: Array | None = None, *,
-    given: tuple[Array, ...] = (), temperature: Any = 1.0,
+    given: Sequence[Array] = (), temperature: Any = 1.0,
 ) -> PyTree:  # fmt: skip
     """`VAE.sample_prior`: z ~ p below the levels that are given, each with its scale times a temperature."""
     check_key(key)
-    inputs, L = condition(parts.conditional, c), len(parts.levels)
-    scales = _checked_temperatures(temperature, L)
-    if len(given) > L or (given and parts_of.check_latents(tuple(given), parts.events[: len(given)]) != 1):
-        raise ValueError(
-            f"given: expected a tuple of at most {L} levels [n, *event]; got {len(given)} levels"
-        )
-    if any(len(z) != n for z in given):
-        raise ValueError(f"given: expected n = {n} of each, got {[len(z) for z in given]}")
+    inputs = condition(parts.conditional, c)
+    scales = _checked_temperatures(temperature, len(parts.levels))
+    given = _checked_given(parts, given, n)
     key = threefry_key(key)
 
     def drawn(i: Any, p: Distribution, like: Array) -> Array:
+        del like
         if not (isinstance(i, int) and scales[i] == 1):
             p = _tempered(p, jnp.asarray(scales)[i])
         return parts_of.sampled(_level_key(key, i), p, n)
@@ -196,14 +177,29 @@ def sample_prior(
     # float32 as the heads, also where float64 is enabled
     top = _top(parts, params, c, jnp.float32)
     steps, _ = walk(
-        parts.levels, params, _given_or(len(given), drawn), top, inputs, filled(parts, tuple(given), (n,))
+        parts, params, _given_or(len(given), drawn), top, inputs, filled(parts, given, (n,))
     )
     return tuple(step.z for step in steps)
 
 
+def _checked_given(parts: Parts, given: Any, n: int) -> tuple[Array, ...]:
+    """The levels that are given, as a tuple; ValueError unless each is [n, *event]."""
+    L = len(parts.levels)
+    if not isinstance(given, tuple | list) or len(given) > L:
+        got = f"{len(given)} levels" if isinstance(given, tuple | list) else type(given).__name__
+        raise ValueError(f"given: expected a tuple of at most {L} levels [n, *event], the top first; got {got}")
+    expected, shapes = [(n, *event) for event in parts.events[: len(given)]], [jnp.shape(z) for z in given]
+    if shapes != expected:
+        raise ValueError(f"given: expected levels of shapes {expected}, the top first; got {shapes}")
+    return tuple(map(jnp.asarray, given))
+
+
 def _checked_temperatures(temperature: Any, L: int) -> np.ndarray:
     """One for each level, [L]."""
-    values = np.asarray(temperature, np.float32)
+    try:
+        values = np.asarray(temperature, float)
+    except (TypeError, ValueError):  # a text, or traced: each is known when the walk is built
+        values = np.full(L, np.nan)
     if values.shape not in ((), (L,)) or not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError(
             f"temperature: expected a number >= 0, or {L}, one for each level; got {temperature!r}"
@@ -214,4 +210,5 @@ def _checked_temperatures(temperature: Any, L: int) -> np.ndarray:
 def _tempered(p: Distribution, temperature: Array) -> Distribution:
     if not is_diagonal_gaussian(p, of_any_shape=True):
         raise ValueError(f"temperature: expected 1 for a level whose prior is not Gaussian, {p.name}")
-    return diagonal_gaussian(p.mean(), p.stddev() * temperature, len(p.event_shape))
+    scale = p.stddev()
+    return diagonal_gaussian(p.mean(), scale * temperature.astype(scale.dtype), len(p.event_shape))

@@ -18,8 +18,8 @@ from vaejax.keys import check_key, named_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import initialised
 from vaejax.models.decoding import decoding, init_decoder
-from vaejax.models.descending import Parts, around, decode, encode, filled, represent, sample_prior
-from vaejax.models.levels import Level, check_levels, init_levels, zeros_like
+from vaejax.models.descending import around, decode, encode, filled, represent, sample_prior
+from vaejax.models.levels import Level, Parts, check_levels, init_levels, zeros_like
 from vaejax.models.posteriors.family import no_parameters as nothing_learned
 from vaejax.models.priors import Prior, standard
 from vaejax.models.priors.family import no_parameters
@@ -128,13 +128,13 @@ def _init(
     x, c = (jax.tree.map(lambda a: a[:1], batch.get(name)) for name in "xc")
     inputs = condition(parts.conditional, c)
     output, net = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *inputs)
-    L, top_down = len(parts.levels), parts.inference == "top_down"
+    L, top_down = len(parts.levels), parts.top_down
     if top_down and (not isinstance(output, tuple) or len(output) != L):
         got = f"{len(output)}" if isinstance(output, tuple) else f"a {type(output).__name__}"
         raise ValueError(f"encoder: expected a tuple of {L} activations, one for each level; got {got}")
     zeros = filled(parts, (), (1,))
     a = list(zeros_like(output)) if top_down else [*zeros[1:], zeros_like(output)]
-    groups, h = init_levels(named_key(key, "levels"), parts.levels, a, inputs, top_down)
+    groups, h = init_levels(named_key(key, "levels"), parts, a, inputs)
     params: dict[str, Any] = {"decoder": {}, **groups}
     params["encoder"]["net"] = net
     params["decoder"]["out"] = init_decoder(named_key(key, "decoder"), decoder, likelihood, h, x, *inputs)

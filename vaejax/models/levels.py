@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from vaejax.models.apply import initialised
 from vaejax.models.latents import in_parts
 from vaejax.models.posteriors import Posterior
 from vaejax.models.posteriors.family import as_they_are, check_encoder, zeros_of
-from vaejax.types import Array, PyTree
+from vaejax.models.priors import Prior
+from vaejax.types import Array, Distribution, PyTree
 
 __all__ = ["Level"]
 
@@ -55,11 +56,42 @@ class Level:
                 raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
 
 
-def runs_of(levels: Sequence[Level]) -> list[tuple[int, int]]:
-    """(start, count) of consecutive equal levels: one scan over stacked parameters. The top is alone."""
+class Parts(NamedTuple):
+    """What the functions of a hierarchical model share; equal for models of equal parts."""
+
+    encoder: nn.Module
+    levels: tuple[Level, ...]
+    prior: Prior  # of the top
+    decode: Callable[..., Distribution]
+    support: str
+    conditional: bool
+    inference: str
+
+    @property
+    def top_down(self) -> bool:
+        """Whether q(z_l|.) sees what comes from above."""
+        return self.inference == "top_down"
+
+    @property
+    def events(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of z at every level."""
+        return tuple(level.posterior.event for level in self.levels)
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """(start, count) of consecutive equal levels: one scan over stacked parameters."""
+        return runs_of(self.levels, self.top_down)
+
+
+def runs_of(levels: Sequence[Level], top_down: bool) -> list[tuple[int, int]]:
+    """(start, count) of consecutive equal levels.
+
+    The top is alone, and so is, by "bottom_up", the lowest, whose encoder has another input than the others.
+    """
     runs: list[tuple[int, int]] = []
     for i, level in enumerate(levels):
-        if i > 1 and level == levels[i - 1]:
+        alone = i < 2 or (not top_down and i == len(levels) - 1)
+        if not alone and level == levels[i - 1]:
             runs[-1] = (runs[-1][0], runs[-1][1] + 1)
         else:
             runs.append((i, 1))
@@ -91,34 +123,45 @@ def check_levels(levels: Any, inference: str) -> tuple[Level, ...]:
 
 
 def init_levels(
-    key: Array, levels: Sequence[Level], given: Sequence[Array], h: Hidden, sees_h: bool
+    key: Array, parts: Parts, given: Sequence[Array], h: Hidden
 ) -> tuple[dict[str, dict[str, PyTree]], Array]:
     """({role: {"level_<start of run>": parameters}}, an h [1, ...] below the last).
 
-    `given[i]` [1, ...] is the first input of level i's encoder, which sees h too where `sees_h`. The blocks
-    of a run start one after the other: under `vmap` they compile three times as long.
+    `given[i]` [1, ...] is the first input of level i's encoder, which by "top_down" sees h too. The blocks of
+    a run start one after the other: under `vmap` they compile three times as long.
 
     Raises:
-      ValueError: if a net's output does not fit, or a run does not keep the shape of h.
+      ValueError: if a net's output does not fit, or a run does not keep the shapes of h and of its inputs.
     """
     params: dict[str, dict[str, PyTree]] = {}
-    for start, count in runs_of(levels):
-        init = partial(_init_level, start, levels[start], given[start], h, sees_h)
+    for start, count in parts.runs:
+        init = partial(_init_level, start, parts.levels[start], given[start], h, parts.top_down)
         keys = jax.random.split(named_key(key, f"level_{start}"), count)
         if count == 1:
             own, below = init(keys[0])
         else:
             below = jax.eval_shape(init, keys[0])[1]
-            if below.shape != h[0].shape:
-                raise ValueError(
-                    f"levels[{start}].decoder: expected an output of shape {h[0].shape}, as comes from "
-                    f"above, since the next level is equal to this one; got {below.shape}"
-                )
+            _check_run(start, given[start : start + count], h[0], below)
             own, below = jax.lax.map(lambda key, init=init: init(key)[0], keys), zeros_like(below)
         for role, of_role in own.items():
             params.setdefault(role, {})[f"level_{start}"] = of_role
         h = (below,)
     return params, h[0]
+
+
+def _check_run(start: int, given: Sequence[Array], above: Array, below: Array) -> None:
+    """Raise ValueError unless equal levels see and hand on arrays of one shape."""
+    if below.shape != above.shape:
+        raise ValueError(
+            f"levels[{start}].decoder: expected an output of shape {above.shape}, as comes from above, since "
+            f"the next level is equal to this one; got {below.shape}"
+        )
+    shapes = [jax.tree.map(jnp.shape, a) for a in given]
+    if any(shape != shapes[0] for shape in shapes):
+        raise ValueError(
+            f"encoder: expected activations of one shape for the equal levels {start} to "
+            f"{start + len(given) - 1}; got {shapes}"
+        )
 
 
 def _init_level(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vaejax.distributions import diagonal_gaussian
 from vaejax.models.apply import apply
-from vaejax.models.levels import ROLES, Hidden, Level, runs_of
+from vaejax.models.levels import ROLES, Hidden, Level, Parts
 from vaejax.types import Array, Distribution, Params, PyTree
 
 
@@ -30,17 +30,11 @@ class Step(NamedTuple):
 Choice = Callable[[Level, Params, Any, Any, Distribution, Hidden], tuple[Array, Any]]
 
 
-def place_of(levels: Sequence[Level], i: int) -> tuple[int, int | None]:
-    """(start of its run, place in the stack or None) of level i."""
-    start, count = next((s, n) for s, n in runs_of(levels) if s <= i < s + n)
-    return start, None if count == 1 else i - start
-
-
-def of_level(levels: Sequence[Level], params: Params, i: int) -> dict[str, PyTree]:
+def of_level(parts: Parts, params: Params, i: int) -> dict[str, PyTree]:
     """The parameters of level i by role."""
-    start, place = place_of(levels, i)
+    start, count = next((s, n) for s, n in parts.runs if s <= i < s + n)
     own = of_run(params, start)
-    return own if place is None else jax.tree.map(lambda a: a[place], own)
+    return own if count == 1 else jax.tree.map(lambda a: a[i - start], own)
 
 
 def of_run(params: Params, start: int) -> dict[str, PyTree]:
@@ -50,7 +44,7 @@ def of_run(params: Params, start: int) -> dict[str, PyTree]:
 
 
 def walk(
-    levels: Sequence[Level], params: Params, choose: Choice, top: Distribution, h: Hidden, given: Sequence
+    parts: Parts, params: Params, choose: Choice, top: Distribution, h: Hidden, given: Sequence
 ) -> tuple[list[Step], Array]:
     """Down the levels, from the top's prior and h to (what each level did, the h below the last).
 
@@ -58,8 +52,8 @@ def walk(
     the memory of one. `given[i]` is what level i's choice sees; one array for all of a run is not stacked.
     """
     steps: list[Step] = []
-    for start, count in runs_of(levels):
-        level, own = levels[start], of_run(params, start)
+    for start, count in parts.runs:
+        level, own = parts.levels[start], of_run(params, start)
         mine = given[start : start + count]
         if count == 1:
             h, z, of_p, kept = _down(level, own, choose, top, start, mine[0], h)

@@ -4,6 +4,7 @@ from vaejax.nets.around import Beside, Constant, First, FromBytes, Heads, Shared
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
+from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
 from vaejax.nets.made import MADE
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
@@ -19,8 +20,11 @@ __all__ = [
     "ConvEncoder",
     "ConvTranspose",
     "Critic",
+    "DenseLadder",
     "First",
     "FromBytes",
+    "GatedEncoder",
+    "GatedMLP",
     "GatedPixelCNN",
     "GaussianHead",
     "Heads",

@@ -51,7 +51,7 @@ def _check_features(features: tuple[int, ...]) -> None:
         check_positive_int(width, f"features[{n}]")
 
 
-def _flatten_event(x: Array, event_ndims: int) -> Array:
+def flatten_event(x: Array, event_ndims: int) -> Array:
     """[..., *event] -> [..., D]."""
     check_floating(x, "x")
     if x.ndim < event_ndims:
@@ -110,7 +110,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *others: Array) -> Array:
-        h = beside(_flatten_event(x, self.event_ndims), others)
+        h = beside(flatten_event(x, self.event_ndims), others)
         for n, width in enumerate(self.features):
             h = activation_of(self.activation)(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h))
         h = nn.Dense(math.prod(self.output_shape), name="out")(at_least_float32(h))
@@ -232,7 +232,7 @@ class MLPEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *others: Array) -> tuple[Array, ...]:
-        h = beside(_flatten_event(x, self.event_ndims), others)
+        h = beside(flatten_event(x, self.event_ndims), others)
         for n, width in enumerate(self.features):
             h = activation_of(self.activation)(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h))
         return GaussianHead(self.latents, self.logvar_bias, self.context, name="head")(h)

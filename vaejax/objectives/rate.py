@@ -77,7 +77,7 @@ def capacity(
     return mixes_examples(term) if form == "batch" else term
 
 
-def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | None = None) -> Term:
+def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | str | None = None) -> Term:
     """sum_g max(lam, KL_g): each group of latents has lam nats for free.
 
     Below lam the gradient is exactly 0: there is no pressure to fall further, and none to rise. The value is
@@ -88,10 +88,10 @@ def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | None =
       form: "batch", sum_g max(lam, mean_b KL_bg), the original; or "example", sum_g max(lam, KL_bg) for
         every example. For KL = [[.1, .9, 2], [.5, .3, 1]] and lam = .5 they are 2.6 and (3.4, 2) = 2.7 in
         the mean.
-      groups: the number 0.. of each latent's group, [d]; of a hierarchy, the top level first. None: every
-        latent is one. Where the KL is no sum over latents in closed form, as of a flow posterior or under a
-        mixture prior, all latents of a level have one number, and their KL is the one-sample estimate
-        log q(z|x) - log p(z), as in the paper.
+      groups: the number 0.. of each latent's group, [d]; of a hierarchy, the top level first. "levels": every
+        level, or part, is one; of one level all latents. None: every latent is one. Where the KL is no sum
+        over latents in closed form, as of a flow posterior or under a mixture prior, all latents of a level
+        have one number, and their KL is the one-sample estimate log q(z|x) - log p(z), as in the paper.
 
     Returns:
       A term in nats, a scalar that mixes examples, or [B]; it logs `kl`.
@@ -106,11 +106,14 @@ def free_bits(lam: float, *, form: str = "batch", groups: Sequence[int] | None =
     _check_nats(lam, "lam")
     lam = plain(lam)
     check_choice(form, ("batch", "example"), "form")
-    group_of = None if groups is None else _check_groups(groups)
+    by_level = isinstance(groups, str)
+    if by_level:
+        check_choice(groups, ("levels",), "groups")
+    group_of = None if groups is None or by_level else _check_groups(groups)
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         del key, vae
-        rate = _kl_per_latent(draw, group_of)
+        rate = _kl_per_level(draw) if by_level else _kl_per_latent(draw, group_of)
         if group_of is not None:
             rate = jax.ops.segment_sum(rate.T, group_of, group_of.max() + 1).T
         return jnp.sum(_at_least(lam, jnp.mean(rate, axis=0) if form == "batch" else rate), axis=-1)
@@ -196,15 +199,24 @@ def _at_least(lam: float, rate: Array) -> Array:
     return jnp.where(rate <= lam, lam, rate)  # nan stays nan
 
 
+def _levels(draw: Draw) -> list[tuple[Any, Any, Array, Array]]:
+    """(q, p, log q, log p) of every level."""
+    one_level = (draw.q, draw.p, draw.log_q, draw.log_p)
+    return list(zip(*one_level, strict=True)) if isinstance(draw.q, tuple) else [one_level]
+
+
+def _kl_per_level(draw: Draw) -> Array:
+    """KL of every level, [B, L]."""
+    return jnp.stack([kl_or_sampled(*level) for level in _levels(draw)], axis=1)
+
+
 def _kl_per_latent(draw: Draw, group_of: np.ndarray | None) -> Array:
     """KL of every latent, [B, d], the levels of a hierarchy side by side; its sums over groups are right.
 
     Where the KL of a level is no sum over its latents, the first has it all: they must be of one group.
     """
-    one_level = (draw.q, draw.p, draw.log_q, draw.log_p)
-    levels = list(zip(*one_level, strict=True)) if isinstance(draw.q, tuple) else [one_level]
     rates, apart = [], []
-    for q, p, log_q, log_p in levels:
+    for q, p, log_q, log_p in _levels(draw):
         if has_kl_per_dimension(q, p):
             rate = kl_per_dimension(q, p)
             rates.append(rate.reshape(len(rate), -1))
