@@ -125,7 +125,9 @@ PRIORS = {
     "product_mixed": PriorEntry(
         "product", lambda: priors.product(priors.vamp(2), priors.categorical()), kind="mixed"
     ),
-    "conditional": PriorEntry("conditional", lambda: priors.conditional(encoder()()), needs_c=True, gaussian=True),
+    "conditional": PriorEntry(
+        "conditional", lambda: priors.conditional(encoder()()), needs_c=True, gaussian=True
+    ),
     "flow": PriorEntry("flow", lambda: priors.flow(2, (6,))),
     "flow_autoregressive": PriorEntry(
         "flow", lambda: priors.flow(2, (6,), kind="spline", autoregressive=True, bins=4)
@@ -182,13 +184,15 @@ PAIRS = sorted(
 )
 
 # each public posterior under each public prior once, as those of a kind that come first
-ONCE = list(
-    {
+ONCE = [
+    *{
         (POSTERIORS[q].public, PRIORS[p].public, PRIORS[p].kind): (q, p, c)
         for q, p, c in reversed(COMBINATIONS)
         if c == PRIORS[p].needs_c
-    }.values()
-) + [("levels_ladder", "standard", False), ("levels_flow", "standard", True)]
+    }.values(),
+    ("levels_ladder", "standard", False),
+    ("levels_flow", "standard", True),
+]
 
 
 def build(q, p, conditional):
@@ -205,11 +209,14 @@ def build(q, p, conditional):
         conditional=conditional,
     )
 
+
 def build_levels(entry, p, conditional):
-    """A hierarchy; what the priors below the top hand on beside (loc, logvar) goes into the nets of their level."""
+    """A hierarchy; what priors below the top hand on beside (loc, logvar) goes into the nets of their level."""
     top, below = entry.posteriors
     decoder, prior = mlp(5)(), encoder(2, context=5)()
-    levels = [models.Level(top, entry.encoder, decoder)] + 2 * [models.Level(below, entry.encoder, decoder, prior)]
+    levels = [models.Level(top, entry.encoder, decoder)] + 2 * [
+        models.Level(below, entry.encoder, decoder, prior)
+    ]
     ladder = nets.DenseLadder(((6,),) * 3)
     return models.hierarchical_vae(
         encoder=ladder if entry.inference == "top_down" else mlp(6)(),
@@ -220,4 +227,3 @@ def build_levels(entry, p, conditional):
         conditional=conditional,
         inference=entry.inference,
     )
-

@@ -73,7 +73,7 @@ def of_levels(decode, z, c=None):
 
 
 def in_levels(vae):
-    """The model with a level for each latent, the lower at 0 where it is missing; what is no model as it is."""
+    """The model with a level for each latent, the lower 0 where it is missing; what is no model as it is."""
     if not isinstance(vae, VAE) or vae.decode is None:
         return vae
     return vae._replace(decode=Partial(of_levels, vae.decode), represent=Partial(_in_levels, vae.encode))

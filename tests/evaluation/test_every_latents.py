@@ -175,7 +175,9 @@ def test_levels_are_seen_one_after_the_other():
     seen = call("level_reconstructions", KINDS["levels"])
     np.testing.assert_allclose(seen, [of_top, evaluation.reconstruct(kinds.LEVELS, X)], rtol=1e-5, atol=1e-6)
     assert len(missing) == 1
-    with pytest.raises(TypeError, match=r"z: expected a tuple of levels, the top first; got one array \[5, 2\]"):
+    with pytest.raises(
+        TypeError, match=r"z: expected a tuple of levels, the top first; got one array \[5, 2\]"
+    ):
         call("level_reconstructions", PLAIN)
     for options in ({"given": [np.zeros((3, 2), np.float32)]}, {"temperature": 0.5}):
         name = next(iter(options))

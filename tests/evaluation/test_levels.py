@@ -66,18 +66,24 @@ def kl_per_level(x):
 def test_the_parts_of_the_bound_are_those_of_the_exact_posterior(rule):
     found = evaluation.elbo_parts(KEY, bound(rule), split(), batch_size=64)
     exact_log_px = log_px(data(), L)
-    assert found["kl_is_analytic"]
+    assert found["kl_is_analytic"] == (rule == "ladder")
     assert found["kl_per_level"].shape == (L,)
     np.testing.assert_allclose(found["kl_per_level"].sum(), found["kl"], rtol=1e-5)
-    assert abs(found["neg_elbo"] + exact_log_px.mean()) < 5 * found["neg_elbo_se"] / np.sqrt(2)
-    np.testing.assert_allclose(found["kl_per_level"], kl_per_level(data()), atol=0.15)
+    assert abs(found["neg_elbo"] + exact_log_px.mean()) < 4 * found["neg_elbo_se"]
+    np.testing.assert_allclose(np.ravel(found["kl_per_dimension"]), found["kl_per_level"], rtol=1e-4)
+    each = kl_per_level(data())  # bottom-up, E KL of all together is the same, of a level it is not
+    if rule == "ladder":
+        np.testing.assert_allclose(found["kl_per_level"], each, atol=0.15)
+    assert abs(found["kl"] - each.sum()) < 4 * found["kl_se"]
     assert found["active_units"] == np.sum(codes(data()).var(axis=0, ddof=1) > 0.01)
-    assert not {"mutual_information", "kl_standard_normal", "kl_per_dimension"} & found.keys()
+    assert not {"mutual_information", "kl_standard_normal"} & found.keys()
 
 
 def test_every_weight_is_the_evidence():
     found = evaluation.marginal_log_likelihood(KEY, bound(), split(), num_samples=4, curve=())
-    np.testing.assert_allclose(found["per_example"]["log_likelihood"], log_px(data(), L), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        found["per_example"]["log_likelihood"], log_px(data(), L), rtol=1e-4, atol=1e-4
+    )
     np.testing.assert_allclose(found["ess"], 4, rtol=1e-5)
 
 
@@ -121,7 +127,7 @@ REAL = "z: expected one array of real numbers"
 REFUSED = {
     "annealed_log_likelihood": (lambda vae: evaluation.annealed_log_likelihood(KEY, vae, split()), REAL),
     "collapse": (lambda vae: evaluation.collapse(KEY, vae, split()), REAL),
-    "gaps": (lambda vae: evaluation.gaps(KEY, vae, split()), "q: expected one posterior, .*got 3 levels"),
+    "gaps": (lambda vae: evaluation.gaps(KEY, vae, split()), "q: expected one posterior, each of"),
     "latent_distances": (lambda vae: evaluation.latent_distances(KEY, vae, split()), REAL),
     "sandwich": (lambda vae: evaluation.sandwich(KEY, vae, 4), REAL),
 }
@@ -138,6 +144,5 @@ def test_a_figure_has_a_row_for_every_number_of_levels(monkeypatch):
     vae, x, seen = bound(), data()[:4], {}
     monkeypatch.setattr(figures.plots, "reconstructions", lambda x, rows, **options: seen.update(rows))
     figures.levels(vae, x)
-    assert list(seen) == ["the top level", "the top 2", "all levels"]
+    assert list(seen) == ["the top 1", "the top 2", "all levels"]
     np.testing.assert_allclose(seen["all levels"], evaluation.reconstruct(vae, x), rtol=1e-5, atol=1e-6)
-

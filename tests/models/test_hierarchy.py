@@ -20,7 +20,7 @@ SIGMA = 0.75  # of x given the lowest level
 SCALES = (1.0, 0.6, 0.8, 0.7)  # of each level given the one above
 SLOPES = (0.0, 1.3, -0.9, 0.8)  # z_l = SLOPES[l] z_l-1 + noise
 W = np.array([0.8, -0.5, 1.1])
-X = jnp.asarray(RNG.normal(size=(B, D)))
+X = RNG.normal(size=(B, D))
 LINEAR = nets.MLPEncoder(1, features=())
 RULES = ("gaussian", "ladder", "residual", "bottom_up")
 
@@ -344,7 +344,7 @@ def test_what_a_bound_model_is_asked_for_is_checked():
     for call, message in (
         (lambda: vae.decode(z[0]), "z: expected a tuple of 1 to 2 levels, the top first; got ArrayImpl"),
         (lambda: vae.decode((*z, z[0])), "z: expected a tuple of 1 to 2 levels, the top first; got 3 levels"),
-        (lambda: vae.sample_prior(KEY, 3, given=z[:1]), r"given: expected n = 3 of each, got \[2\]"),
+        (lambda: vae.sample_prior(KEY, 3, given=z[:1]), r"given: expected levels of shapes \[\(3, 1\)\]"),
         (lambda: vae.sample_prior(KEY, 2, temperature=-1.0), "temperature: expected a number >= 0"),
         (
             lambda: vae.sample_prior(KEY, 2, temperature=(1.0,) * 3),

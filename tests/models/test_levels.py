@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from tests.families import C, D, build, encoder, mlp
+from tests.families import C, D, build
 from tests.models.test_hierarchy import chain, exact
 from vaejax import distributions, models, nets, objectives, sample
 from vaejax.models import posteriors
@@ -129,15 +128,24 @@ def test_what_is_given_to_the_prior_is_checked():
     vae = chain("gaussian", 2).bind(exact("gaussian", 2))
     z = vae.sample_prior(KEY, 2)
     for options, message in (
-        ({"given": z[0]}, r"given: expected a tuple of at most 2 levels \[n, \*event\], the top first; got Array"),
+        (
+            {"given": z[0]},
+            r"given: expected a tuple of at most 2 levels \[n, \*event\], the top first; got Array",
+        ),
         ({"given": (*z, z[0])}, "given: expected a tuple of at most 2 levels .* got 3 levels"),
-        ({"given": (z[0].ravel(),)}, r"given: expected levels of shapes \[\(2, 1\)\], the top first; got \[\(2,\)\]"),
-        ({"temperature": "warm"}, "temperature: expected a number >= 0, or 2, one for each level; got 'warm'"),
+        (
+            {"given": (z[0].ravel(),)},
+            r"given: expected levels of shapes \[\(2, 1\)\], the top first; got \[\(2,\)\]",
+        ),
+        (
+            {"temperature": "warm"},
+            "temperature: expected a number >= 0, or 2, one for each level; got 'warm'",
+        ),
         ({"temperature": np.nan}, "temperature: expected a number >= 0"),
     ):
         with pytest.raises(ValueError, match=message):
             vae.sample_prior(KEY, 2, **options)
-    with pytest.raises(ValueError, match="temperature: expected a number >= 0.* got .*racer"):
+    with pytest.raises(ValueError, match=r"temperature: expected a number >= 0.* got .*racer"):
         jax.jit(lambda t: vae.sample_prior(KEY, 2, temperature=t))(0.5)
     np.testing.assert_array_equal(vae.sample_prior(KEY, 2, given=list(z[:1]))[0], z[0])
 
@@ -149,7 +157,9 @@ def test_glorot_starts_the_nets_of_levels_and_the_output_at_the_mean():
     """Also the stacked kernels of equal levels; norms and priors start as they say."""
     mean = np.array([0.001, 0.999, 0.2, 0.4])
     model = model_of(n=4, decoder=nets.GatedMLP((40,), (D,)))
-    params, fresh = jax.jit(lambda *a: (models.glorot(model, mean).init(*a)[0], model.init(*a)[0]))(KEY, {"x": X})
+    params, fresh = jax.jit(lambda *a: (models.glorot(model, mean).init(*a)[0], model.init(*a)[0]))(
+        KEY, {"x": X}
+    )
     jax.tree.map(np.testing.assert_array_equal, params["prior"], fresh["prior"])
     out = params["decoder"]["out"]
     np.testing.assert_allclose(jax.nn.sigmoid(out["out"]["bias"]), mean, rtol=1e-5)
@@ -233,7 +243,9 @@ def test_a_pixel_decoder_sees_what_the_last_level_hands_on():
     """p(x|z) of an autoregressive decoder, of encode as of decode."""
     levels = levels_of(2)
     model = model_of(
-        encoder=nets.DenseLadder(((6,),) * 2, event_ndims=3), levels=levels, decoder=nets.GatedPixelCNN((2, 2, 1), 2, (3,))
+        encoder=nets.DenseLadder(((6,),) * 2, event_ndims=3),
+        levels=levels,
+        decoder=nets.GatedPixelCNN((2, 2, 1), 2, (3,)),
     )
     x = X.reshape(B, 2, 2, 1)
     vae = model.bind(random_params(model, {"x": x}))

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian
+from vaejax.distributions import GaussianOnPath, diagonal_gaussian, is_diagonal_gaussian
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply
 from vaejax.models.levels import Level, Parts
-from vaejax.models.posteriors.family import as_they_are
+from vaejax.models.posteriors.family import as_they_are, shapes_of
 from vaejax.models.priors import Around
 from vaejax.models.vae import condition
-from vaejax.models.walk import Choice, Step, built, of_level, of_run, parameters_of, walk
+from vaejax.models.walk import Choice, Step, built, of_level, of_run, walk
 from vaejax.types import Array, Batch, Distribution, Draw, Params, PyTree
 
 
@@ -27,7 +27,7 @@ def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) ->
     check_key(key)
 
     def drawn(level: Level, own: Params, i: Any, inputs: tuple, p: Distribution) -> tuple[Array, tuple]:
-        parameters = parameters_of(level, own, inputs, p)
+        parameters = _parameters(batch, level, own, inputs, p)
         family, of_family = level.posterior, own.get("posterior", {})
         one = family.draw(family, of_family, None, parameters, _level_key(key, i), batch, step)
         if one.point is not None:
@@ -61,9 +61,21 @@ def represent(parts: Parts, params: Params, batch: Batch) -> PyTree:
 
     def code(level: Level, own: Params, i: Any, inputs: tuple, p: Distribution) -> tuple[Array, tuple]:
         del i
-        return level.posterior.code(built(level, own, parameters_of(level, own, inputs, p))), ()
+        return level.posterior.code(built(level, own, _parameters(batch, level, own, inputs, p))), ()
 
     return tuple(step.z for step in _inferred(parts, params, batch, code)[0])
+
+
+def _parameters(batch: Batch, level: Level, own: Params, inputs: tuple, p: Distribution) -> PyTree:
+    """The parameters of q(z_l|.) for a batch, relative to p where the family is."""
+    parameters = apply(level.encoder, own["encoder"], *inputs)
+    shapes = [jnp.shape(a) for a in jax.tree.leaves(batch["x"])]
+    needed = [(*shapes[0][:1], *shape) for shape in shapes_of(level.posterior)]
+    got = [a.shape for a in jax.tree.leaves(parameters)]
+    if got != needed:  # nets take any leading axes
+        expected = f"[B, *event], of which the encoder of a level gives {needed}"
+        raise ValueError(f"x: expected {expected}; got shapes {shapes} and {got}")
+    return level.posterior.relative(parameters, p)
 
 
 def _inferred(
@@ -72,13 +84,7 @@ def _inferred(
     """What every level did on the path through q of `draw(level, own, i, inputs, p)`, and the last h."""
     levels, c = parts.levels, condition(parts.conditional, batch.get("c"))
     a = apply(parts.encoder, params["encoder"]["net"], batch["x"], *c)
-    B, leads = jax.tree.leaves(batch["x"])[0].shape[0], [v.shape[:1] for v in jax.tree.leaves(a)]
-    if any(lead != (B,) for lead in leads):  # nets take any leading axes
-        shapes = [jnp.shape(v) for v in jax.tree.leaves(batch["x"])]
-        raise ValueError(
-            f"x: expected [B, *event], of which the encoder gives [{B}, ...]; got shapes {shapes}"
-        )
-    top = _top(parts, params, batch.get("c"), jax.tree.leaves(a)[0].dtype)
+    top = _top(parts, params, batch.get("c"), jnp.result_type(jnp.float32, *jax.tree.leaves(a)))
     if parts.top_down:
 
         def choose(level: Level, own: Params, i: Any, a: Any, p: Distribution, h: tuple) -> tuple[Array, Any]:
@@ -90,7 +96,9 @@ def _inferred(
         found[i] = draw(levels[i], of_level(parts, params, i), i, (a,), None)
         a = found[i][0]
     steps, h = walk(parts, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
-    return [step._replace(kept=found[i][1]) for i, step in enumerate(steps)], h
+    # z_l-1 was drawn of z_l: no KL given z_l-1
+    p = [GaussianOnPath.of(step.p) if i else step.p for i, step in enumerate(steps)]
+    return [step._replace(kept=found[i][1], p=p[i]) for i, step in enumerate(steps)], h
 
 
 def _as_given(level: Level, own: Params, i: Any, z: Array, p: Distribution, h: tuple) -> tuple[Array, tuple]:
@@ -140,7 +148,7 @@ def decode(parts: Parts, params: Params, z: PyTree, c: Array | None = None) -> D
 
 
 def filled(parts: Parts, z: Sequence[Array], lead: tuple[int, ...]) -> list[Array]:
-    """z at all levels: zeros of its dtype, else float32 as the heads, in the place of those that are missing."""
+    """z at all levels: zeros of its dtype, else float32 as the heads, where it is missing."""
     dtype = jnp.result_type(*z) if z else jnp.float32
     return [*z, *(jnp.zeros((*lead, *event), dtype) for event in parts.events[len(z) :])]
 
@@ -176,9 +184,7 @@ def sample_prior(
 
     # float32 as the heads, also where float64 is enabled
     top = _top(parts, params, c, jnp.float32)
-    steps, _ = walk(
-        parts, params, _given_or(len(given), drawn), top, inputs, filled(parts, given, (n,))
-    )
+    steps, _ = walk(parts, params, _given_or(len(given), drawn), top, inputs, filled(parts, given, (n,)))
     return tuple(step.z for step in steps)
 
 
@@ -187,7 +193,9 @@ def _checked_given(parts: Parts, given: Any, n: int) -> tuple[Array, ...]:
     L = len(parts.levels)
     if not isinstance(given, tuple | list) or len(given) > L:
         got = f"{len(given)} levels" if isinstance(given, tuple | list) else type(given).__name__
-        raise ValueError(f"given: expected a tuple of at most {L} levels [n, *event], the top first; got {got}")
+        raise ValueError(
+            f"given: expected a tuple of at most {L} levels [n, *event], the top first; got {got}"
+        )
     expected, shapes = [(n, *event) for event in parts.events[: len(given)]], [jnp.shape(z) for z in given]
     if shapes != expected:
         raise ValueError(f"given: expected levels of shapes {expected}, the top first; got {shapes}")

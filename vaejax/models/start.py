@@ -70,10 +70,11 @@ def glorot(model: Model, mean: np.ndarray) -> Model:
     """Have dense weights start as Glorot's, biases at 0, and a Bernoulli decoder at the mean of the data.
 
     Kernels are uniform on +- sqrt(6 / (inputs + outputs)); the bias of the decoder's output is logit(mean).
-    Of encoder and decoder: what else a model has, as a flow, a prior or the scale of a norm, starts as it says.
+    Of encoder and decoder: what else a model has, as a flow, a prior or the scale of a norm, starts as it
+    says.
 
     Args:
-      model: its decoder is an `MLP` of logits, or a `GatedMLP`; of a hierarchy what the last level goes through.
+      model: its decoder, of a hierarchy what the last level goes through, is an `MLP` or `GatedMLP` of logits.
       mean: [...] in (0, 1), as many values as the decoder's output has.
 
     Returns:
@@ -97,6 +98,7 @@ def _init_glorot(
     model: Model, logits: np.ndarray, key: Array, batch: Batch
 ) -> tuple[dict[str, PyTree], PyTree]:
     params, variables = model.init(key, batch)
+
     def weight(path: tuple, a: Array) -> Array:
         if path[-1].key == "bias":
             return jnp.zeros_like(a)

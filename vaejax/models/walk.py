@@ -103,11 +103,6 @@ def gaussian(level: Level, parameters: tuple[Array, ...]) -> Distribution:
     return diagonal_gaussian(loc, jnp.exp(logvar / 2), len(level.posterior.event))
 
 
-def parameters_of(level: Level, own: Params, inputs: tuple[Array, ...], p: Distribution) -> PyTree:
-    """The parameters of q(z_l|.) from what its encoder sees, relative to p where the family is."""
-    return level.posterior.relative(apply(level.encoder, own["encoder"], *inputs), p)
-
-
 def built(level: Level, own: Mapping[str, PyTree], parameters: PyTree) -> Distribution:
     """q(z_l|.) of its parameters."""
     return level.posterior.build(own.get("posterior", {}), None, parameters)

@@ -122,7 +122,7 @@ class Critic(nn.Module):
 
     As it stands it is FactorVAE's; WAE-GAN's on MNIST is `features=(512,) * 4, slope=0.0`, the adversarial
     autoencoder's `features=(1000,) * 2, slope=0.0`. FactorVAE has two logits, of which only the difference
-    counts: it is the logit here.
+    counts: it is the logit here. Further inputs, as the other levels of a hierarchy, stand beside z.
 
     Args:
       features: widths of the hidden layers, () for a linear classifier.
@@ -149,9 +149,9 @@ class Critic(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, z: Array) -> Array:
+    def __call__(self, z: Array, *others: Array) -> Array:
         check_floating(z, "z")
-        h = z
+        h = beside(z, others)
         for n, width in enumerate(self.features):
             h = jax.nn.leaky_relu(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h), self.slope)
         return nn.Dense(1, name="out")(at_least_float32(h))[..., 0]

@@ -72,7 +72,7 @@ def levels(vae: VAE, x: np.ndarray, **options: Any) -> Any:
       **options: of `plots.reconstructions`.
     """
     rows = np.asarray(evaluation.level_reconstructions(vae, x))
-    names = ["the top level", *(f"the top {k}" for k in range(2, len(rows)))][: len(rows) - 1] + ["all levels"]
+    names = [f"the top {k}" for k in range(1, len(rows))] + ["all levels"]
     return plots.reconstructions(x, dict(zip(names, rows, strict=True)), **options)
 
 

@@ -155,6 +155,11 @@ def is_shape(node: Any) -> bool:
     return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
 
 
+def shapes_of(posterior: Posterior) -> list[tuple[int, ...]]:
+    """What an encoder gives for one example, in a row."""
+    return jax.tree.leaves(posterior.parameters, is_leaf=is_shape)
+
+
 def zeros_of(posterior: Posterior) -> PyTree:
     """What an encoder gives for one example, zeros [1, *shape]."""
     return jax.tree.map(lambda shape: jnp.zeros((1, *shape)), posterior.parameters, is_leaf=is_shape)
