@@ -17,6 +17,7 @@ from experiments import (
     jl1_natural_patches,
     jl1_sprites_multi,
     jl1_three_dots,
+    ladder,
     likelihoods,
     two_stage,
     wae,
@@ -53,6 +54,10 @@ CONFIGS: dict[ModuleType, Any] = {
     expressiveness: expressiveness.Config(
         dataset="digits", pairs=("diagonal-vamp",), components=4, latents=2, hidden=(4,), ramp=1,
         batch_size=10, samples=6, test_images=5, gap_images=3,
+    ),
+    ladder: ladder.Config(
+        dataset="digits", rules=("bottom_up", "ladder"), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,
+        batch_size=10, samples=6, test_images=5,
     ),
     two_stage: two_stage.Config(
         dataset="digits", latents=2, hidden=(4,), batch_size=10, second_steps=2, judged=40

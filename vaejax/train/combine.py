@@ -123,22 +123,24 @@ def repeat(update: Update, times: int) -> Update:
     return update._replace(apply=apply)
 
 
-def averaged(update: Update, decay: float) -> Update:
+def averaged(update: Update, decay: float, *, steps: int | None = None) -> Update:
     """Keep an exponential moving average of the parameters beside an update.
 
     ema_0 = params_0,  ema_t = decay ema_{t-1} + (1 - decay) params_t. Training does not see it; evaluate
-    with `model.bind({**state.params, **state.opt_state["ema"]})`.
+    with `model.bind({**state.params, **state.opt_state["ema"]})`, or let `steps` put it in their place.
 
     Args:
       update: the update that moves the parameters.
       decay: in [0, 1); 0 keeps the last parameters.
+      steps: how long the training is: its last step leaves the average as the parameters, so that a run folder
+        holds it. None: no step does.
 
     Returns:
       An Update whose optimiser state is {"update": the inner one's, "ema": the averaged groups}.
 
     Raises:
-      TypeError: if update is no Update, or decay no number.
-      ValueError: if decay is out of range.
+      TypeError: if update is no Update, decay no number, or steps no int.
+      ValueError: if decay is out of range, or steps below 1.
 
     Source: Polyak & Juditsky 1992, doi 10.1137/0330046, with exponential weights.
     """
@@ -147,6 +149,8 @@ def averaged(update: Update, decay: float) -> Update:
     if not 0 <= decay < 1:
         raise ValueError(f"decay: expected a number in [0, 1), got {decay!r}")
     decay = float(decay)
+    if steps is not None:
+        check_positive_int(steps, "steps")
 
     def init(params: Params) -> PyTree:
         return {"update": update.init(params), "ema": select(params, update.groups)}
@@ -156,6 +160,9 @@ def averaged(update: Update, decay: float) -> Update:
         moved, metrics = update.apply(inner, key, batch, take)
         params = select(moved.params, update.groups)
         ema = optax.incremental_update(params, state.opt_state["ema"], 1 - decay)
+        if steps is not None:
+            params = jax.tree.map(lambda a, own: jnp.where(state.step == steps - 1, a, own), ema, params)
+            moved = moved._replace(params={**moved.params, **params})
         return moved._replace(opt_state={"update": moved.opt_state, "ema": ema}), metrics
 
     return update._replace(init=init, apply=apply)
