@@ -37,3 +37,22 @@ def test_training_does_not_see_the_average_and_resumes_with_it(tmp_path):
     assert_same(whole.state.params, plain.state.params)
     toy_fit(4, update=update, chunk=4, folder=tmp_path)
     assert_same(toy_fit(8, update=update, chunk=4, folder=tmp_path, resume=True).state, whole.state)
+
+
+def test_the_last_step_leaves_the_average_as_the_parameters(tmp_path):
+    """That one alone, also of a training that was stopped before it; groups that stay have no average."""
+    other = averaged(toy_update(wrt=("encoder",)), 0.5)
+    plain, ended = (
+        toy_fit(8, update=update) for update in (other, averaged(toy_update(wrt=("encoder",)), 0.5, steps=8))
+    )
+    assert_same(ended.state.opt_state, plain.state.opt_state)
+    assert_same(ended.state.params["encoder"], plain.state.opt_state["ema"]["encoder"])
+    assert_same(ended.state.params["decoder"], plain.state.params["decoder"])
+    longer = averaged(toy_update(wrt=("encoder",)), 0.5, steps=9)
+    assert_same(toy_fit(8, update=longer).state.params, plain.state.params)
+    toy_fit(4, update=longer, chunk=4, folder=tmp_path)
+    assert_same(
+        toy_fit(9, update=longer, folder=tmp_path, resume=True).state, toy_fit(9, update=longer).state
+    )
+    with pytest.raises(ValueError, match="steps: expected at least 1, got 0"):
+        averaged(toy_update(), 0.5, steps=0)
