@@ -115,8 +115,8 @@ def test_decode_takes_any_leading_axes():
 
 def test_equal_levels_see_equal_activations():
     levels = levels_of()
-    assert runs_of(levels, True) == [(0, 1), (1, 2)]
-    assert runs_of(levels, False) == [(0, 1), (1, 1), (2, 1)]  # the lowest sees x, the others a z
+    assert runs_of(levels, "top_down") == ((0, 1), (1, 2))
+    assert runs_of(levels, "bottom_up") == ((0, 1), (1, 1), (2, 1))  # the lowest sees x, the others a z
     model = model_of(encoder=nets.DenseLadder(((6,), (6,), (7,))))
     with pytest.raises(
         ValueError, match=r"encoder: expected activations of one shape for the equal levels 1 to 2; got"

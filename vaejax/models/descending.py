@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax.tree_util import Partial
 
 from vaejax.distributions import GaussianOnPath, diagonal_gaussian, is_diagonal_gaussian
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply
-from vaejax.models.levels import Level, Parts
-from vaejax.models.posteriors.family import as_they_are, shapes_of
-from vaejax.models.priors import Around
+from vaejax.models.levels import Level, Runs
+from vaejax.models.posteriors.family import as_they_are, check_batch
+from vaejax.models.priors import Around, Prior
 from vaejax.models.vae import condition
-from vaejax.models.walk import Choice, Step, built, of_level, of_run, walk
+from vaejax.models.walk import Choice, Step, built, of_level, of_run, parameters_of, walk
 from vaejax.types import Array, Batch, Distribution, Draw, Params, PyTree
+
+
+class Parts(NamedTuple):
+    """What the functions of a model share; equal for models of equal parts."""
+
+    encoder: nn.Module
+    levels: tuple[Level, ...]
+    runs: Runs
+    prior: Prior
+    decode: Callable[..., Distribution]
+    support: str
+    conditional: bool
+    inference: str
+
+    @property
+    def events(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of z at every level."""
+        return tuple(level.posterior.event for level in self.levels)
 
 
 def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) -> Draw:
@@ -27,7 +46,8 @@ def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) ->
     check_key(key)
 
     def drawn(level: Level, own: Params, i: Any, inputs: tuple, p: Distribution) -> tuple[Array, tuple]:
-        parameters = _parameters(batch, level, own, inputs, p)
+        parameters = parameters_of(level, own, inputs, p)
+        check_batch(level.posterior, parameters, batch["x"])
         family, of_family = level.posterior, own.get("posterior", {})
         one = family.draw(family, of_family, None, parameters, _level_key(key, i), batch, step)
         if one.point is not None:
@@ -35,10 +55,8 @@ def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) ->
         return one.z, (parameters, one.log_q)
 
     steps, h = _inferred(parts, params, batch, drawn)
-    qs = [
-        built(level, of_level(parts, params, i), step.kept[0])
-        for i, (level, step) in enumerate(zip(parts.levels, steps, strict=True))
-    ]
+    levels = parts.levels
+    qs = [built(levels[i], of_level(parts.runs, params, i), step.kept[0]) for i, step in enumerate(steps)]
     c = condition(parts.conditional, batch.get("c"))
     return Draw(
         z=tuple(step.z for step in steps),
@@ -61,21 +79,11 @@ def represent(parts: Parts, params: Params, batch: Batch) -> PyTree:
 
     def code(level: Level, own: Params, i: Any, inputs: tuple, p: Distribution) -> tuple[Array, tuple]:
         del i
-        return level.posterior.code(built(level, own, _parameters(batch, level, own, inputs, p))), ()
+        parameters = parameters_of(level, own, inputs, p)
+        check_batch(level.posterior, parameters, batch["x"])
+        return level.posterior.code(built(level, own, parameters)), ()
 
     return tuple(step.z for step in _inferred(parts, params, batch, code)[0])
-
-
-def _parameters(batch: Batch, level: Level, own: Params, inputs: tuple, p: Distribution) -> PyTree:
-    """The parameters of q(z_l|.) for a batch, relative to p where the family is."""
-    parameters = apply(level.encoder, own["encoder"], *inputs)
-    shapes = [jnp.shape(a) for a in jax.tree.leaves(batch["x"])]
-    needed = [(*shapes[0][:1], *shape) for shape in shapes_of(level.posterior)]
-    got = [a.shape for a in jax.tree.leaves(parameters)]
-    if got != needed:  # nets take any leading axes
-        expected = f"[B, *event], of which the encoder of a level gives {needed}"
-        raise ValueError(f"x: expected {expected}; got shapes {shapes} and {got}")
-    return level.posterior.relative(parameters, p)
 
 
 def _inferred(
@@ -85,17 +93,17 @@ def _inferred(
     levels, c = parts.levels, condition(parts.conditional, batch.get("c"))
     a = apply(parts.encoder, params["encoder"]["net"], batch["x"], *c)
     top = _top(parts, params, batch.get("c"), jnp.result_type(jnp.float32, *jax.tree.leaves(a)))
-    if parts.top_down:
+    if parts.inference == "top_down":
 
         def choose(level: Level, own: Params, i: Any, a: Any, p: Distribution, h: tuple) -> tuple[Array, Any]:
             return draw(level, own, i, (a, *h), p)
 
-        return walk(parts, params, choose, top, c, a)
+        return walk(levels, parts.runs, params, choose, top, c, a)
     found: dict[int, tuple[Array, Any]] = {}
     for i in reversed(range(len(levels))):
-        found[i] = draw(levels[i], of_level(parts, params, i), i, (a,), None)
+        found[i] = draw(levels[i], of_level(parts.runs, params, i), i, (a,), None)
         a = found[i][0]
-    steps, h = walk(parts, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
+    steps, h = walk(levels, parts.runs, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
     # z_l-1 was drawn of z_l: no KL given z_l-1
     p = [GaussianOnPath.of(step.p) if i else step.p for i, step in enumerate(steps)]
     return [step._replace(kept=found[i][1], p=p[i]) for i, step in enumerate(steps)], h
@@ -118,7 +126,7 @@ def around(parts: Parts, params: Params, c: Array | None, dtype: Any, x: Any = N
     own = of_run(params, 0)
 
     def parameters(x: Any, c: Array | None) -> PyTree:
-        if not parts.top_down or level.posterior.relative != as_they_are:
+        if parts.inference == "bottom_up" or level.posterior.relative != as_they_are:
             raise ValueError(
                 "prior: pseudo-inputs want a top level whose q depends on x alone; expected the inference "
                 f"'top_down' and a family like gaussian, got {parts.inference!r} and {level.posterior.name}"
@@ -143,7 +151,7 @@ def decode(parts: Parts, params: Params, z: PyTree, c: Array | None = None) -> D
     def mean(i: Any, p: Distribution, like: Array) -> Array:
         return jnp.broadcast_to(p.mean(), like.shape)
 
-    _, h = walk(parts, params, _given_or(len(z), mean), None, inputs, given)
+    _, h = walk(parts.levels, parts.runs, params, _given_or(len(z), mean), None, inputs, given)
     return parts.decode(params["decoder"]["out"], h, lead, *inputs)
 
 
@@ -184,7 +192,15 @@ def sample_prior(
 
     # float32 as the heads, also where float64 is enabled
     top = _top(parts, params, c, jnp.float32)
-    steps, _ = walk(parts, params, _given_or(len(given), drawn), top, inputs, filled(parts, given, (n,)))
+    steps, _ = walk(
+        parts.levels,
+        parts.runs,
+        params,
+        _given_or(len(given), drawn),
+        top,
+        inputs,
+        filled(parts, given, (n,)),
+    )
     return tuple(step.z for step in steps)
 
 

@@ -18,8 +18,8 @@ from vaejax.keys import check_key, named_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import initialised
 from vaejax.models.decoding import decoding, init_decoder
-from vaejax.models.descending import around, decode, encode, filled, represent, sample_prior
-from vaejax.models.levels import Level, Parts, check_levels, init_levels, zeros_like
+from vaejax.models.descending import Parts, around, decode, encode, filled, represent, sample_prior
+from vaejax.models.levels import Level, check_levels, init_levels, runs_of, zeros_like
 from vaejax.models.posteriors.family import no_parameters as nothing_learned
 from vaejax.models.priors import Prior, standard
 from vaejax.models.priors.family import no_parameters
@@ -82,7 +82,8 @@ def hierarchical_vae(
     check_choice(inference, INFERENCES, "inference")
     levels = check_levels(levels, inference)
     shared = decoding(decoder, likelihood)
-    parts = Parts(encoder, levels, prior, shared, likelihood.support, conditional, inference)
+    runs = runs_of(levels, inference)
+    parts = Parts(encoder, levels, runs, prior, shared, likelihood.support, conditional, inference)
     functions = (encode, decode, sample_prior, represent)
     groups = {
         "posterior": any(level.posterior.init != nothing_learned for level in levels),
@@ -129,13 +130,13 @@ def _init(
     x, c = (jax.tree.map(lambda a: a[:1], batch.get(name)) for name in "xc")
     inputs = condition(parts.conditional, c)
     output, net = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *inputs)
-    L, top_down = len(parts.levels), parts.top_down
+    L, top_down = len(parts.levels), parts.inference == "top_down"
     if top_down and (not isinstance(output, tuple) or len(output) != L):
         got = f"{len(output)}" if isinstance(output, tuple) else f"a {type(output).__name__}"
         raise ValueError(f"encoder: expected a tuple of {L} activations, one for each level; got {got}")
     zeros = filled(parts, (), (1,))
     a = list(zeros_like(output)) if top_down else [*zeros[1:], zeros_like(output)]
-    groups, h = init_levels(named_key(key, "levels"), parts, a, inputs)
+    groups, h = init_levels(named_key(key, "levels"), parts.levels, parts.runs, a, inputs, top_down)
     params: dict[str, Any] = {"decoder": {}, **groups}
     params["encoder"]["net"] = net
     params["decoder"]["out"] = init_decoder(named_key(key, "decoder"), decoder, likelihood, h, x, *inputs)

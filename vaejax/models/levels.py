@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,12 @@ from vaejax.models.apply import initialised
 from vaejax.models.latents import in_parts
 from vaejax.models.posteriors import Posterior
 from vaejax.models.posteriors.family import as_they_are, check_encoder, zeros_of
-from vaejax.models.priors import Prior
-from vaejax.types import Array, Distribution, PyTree
+from vaejax.types import Array, PyTree
 
 __all__ = ["Level"]
 
 ROLES = ("encoder", "decoder", "prior", "posterior")  # groups in which a level has parameters
+Runs = tuple[tuple[int, int], ...]  # (start, count)
 Hidden = tuple[Array, ...]  # what comes from above: () or (c,) above the top, else one array
 
 
@@ -56,46 +56,19 @@ class Level:
                 raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
 
 
-class Parts(NamedTuple):
-    """What the functions of a hierarchical model share; equal for models of equal parts."""
+def runs_of(levels: Sequence[Level], inference: str) -> Runs:
+    """Consecutive equal levels, each run one scan over stacked parameters.
 
-    encoder: nn.Module
-    levels: tuple[Level, ...]
-    prior: Prior  # of the top
-    decode: Callable[..., Distribution]
-    support: str
-    conditional: bool
-    inference: str
-
-    @property
-    def top_down(self) -> bool:
-        """Whether q(z_l|.) sees what comes from above."""
-        return self.inference == "top_down"
-
-    @property
-    def events(self) -> tuple[tuple[int, ...], ...]:
-        """The shape of z at every level."""
-        return tuple(level.posterior.event for level in self.levels)
-
-    @property
-    def runs(self) -> list[tuple[int, int]]:
-        """(start, count) of consecutive equal levels: one scan over stacked parameters."""
-        return runs_of(self.levels, self.top_down)
-
-
-def runs_of(levels: Sequence[Level], top_down: bool) -> list[tuple[int, int]]:
-    """(start, count) of consecutive equal levels.
-
-    The top is alone, and so is, by "bottom_up", the lowest, whose encoder has another input than the others.
+    The top is alone, which has no prior net; from the bottom up so is the lowest, whose encoder sees x.
     """
     runs: list[tuple[int, int]] = []
     for i, level in enumerate(levels):
-        alone = i < 2 or (not top_down and i == len(levels) - 1)
-        if not alone and level == levels[i - 1]:
+        lowest = inference == "bottom_up" and i == len(levels) - 1
+        if i > 1 and level == levels[i - 1] and not lowest:
             runs[-1] = (runs[-1][0], runs[-1][1] + 1)
         else:
             runs.append((i, 1))
-    return runs
+    return tuple(runs)
 
 
 def check_levels(levels: Any, inference: str) -> tuple[Level, ...]:
@@ -123,19 +96,19 @@ def check_levels(levels: Any, inference: str) -> tuple[Level, ...]:
 
 
 def init_levels(
-    key: Array, parts: Parts, given: Sequence[Array], h: Hidden
+    key: Array, levels: Sequence[Level], runs: Runs, given: Sequence[Array], h: Hidden, sees_h: bool
 ) -> tuple[dict[str, dict[str, PyTree]], Array]:
     """({role: {"level_<start of run>": parameters}}, an h [1, ...] below the last).
 
-    `given[i]` [1, ...] is the first input of level i's encoder, which by "top_down" sees h too. The blocks of
-    a run start one after the other: under `vmap` they compile three times as long.
+    `given[i]` [1, ...] is the first input of level i's encoder, which sees h too where `sees_h`. The blocks
+    of a run start one after the other: under `vmap` they compile three times as long.
 
     Raises:
       ValueError: if a net's output does not fit, or a run does not keep the shapes of h and of its inputs.
     """
     params: dict[str, dict[str, PyTree]] = {}
-    for start, count in parts.runs:
-        init = partial(_init_level, start, parts.levels[start], given[start], h, parts.top_down)
+    for start, count in runs:
+        init = partial(_init_level, start, levels[start], given[start], h, sees_h)
         keys = jax.random.split(named_key(key, f"level_{start}"), count)
         if count == 1:
             own, below = init(keys[0])

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vaejax.distributions import diagonal_gaussian
 from vaejax.models.apply import apply
-from vaejax.models.levels import ROLES, Hidden, Level, Parts
+from vaejax.models.levels import ROLES, Hidden, Level, Runs
 from vaejax.types import Array, Distribution, Params, PyTree
 
 
@@ -30,9 +30,9 @@ class Step(NamedTuple):
 Choice = Callable[[Level, Params, Any, Any, Distribution, Hidden], tuple[Array, Any]]
 
 
-def of_level(parts: Parts, params: Params, i: int) -> dict[str, PyTree]:
+def of_level(runs: Runs, params: Params, i: int) -> dict[str, PyTree]:
     """The parameters of level i by role."""
-    start, count = next((s, n) for s, n in parts.runs if s <= i < s + n)
+    start, count = next((start, count) for start, count in runs if start <= i < start + count)
     own = of_run(params, start)
     return own if count == 1 else jax.tree.map(lambda a: a[i - start], own)
 
@@ -44,16 +44,17 @@ def of_run(params: Params, start: int) -> dict[str, PyTree]:
 
 
 def walk(
-    parts: Parts, params: Params, choose: Choice, top: Distribution, h: Hidden, given: Sequence
-) -> tuple[list[Step], Array]:
+    levels: Sequence[Level], runs: Runs, params: Params, choose: Choice, top: Distribution, h: Hidden,
+    given: Sequence,
+) -> tuple[list[Step], Array]:  # fmt: skip
     """Down the levels, from the top's prior and h to (what each level did, the h below the last).
 
     Equal levels are one `lax.scan` of checkpointed blocks: they compile once, and the backward pass holds
     the memory of one. `given[i]` is what level i's choice sees; one array for all of a run is not stacked.
     """
     steps: list[Step] = []
-    for start, count in parts.runs:
-        level, own = parts.levels[start], of_run(params, start)
+    for start, count in runs:
+        level, own = levels[start], of_run(params, start)
         mine = given[start : start + count]
         if count == 1:
             h, z, of_p, kept = _down(level, own, choose, top, start, mine[0], h)
@@ -101,6 +102,11 @@ def gaussian(level: Level, parameters: tuple[Array, ...]) -> Distribution:
     """N(loc, exp(logvar)) over a level's event."""
     loc, logvar = parameters
     return diagonal_gaussian(loc, jnp.exp(logvar / 2), len(level.posterior.event))
+
+
+def parameters_of(level: Level, own: Params, inputs: tuple[Array, ...], p: Distribution) -> PyTree:
+    """The parameters of q(z_l|.) from what its encoder sees, relative to p where the family is."""
+    return level.posterior.relative(apply(level.encoder, own["encoder"], *inputs), p)
 
 
 def built(level: Level, own: Mapping[str, PyTree], parameters: PyTree) -> Distribution:
