@@ -211,7 +211,7 @@ def build(q, p, conditional):
 
 
 def build_levels(entry, p, conditional):
-    """A hierarchy; what priors below the top hand on beside (loc, logvar) goes into the nets of their level."""
+    """A hierarchy; what priors below the top give beside (loc, logvar) goes into the nets of their level."""
     top, below = entry.posteriors
     decoder, prior = mlp(5)(), encoder(2, context=5)()
     levels = [models.Level(top, entry.encoder, decoder)] + 2 * [

@@ -57,8 +57,9 @@ def hierarchical_vae(
         c beside it in a conditional model.
       likelihood: a factory's result, such as `distributions.bernoulli()`.
       prior: of the top level, as for `vae`; None: `priors.standard()`.
-      conditional: whether batches have a condition c. The encoder, the top level's nets (in the place of h; by
-        "bottom_up" not its encoder), the prior and the decoder see it; the levels below by what comes down.
+      conditional: whether batches have a condition c. The encoder, the top level's nets (in the place of h;
+        by "bottom_up" not its encoder), the prior and the decoder see it, the levels below by what comes
+        down.
       inference: "top_down" or "bottom_up".
 
     Returns:

@@ -74,7 +74,7 @@ def glorot(model: Model, mean: np.ndarray) -> Model:
     says.
 
     Args:
-      model: its decoder, of a hierarchy what the last level goes through, is an `MLP` or `GatedMLP` of logits.
+      model: its decoder, of a hierarchy the last net, is an `MLP` or `GatedMLP` of logits.
       mean: [...] in (0, 1), as many values as the decoder's output has.
 
     Returns:

@@ -80,7 +80,7 @@ class GatedMLP(nn.Module):
 
 
 class GatedEncoder(nn.Module):
-    """Gated dense layers, as `GatedMLP`'s, and a Gaussian head: [..., *event] -> (loc, logvar), [..., d] each.
+    """`GatedMLP`'s layers and a Gaussian head: [..., *event] -> (loc, logvar), each [..., d].
 
     Further inputs, such as a condition c [..., *shape], stand beside the first, flattened.
 

@@ -132,8 +132,8 @@ def averaged(update: Update, decay: float, *, steps: int | None = None) -> Updat
     Args:
       update: the update that moves the parameters.
       decay: in [0, 1); 0 keeps the last parameters.
-      steps: how long the training is: its last step leaves the average as the parameters, so that a run folder
-        holds it. None: no step does.
+      steps: how long the training is: its last step leaves the average as the parameters, so that a run
+        folder holds it. None: no step does.
 
     Returns:
       An Update whose optimiser state is {"update": the inner one's, "ema": the averaged groups}.
