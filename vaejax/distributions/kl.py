@@ -120,7 +120,7 @@ def kl_per_dimension_or_sampled(q: Distribution, p: Distribution, z: Array) -> A
     """
     if has_kl_per_dimension(q, p):
         return kl_per_dimension(q, p)
-    factors = [d.distribution for d in (q, p) if isinstance(d, distrax.Independent)]
+    factors: list[Any] = [d.distribution for d in (q, p) if isinstance(d, distrax.Independent)]
     if len(factors) < 2 or any(type(factor) is not distrax.Normal for factor in factors):
         return None
     return factors[0].log_prob(z) - factors[1].log_prob(z)

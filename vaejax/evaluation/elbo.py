@@ -121,14 +121,19 @@ def _parts(
             parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev()}
     if several:
         parts["kl_per_level"] = jnp.stack([kl_or_sampled(*pair) for pair in pairs], axis=1)
-        each = zip(draw.q, draw.p, scored_at(draw), strict=True)
-        per_dimension = tuple(kl_per_dimension_or_sampled(*level) for level in each)
-        if all(rate is not None for rate in per_dimension):
-            parts["kl_per_dimension"] = per_dimension
+        parts |= _of_levels(draw)
     else:
         parts |= _of_one_level(draw)
     code = _real_codes(vae, draw)
     return parts if code is None else {**parts, "code": code}
+
+
+def _of_levels(draw: Draw) -> dict[str, Any]:
+    """What several levels or parts have, if each is a product over latents."""
+    z = scored_at(draw)
+    each = zip(draw.q, draw.p, z, strict=True) if isinstance(z, tuple) else ()
+    rates = tuple(kl_per_dimension_or_sampled(*level) for level in each)
+    return {"kl_per_dimension": rates} if rates and all(rate is not None for rate in rates) else {}
 
 
 def _of_one_level(draw: Draw) -> dict[str, Array]:

@@ -161,7 +161,8 @@ def averaged(update: Update, decay: float, *, steps: int | None = None) -> Updat
         params = select(moved.params, update.groups)
         ema = optax.incremental_update(params, state.opt_state["ema"], 1 - decay)
         if steps is not None:
-            params = jax.tree.map(lambda a, own: jnp.where(state.step == steps - 1, a, own), ema, params)
+            last = state.step == steps - 1
+            params = jax.tree.map(lambda a, own: jnp.where(last, a, own), ema, params)
             moved = moved._replace(params={**moved.params, **params})
         return moved._replace(opt_state={"update": moved.opt_state, "ema": ema}), metrics
 
