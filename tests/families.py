@@ -8,6 +8,7 @@ continuous latents [LATENTS], "parts" a product of several.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from vaejax import distributions, models, nets
@@ -25,6 +26,7 @@ class PosteriorEntry(NamedTuple):
     ndims: int = 1  # in how many axes
     density: bool = True  # whether q has a log_prob at points that it did not draw
     bound: bool = True  # whether there is one on log p(x)
+    relative: bool = False  # to a prior that is a diagonal Gaussian
 
 
 class PriorEntry(NamedTuple):
@@ -33,6 +35,22 @@ class PriorEntry(NamedTuple):
     kind: str = "vector"
     needs_c: bool = False
     needs_density: bool = False  # of q
+    gaussian: bool = False  # whether it is a diagonal one
+
+
+class LevelsEntry(NamedTuple):
+    """A hierarchy of three levels, the lower two of one kind."""
+
+    posteriors: tuple[posteriors.Posterior, posteriors.Posterior]  # of the top, and below
+    encoder: Any  # of every level
+    inference: str = "top_down"
+    kind: str = "levels"
+    density: bool = True
+    bound: bool = True
+
+    def make(self):
+        """What the laws ask of a family."""
+        return SimpleNamespace(event=((2,),) * 3)
 
 
 def encoder(latents=LATENTS, context=0):
@@ -49,6 +67,8 @@ def heads(*of):
 
 POSTERIORS = {
     "gaussian": PosteriorEntry("gaussian", lambda: posteriors.gaussian(LATENTS), encoder()),
+    "ladder": PosteriorEntry("ladder", lambda: posteriors.ladder(LATENTS), encoder(), relative=True),
+    "residual": PosteriorEntry("residual", lambda: posteriors.residual(LATENTS), encoder(), relative=True),
     "full": PosteriorEntry("full", lambda: posteriors.full(LATENTS), encoder(context=3)),
     "planar": PosteriorEntry("planar", lambda: posteriors.planar(LATENTS, 2), encoder(context=14)),
     "radial": PosteriorEntry("radial", lambda: posteriors.radial(LATENTS, 2), encoder(context=10)),
@@ -123,7 +143,7 @@ POSTERIORS = {
 }
 
 PRIORS = {
-    "standard": PriorEntry("standard", priors.standard),
+    "standard": PriorEntry("standard", priors.standard, gaussian=True),
     "gaussian_mixture": PriorEntry("gaussian_mixture", lambda: priors.gaussian_mixture(2)),
     "vamp": PriorEntry("vamp", lambda: priors.vamp(2), needs_density=True),
     "uniform": PriorEntry("uniform", priors.uniform, kind="one hot"),
@@ -137,7 +157,9 @@ PRIORS = {
     "product_mixed": PriorEntry(
         "product", lambda: priors.product(priors.vamp(2), priors.categorical()), kind="mixed"
     ),
-    "conditional": PriorEntry("conditional", lambda: priors.conditional(encoder()()), needs_c=True),
+    "conditional": PriorEntry(
+        "conditional", lambda: priors.conditional(encoder()()), needs_c=True, gaussian=True
+    ),
     "flow": PriorEntry("flow", lambda: priors.flow(2, (6,))),
     "flow_autoregressive": PriorEntry(
         "flow", lambda: priors.flow(2, (6,), kind="spline", autoregressive=True, bins=4)
@@ -165,13 +187,25 @@ PRIORS = {
     ),
 }
 
+HIERARCHIES = {
+    "levels_ladder": LevelsEntry((posteriors.gaussian(2), posteriors.ladder(2)), nets.First(encoder(2)())),
+    "levels_residual": LevelsEntry((posteriors.gaussian(2), posteriors.residual(2)), encoder(2)()),
+    "levels_flow": LevelsEntry((posteriors.coupling(2, 2, (6,), context=4),) * 2, encoder(2, context=4)()),
+    "levels_bottom_up": LevelsEntry((posteriors.gaussian(2),) * 2, nets.First(encoder(2)()), "bottom_up"),
+}
+
+ENTRIES = POSTERIORS | HIERARCHIES  # of what a model is made, beside its prior
+
 # (posterior, prior, whether there is a condition): all that are defined
 COMBINATIONS = [
     (q, p, conditional)
     for q, of_q in POSTERIORS.items()
     for p, of_p in PRIORS.items()
     for conditional in (False, True)
-    if of_q.kind == of_p.kind and conditional >= of_p.needs_c and of_q.bound >= of_p.needs_density
+    if of_q.kind == of_p.kind
+    and conditional >= of_p.needs_c
+    and of_q.bound >= of_p.needs_density
+    and of_p.gaussian >= of_q.relative
 ]
 
 
@@ -184,6 +218,7 @@ def first_of(table, kind, conditional=True):
 # sees the condition through its encoder alone
 PAIRS = sorted(
     {(q, first_of(PRIORS, e.kind, False), False) for q, e in POSTERIORS.items()}
+    | {(q, "standard", q == "levels_residual") for q in HIERARCHIES}
     | {
         (first_of(POSTERIORS, e.kind), p, c)
         for p, e in PRIORS.items()
@@ -193,17 +228,21 @@ PAIRS = sorted(
 )
 
 # each public posterior under each public prior once, as those of a kind that come first
-ONCE = list(
-    {
+ONCE = [
+    *{
         (POSTERIORS[q].public, PRIORS[p].public, PRIORS[p].kind): (q, p, c)
         for q, p, c in reversed(COMBINATIONS)
         if c == PRIORS[p].needs_c
-    }.values()
-)
+    }.values(),
+    ("levels_ladder", "standard", False),
+    ("levels_flow", "standard", True),
+]
 
 
 def build(q, p, conditional):
     """The model of one combination: binary x [D], c [C]."""
+    if q in HIERARCHIES:
+        return build_levels(HIERARCHIES[q], p, conditional)
     entry = POSTERIORS[q]
     return models.vae(
         encoder=entry.encoder(),
@@ -212,4 +251,23 @@ def build(q, p, conditional):
         likelihood=distributions.bernoulli(),
         prior=PRIORS[p].make(),
         conditional=conditional,
+    )
+
+
+def build_levels(entry, p, conditional):
+    """A hierarchy; what priors below the top give beside (loc, logvar) goes into the nets of their level."""
+    top, below = entry.posteriors
+    decoder, prior = mlp(5)(), encoder(2, context=5)()
+    levels = [models.Level(top, entry.encoder, decoder)] + 2 * [
+        models.Level(below, entry.encoder, decoder, prior)
+    ]
+    ladder = nets.DenseLadder(((6,),) * 3)
+    return models.hierarchical_vae(
+        encoder=ladder if entry.inference == "top_down" else mlp(6)(),
+        levels=levels,
+        decoder=mlp(D)(),
+        likelihood=distributions.bernoulli(),
+        prior=PRIORS[p].make(),
+        conditional=conditional,
+        inference=entry.inference,
     )

@@ -111,6 +111,17 @@ PARTS = VAE(
 )
 
 
+def _encode_levels(w, key, batch):
+    draw = _encode_parts(w, key, batch)
+    below = diagonal_gaussian(0 * draw.z[0], 0 * draw.z[0] + 1)  # given the level above, one for each example
+    return draw._replace(p=(draw.p[0], below))
+
+
+LEVELS = PARTS._replace(
+    encode=Partial(_encode_levels, W), decode=Partial(plain.of_levels, Partial(plain.decode, W))
+)
+
+
 def _given(c):
     """What a condition adds to z, which the decoder takes back; the model wants one."""
     if c is None:
@@ -180,6 +191,7 @@ SAME = {  # kinds that are the plain model in another dress
     "mixture": Kind(of_posterior(mixture)),
     "image": Kind(IMAGE),
     "parts": Kind(PARTS),
+    "levels": Kind(LEVELS),
     "conditional": conditional(np.zeros((N, 3), np.float32)),
 }
 KINDS = {**SAME, "categorical": Kind(CATEGORICAL)}

@@ -62,6 +62,23 @@ def plain(w):
     )
 
 
+def _in_levels(encode, batch):
+    z = encode(jax.random.key(0), batch).q.mean()
+    return z[..., :1], z[..., 1:]
+
+
+def of_levels(decode, z, c=None):
+    both = (*z, jnp.zeros_like(z[0]))[:2]
+    return decode(jnp.concatenate(both, axis=-1), c)
+
+
+def in_levels(vae):
+    """The model with a level for each latent, the lower 0 where it is missing; what is no model as it is."""
+    if not isinstance(vae, VAE) or vae.decode is None:
+        return vae
+    return vae._replace(decode=Partial(of_levels, vae.decode), represent=Partial(_in_levels, vae.encode))
+
+
 def noisy(key, batch):
     noise = jax.vmap(lambda k: jax.random.normal(k, (2, 2, 1), jnp.float32))(example_keys(key, batch))
     return {"x": batch["x"] + 0.1 * noise}
@@ -105,6 +122,7 @@ OF_MODELS = {  # (vae, x)
     "decoder_geometry": lambda vae, x: evaluation.decoder_geometry(vae, x, chunk=2),
     "interpolate": lambda vae, x: evaluation.interpolate(vae, x[0], x[1], 3),
     "jacobian_images": lambda vae, x: evaluation.jacobian_images(vae, x),
+    "level_reconstructions": lambda vae, x: evaluation.level_reconstructions(in_levels(vae), x),
     "posterior_mean": lambda vae, x: evaluation.posterior_mean(vae, {"x": x}),
     "reconstruct": lambda vae, x: evaluation.reconstruct(vae, x),
     "traverse": lambda vae, x: evaluation.traverse(vae, x[0], [-1.0, 2.0]),

@@ -48,6 +48,10 @@ REFUSED = {  # what a kind has not, and the reason that is given
         **dict.fromkeys(OF_VECTORS + OF_CODES, REAL),
         "gaps": "q: expected one posterior, each of which is fitted",
     },
+    "levels": {
+        **dict.fromkeys(OF_VECTORS + OF_CODES, REAL),
+        "gaps": "q: expected one posterior, each of which is fitted",
+    },
     "conditional": {"collapse": "p: expected one prior for all examples, got one for each c"},
     **{kind: {"gaps": "vae: expected a `family`"} for kind in ("full", "flow", "mixture")},
 }
@@ -76,6 +80,10 @@ OF_MODELS = {
     "traverse": lambda vae, c, **part: evaluation.traverse(vae, X[0], VALUES, **_first(c), **part),
 }
 
+OF_LEVELS = {
+    "level_reconstructions": lambda vae, c: evaluation.level_reconstructions(vae, X, **c),
+}
+
 
 def _first(c):
     return {name: array[0] for name, array in c.items()}
@@ -90,7 +98,7 @@ def call(name, kind):
     if name in OF_SPLITS:
         options = {"batch_size": 2, **OF_SPLITS[name]}
         return getattr(evaluation, name)(KEY, kind.vae, kind.split, **options)
-    return (OF_KEYS | OF_MODELS)[name](kind.vae, c)
+    return (OF_KEYS | OF_MODELS | OF_LEVELS)[name](kind.vae, c)
 
 
 # of the KL another estimate, where it has no closed form
@@ -116,7 +124,7 @@ def assert_same(found, expected):
 
 def test_the_tables_name_every_function():
     functions = {name for name in evaluation.__all__ if inspect.isfunction(getattr(evaluation, name))}
-    assert functions == {*OF_SPLITS, *OF_KEYS, *OF_MODELS, *plain.OF_ARRAYS}
+    assert functions == {*OF_SPLITS, *OF_KEYS, *OF_MODELS, *OF_LEVELS, *plain.OF_ARRAYS}
 
 
 EXPECTED = {}
@@ -145,7 +153,7 @@ def _views(vae, c):
     return {name: function(vae, c) for name, function in OF_MODELS.items()}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SAME if kind != "parts"])
+@pytest.mark.parametrize("kind", [kind for kind in SAME if kind not in ("parts", "levels")])
 def test_its_views_are_those_of_the_plain_model(kind):
     c = KINDS[kind].c
     assert_same(_views(KINDS[kind].vae, {} if c is None else {"c": c}), _views(plain.VAE_OF, {}))
@@ -159,14 +167,31 @@ def _views_by_part(vae):
     return moved, jnp.concatenate(sizes, axis=1), whole
 
 
-def test_the_views_of_parts_are_those_of_their_numbers():
-    (columns, traversals), sizes, (code, *images) = _views_by_part(kinds.PARTS)
+@pytest.mark.parametrize("kind", ["PARTS", "LEVELS"])
+def test_the_views_of_parts_are_those_of_their_numbers(kind):
+    (columns, traversals), sizes, (code, *images) = _views_by_part(getattr(kinds, kind))
     expected = _views(plain.VAE_OF, {})
     assert_same(jnp.concatenate(columns, axis=1), expected["jacobian_images"])
     assert_same(jnp.concatenate(traversals), expected["traverse"])
     assert_same(sizes, jnp.sqrt(jnp.sum(jnp.square(expected["jacobian_images"]), axis=(2, 3, 4))))
     assert_same(jnp.concatenate(code, axis=1), expected["posterior_mean"])
     assert_same(images, [expected["reconstruct"], expected["interpolate"]])
+
+
+def test_levels_are_seen_one_after_the_other():
+    code, *missing = evaluation.posterior_mean(kinds.LEVELS, {"x": X})
+    of_top = plain.decode(kinds.W, jnp.concatenate([code, jnp.zeros_like(code)], axis=1)).mean()
+    seen = call("level_reconstructions", KINDS["levels"])
+    np.testing.assert_allclose(seen, [of_top, evaluation.reconstruct(kinds.LEVELS, X)], rtol=1e-5, atol=1e-6)
+    assert len(missing) == 1
+    with pytest.raises(
+        TypeError, match=r"z: expected a tuple of levels, the top first; got one array \[5, 2\]"
+    ):
+        call("level_reconstructions", PLAIN)
+    for options in ({"given": [np.zeros((3, 2), np.float32)]}, {"temperature": 0.5}):
+        name = next(iter(options))
+        with pytest.raises(TypeError, match=f"{name}: expected None, the latents are no levels"):
+            evaluation.prior_samples(KEY, plain.VAE_OF, 3, **options)
 
 
 @pytest.mark.parametrize("name", ["jacobian_images", "decoder_geometry", "traverse"])

@@ -36,6 +36,7 @@ FIGURES = {
         "interpolations", "jacobian_columns", "reconstructions", "samples", "scores", "training_curves",
         "traversals_JL1-VAE", "traversals_beta-VAE",
     },
+    "ladder": {"kl_per_level", "levels_bottom_up-2", "levels_ladder-2", "samples"},
     "likelihoods": {"gallery"},
     "two_stage": {"samples"},
     "wae": {"codes", "gallery"},

@@ -18,6 +18,7 @@ from experiments import (
     jl1_natural_patches,
     jl1_sprites_multi,
     jl1_three_dots,
+    ladder,
     likelihoods,
     two_stage,
     wae,
@@ -58,6 +59,10 @@ CONFIGS: dict[ModuleType, Any] = {
     deep_hierarchy: deep_hierarchy.Config(
         dataset="digits", levels="1x1,8m1", encoder="8x1,8d8,1x1", width=4, channels=1, components=2,
         batch_size=6, warmup=1, temperatures=(0.5, 1.0), judged=8,
+    ),
+    ladder: ladder.Config(
+        dataset="digits", rules=("bottom_up", "ladder"), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,
+        batch_size=10, samples=6, test_images=5,
     ),
     two_stage: two_stage.Config(
         dataset="digits", latents=2, hidden=(4,), batch_size=10, second_steps=2, judged=40

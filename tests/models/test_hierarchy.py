@@ -345,7 +345,7 @@ def test_what_a_bound_model_is_asked_for_is_checked():
     for call, message in (
         (lambda: vae.decode(z[0]), "z: expected a tuple of 1 to 2 levels, the top first; got ArrayImpl"),
         (lambda: vae.decode((*z, z[0])), "z: expected a tuple of 1 to 2 levels, the top first; got 3 levels"),
-        (lambda: vae.sample_prior(KEY, 3, given=z[:1]), r"given: expected n = 3 of each, got \[2\]"),
+        (lambda: vae.sample_prior(KEY, 3, given=z[:1]), r"given: expected levels of shapes \[\(3, 1\)\]"),
         (lambda: vae.sample_prior(KEY, 2, temperature=-1.0), "temperature: expected a number >= 0"),
         (
             lambda: vae.sample_prior(KEY, 2, temperature=(1.0,) * 3),

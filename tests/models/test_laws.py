@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.families import ONCE, PAIRS, POSTERIORS, PRIORS, C, D, build
+from tests.families import ENTRIES, ONCE, PAIRS, POSTERIORS, PRIORS, C, D, build
 from vaejax import models, objectives, runs
 from vaejax.models import posteriors, priors
 from vaejax.models.latents import check_latents, log_prob
@@ -69,7 +69,7 @@ def test_a_model_is_plain_data(q, p, conditional):
 @each_pair
 def test_shapes_and_dtypes(q, p, conditional):
     model, batch = build(q, p, conditional), batch_of(conditional)
-    event = POSTERIORS[q].make().event
+    event = ENTRIES[q].make().event
 
     def everything(step):
         params, variables = model.init(KEY, batch)
@@ -94,7 +94,7 @@ def test_shapes_and_dtypes(q, p, conditional):
 def test_a_draw_is_what_its_densities_say_wherever_it_is_drawn(q, p, conditional, x64):
     """In float64: log q and log p at z; a slice draws what the whole draws, and so does a map over keys."""
     model = build(q, p, conditional)
-    entry, (params, variables) = POSTERIORS[q], params_of(model, conditional)
+    entry, (params, variables) = ENTRIES[q], params_of(model, conditional)
     params, variables = jax.tree.map(
         lambda a: np.asarray(a, np.float64), (params, initial_state(model, conditional))
     )
@@ -165,7 +165,7 @@ def test_gradients_reach_every_group_and_nothing_compiles_twice(q, p, conditiona
 
 
 def rate_of(q):
-    return objectives.kl if POSTERIORS[q].bound else objectives.cross_entropy
+    return objectives.kl if ENTRIES[q].bound else objectives.cross_entropy
 
 
 LOSSES = ("codebook", "commitment")  # of codes, beside the bound

@@ -94,6 +94,15 @@ def test_of_a_hierarchy_every_latent_of_every_level_counts_the_top_first():
     whole = values_and_slopes([free_bits(1.0, groups=(0, 0, 1))], K)
     levels = values_and_slopes([free_bits(1.0, groups=(0, 0, 1))], K, levels=([0, 1], [2]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole, levels)
+    by_level = free_bits(0.95, groups="levels"), free_bits(0.95, groups="levels", form="example")
+    (of_batch, slope), (of_each, each) = values_and_slopes(by_level, K, levels=([0, 1], [2]))
+    np.testing.assert_allclose([of_batch, of_each], [0.95 + 1.5, (3 + 1.95) / 2], rtol=1e-12)
+    np.testing.assert_allclose(slope, [[0, 0, 0.5], [0, 0, 0.5]], atol=1e-12)
+    np.testing.assert_allclose(each, [[0.5, 0.5, 0.5], [0, 0, 0.5]], atol=1e-12)
+    one = values_and_slopes([free_bits(0.95, groups="levels"), objectives.target_rate(0.95)], K)
+    jax.tree.map(np.testing.assert_array_equal, *one)
+    with pytest.raises(ValueError, match="groups: expected one of 'levels'; got 'level'"):
+        free_bits(0.95, groups="level")
     with pytest.raises(ValueError, match="groups: expected one for each of 3 latents, got 2"):
         jax.eval_shape(lambda rates: free_bits(1.0, groups=(0, 1))(KEY, None, draw_of(rates)), K)
 
@@ -123,6 +132,7 @@ def test_of_a_flow_the_free_bits_are_those_of_a_group_by_the_sampled_kl():
     term = free_bits(1.0, groups=(0, 0, 1, 2, 2, 2))
     levels = sampled_draw([2.5, 0.1], [0.0, 0.0], levels=True)
     np.testing.assert_allclose(term(KEY, None, levels), 1.0 + 1.5 + 1.3)
+    np.testing.assert_allclose(free_bits(1.0, groups="levels")(KEY, None, levels), 2.4 + 1.3)
     message = r"groups: expected one number for all latents of KL\(Transformed \|\| Independent\)"
     for groups in (None, (0, 1, 0)):
         with pytest.raises(TypeError, match=message):

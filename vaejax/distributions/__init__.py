@@ -5,7 +5,7 @@ from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.codes import AutoregressiveCodes, CodePoint, Codes, Coding
 from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.flows import Flow
-from vaejax.distributions.gaussian import FullGaussian, diagonal_gaussian
+from vaejax.distributions.gaussian import FullGaussian, GaussianOnPath, diagonal_gaussian
 from vaejax.distributions.kl import (
     has_closed_form,
     has_kl_per_dimension,
@@ -14,6 +14,7 @@ from vaejax.distributions.kl import (
     kl_divergence,
     kl_or_sampled,
     kl_per_dimension,
+    kl_per_dimension_or_sampled,
 )
 from vaejax.distributions.likelihoods import (
     Bernoulli,
@@ -56,6 +57,7 @@ __all__ = [
     "FullGaussian",
     "Gaussian",
     "GaussianMixture",
+    "GaussianOnPath",
     "Laplace",
     "Likelihood",
     "Mixture",
@@ -76,6 +78,7 @@ __all__ = [
     "kl_divergence",
     "kl_or_sampled",
     "kl_per_dimension",
+    "kl_per_dimension_or_sampled",
     "laplace",
     "logits",
     "mean",

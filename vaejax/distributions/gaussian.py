@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from vaejax.precision import at_least_float32
 from vaejax.types import Array, Distribution
 
-__all__ = ["FullGaussian", "diagonal_gaussian"]
+__all__ = ["FullGaussian", "GaussianOnPath", "diagonal_gaussian"]
 
 
 def diagonal_gaussian(loc: Array, scale: Array, event_ndims: int = 1) -> Distribution:
@@ -31,6 +31,20 @@ def diagonal_gaussian(loc: Array, scale: Array, event_ndims: int = 1) -> Distrib
     if loc.shape != scale.shape:
         raise ValueError(f"scale: expected the shape of loc, {loc.shape}; got {scale.shape}")
     return distrax.Independent(distrax.Normal(at_least_float32(loc), at_least_float32(scale)), event_ndims)
+
+
+class GaussianOnPath(distrax.Independent):
+    """A diagonal Gaussian p(z|parents) whose parents were drawn from the z that it scores.
+
+    Of levels that are drawn from x upwards E[log q(z|below) - log p(z|above)] is over both z and what was
+    drawn above from that z. KL(q||p) given what is above would draw z a second time, and is something else:
+    there is no closed form, and what asks for a KL takes log q - log p at the drawn z.
+    """
+
+    @classmethod
+    def of(cls, p: Distribution) -> GaussianOnPath:
+        """The same density as a `diagonal_gaussian`."""
+        return cls(p.distribution, len(p.event_shape))
 
 
 class FullGaussian(distrax.Distribution):

@@ -25,6 +25,7 @@ __all__ = [
     "kl_divergence",
     "kl_or_sampled",
     "kl_per_dimension",
+    "kl_per_dimension_or_sampled",
 ]
 
 
@@ -110,6 +111,25 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Array:
         raise ValueError(f"KL({q.name} || {p.name}): expected equal (event shape, last axis), got {sizes}")
     kl = ops_kl.categorical if _gaussian(q) is None else ops_kl.diagonal_gaussian
     return kl(*jnp.broadcast_arrays(*of_q, *of_p))  # one prior for a batch of posteriors
+
+
+def kl_per_dimension_or_sampled(q: Distribution, p: Distribution, z: Array) -> Array | None:
+    """KL(q_j||p_j) of every latent j in closed form, else log q_j(z_j) - log p_j(z_j) of two Gaussians.
+
+    Args:
+      q: the posterior.
+      p: the prior.
+      z: [B, *event], drawn from q.
+
+    Returns:
+      [B, *event] nats, [B, d] of categoricals [d, V]; None where q or p is no product over latents.
+    """
+    if has_kl_per_dimension(q, p):
+        return kl_per_dimension(q, p)
+    factors: list[Any] = [d.distribution for d in (q, p) if isinstance(d, distrax.Independent)]
+    if len(factors) < 2 or any(type(factor) is not distrax.Normal for factor in factors):
+        return None
+    return factors[0].log_prob(z) - factors[1].log_prob(z)
 
 
 def kl_divergence(q: Distribution, p: Distribution) -> Array:

@@ -25,7 +25,7 @@ from vaejax.evaluation.local_scores import local_scores
 from vaejax.evaluation.moves import interpolate, jacobian_images, traverse
 from vaejax.evaluation.round_trip import latent_distances
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
-from vaejax.evaluation.views import decoder_samples, prior_samples, reconstruct
+from vaejax.evaluation.views import decoder_samples, level_reconstructions, prior_samples, reconstruct
 
 __all__ = [
     "Codes",
@@ -43,6 +43,7 @@ __all__ = [
     "interpolate",
     "jacobian_images",
     "latent_distances",
+    "level_reconstructions",
     "local_scores",
     "marginal_log_likelihood",
     "mse",

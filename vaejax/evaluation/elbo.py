@@ -17,6 +17,7 @@ from vaejax.distributions import (
     is_diagonal_gaussian,
     kl_or_sampled,
     kl_per_dimension,
+    kl_per_dimension_or_sampled,
 )
 from vaejax.evaluation.aggregate_posterior import information
 from vaejax.evaluation.batches import mean_and_error, per_example, transformed
@@ -71,7 +72,8 @@ def elbo_parts(
       `reconstruction_se`, `kl`, `kl_se`, `neg_elbo`, `neg_elbo_se`; `kl_is_analytic`, whether the kl is
       the closed form at every level or has a one-sample estimate in it. Where each of these means something:
       `kl_per_level` [L], of levels (top first) or parts;
-      `kl_per_dimension` [*event], of one level, where the closed form has dimensions;
+      `kl_per_dimension` [*event], where the closed form has dimensions; of levels or parts a tuple of these
+        (of levels drawn from x upwards the one-sample estimates);
       `kl_standard_normal`, `kl_standard_normal_se`, where z is one array of real numbers;
       `active_units`, where a code is known, the number of latents whose code (`posterior_mean`) has variance
         > 0.01 over the split (ddof 1; Burda et al. 2015, 1509.00519), of real parts or levels together;
@@ -119,10 +121,19 @@ def _parts(
             parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev()}
     if several:
         parts["kl_per_level"] = jnp.stack([kl_or_sampled(*pair) for pair in pairs], axis=1)
+        parts |= _of_levels(draw)
     else:
         parts |= _of_one_level(draw)
     code = _real_codes(vae, draw)
     return parts if code is None else {**parts, "code": code}
+
+
+def _of_levels(draw: Draw) -> dict[str, Any]:
+    """What several levels or parts have, if each is a product over latents."""
+    z = scored_at(draw)
+    each = zip(draw.q, draw.p, z, strict=True) if isinstance(z, tuple) else ()
+    rates = tuple(kl_per_dimension_or_sampled(*level) for level in each)
+    return {"kl_per_dimension": rates} if rates and all(rate is not None for rate in rates) else {}
 
 
 def _of_one_level(draw: Draw) -> dict[str, Array]:
@@ -165,7 +176,7 @@ def _summarise(parts: dict[str, Any]) -> dict[str, Any]:
         result |= mean_and_error(name, values)
     for name in ("kl_per_dimension", "kl_per_level"):
         if name in parts:
-            result[name] = parts[name].astype(np.float64).mean(axis=0)
+            result[name] = jax.tree.map(lambda a: a.astype(np.float64).mean(axis=0), parts[name])
     if "kl_standard_normal" in parts:
         result |= mean_and_error("kl_standard_normal", parts["kl_standard_normal"])
     if "code" in parts:

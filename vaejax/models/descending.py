@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 from jax.tree_util import Partial
 
-from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian
+from vaejax.distributions import GaussianOnPath, diagonal_gaussian, is_diagonal_gaussian
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply
@@ -79,7 +79,9 @@ def represent(parts: Parts, params: Params, batch: Batch) -> PyTree:
 
     def code(level: Level, own: Params, i: Any, inputs: tuple, p: Distribution) -> tuple[Array, tuple]:
         del i
-        return level.posterior.code(built(level, own, parameters_of(level, own, inputs, p))), ()
+        parameters = parameters_of(level, own, inputs, p)
+        check_batch(level.posterior, parameters, batch["x"])
+        return level.posterior.code(built(level, own, parameters)), ()
 
     return tuple(step.z for step in _inferred(parts, params, batch, code)[0])
 
@@ -90,7 +92,7 @@ def _inferred(
     """What every level did on the path through q of `draw(level, own, i, inputs, p)`, and the last h."""
     levels, c = parts.levels, condition(parts.conditional, batch.get("c"))
     a = apply(parts.encoder, params["encoder"]["net"], batch["x"], *c)
-    top = _top(parts, params, batch.get("c"), jax.tree.leaves(a)[0].dtype)
+    top = _top(parts, params, batch.get("c"), jnp.result_type(jnp.float32, *jax.tree.leaves(a)))
     if parts.inference == "top_down":
 
         def choose(level: Level, own: Params, i: Any, a: Any, p: Distribution, h: tuple) -> tuple[Array, Any]:
@@ -102,7 +104,9 @@ def _inferred(
         found[i] = draw(levels[i], of_level(parts.runs, params, i), i, (a,), None)
         a = found[i][0]
     steps, h = walk(levels, parts.runs, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
-    return [step._replace(kept=found[i][1]) for i, step in enumerate(steps)], h
+    # z_l-1 was drawn of z_l: no KL given z_l-1
+    p = [GaussianOnPath.of(step.p) if i else step.p for i, step in enumerate(steps)]
+    return [step._replace(kept=found[i][1], p=p[i]) for i, step in enumerate(steps)], h
 
 
 def _as_given(level: Level, own: Params, i: Any, z: Array, p: Distribution, h: tuple) -> tuple[Array, tuple]:
@@ -151,9 +155,10 @@ def decode(parts: Parts, params: Params, z: PyTree, c: Array | None = None) -> D
     return parts.decode(params["decoder"]["out"], h, lead, *inputs)
 
 
-def filled(parts: Parts, z: tuple[Array, ...], lead: tuple[int, ...]) -> list[Array]:
-    """z at all levels: zeros in the place of those that are missing."""
-    return [*z, *(jnp.zeros((*lead, *event)) for event in parts.events[len(z) :])]
+def filled(parts: Parts, z: Sequence[Array], lead: tuple[int, ...]) -> list[Array]:
+    """z at all levels: zeros of its dtype, else float32 as the heads, where it is missing."""
+    dtype = jnp.result_type(*z) if z else jnp.float32
+    return [*z, *(jnp.zeros((*lead, *event), dtype) for event in parts.events[len(z) :])]
 
 
 def _given_or(k: int, other: Callable[[Any, Distribution, Array], Array]) -> Choice:
@@ -170,21 +175,17 @@ def _given_or(k: int, other: Callable[[Any, Distribution, Array], Array]) -> Cho
 
 def sample_prior(
     parts: Parts, params: Params, key: Array, n: int, c: Array | None = None, *,
-    given: tuple[Array, ...] = (), temperature: Any = 1.0,
+    given: Sequence[Array] = (), temperature: Any = 1.0,
 ) -> PyTree:  # fmt: skip
     """`VAE.sample_prior`: z ~ p below the levels that are given, each with its scale times a temperature."""
     check_key(key)
-    inputs, L = condition(parts.conditional, c), len(parts.levels)
-    scales = _checked_temperatures(temperature, L)
-    if len(given) > L or (given and parts_of.check_latents(tuple(given), parts.events[: len(given)]) != 1):
-        raise ValueError(
-            f"given: expected a tuple of at most {L} levels [n, *event]; got {len(given)} levels"
-        )
-    if any(len(z) != n for z in given):
-        raise ValueError(f"given: expected n = {n} of each, got {[len(z) for z in given]}")
+    inputs = condition(parts.conditional, c)
+    scales = _checked_temperatures(temperature, len(parts.levels))
+    given = _checked_given(parts, given, n)
     key = threefry_key(key)
 
     def drawn(i: Any, p: Distribution, like: Array) -> Array:
+        del like
         if not (isinstance(i, int) and scales[i] == 1):
             p = _tempered(p, jnp.asarray(scales)[i])
         return parts_of.sampled(_level_key(key, i), p, n)
@@ -198,14 +199,31 @@ def sample_prior(
         _given_or(len(given), drawn),
         top,
         inputs,
-        filled(parts, tuple(given), (n,)),
+        filled(parts, given, (n,)),
     )
     return tuple(step.z for step in steps)
 
 
+def _checked_given(parts: Parts, given: Any, n: int) -> tuple[Array, ...]:
+    """The levels that are given, as a tuple; ValueError unless each is [n, *event]."""
+    L = len(parts.levels)
+    if not isinstance(given, tuple | list) or len(given) > L:
+        got = f"{len(given)} levels" if isinstance(given, tuple | list) else type(given).__name__
+        raise ValueError(
+            f"given: expected a tuple of at most {L} levels [n, *event], the top first; got {got}"
+        )
+    expected, shapes = [(n, *event) for event in parts.events[: len(given)]], [jnp.shape(z) for z in given]
+    if shapes != expected:
+        raise ValueError(f"given: expected levels of shapes {expected}, the top first; got {shapes}")
+    return tuple(map(jnp.asarray, given))
+
+
 def _checked_temperatures(temperature: Any, L: int) -> np.ndarray:
     """One for each level, [L]."""
-    values = np.asarray(temperature, np.float32)
+    try:
+        values = np.asarray(temperature, float)
+    except (TypeError, ValueError):  # a text, or traced: each is known when the walk is built
+        values = np.full(L, np.nan)
     if values.shape not in ((), (L,)) or not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError(
             f"temperature: expected a number >= 0, or {L}, one for each level; got {temperature!r}"
@@ -216,4 +234,5 @@ def _checked_temperatures(temperature: Any, L: int) -> np.ndarray:
 def _tempered(p: Distribution, temperature: Array) -> Distribution:
     if not is_diagonal_gaussian(p, of_any_shape=True):
         raise ValueError(f"temperature: expected 1 for a level whose prior is not Gaussian, {p.name}")
-    return diagonal_gaussian(p.mean(), p.stddev() * temperature, len(p.event_shape))
+    scale = p.stddev()
+    return diagonal_gaussian(p.mean(), scale * temperature.astype(scale.dtype), len(p.event_shape))

@@ -29,7 +29,8 @@ def with_heads(model: Model, **heads: nn.Module) -> Model:
 
     Args:
       model: the model.
-      **heads: name=net, z [..., d] -> what the terms that use it expect.
+      **heads: name=net, z [..., d] -> what the terms that use it expect. Of latents in parts or levels a net
+        sees each as an input of its own, net(z_0, z_1, ...), as `nets.MLP` takes them side by side.
 
     Returns:
       A Model with one more parameter group and head for each.
@@ -48,7 +49,7 @@ def with_heads(model: Model, **heads: nn.Module) -> Model:
             raise ValueError(f"heads: expected names other than 'builder' and 'likelihood', got {name!r}")
         if not isinstance(net, nn.Module):
             raise TypeError(f"{name}: expected a flax.linen.Module, got {net!r}")
-    functions = {name: Fixed(apply, net) for name, net in heads.items()}
+    functions = {name: Fixed(_of_latents, net) for name, net in heads.items()}
     return Model(
         init=partial(_init, model, heads),
         bind=partial(_bind, model, functions),
@@ -60,6 +61,10 @@ def with_heads(model: Model, **heads: nn.Module) -> Model:
         },
         groups=(*model.groups, *heads) if model.groups else (),
     )
+
+
+def _of_latents(net: nn.Module, params: PyTree, z: PyTree) -> Any:
+    return apply(net, params, *(z if isinstance(z, tuple) else (z,)))
 
 
 def _bind(
@@ -84,5 +89,6 @@ def _init(
         return model.bind(params, variables).encode(key, jax.tree.map(lambda a: a[:1], batch)).z
 
     z = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(latents))
-    of_heads = {name: initialised(name, net, named_key(key, name), z)[1] for name, net in heads.items()}
+    inputs = z if isinstance(z, tuple) else (z,)
+    of_heads = {name: initialised(name, net, named_key(key, name), *inputs)[1] for name, net in heads.items()}
     return {**params, **of_heads}, variables

@@ -46,7 +46,8 @@ def hierarchical_vae(
 
     Consecutive equal levels, from the second on, have stacked parameters and are one scan: twenty blocks
     compile like one. z, log q, log p, q and p of a draw are tuples, the top first; the KL below the top is
-    that along the drawn path.
+    that along the drawn path, by "bottom_up" the estimate log q - log p at its z: what is above was drawn of
+    that z, and KL(q(z_l|z_l+1) || p(z_l|z_l-1)) would be that of another.
 
     Args:
       encoder: a Flax module, x (or x and c) -> a tuple of one activation for each level, the top first, which
@@ -56,8 +57,9 @@ def hierarchical_vae(
         c beside it in a conditional model.
       likelihood: a factory's result, such as `distributions.bernoulli()`.
       prior: of the top level, as for `vae`; None: `priors.standard()`.
-      conditional: whether batches have a condition c. The encoder, the top level's nets (in the place of h),
-        the prior and the decoder see it; the levels below by what comes down.
+      conditional: whether batches have a condition c. The encoder, the top level's nets (in the place of h;
+        by "bottom_up" not its encoder), the prior and the decoder see it, the levels below by what comes
+        down.
       inference: "top_down" or "bottom_up".
 
     Returns:

@@ -104,7 +104,7 @@ def init_levels(
     of a run start one after the other: under `vmap` they compile three times as long.
 
     Raises:
-      ValueError: if a net's output does not fit, or a run does not keep the shape of h.
+      ValueError: if a net's output does not fit, or a run does not keep the shapes of h and of its inputs.
     """
     params: dict[str, dict[str, PyTree]] = {}
     for start, count in runs:
@@ -114,16 +114,27 @@ def init_levels(
             own, below = init(keys[0])
         else:
             below = jax.eval_shape(init, keys[0])[1]
-            if below.shape != h[0].shape:
-                raise ValueError(
-                    f"levels[{start}].decoder: expected an output of shape {h[0].shape}, as comes from "
-                    f"above, since the next level is equal to this one; got {below.shape}"
-                )
+            _check_run(start, given[start : start + count], h[0], below)
             own, below = jax.lax.map(lambda key, init=init: init(key)[0], keys), zeros_like(below)
         for role, of_role in own.items():
             params.setdefault(role, {})[f"level_{start}"] = of_role
         h = (below,)
     return params, h[0]
+
+
+def _check_run(start: int, given: Sequence[Array], above: Array, below: Array) -> None:
+    """Raise ValueError unless equal levels see and hand on arrays of one shape."""
+    if below.shape != above.shape:
+        raise ValueError(
+            f"levels[{start}].decoder: expected an output of shape {above.shape}, as comes from above, since "
+            f"the next level is equal to this one; got {below.shape}"
+        )
+    shapes = [jax.tree.map(jnp.shape, a) for a in given]
+    if any(shape != shapes[0] for shape in shapes):
+        raise ValueError(
+            f"encoder: expected activations of one shape for the equal levels {start} to "
+            f"{start + len(given) - 1}; got {shapes}"
+        )
 
 
 def _init_level(

@@ -70,10 +70,11 @@ def glorot(model: Model, mean: np.ndarray) -> Model:
     """Have dense weights start as Glorot's, biases at 0, and a Bernoulli decoder at the mean of the data.
 
     Kernels are uniform on +- sqrt(6 / (inputs + outputs)); the bias of the decoder's output is logit(mean).
-    Of encoder and decoder: what else a model has, as a flow or a prior, starts as its family says.
+    Of encoder and decoder: what else a model has, as a flow, a prior or the scale of a norm, starts as it
+    says.
 
     Args:
-      model: its decoder is an `MLP` of logits.
+      model: its decoder, of a hierarchy the last net, is an `MLP` or `GatedMLP` of logits.
       mean: [...] in (0, 1), as many values as the decoder's output has.
 
     Returns:
@@ -97,15 +98,20 @@ def _init_glorot(
     model: Model, logits: np.ndarray, key: Array, batch: Batch
 ) -> tuple[dict[str, PyTree], PyTree]:
     params, variables = model.init(key, batch)
-    uniform = jax.nn.initializers.glorot_uniform()
 
     def weight(path: tuple, a: Array) -> Array:
-        own = named_key(key, jax.tree_util.keystr(path))
-        return uniform(own, a.shape, a.dtype) if a.ndim == 2 else jnp.zeros_like(a)
+        if path[-1].key == "bias":
+            return jnp.zeros_like(a)
+        if path[-1].key != "kernel":
+            return a
+        # the kernels of equal levels of a hierarchy, [in, out] each, are stacked on a first axis
+        uniform = jax.nn.initializers.glorot_uniform(batch_axis=tuple(range(a.ndim % 2)))
+        return uniform(named_key(key, jax.tree_util.keystr(path)), a.shape, a.dtype)
 
     nets = {name: params[name] for name in ("encoder", "decoder")}
     params = {**params, **jax.tree_util.tree_map_with_path(weight, nets)}
     out = params["decoder"]["out"]
+    out = out.get("out", out)  # of a hierarchy, whose "decoder" has the levels too
     if out["bias"].shape != logits.shape:
         raise ValueError(f"mean: expected {out['bias'].size} values, got {logits.size}")
     out["bias"] = jnp.asarray(logits, out["bias"].dtype)

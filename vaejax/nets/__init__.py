@@ -7,6 +7,7 @@ from vaejax.nets.codes import CausalTransformer, CodePixelCNN
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
+from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
 from vaejax.nets.made import MADE
 from vaejax.nets.maps import ConvDown, ConvUp
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
@@ -33,9 +34,12 @@ __all__ = [
     "ConvUp",
     "Critic",
     "DecoderCell",
+    "DenseLadder",
     "EncoderCell",
     "First",
     "FromBytes",
+    "GatedEncoder",
+    "GatedMLP",
     "GatedPixelCNN",
     "GaussianHead",
     "Heads",

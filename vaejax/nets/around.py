@@ -177,6 +177,8 @@ class SharedScale(nn.Module):
 class Constant(nn.Module):
     """A learned number, the same for every input: [..., d] -> [...]; as a head, a parameter of a term.
 
+    Further inputs are not looked at.
+
     Args:
       start: where it starts.
     """
@@ -184,6 +186,7 @@ class Constant(nn.Module):
     start: float = 0.0
 
     @nn.compact
-    def __call__(self, z: Array) -> Array:
+    def __call__(self, z: Array, *others: Array) -> Array:
+        del others
         value = self.param("value", nn.initializers.constant(self.start), (), jnp.float32)
         return jnp.broadcast_to(at_least_float32(value), z.shape[:-1])

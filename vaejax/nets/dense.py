@@ -51,7 +51,7 @@ def _check_features(features: tuple[int, ...]) -> None:
         check_positive_int(width, f"features[{n}]")
 
 
-def _flatten_event(x: Array, event_ndims: int) -> Array:
+def flatten_event(x: Array, event_ndims: int) -> Array:
     """[..., *event] -> [..., D]."""
     check_floating(x, "x")
     if x.ndim < event_ndims:
@@ -110,7 +110,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *others: Array) -> Array:
-        h = beside(_flatten_event(x, self.event_ndims), others)
+        h = beside(flatten_event(x, self.event_ndims), others)
         for n, width in enumerate(self.features):
             h = activation_of(self.activation)(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h))
         h = nn.Dense(math.prod(self.output_shape), name="out")(at_least_float32(h))
@@ -122,7 +122,7 @@ class Critic(nn.Module):
 
     As it stands it is FactorVAE's; WAE-GAN's on MNIST is `features=(512,) * 4, slope=0.0`, the adversarial
     autoencoder's `features=(1000,) * 2, slope=0.0`. FactorVAE has two logits, of which only the difference
-    counts: it is the logit here.
+    counts: it is the logit here. Further inputs, as the other levels of a hierarchy, stand beside z.
 
     Args:
       features: widths of the hidden layers, () for a linear classifier.
@@ -149,9 +149,9 @@ class Critic(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, z: Array) -> Array:
+    def __call__(self, z: Array, *others: Array) -> Array:
         check_floating(z, "z")
-        h = z
+        h = beside(z, others)
         for n, width in enumerate(self.features):
             h = jax.nn.leaky_relu(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h), self.slope)
         return nn.Dense(1, name="out")(at_least_float32(h))[..., 0]
@@ -232,7 +232,7 @@ class MLPEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *others: Array) -> tuple[Array, ...]:
-        h = beside(_flatten_event(x, self.event_ndims), others)
+        h = beside(flatten_event(x, self.event_ndims), others)
         for n, width in enumerate(self.features):
             h = activation_of(self.activation)(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h))
         return GaussianHead(self.latents, self.logvar_bias, self.context, name="head")(h)

@@ -50,7 +50,7 @@ def kl(key: Array, vae: VAE, draw: Draw) -> Array:
 
     In closed form for pairs of diagonal Gaussians or categoricals, else the one-sample estimate
     log q(z|x) - log p(z) (then it equals `kl_sampled`). Below the top of a hierarchy the closed form is
-    conditional on the sampled parents.
+    conditional on the sampled parents; of levels drawn from x upwards it is the estimate.
 
     Source: Kingma & Welling 2013, arXiv 1312.6114, appendix B.
     """

@@ -160,7 +160,10 @@ def _one_path(draw: Draw, name: str) -> Array:
     """z of a draw whose latents are one floating point array, reparameterised."""
     if not (isinstance(draw.z, jax.Array) and jnp.issubdtype(draw.z.dtype, jnp.floating)):
         got = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", draw.z)
-        raise TypeError(f"{name}: expected latents of one level, one floating point array z; got {got}")
+        why = ""
+        if isinstance(draw.z, tuple):  # a level's q has a part of its gradient through the levels above
+            why = " (of several the generalised estimator, GDReG, would be right, which is not here)"
+        raise TypeError(f"{name}: expected latents of one level, one floating point array z{why}; got {got}")
     if not getattr(draw.q, "reparameterised", True):
         raise TypeError(f"{name}: expected a reparameterised q, z = z(phi, eps); got {draw.q.name}, discrete")
     return draw.z

@@ -12,7 +12,7 @@ from vaejax import evaluation, plots
 from vaejax.disentanglement import LinearModel
 from vaejax.types import VAE
 
-__all__ = ["columns", "gallery", "interpolations", "reconstructions", "samples"]
+__all__ = ["columns", "gallery", "interpolations", "levels", "reconstructions", "samples"]
 
 KEY = 3  # of prior samples
 
@@ -61,6 +61,19 @@ def interpolations(vaes: Mapping[str, VAE], a: np.ndarray, b: np.ndarray, n: int
     return plots.interpolations(
         {f"{k}, {kind}": evaluation.interpolate(v, a, b, n, kind) for k, v, kind in kinds}
     )
+
+
+def levels(vae: VAE, x: np.ndarray, **options: Any) -> Any:
+    """What the top k levels of a hierarchy make of images x [n, H, W, C], a row for each k.
+
+    Args:
+      vae: a model whose latents are levels.
+      x: the images.
+      **options: of `plots.reconstructions`.
+    """
+    rows = np.asarray(evaluation.level_reconstructions(vae, x))
+    names = [f"the top {k}" for k in range(1, len(rows))] + ["all levels"]
+    return plots.reconstructions(x, dict(zip(names, rows, strict=True)), **options)
 
 
 def gallery(vaes: Mapping[str, VAE], x: np.ndarray, brightest: Mapping[str, float] = {}) -> Any:
