@@ -70,7 +70,7 @@ class Residual(nn.Module):
 
 
 class TorchVQVAE(nn.Module):
-    """Images [B, C, H, W], at each place of a grid of a quarter of their sides one of V codes of D numbers."""
+    """Images [B, C, H, W], at each place of a grid of a quarter of the sides one of V codes of D."""
 
     codebook: torch.Tensor
     counts: torch.Tensor

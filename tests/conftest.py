@@ -60,6 +60,7 @@ SLOW = (
     "models/test_stages.py",
     "nets/test_sides.py",
     "test_benchmarks.py",
+    "test_benchmarks_codes.py",
     "test_benchmarks_evidence.py",
     "test_benchmarks_latents.py",
     "test_catalogue.py::test_terms_outside_jit",

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+import vaejax
 from benchmarks import codes
 from vaejax.models.posteriors.codebooks import EPS
 from vaejax.ops.codes import ema_update
@@ -90,6 +91,45 @@ def test_the_peer_of_the_step_has_the_same_parameters_and_moves_the_same_means(s
         (model.counts, n), (model.sums, m), (model.codebook, np.where(chosen, e, start[2])),
     ):  # fmt: skip
         np.testing.assert_allclose(theirs, wanted, rtol=1e-5, atol=1e-6)
+
+
+def layers(params):
+    """The kernels and biases of a net of maps in the order of its layers."""
+    blocks = [f"block_{n}_{part}" for n in range(2) for part in range(2)]
+    order = (
+        ("conv_0", "conv_1", *blocks, "out") if "conv" not in params else ("conv", *blocks, "conv_0", "out")
+    )
+    return [params[name] for name in order]
+
+
+def test_the_peer_of_the_step_has_the_cost_of_the_same_weights(small, torch):
+    from benchmarks.torch_codes_peer import TorchVQVAE
+
+    sizes = (codes.CHANNELS, codes.FEATURES, codes.DIM, codes.CODES)
+    peer, model = TorchVQVAE(*sizes, codes.DECAY, codes.SCALE, codes.COMMITMENT), codes.build()
+    x = codes.images(3)
+
+    def cost(key):
+        params, variables = model.init(key, {"x": x})
+        draw = vaejax.sample(key, model.bind(params, variables), {"x": x})
+        return params, variables, codes.COMMITMENT * draw.extra["commitment"] - draw.log_px
+
+    params, variables, ours = jax.jit(cost)(jax.random.key(0))
+    for net in ("encoder", "decoder"):
+        theirs = [
+            m
+            for m in getattr(peer, net).modules()
+            if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)
+        ]
+        for module, own in zip(theirs, layers(params[net]), strict=True):
+            kernel = np.asarray(own["kernel"])
+            transposed = isinstance(module, torch.nn.ConvTranspose2d)  # the peer's kernel is turned around
+            weight = kernel[::-1, ::-1].transpose(2, 3, 0, 1) if transposed else kernel.transpose(3, 2, 0, 1)
+            module.weight.data.copy_(torch.from_numpy(weight.copy()))
+            module.bias.data.copy_(torch.from_numpy(np.array(own["bias"])))
+    peer.codebook.copy_(torch.from_numpy(np.array(variables["posterior"]["codebook"][0])))
+    images = torch.from_numpy(x).permute(0, 3, 1, 2)
+    np.testing.assert_allclose(peer.cost(images).detach(), ours, rtol=1e-5)
 
 
 def test_a_run_at_a_tiny_size_has_the_documented_ratios(small, torch, monkeypatch, tmp_path, capsys):
