@@ -25,9 +25,9 @@ from vaejax import runs
 
 BARS = {"step/before": (1.03, 1.0), "compile/before": (1.03, 1.0)}
 HERE = Path(__file__).resolve().parent.parent
-# What both checkouts run: it says the seconds that compiling took, then takes as many steps as it is told to.
+# What both checkouts run: it compiles the step, or takes as many as one round has, whenever it is told to.
 CHILD = """
-import sys, time
+import sys
 import jax, numpy as np, optax
 from vaejax import Split, compose, distributions, models, nets, objectives, train
 from vaejax.train.step import chunk_indices, make_chunk
@@ -46,15 +46,14 @@ key, n = jax.random.key(0), int(sys.argv[1])
 state = jax.jit(initialiser(model, update, split))(key)
 rows = chunk_indices(key, 0, n, split.size, 100)
 arguments = [state, key, jax.device_put(dict(split.arrays)), rows]
-for _ in range(int(sys.argv[2])):
-    jax.clear_caches()
-    start = time.perf_counter()
-    run = jax.jit(make_chunk(update, split.transform, 100), donate_argnums=0)
-    compiled = run.lower(*arguments, 1).compile()
-    print(time.perf_counter() - start, flush=True)
 for line in sys.stdin:
-    arguments[0], metrics = compiled(*arguments, n)
-    jax.block_until_ready(metrics)
+    if line == "compile\\n":
+        jax.clear_caches()
+        run = jax.jit(make_chunk(update, split.transform, 100), donate_argnums=0)
+        compiled = run.lower(*arguments, 1).compile()
+    else:
+        arguments[0], metrics = compiled(*arguments, n)
+        jax.block_until_ready(metrics)
     print("done", flush=True)
 """
 
@@ -69,8 +68,8 @@ class Config:
     """Timed rounds, after one that warms up; in each, both have a turn."""
     steps: int = 200
     """Steps in a round."""
-    compilations: int = 7
-    """Compilations of each, of which the first is left out."""
+    compilations: int = 9
+    """Timed compilations of each, in turn too, after one that warms up."""
     check: bool = False
     """Exit with 1 when a bar is missed."""
     output: Path | None = None
@@ -78,41 +77,43 @@ class Config:
 
 
 class Checkout:
-    """A process that takes steps of the vaejax in a folder."""
+    """A process that runs the vaejax of a folder."""
 
-    def __init__(self, folder: Path, config: Config):
+    def __init__(self, folder: Path, steps: int):
         if not (folder / "vaejax" / "__init__.py").is_file():
             raise FileNotFoundError(f"before: expected a checkout of vaejax, got {folder}")
-        arguments = [sys.executable, "-c", CHILD, str(config.steps), str(config.compilations)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         environment = {**os.environ, "PYTHONPATH": str(folder.resolve())}
-        self.process = subprocess.Popen(arguments, text=True, cwd=folder, env=environment, **pipes)
-        self.compiling = [float(self.line()) for _ in range(config.compilations)][1:]
+        arguments = [sys.executable, "-c", CHILD, str(steps)]
+        self.process = subprocess.Popen(
+            arguments, text=True, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
-    def line(self) -> str:
-        """The next line that the process says; RuntimeError if it has ended."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the process of {self.process.args} ended with {self.process.wait()}")
-        return line
+    def does(self, what: str) -> Callable[[int], None]:
+        """A function that has the process do it; RuntimeError if it has ended instead."""
 
-    def __call__(self, steps: int) -> None:
-        assert self.process.stdin is not None
-        print("step", file=self.process.stdin, flush=True)
-        self.line()
+        def run(n: int) -> None:
+            del n
+            assert self.process.stdin is not None
+            assert self.process.stdout is not None
+            print(what, file=self.process.stdin, flush=True)
+            if not self.process.stdout.readline():
+                raise RuntimeError(f"a process of this benchmark ended with {self.process.wait()}")
+
+        return run
 
 
 def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
     use_cores(1)
-    sides = {"before": Checkout(config.before, config), "now": Checkout(HERE, config)}
-    steps: dict[str, Callable[[int], Any]] = dict(sides)
+    sides = {"before": Checkout(config.before, config.steps), "now": Checkout(HERE, config.steps)}
+    compiling, steps = (
+        {name: side.does(what) for name, side in sides.items()} for what in ("compile", "step")
+    )
+    compile_seconds = time_in_turn(compiling, 1, config.compilations)
     seconds = time_in_turn(steps, config.steps, config.rounds)
     for side in sides.values():
         side.process.communicate()
-    compiling = {name: side.compiling for name, side in sides.items()}
-    return judged(report(seconds, compiling), config.output, config.check)
+    return judged(report(seconds, compile_seconds), config.output, config.check)
 
 
 def report(seconds: dict[str, list[float]], compiling: dict[str, list[float]]) -> dict[str, Any]:

@@ -91,10 +91,14 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what `SLOW` names, and put the longest files first."""
+    """Mark what `SLOW` names, and put the longest files first.
+
+    Coverage is of the other tests: to trace every line that jax runs takes a third of a test's time.
+    """
     for item in items:
         if item.nodeid.startswith(tuple(f"tests/{name}" for name in SLOW)):
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.no_cover)
     items.sort(key=lambda item: item.path.name not in _FIRST)
 
 

@@ -99,6 +99,13 @@ POSTERIORS = {
         ndims=2,
     ),
     "fsq": PosteriorEntry("fsq", lambda: posteriors.fsq(2, (4, 3, 2)), mlp(2, 3), "codes", inputs=6, ndims=2),
+    "product_codes": PosteriorEntry(
+        "product",
+        lambda: posteriors.product(posteriors.vq(1, 3, 4), posteriors.fsq(2, (2, 2))),
+        heads(nets.MLP(features=(), output_shape=(1, 3)), nets.MLP(features=(), output_shape=(2, 2))),
+        kind="two grids",
+        inputs=7,
+    ),
     "product_mixed": PosteriorEntry(
         "product",
         lambda: posteriors.product(posteriors.gaussian(2), posteriors.categorical(3)),
@@ -142,6 +149,13 @@ PRIORS = {
         "chain",
         lambda: priors.chain(priors.standard(), priors.conditional(encoder()())),
         kind="parts",
+    ),
+    "chain_codes": PriorEntry(
+        "chain",
+        lambda: priors.chain(
+            priors.codes(), priors.codes(nets.CausalTransformer((2,), 4, width=4, blocks=1, heads=2))
+        ),
+        kind="two grids",
     ),
     "product_conditional": PriorEntry(
         "product",

@@ -174,9 +174,7 @@ def test_samples_come_code_by_code_of_the_prior_in_batches_or_not(fitted):
         seen.append(len(batches))
         return batches
 
-    # the decoder's mean tells the code
-    decoder = {"net": {"out": {"kernel": jnp.asarray(_telling()), "bias": jnp.zeros(P * V)}}}
-    vae = model.bind({**found.state.params, "decoder": decoder}, found.state.variables)
+    vae = model.bind({**found.state.params, "decoder": TELLING}, found.state.variables)
     x = evaluation.prior_samples(KEY, vae, 7001, prior_batch=4000, progress=progress)
     assert seen == [2]
     assert x.shape == (7001, *PLACES, V)
@@ -186,6 +184,30 @@ def test_samples_come_code_by_code_of_the_prior_in_batches_or_not(fitted):
         evaluation.prior_samples(KEY, vae, 3, prior_batch=0)
 
 
+class Told(nn.Module):
+    """A net of one's own: the code that c names, at every place."""
+
+    autoregressive = True
+
+    @nn.compact
+    def __call__(self, k, c):
+        weight = self.param("weight", nn.initializers.constant(50.0), ())
+        return jnp.broadcast_to(weight * c[..., None, None, :], (*k.shape, V))
+
+
+def test_in_batches_each_sample_has_the_condition_of_its_place():
+    model = model_of(Told(), conditional=True)
+    named = np.array([0, 2, 1, 1, 2])
+    c = np.eye(V, dtype=np.float32)[named]
+    params, variables = initialised(model, {**BATCH, "c": c[:1]})
+    vae = model.bind({**params, "decoder": TELLING}, variables)
+    for prior_batch in (None, 2, 9):
+        x = evaluation.prior_samples(KEY, vae, 5, c=c, prior_batch=prior_batch)
+        np.testing.assert_array_equal(
+            np.asarray(x).argmax(-1), np.broadcast_to(named[:, None, None], (5, *PLACES))
+        )
+
+
 def _telling():
     """A linear map of the vectors of all places to logits whose largest is the code's, [P D, P V]."""
     centred = CODEBOOK - CODEBOOK.mean(0)
@@ -193,6 +215,11 @@ def _telling():
     for i in range(P):
         kernel[i * D : (i + 1) * D, i * V : (i + 1) * V] = 3 * centred.T
     return kernel
+
+
+TELLING = {
+    "net": {"out": {"kernel": jnp.asarray(_telling()), "bias": jnp.zeros(P * V)}}
+}  # a mean that tells z
 
 
 @pytest.mark.parametrize("net", [TRANSFORMER, PIXELCNN], ids=["transformer", "pixelcnn"])

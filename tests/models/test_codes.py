@@ -280,6 +280,24 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     assert (np.asarray(whole.state.variables["counts"]) > 0).all()
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_several_runs_at_once_are_each_alone(name):
+    """One that starts beside one that has started; a nan of the encoder stays one, in its example alone."""
+    posterior = FAMILIES[name](**MEANS)
+    _, empty = start(posterior)
+    step = lambda state, z, key: drawn(posterior, {}, state, z, key)  # noqa: E731
+    begun = jax.jit(step)(empty, Z, KEY).state
+    states, keys = jax.tree.map(lambda *a: jnp.stack(a), empty, begun), jax.random.split(KEY, 2)
+    together = jax.jit(jax.vmap(step, (0, None, 0)))(states, Z, keys)
+    for i, state in enumerate((empty, begun)):
+        alone = jax.jit(step)(state, Z, keys[i])
+        for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
+            np.testing.assert_allclose(b[i], a, rtol=1e-5, atol=1e-6)
+    broken = jax.jit(step)(begun, np.where(np.arange(8)[:, None, None] == 3, np.nan, Z), KEY)
+    np.testing.assert_array_equal(np.isnan(posterior.inputs(broken.z)).any((1, 2)), np.arange(8) == 3)
+    assert np.isnan(broken.extra["commitment"]).nonzero()[0].tolist() == [3]
+
+
 # Stages.
 
 

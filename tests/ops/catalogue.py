@@ -63,7 +63,7 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
                          (POSITIVE[:, 0], V, JACOBIANS[0, :3])),
     "codes.fsq": (lambda z: codes.fsq(z, (3, 4, 2)), (V,)),
     "codes.kmeans": (lambda z, e: codes.kmeans(z, e, 2), (V, W)),
-    "codes.residual": (lambda z, e: codes.residual(z, e)[1], (V, JACOBIANS)),
+    "codes.residual": (lambda z, e: codes.residual(z, e)[::2], (V, JACOBIANS)),
     "codes.rotation": (codes.rotation, (V, W)),
     "codes.straight_through": (codes.straight_through, (V, W)),
     "flows.affine": (flows.affine, (V, W, POSITIVE)),

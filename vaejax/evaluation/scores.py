@@ -170,8 +170,7 @@ def disentanglement_scores(
     check_key(key)
     check_model(vae, "encode")
     fitted = {"train": train, "test": test, "train_dci": train if train_dci is None else train_dci}
-    for name, count in {**fitted, "num_samples": num_samples, "num_samples_chen": num_samples_chen}.items():
-        check_positive_int(count, name)
+    _check_counts(**fitted, num_samples=num_samples, num_samples_chen=num_samples_chen)
     wanted = _wanted(skip)
     codes = factor_codes(
         *(named_key(key, "codes"), vae, data),
@@ -194,6 +193,11 @@ def disentanglement_scores(
 
 
 Group = Callable[[Array], dict[str, Score]]
+
+
+def _check_counts(**counts: Any) -> None:
+    for name, count in counts.items():
+        check_positive_int(count, name)
 
 
 def _wanted(skip: Sequence[str]) -> list[str]:

@@ -15,8 +15,8 @@ from vaejax.distributions import diagonal_gaussian, is_diagonal_gaussian
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply
-from vaejax.models.levels import Level
-from vaejax.models.posteriors.family import as_they_are
+from vaejax.models.levels import Level, Runs
+from vaejax.models.posteriors.family import as_they_are, check_batch
 from vaejax.models.priors import Around, Prior
 from vaejax.models.vae import condition
 from vaejax.models.walk import Choice, Step, built, of_level, of_run, parameters_of, walk
@@ -28,6 +28,7 @@ class Parts(NamedTuple):
 
     encoder: nn.Module
     levels: tuple[Level, ...]
+    runs: Runs
     prior: Prior
     decode: Callable[..., Distribution]
     support: str
@@ -46,6 +47,7 @@ def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) ->
 
     def drawn(level: Level, own: Params, i: Any, inputs: tuple, p: Distribution) -> tuple[Array, tuple]:
         parameters = parameters_of(level, own, inputs, p)
+        check_batch(level.posterior, parameters, batch["x"])
         family, of_family = level.posterior, own.get("posterior", {})
         one = family.draw(family, of_family, None, parameters, _level_key(key, i), batch, step)
         if one.point is not None:
@@ -54,7 +56,7 @@ def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) ->
 
     steps, h = _inferred(parts, params, batch, drawn)
     levels = parts.levels
-    qs = [built(levels[i], of_level(levels, params, i), step.kept[0]) for i, step in enumerate(steps)]
+    qs = [built(levels[i], of_level(parts.runs, params, i), step.kept[0]) for i, step in enumerate(steps)]
     c = condition(parts.conditional, batch.get("c"))
     return Draw(
         z=tuple(step.z for step in steps),
@@ -88,24 +90,18 @@ def _inferred(
     """What every level did on the path through q of `draw(level, own, i, inputs, p)`, and the last h."""
     levels, c = parts.levels, condition(parts.conditional, batch.get("c"))
     a = apply(parts.encoder, params["encoder"]["net"], batch["x"], *c)
-    B, leads = jax.tree.leaves(batch["x"])[0].shape[0], [v.shape[:1] for v in jax.tree.leaves(a)]
-    if any(lead != (B,) for lead in leads):  # nets take any leading axes
-        shapes = [jnp.shape(v) for v in jax.tree.leaves(batch["x"])]
-        raise ValueError(
-            f"x: expected [B, *event], of which the encoder gives [{B}, ...]; got shapes {shapes}"
-        )
     top = _top(parts, params, batch.get("c"), jax.tree.leaves(a)[0].dtype)
     if parts.inference == "top_down":
 
         def choose(level: Level, own: Params, i: Any, a: Any, p: Distribution, h: tuple) -> tuple[Array, Any]:
             return draw(level, own, i, (a, *h), p)
 
-        return walk(levels, params, choose, top, c, a)
+        return walk(levels, parts.runs, params, choose, top, c, a)
     found: dict[int, tuple[Array, Any]] = {}
     for i in reversed(range(len(levels))):
-        found[i] = draw(levels[i], of_level(levels, params, i), i, (a,), None)
+        found[i] = draw(levels[i], of_level(parts.runs, params, i), i, (a,), None)
         a = found[i][0]
-    steps, h = walk(levels, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
+    steps, h = walk(levels, parts.runs, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
     return [step._replace(kept=found[i][1]) for i, step in enumerate(steps)], h
 
 
@@ -151,7 +147,7 @@ def decode(parts: Parts, params: Params, z: PyTree, c: Array | None = None) -> D
     def mean(i: Any, p: Distribution, like: Array) -> Array:
         return jnp.broadcast_to(p.mean(), like.shape)
 
-    _, h = walk(parts.levels, params, _given_or(len(z), mean), None, inputs, given)
+    _, h = walk(parts.levels, parts.runs, params, _given_or(len(z), mean), None, inputs, given)
     return parts.decode(params["decoder"]["out"], h, lead, *inputs)
 
 
@@ -196,7 +192,13 @@ def sample_prior(
     # float32 as the heads, also where float64 is enabled
     top = _top(parts, params, c, jnp.float32)
     steps, _ = walk(
-        parts.levels, params, _given_or(len(given), drawn), top, inputs, filled(parts, tuple(given), (n,))
+        parts.levels,
+        parts.runs,
+        params,
+        _given_or(len(given), drawn),
+        top,
+        inputs,
+        filled(parts, tuple(given), (n,)),
     )
     return tuple(step.z for step in steps)
 

@@ -19,7 +19,7 @@ from vaejax.models import latents as parts_of
 from vaejax.models.apply import initialised
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.descending import Parts, around, decode, encode, filled, represent, sample_prior
-from vaejax.models.levels import Level, check_levels, init_levels, zeros_like
+from vaejax.models.levels import Level, check_levels, init_levels, runs_of, zeros_like
 from vaejax.models.posteriors.family import no_parameters as nothing_learned
 from vaejax.models.priors import Prior, standard
 from vaejax.models.priors.family import no_parameters
@@ -81,7 +81,8 @@ def hierarchical_vae(
     check_choice(inference, INFERENCES, "inference")
     levels = check_levels(levels, inference)
     shared = decoding(decoder, likelihood)
-    parts = Parts(encoder, levels, prior, shared, likelihood.support, conditional, inference)
+    runs = runs_of(levels, inference)
+    parts = Parts(encoder, levels, runs, prior, shared, likelihood.support, conditional, inference)
     functions = (encode, decode, sample_prior, represent)
     groups = {
         "posterior": any(level.posterior.init != nothing_learned for level in levels),
@@ -134,7 +135,7 @@ def _init(
         raise ValueError(f"encoder: expected a tuple of {L} activations, one for each level; got {got}")
     zeros = filled(parts, (), (1,))
     a = list(zeros_like(output)) if top_down else [*zeros[1:], zeros_like(output)]
-    groups, h = init_levels(named_key(key, "levels"), parts.levels, a, inputs, top_down)
+    groups, h = init_levels(named_key(key, "levels"), parts.levels, parts.runs, a, inputs, top_down)
     params: dict[str, Any] = {"decoder": {}, **groups}
     params["encoder"]["net"] = net
     params["decoder"]["out"] = init_decoder(named_key(key, "decoder"), decoder, likelihood, h, x, *inputs)

@@ -21,6 +21,7 @@ from vaejax.types import Array, PyTree
 __all__ = ["Level"]
 
 ROLES = ("encoder", "decoder", "prior", "posterior")  # groups in which a level has parameters
+Runs = tuple[tuple[int, int], ...]  # (start, count)
 Hidden = tuple[Array, ...]  # what comes from above: () or (c,) above the top, else one array
 
 
@@ -55,15 +56,19 @@ class Level:
                 raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
 
 
-def runs_of(levels: Sequence[Level]) -> list[tuple[int, int]]:
-    """(start, count) of consecutive equal levels: one scan over stacked parameters. The top is alone."""
+def runs_of(levels: Sequence[Level], inference: str) -> Runs:
+    """Consecutive equal levels, each run one scan over stacked parameters.
+
+    The top is alone, which has no prior net; from the bottom up so is the lowest, whose encoder sees x.
+    """
     runs: list[tuple[int, int]] = []
     for i, level in enumerate(levels):
-        if i > 1 and level == levels[i - 1]:
+        lowest = inference == "bottom_up" and i == len(levels) - 1
+        if i > 1 and level == levels[i - 1] and not lowest:
             runs[-1] = (runs[-1][0], runs[-1][1] + 1)
         else:
             runs.append((i, 1))
-    return runs
+    return tuple(runs)
 
 
 def check_levels(levels: Any, inference: str) -> tuple[Level, ...]:
@@ -91,7 +96,7 @@ def check_levels(levels: Any, inference: str) -> tuple[Level, ...]:
 
 
 def init_levels(
-    key: Array, levels: Sequence[Level], given: Sequence[Array], h: Hidden, sees_h: bool
+    key: Array, levels: Sequence[Level], runs: Runs, given: Sequence[Array], h: Hidden, sees_h: bool
 ) -> tuple[dict[str, dict[str, PyTree]], Array]:
     """({role: {"level_<start of run>": parameters}}, an h [1, ...] below the last).
 
@@ -102,7 +107,7 @@ def init_levels(
       ValueError: if a net's output does not fit, or a run does not keep the shape of h.
     """
     params: dict[str, dict[str, PyTree]] = {}
-    for start, count in runs_of(levels):
+    for start, count in runs:
         init = partial(_init_level, start, levels[start], given[start], h, sees_h)
         keys = jax.random.split(named_key(key, f"level_{start}"), count)
         if count == 1:

@@ -19,7 +19,7 @@ from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply, initialised
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.posteriors import Posterior, gaussian
-from vaejax.models.posteriors.family import as_they_are, check_encoder, is_shape, zeros_of
+from vaejax.models.posteriors.family import as_they_are, check_batch, check_encoder, zeros_of
 from vaejax.models.priors import Around, Prior, standard
 from vaejax.models.priors.family import no_parameters
 from vaejax.models.spec import spec_of
@@ -196,18 +196,9 @@ def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) ->
     """The parameters of q for a batch, and the prior."""
     c = condition(parts.conditional, batch.get("c"))
     parameters = apply(parts.encoder, params["encoder"], batch["x"], *c)
-    B = jax.tree.leaves(batch["x"])[0].shape[0]
-    given, needed = jax.tree.leaves(parameters), _shapes(parts.posterior)
-    if [a.shape for a in given] != [(B, *shape) for shape in needed]:  # nets take any leading axes
-        got = [jnp.shape(a) for a in jax.tree.leaves(batch["x"])]
-        expected = f"[B, *event], of which the encoder gives {[[B, *shape] for shape in needed]}"
-        raise ValueError(f"x: expected {expected}; got shapes {got} and {[list(a.shape) for a in given]}")
-    p = _prior(parts, params, variables, batch.get("c"), jnp.result_type(*given))
+    check_batch(parts.posterior, parameters, batch["x"])
+    p = _prior(parts, params, variables, batch.get("c"), jnp.result_type(*jax.tree.leaves(parameters)))
     return parts.posterior.relative(parameters, p), p
-
-
-def _shapes(posterior: Posterior) -> list[tuple[int, ...]]:
-    return jax.tree.leaves(posterior.parameters, is_leaf=is_shape)
 
 
 def _prior(

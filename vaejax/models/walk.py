@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vaejax.distributions import diagonal_gaussian
 from vaejax.models.apply import apply
-from vaejax.models.levels import ROLES, Hidden, Level, runs_of
+from vaejax.models.levels import ROLES, Hidden, Level, Runs
 from vaejax.types import Array, Distribution, Params, PyTree
 
 
@@ -30,17 +30,11 @@ class Step(NamedTuple):
 Choice = Callable[[Level, Params, Any, Any, Distribution, Hidden], tuple[Array, Any]]
 
 
-def place_of(levels: Sequence[Level], i: int) -> tuple[int, int | None]:
-    """(start of its run, place in the stack or None) of level i."""
-    start, count = next((s, n) for s, n in runs_of(levels) if s <= i < s + n)
-    return start, None if count == 1 else i - start
-
-
-def of_level(levels: Sequence[Level], params: Params, i: int) -> dict[str, PyTree]:
+def of_level(runs: Runs, params: Params, i: int) -> dict[str, PyTree]:
     """The parameters of level i by role."""
-    start, place = place_of(levels, i)
+    start, count = next((start, count) for start, count in runs if start <= i < start + count)
     own = of_run(params, start)
-    return own if place is None else jax.tree.map(lambda a: a[place], own)
+    return own if count == 1 else jax.tree.map(lambda a: a[i - start], own)
 
 
 def of_run(params: Params, start: int) -> dict[str, PyTree]:
@@ -50,15 +44,16 @@ def of_run(params: Params, start: int) -> dict[str, PyTree]:
 
 
 def walk(
-    levels: Sequence[Level], params: Params, choose: Choice, top: Distribution, h: Hidden, given: Sequence
-) -> tuple[list[Step], Array]:
+    levels: Sequence[Level], runs: Runs, params: Params, choose: Choice, top: Distribution, h: Hidden,
+    given: Sequence,
+) -> tuple[list[Step], Array]:  # fmt: skip
     """Down the levels, from the top's prior and h to (what each level did, the h below the last).
 
     Equal levels are one `lax.scan` of checkpointed blocks: they compile once, and the backward pass holds
     the memory of one. `given[i]` is what level i's choice sees; one array for all of a run is not stacked.
     """
     steps: list[Step] = []
-    for start, count in runs_of(levels):
+    for start, count in runs:
         level, own = levels[start], of_run(params, start)
         mine = given[start : start + count]
         if count == 1:

@@ -81,40 +81,39 @@ def _coding(of: Quantiser, codebook: Array) -> Coding:
 def _index(of: Quantiser, codebook: Array, z: Array) -> Array:
     """z [..., *event] -> [..., *places]."""
     lead = z.shape[: z.ndim - len(of.event)]
-    return _nearest(_rows(of, z), codebook).reshape(*lead, *of.places)
+    rows = z.reshape(*lead, *of.shape, of.books, of.width)
+    return jnp.moveaxis(_nearest(_by_book(rows), codebook), 0, -1).reshape(*lead, *of.places)
 
 
 def _vector(of: Quantiser, codebook: Array, indices: Array) -> Array:
     """[..., *places] -> z [..., *event]."""
     lead = indices.shape[: indices.ndim - len(of.places)]
-    return _look_up(codebook, indices.reshape(*lead, *of.shape, of.books)).reshape(*lead, *of.event)
+    k = jnp.moveaxis(indices.reshape(*lead, *of.shape, of.books), -1, 0)
+    return jnp.moveaxis(_look_up(codebook, k), 0, -2).reshape(*lead, *of.event)
 
 
-def _rows(of: Quantiser, z: Array) -> Array:
-    """z [..., *event] by codes, [..., *shape, S, width]."""
-    return z.reshape(*z.shape[: z.ndim - len(of.event)], *of.shape, of.books, of.width)
+def _by_book(rows: Array) -> Array:
+    """[..., S, width] -> [S, ..., width], in which all of one codebook is together."""
+    return jnp.moveaxis(rows, -2, 0)
 
 
 def _nearest(rows: Array, codebook: Array) -> Array:
-    """[..., S, width] -> [..., S], each of its own codebook; one after the other, for little memory."""
-    by_book = jnp.moveaxis(rows, -2, 0), codebook
-    return jnp.moveaxis(jax.lax.map(lambda book: ops.nearest(*book), by_book), 0, -1)
+    """[S, ..., width] -> [S, ...], each of its own codebook; one after the other, for little memory."""
+    return jax.lax.map(lambda book: ops.nearest(*book), (rows, codebook))
 
 
 def _look_up(codebook: Array, k: Array) -> Array:
-    """[..., S] -> [..., S, width]."""
-    return jax.vmap(lambda e, k: e[k], (0, -1), -2)(codebook, k)
+    """[S, ...] -> [S, ..., width]."""
+    return jax.vmap(lambda e, k: e[k])(codebook, k)
 
 
 def _assign(of: Quantiser, z: Array, codebook: Array) -> tuple[Array, Array, Array]:
-    """(what each code is for, [..., S, width], its index k [..., S], the code e [..., S, width])."""
-    if not of.in_stages:
-        rows = z.reshape(*z.shape[:-1], of.books, of.width)
-        k = _nearest(rows, codebook)
-        return rows, k, _look_up(codebook, k)
-    k, e = ops.residual(z, codebook)
-    held = jax.lax.stop_gradient(e)
-    return z[..., None, :] - (jnp.cumsum(held, axis=-2) - held), k, e
+    """(what each code is for, [S, ..., width], its index k [S, ...], the code e [S, ..., width])."""
+    if of.in_stages:
+        return ops.residual(z, codebook)
+    rows = _by_book(z.reshape(*z.shape[:-1], of.books, of.width))
+    k = _nearest(rows, codebook)
+    return rows, k, _look_up(codebook, k)
 
 
 def build(of: Quantiser, own: PyTree, state: PyTree, z: Array) -> CodePoint:
@@ -125,7 +124,8 @@ def build(of: Quantiser, own: PyTree, state: PyTree, z: Array) -> CodePoint:
 
 
 def _point(of: Quantiser, codebook: Array, k: Array) -> CodePoint:
-    return CodePoint(_coding(of, codebook), k.reshape(*k.shape[: k.ndim - len(of.shape) - 1], *of.places))
+    lead = k.shape[1 : k.ndim - len(of.shape)]
+    return CodePoint(_coding(of, codebook), jnp.moveaxis(k, 0, -1).reshape(*lead, *of.places))
 
 
 def draw(
@@ -150,35 +150,35 @@ def draw(
 
 
 def _kept(of: Quantiser, key: Array, batch: Batch, step: Any) -> Array:
-    """Which codes the decoder sees, broadcast against [B, *shape, S]: the first few stages of an example."""
+    """Which codes the decoder sees, broadcast against [S, B, *shape]: the first few stages of an example."""
     if step is None or not of.dropout:
         return jnp.ones((), bool)
     keys = example_keys(named_key(key, "/stages"), batch)
     stages = jax.vmap(lambda key: jax.random.randint(key, (), 1, of.books + 1))(keys)
-    return jnp.arange(of.books) < stages.reshape(-1, *(1,) * len(of.shape), 1)
+    one = (1,) * len(of.shape)
+    return jnp.arange(of.books).reshape(-1, 1, *one) < stages.reshape(-1, *one)
 
 
 def _eaten(of: Quantiser, z: Array, e: Array, kept: Array) -> Array:
     """z of the draw, [B, *event]: the codes, with the gradient of the choice to the encoder's vectors."""
     e = jnp.where(kept[..., None], jax.lax.stop_gradient(e), 0)
     if not of.in_stages:
-        return GRADIENTS[of.gradient](z, e.reshape(z.shape))
-    path = GRADIENTS[of.gradient](z, jnp.sum(e, axis=-2))  # of the sum, which the decoder eats
-    return e.at[..., 0, :].add(path - jax.lax.stop_gradient(path))
+        return GRADIENTS[of.gradient](z, jnp.moveaxis(e, 0, -2).reshape(z.shape))
+    path = GRADIENTS[of.gradient](z, jnp.sum(e, axis=0))  # of the sum, which the decoder eats
+    return jnp.moveaxis(e.at[0].add(path - jax.lax.stop_gradient(path)), 0, -2)
 
 
 def _square(a: Array, held: Array, kept: Array) -> Array:
     """|a - sg(held)|^2 over all codes of an example, [B]."""
     square = jnp.where(kept[..., None], jnp.square(a - jax.lax.stop_gradient(held)), 0)
-    return jnp.sum(square, axis=tuple(range(1, square.ndim)))
+    return jnp.sum(square, axis=(0, *range(2, square.ndim)))
 
 
 def usage(k: Array, V: int) -> dict[str, Array]:
-    """`perplexity` and `used_share` of a batch of indices [B, ..., S], means over S; [B], all the same."""
-    by_book = jnp.moveaxis(k, -1, 0)
+    """`perplexity` and `used_share` of a batch of indices [S, B, ...], means over S; [B], all the same."""
     known = {"perplexity": ops.perplexity, "used_share": ops.used_share}
-    means = {name: jnp.mean(jax.vmap(lambda k, f=f: f(k, V))(by_book)) for name, f in known.items()}
-    return {name: jnp.broadcast_to(mean, k.shape[:1]) for name, mean in means.items()}
+    means = {name: jnp.mean(jax.vmap(lambda k, f=f: f(k, V))(k)) for name, f in known.items()}
+    return {name: jnp.broadcast_to(mean, k.shape[1:2]) for name, mean in means.items()}
 
 
 def _is_new(state: PyTree) -> Array:
@@ -199,11 +199,12 @@ def _started(of: Quantiser, state: PyTree, z: Array, key: Array) -> dict[str, Ar
         e = means(r, key)
         return r - e[ops.nearest(r, e)], e
 
-    def made(_: Array, __: Array) -> Array:
-        keys = jax.random.split(key, of.books)
+    def made(i: Array, _: Array) -> Array:
+        # of i, or the compiler would take what does not depend on the loop out of it, into every step
+        keys = jax.random.split(jax.random.fold_in(key, i), of.books)
         if of.in_stages:
             return jax.lax.scan(stage, z, keys)[1].astype(codebook.dtype)
-        by_book = jnp.moveaxis(z.reshape(*z.shape[:-1], of.books, of.width), -2, 0)
+        by_book = _by_book(z.reshape(*z.shape[:-1], of.books, of.width))
         return jax.lax.map(lambda book: means(*book), (by_book, keys)).astype(codebook.dtype)
 
     # a loop of one round or none: of a `cond` under vmap both branches would run, in every step
@@ -213,15 +214,15 @@ def _started(of: Quantiser, state: PyTree, z: Array, key: Array) -> dict[str, Ar
 def _moved(of: Quantiser, state: PyTree, rows: Array, k: Array, key: Array) -> dict[str, Array]:
     """The state after a batch: running means over all its vectors, of the first batch its means alone."""
     decay = jnp.where(_is_new(state), 0, of.decay or 0.0).astype(rows.dtype)
-    update = jax.vmap(ops.ema_update, (0, 0, -2, -1, None, None))
+    update = jax.vmap(ops.ema_update, (0, 0, 0, 0, None, None))
     n, m, e = update(state["counts"], state["sums"], rows, k, decay, EPS)
-    chosen = jax.vmap(lambda k: jnp.zeros(of.codes, bool).at[k.ravel()].set(True, mode="drop"), -1)(k)
+    chosen = jax.vmap(lambda k: jnp.zeros(of.codes, bool).at[k.ravel()].set(True, mode="drop"))(k)
     # the formula draws what is never chosen to 0, once its n is below eps
     e = jnp.where(chosen[..., None], e, state["codebook"])
     if of.restart is not None:
-        flat = rows.reshape(-1, of.books, of.width)
-        some = jax.random.randint(key, (of.books, of.codes), 0, len(flat))
-        fresh, dead = flat[some, jnp.arange(of.books)[:, None]], n < of.restart  # [S, V, width], [S, V]
+        flat = rows.reshape(of.books, -1, of.width)
+        some = jax.random.randint(key, (of.books, of.codes), 0, flat.shape[1])
+        fresh, dead = _look_up(flat, some), n < of.restart  # [S, V, width], [S, V]
         n = jnp.where(dead, of.restart, n)
         e, m = (jnp.where(dead[..., None], new, a) for new, a in ((fresh, e), (of.restart * fresh, m)))
     after = {"codebook": e, "counts": n, "sums": m}

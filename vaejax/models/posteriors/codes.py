@@ -216,5 +216,5 @@ def _draw_fsq(
     del posterior, key, batch, step
     z = ops.fsq(parameters, levels)
     q = _build_fsq(shape, levels, own, state, parameters)
-    extra = {"indices": q.point, **codebooks.usage(q.point[..., None], math.prod(levels))}
+    extra = {"indices": q.point, **codebooks.usage(q.point[None], math.prod(levels))}
     return Drawn(z, jnp.zeros(len(z), z.dtype), q, extra=extra, point=q.point)

@@ -27,7 +27,7 @@ class Drawn(NamedTuple):
     log_q: PyTree  # log q(z|x), [B] nats
     q: Distribution  # batch shape [B]
     state: PyTree = None  # the new state in training; None where there is none or it did not move
-    extra: Mapping[str, Array] | None = None  # [B, ...] each, for `Draw.extra`; the family documents it
+    extra: Mapping[str, Any] | None = None  # [B, ...] each, for `Draw.extra`; the family documents it
     point: PyTree = None  # [B, *event], where log_q was taken and log p is; None: at z
 
 
@@ -158,6 +158,17 @@ def is_shape(node: Any) -> bool:
 def zeros_of(posterior: Posterior) -> PyTree:
     """What an encoder gives for one example, zeros [1, *shape]."""
     return jax.tree.map(lambda shape: jnp.zeros((1, *shape)), posterior.parameters, is_leaf=is_shape)
+
+
+def check_batch(posterior: Posterior, parameters: PyTree, x: PyTree) -> None:
+    """Raise ValueError unless parameters are those of every example of x; nets take any leading axes."""
+    B = jax.tree.leaves(x)[0].shape[0]
+    needed = jax.tree.leaves(posterior.parameters, is_leaf=is_shape)
+    given = [list(a.shape) for a in jax.tree.leaves(parameters)]
+    if given != [[B, *shape] for shape in needed]:
+        got = [jnp.shape(a) for a in jax.tree.leaves(x)]
+        expected = f"[B, *event], of which the encoder gives {[[B, *shape] for shape in needed]}"
+        raise ValueError(f"x: expected {expected}; got shapes {got} and {given}")
 
 
 def check_encoder(posterior: Posterior, output: PyTree, name: str = "encoder") -> None:

@@ -54,7 +54,7 @@ def nearest(z: Array, codebook: Array) -> Array:
     return indices.reshape(z.shape[:-1])
 
 
-def residual(z: Array, codebooks: Array) -> tuple[Array, Array]:
+def residual(z: Array, codebooks: Array) -> tuple[Array, Array, Array]:
     """Codes in stages, each of what those before have left: r_0 = z, e_s = nearest to r_s, r_s+1 = r_s - e_s.
 
     Where 0 is in every codebook, |r_s| never increases.
@@ -64,20 +64,19 @@ def residual(z: Array, codebooks: Array) -> tuple[Array, Array]:
       codebooks: [S, V, D].
 
     Returns:
-      indices, int32 [..., S], and e [..., S, D], with a gradient in the codebooks alone; its sum over the
-      stages is z less the last residual.
+      (r [S, ..., D], the gradient of each in z the identity; indices, int32 [S, ...]; e [S, ..., D], with a
+      gradient in the codebooks alone). The sum of e is z less what the last stage leaves.
 
     Source: Zeghidour et al. 2021, arXiv 2107.03312, algorithm 1.
     """
     chex.assert_rank(codebooks, 3)
 
-    def stage(r: Array, codebook: Array) -> tuple[Array, tuple[Array, Array]]:
+    def stage(r: Array, codebook: Array) -> tuple[Array, tuple[Array, Array, Array]]:
         k = nearest(r, codebook)
         e = codebook[k]
-        return r - jax.lax.stop_gradient(e), (k, e)
+        return r - jax.lax.stop_gradient(e), (r, k, e)
 
-    _, (indices, e) = jax.lax.scan(stage, jax.lax.stop_gradient(z), codebooks)
-    return jnp.moveaxis(indices, 0, -1), jnp.moveaxis(e, 0, -2)
+    return jax.lax.scan(stage, z, codebooks)[1]
 
 
 def straight_through(z: Array, e: Array) -> Array:
@@ -93,14 +92,15 @@ def straight_through(z: Array, e: Array) -> Array:
     return jax.lax.stop_gradient(e) + (z - jax.lax.stop_gradient(z))
 
 
+@jax.custom_jvp
 def rotation(z: Array, e: Array) -> Array:
     """The value e with de/dz = (|e| / |z|) R, R the rotation of z onto e in their plane, held fixed.
 
         R = I - 2 r r^T + 2 e^ z^^T,   e^ = e / |e|,   z^ = z / |z|,   r = (e^ + z^) / |e^ + z^|
 
     So the angle between the gradient and the code arrives as the angle between the gradient and z. Where
-    there is no such rotation, as z or e is 0 or they are opposite, the gradient is that of
-    `straight_through`.
+    there is no one such rotation, as z or e is 0 or they are opposite but for two degrees, the gradient is
+    that of `straight_through`.
 
     Args:
       z: what was quantised, [..., D].
@@ -108,14 +108,21 @@ def rotation(z: Array, e: Array) -> Array:
 
     Source: Fifty et al. 2024, arXiv 2410.06424, section 4.
     """
-    z_0, e_0 = jax.lax.stop_gradient((z, e))
-    of_z, of_e = (jnp.linalg.norm(a, axis=-1, keepdims=True) for a in (z_0, e_0))
-    u, v = (a / jnp.where(length > 0, length, 1) for a, length in ((z_0, of_z), (e_0, of_e)))
-    both = u + v
-    square = jnp.sum(jnp.square(both), axis=-1, keepdims=True)  # 2 + 2 cos, 0 for opposites
-    known = (of_z > 0) & (of_e > 0) & (square > 1e-6)
-    along = lambda a: jnp.sum(a * z, axis=-1, keepdims=True)  # noqa: E731
-    rotated = z - 2 * both * along(both) / jnp.where(known, square, 1) + 2 * v * along(u)
-    scale = of_e / jnp.where(of_z > 0, of_z, 1)
-    path = jnp.where(known, scale * rotated, z)
-    return e_0 + (path - jax.lax.stop_gradient(path))
+    return straight_through(z, e)
+
+
+@rotation.defjvp
+def _rotation_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """e and (|e| / |z|) R dz, linear in dz; the value alone costs nothing of R."""
+    z, e = jax.lax.stop_gradient(primals)
+    dz = tangents[0]
+    dot = lambda a, b: jnp.sum(a * b, axis=-1, keepdims=True)  # noqa: E731
+    of_z, of_e = jnp.sqrt(dot(z, z)), jnp.sqrt(dot(e, e))
+    product = of_z * of_e
+    square = 2 + 2 * dot(z, e) / jnp.where(product > 0, product, 1)  # |e^ + z^|^2
+    known = (product > 0) & (square > 1e-3)
+    of_z, of_e, square = (jnp.where(known, a, 1) for a in (of_z, of_e, square))
+    along_z, along_e = dot(z, dz) / of_z, dot(e, dz) / of_e
+    both = 2 * (along_z + along_e) / square
+    rotated = dz - (both / of_z) * z + ((2 * along_z - both) / of_e) * e
+    return straight_through(z, e), jnp.where(known, of_e / of_z * rotated, dz)
