@@ -62,6 +62,7 @@ SLOW = (
     "models/test_vdvae.py",
     "nets/test_sides.py",
     "test_benchmarks.py",
+    "test_benchmarks_codes.py",
     "test_benchmarks_evidence.py",
     "test_benchmarks_hierarchy.py",
     "test_benchmarks_latents.py",

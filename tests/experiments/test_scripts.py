@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import disentangle, jl1_cost, likelihoods, two_stage, wae
+from experiments import codes, disentangle, jl1_cost, likelihoods, two_stage, wae
 from tests.experiments.tiny import TINY, dense
 from tests.test_commands import COMMANDS
 from vaejax import evaluation, lab, runs
@@ -21,6 +21,7 @@ PRESETS = {name: script.PRESETS for name, script in SCRIPTS.items()}
 TYPED = [command for command in COMMANDS if "python -m experiments." in command and "--help" not in command]
 # what each draws, and the trainings it needs
 FIGURES = {
+    "codes": {"codebook_use", "gallery"},
     "collapse": {"draws", "scores", "training_curves"},
     "deep_hierarchy": {"levels", "reconstructions", "samples"},
     "disentangle": {"scores_mini_sprites", "traversals_mini_sprites"},
@@ -56,6 +57,7 @@ def empty(tmp_path_factory):
             tiny = {preset: replace(TINY[script], preset=preset) for preset in PRESETS[name]}
             patch.setattr(script, "PRESETS", tiny)
         patch.setattr(jl1_cost, "ROWS", {k: jl1_cost.ROWS[k] for k in ("beta_vae", "jl1_exact")})
+        patch.setattr(codes, "ROWS", {k: k for k in ("fsq",)})
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
         patch.setattr(two_stage, "ROWS", {k: k for k in ("rae",)})

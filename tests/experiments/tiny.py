@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from experiments import (
+    codes,
     collapse,
     deep_hierarchy,
     disentangle,
@@ -43,6 +44,10 @@ CONFIGS: dict[ModuleType, Any] = {
         dataset="digits", latents=2, hidden=(4,), components=2, samples=4, test_images=5, judged=20,
     ),
     wae: wae.Config(dataset="digits", latents=2, hidden=(4,), critic=(4,), batch_size=10, judged=40),
+    codes: codes.Config(
+        dataset="digits", codes=4, stages=2, levels=(2, 2), latents=2, features=2, prior_steps=2, width=4,
+        batch_size=10,
+    ),
     collapse: collapse.Config(
         dataset="digits", remedies=("plain", "aggressive"), steps=2, chunk=2, pool=4,
         latents=3, hidden=(4,), features=2, kernels=(5,), weak_kernels=(3,), batch_size=6, ramp=10, window=1,

@@ -316,6 +316,21 @@ def test_a_training_may_begin_with_another_one(tmp_path):
     assert last["decoder"] < 3.0 < first["decoder"]  # and the decoder started afresh
 
 
+def test_a_dry_run_measures_a_training_and_the_one_before_it_by_themselves(tmp_path, monkeypatch, capsys):
+    def training(config, name):
+        first, last = toy.training(config, "far"), toy.training(config, "near")
+        before = ("first", first, ("encoder",))
+        return lab.Training(last.model, last.update, last.data, steps=1800, before=before)
+
+    seconds = iter((4.0, 1.0))
+    monkeypatch.setattr(train, "measure_step", lambda *a, **k: StepCost(next(seconds), 1.0, 5, 1.0, 1.0))
+    config = Config(folder=tmp_path / "run", dry_run=True, steps=3600)
+    run = lab.run(config, toy.PRESETS, {"near": "near"}, training, None)
+    assert list(run.report) == ["near, first", "near", "hours"]
+    assert run.report["hours"] == pytest.approx(4 * 1 + 1 * 0.5)
+    assert [line[2] for line in _cells(capsys.readouterr().out)[2:]] == ["3600", "1800"]
+
+
 def test_a_summary_adds_entries_scores_and_rows(tmp_path):
     def summary(run):
         half = {name: [{"half": r["size"] / 2} for r in run.reports[name]] for name in run.rows}

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,13 @@ def _costs(jobs: Sequence[Job]) -> list[tuple[int, float]]:
     return [known[job.config, job.name] for job in jobs]
 
 
+def _parts(kinds: Mapping[tuple[str, str], Sequence[Any]]) -> Iterator[tuple[str, Training, int, Any, int]]:
+    """(label, training, its steps, config, how many), a training that comes before another by itself."""
+    for (label, _), (made, config, count) in kinds.items():
+        for name, (part, steps) in reversed(made.parts(config).items()):
+            yield f"{label}, {name}" if name else label, part, steps, config, count
+
+
 def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
     """Measure a few steps of each kind of training; print and return {label: StepCost, "hours": in all}.
 
@@ -146,13 +153,13 @@ def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
             made = jobs[0].training(jobs[0].config, jobs[0].name)
             kinds.setdefault((label, str(made.model.spec)), [made, jobs[0].config, 0])[-1] += len(new)
     costs, rows, hours = {}, [], 0.0
-    for (label, _), (made, config, count) in kinds.items():
+    for label, made, steps, config, count in _parts(kinds):
         key, size = jax.random.key(0), config.batch_size
         cost = train.measure_step(key, made.model, made.update, data.sample(made.data, size), batch_size=size)
         label = label if label not in costs else f"{label}, {cost.parameters} parameters"
-        each = cost.seconds * made.total(config) / 3600
+        each = cost.seconds * steps / 3600
         costs[label], hours = cost, hours + each * count / side_by_side
-        told = {"parameters": cost.parameters, "steps": made.total(config), "trainings": count}
+        told = {"parameters": cost.parameters, "steps": steps, "trainings": count}
         times = {"ms a step": 1000 * cost.seconds, "compile, s": cost.compile_seconds}
         sizes = {"state, MiB": cost.state_mib, "temporaries, MiB": cost.temporaries_mib}
         rows.append({"": label, **told, **times, **sizes, "hours a training": each})

@@ -50,7 +50,7 @@ class Training:
       steps: the number of steps; None: `config.steps`.
       work: of a step beside those of other rows, so that the longest trainings begin first.
       before: (name, training, groups): done first, in a folder of that name within this one's; this one
-        starts from its parameters of those groups.
+        starts from its parameters of those groups, and with "encoder" among them from its variables.
       **options: of `train.fit`, such as `validate` or `save_every`.
     """
 
@@ -61,9 +61,17 @@ class Training:
         self.model, self.update, self.data, self.before = model, update, data, before
         self.steps, self.work, self.options = steps, work, options
 
+    def parts(self, config: Settings) -> dict[str, tuple[Training, int]]:
+        """Each training and its own steps, {"": this one, name: the one before it, ...}."""
+        own = {"": (self, self.steps or config.steps)}
+        if self.before is None:
+            return own
+        name, first, _ = self.before
+        return own | {earlier or name: part for earlier, part in first.parts(config).items()}
+
     def total(self, config: Settings) -> int:
         """All steps, those of the training before it included."""
-        return (self.steps or config.steps) + (self.before[1].total(config) if self.before else 0)
+        return sum(steps for _, steps in self.parts(config).values())
 
 
 class Job(NamedTuple):
@@ -150,8 +158,9 @@ def _train_and_score(job: Job) -> None:
     model = made.model
     if made.before is not None:
         name, first, groups = made.before
-        params = _fit(job, first, first.model, job.folder / name, start).params
-        model = models.starting_from(model, {group: params[group] for group in groups})
+        state = _fit(job, first, first.model, job.folder / name, start)
+        variables = state.variables if "encoder" in groups else None  # state is the encoder's
+        model = models.starting_from(model, {group: state.params[group] for group in groups}, variables)
     own = {**dataclasses.asdict(job.config), "model": job.name, "seed": job.seed}
     with runs.created(job.folder, own, model, SHOWN_ONLY):
         state = _fit(job, made, model, job.folder, start)
