@@ -20,5 +20,5 @@ def test_steps_are_counted_beside_checkpoints_that_are_renamed_meanwhile(tmp_pat
     monkeypatch.setattr(os, "scandir", watched)
     job = Job(None, "a", 0, tmp_path, lambda *_: None, None)
     assert job.done == 12
-    assert sorted(listed) == [tmp_path, tmp_path / "first"]
+    assert set(listed) <= {tmp_path, tmp_path / "first"}
     assert job._replace(folder=tmp_path / "none").done == 0

@@ -16,8 +16,8 @@ from vaejax import models, nets, objectives
 KEY = jax.random.key(0)
 X = np.asarray(jax.random.normal(KEY, (B, D)))
 TAKEN = {
-    "auxiliary_classification", "auxiliary_reconstruction", "auxiliary_regression", "balanced_kl", "capacity", "ciwae",
-    "cross_entropy", "free_bits", "geco", "iwae", "kl", "kl_sampled", "miwae",
+    "auxiliary_classification", "auxiliary_reconstruction", "auxiliary_regression", "balanced_kl",
+    "capacity", "ciwae", "cross_entropy", "free_bits", "geco", "iwae", "kl", "kl_sampled", "miwae",
     "optimal_gaussian_reconstruction", "reconstruction", "renyi", "target_rate",
 }  # fmt: skip
 

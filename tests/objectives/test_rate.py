@@ -101,7 +101,7 @@ def test_of_a_hierarchy_every_latent_of_every_level_counts_the_top_first():
     np.testing.assert_allclose(each, [[0.5, 0.5, 0.5], [0, 0, 0.5]], atol=1e-12)
     one = values_and_slopes([free_bits(0.95, groups="levels"), objectives.target_rate(0.95)], K)
     jax.tree.map(np.testing.assert_array_equal, *one)
-    with pytest.raises(ValueError, match="groups: expected the numbers 0..G-1, .* got 'level'"):
+    with pytest.raises(ValueError, match=r"groups: expected the numbers 0\.\.G-1, .* got 'level'"):
         free_bits(0.95, groups="level")
     with pytest.raises(ValueError, match="groups: expected one for each of 3 latents, got 2"):
         jax.eval_shape(lambda rates: free_bits(1.0, groups=(0, 1))(KEY, None, draw_of(rates)), K)

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,15 +123,9 @@ def _costs(jobs: Sequence[Job]) -> list[tuple[int, float]]:
         if (job.config, job.name) not in known:
             made = job.training(job.config, job.name)
             made.data.train  # noqa: B018
-            known[job.config, job.name] = made.total(job.config), made.work
+            steps = sum(steps for _, steps in made.parts(job.config).values())
+            known[job.config, job.name] = steps, made.work
     return [known[job.config, job.name] for job in jobs]
-
-
-def _parts(kinds: Mapping[tuple[str, str], Sequence[Any]]) -> Iterator[tuple[str, Training, int, Any, int]]:
-    """(label, training, its steps, config, how many), a training that comes before another by itself."""
-    for (label, _), (made, config, count) in kinds.items():
-        for name, (part, steps) in reversed(made.parts(config).items()):
-            yield f"{label}, {name}" if name else label, part, steps, config, count
 
 
 def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
@@ -150,12 +144,14 @@ def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
             unread = ("seeds", "first_seed", *cell.rows[name].unread)
             named = [k for k, v in cell.values.items() if not isinstance(v, float) and k not in unread]
             label = ", ".join([cell.rows[name].label, *(f"{k}={short(cell.values[k])}" for k in named)])
-            made = jobs[0].training(jobs[0].config, jobs[0].name)
-            kinds.setdefault((label, str(made.model.spec)), [made, jobs[0].config, 0])[-1] += len(new)
+            config = jobs[0].config
+            for part, (made, steps) in jobs[0].training(config, jobs[0].name).parts(config).items():
+                kind = ", ".join(filter(None, [label, part])), str(made.model.spec)
+                kinds.setdefault(kind, [made, steps, config.batch_size, 0])[-1] += len(new)
     costs, rows, hours = {}, [], 0.0
-    for label, made, steps, config, count in _parts(kinds):
-        key, size = jax.random.key(0), config.batch_size
-        cost = train.measure_step(key, made.model, made.update, data.sample(made.data, size), batch_size=size)
+    for (label, _), (made, steps, size, count) in kinds.items():
+        some = data.sample(made.data, size)
+        cost = train.measure_step(jax.random.key(0), made.model, made.update, some, batch_size=size)
         label = label if label not in costs else f"{label}, {cost.parameters} parameters"
         each = cost.seconds * steps / 3600
         costs[label], hours = cost, hours + each * count / side_by_side

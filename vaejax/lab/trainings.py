@@ -37,8 +37,8 @@ Rows = Mapping[str, Row | str] | Callable[[Any], Mapping[str, Row | str]]
 
 def rows_of(rows: Rows, config: Settings) -> dict[str, Row]:
     """The rows of a config."""
-    named = rows(config) if callable(rows) else rows
-    return {name: row if isinstance(row, Row) else Row(row) for name, row in named.items()}
+    named = (rows(config) if callable(rows) else rows).items()
+    return {name: row if isinstance(row, Row) else Row(row) for name, row in named}
 
 
 class Training:
@@ -62,16 +62,9 @@ class Training:
         self.steps, self.work, self.options = steps, work, options
 
     def parts(self, config: Settings) -> dict[str, tuple[Training, int]]:
-        """Each training and its own steps, {"": this one, name: the one before it, ...}."""
-        own = {"": (self, self.steps or config.steps)}
-        if self.before is None:
-            return own
-        name, first, _ = self.before
-        return own | {earlier or name: part for earlier, part in first.parts(config).items()}
-
-    def total(self, config: Settings) -> int:
-        """All steps, those of the training before it included."""
-        return sum(steps for _, steps in self.parts(config).values())
+        """{name: the training before it, "": this one}, with the steps of each."""
+        each = {"": self} if self.before is None else {self.before[0]: self.before[1], "": self}
+        return {name: (made, made.steps or config.steps) for name, made in each.items()}
 
 
 class Job(NamedTuple):
@@ -91,12 +84,8 @@ class Job(NamedTuple):
 
     @property
     def done(self) -> int:
-        """The steps that are done, those of a training before it included."""
-        total = 0
-        for place, folders, files in os.walk(self.folder):  # passes over what is gone meanwhile
-            folders[:] = set(folders) - {"checkpoints"}  # where the training renames folders
-            total += max(train.read_seconds(Path(place))) if "seconds.jsonl" in files else 0
-        return total
+        """The steps that are done, those of a training before it included; deeper, folders are renamed."""
+        return sum(max(train.read_seconds(place)) for place in (self.folder, *self.folder.glob("*/")))
 
     @property
     def stopped(self) -> dict[str, Any]:
@@ -116,10 +105,7 @@ class Job(NamedTuple):
 def jobs(
     config: Any, default: Any, rows: Mapping[str, Row], folder: Path, functions: tuple, shared: bool
 ) -> dict[str, list[Job]]:
-    """The trainings of one cell, {row: one per seed}.
-
-    Where cells share them, a folder is named by all that a training depends on; the rest is as in `default`.
-    """
+    """The trainings of a cell, {row: one per seed}; where shared, named by all that one depends on."""
     each: dict[str, list[Job]] = {}
     for row, (_, same_as, unread) in rows.items():
         name, own, place, tail = same_as or row, config, folder, ""
@@ -153,10 +139,7 @@ def do(job: Job) -> None:
 
 
 def _train_and_score(job: Job) -> None:
-    """Fill the folder of a training; what `score` returns under "arrays", {name: array}, becomes name.npy.
-
-    report.json has `train_seconds` beside the scores: of all steps, over all processes; None if not known.
-    """
+    """Fill the folder of a training; what `score` returns under "arrays", {name: array}, becomes name.npy."""
     start = time.perf_counter()
     made = job.training(job.config, job.name)
     model = made.model
@@ -165,8 +148,8 @@ def _train_and_score(job: Job) -> None:
         state = _fit(job, first, first.model, job.folder / name, start)
         variables = state.variables if "encoder" in groups else None  # state is the encoder's
         model = models.starting_from(model, {group: state.params[group] for group in groups}, variables)
-    own = {**dataclasses.asdict(job.config), "model": job.name, "seed": job.seed}
-    with runs.created(job.folder, own, model, SHOWN_ONLY):
+    own = {"model": job.name, "seed": job.seed}
+    with runs.created(job.folder, {**dataclasses.asdict(job.config), **own}, model, SHOWN_ONLY):
         state = _fit(job, made, model, job.folder, start)
     trained = time.perf_counter()
     vae = model.bind(state.params, state.variables)
@@ -176,7 +159,7 @@ def _train_and_score(job: Job) -> None:
     scored = time.perf_counter()
     more = {"params": state.params, "score_seconds": round(scored - trained, 1)}
     runs.write_json(job.folder / "manifest.json", runs.manifest(seconds=scored - start, **more))
-    seconds = train.read_seconds(job.folder).get(int(state.step))
+    seconds = train.read_seconds(job.folder).get(int(state.step))  # over all processes; None: not known
     runs.write_json(job.folder / "report.json", {**scores, "train_seconds": seconds})
 
 
