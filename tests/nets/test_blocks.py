@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vaejax import nets
-from vaejax.nets.maps import enlarged, pooled
+from vaejax.nets.on_maps import enlarged, pooled
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)

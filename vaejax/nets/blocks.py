@@ -20,7 +20,7 @@ from vaejax.checks import check_positive_int
 from vaejax.nets.around import check_net
 from vaejax.nets.convolutional import Conv
 from vaejax.nets.dense import GaussianHead, dtype_name
-from vaejax.nets.maps import check_head, check_maps, enlarged, soft_clamp
+from vaejax.nets.on_maps import check_head, check_maps, enlarged, soft_clamp
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
 

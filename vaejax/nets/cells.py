@@ -20,7 +20,7 @@ from jax.nn import swish
 from vaejax.checks import check_positive_int
 from vaejax.nets.convolutional import Conv
 from vaejax.nets.dense import dtype_name
-from vaejax.nets.maps import check_maps
+from vaejax.nets.on_maps import check_maps
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
 

@@ -11,7 +11,7 @@ from vaejax.checks import check_positive_int
 from vaejax.nets.blocks import Bottleneck
 from vaejax.nets.convolutional import Conv
 from vaejax.nets.dense import dtype_name
-from vaejax.nets.maps import check_maps, pooled
+from vaejax.nets.on_maps import check_maps, pooled
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
