@@ -39,8 +39,8 @@ class Config(lab.Settings):
 LONG = {"hidden": (512, 256, 128, 64, 32), "steps": 50_000, "ramp": 20_000, "decay": 0.999, "samples": 5000}
 PRESETS = {"fast": Config(batch_size=100, learning_rate=2e-3), "medium": Config("medium", **LONG)}
 COLUMNS = {
-    "NLL": ("nll", "nll_se"),
-    "-ELBO": ("neg_elbo", "neg_elbo_se"),
+    "NLL": "nll",
+    "-ELBO": "neg_elbo",
     "KL": "kl",
     "levels active": "active_levels",
     "KL per level, top first": lambda m: " ".join(f"{nats:.2f}" for nats in m["kl_per_level"]),
@@ -56,8 +56,10 @@ def rows(config: Config) -> dict[str, str]:
 
 def model_of(config: Config, rule: str, L: int, shape: tuple[int, ...]) -> Model:
     """L levels of gated dense nets; p(z_l|z_above) sees the level above alone."""
+    if min(len(config.units), len(config.hidden)) < L:
+        raise ValueError(f"levels: expected at most as many as units and widths, {config.units}; got {L}")
     levels, widths, bottom_up = [], config.hidden[:L][::-1], rule == "bottom_up"  # the top first
-    for d, width in zip([config.units[i] for i in reversed(range(L))], widths, strict=True):
+    for d, width in zip(config.units[:L][::-1], widths, strict=True):
         head, gated = nets.MLPEncoder(d, ()), nets.GatedEncoder(d, (width,))
         encoder = {"bottom_up": nets.First(gated), "ladder": nets.First(head), "residual": gated}[rule]
         family = posteriors.gaussian if bottom_up or not levels else getattr(posteriors, rule)
