@@ -57,7 +57,7 @@ def test_places_that_are_whole_numbers_have_such_ticks():
     )
     whole, others = ([t for t in axes.get_xticks() if 0 <= t <= 3] for axes in figure.axes)
     assert {t % 1 for t in whole} == {0}
-    assert {t % 1 for t in others} > {0}
+    assert any(0.01 < t % 1 < 0.99 for t in others)
 
 
 @pytest.mark.parametrize(
