@@ -2,7 +2,39 @@
 
     python -m experiments.ladder --preset fast
 
-HEADER
+Gated dense nets on dynamically binarised Fashion-MNIST: q bottom-up, by the ladder's merge with the prior
+(Sonderby et al. 2016, arXiv 1602.02282) or around the prior (Vahdat & Kautz 2020, arXiv 2007.03898). A unit
+is active, and with it its level, if its KL is above .01 nats, as in the first paper.
+
+`fast`, seed 0: 2000 steps of 100 images, three epochs; 36 minutes for all on two cores with other work.
+Nats; NLL of 100 test images with K = 500; KL of each level and active units, the top first:
+
+                               NLL   -ELBO     KL   of each level            units active
+    bottom-up, 2 levels      229.7   243.0   13.2   12.2 1.0                 9 35
+    ladder, 2 levels         229.0   241.7   13.7   3.7 10.0                 5 10
+    residual, 2 levels       229.5   242.9   13.0   6.7 6.3                  8 20
+    bottom-up, 3 levels      228.9   242.6   12.8   7.3 3.3 2.1              7 15 37
+    ladder, 3 levels         228.5   240.7   13.2   .04 5.0 8.2              0 3 11
+    residual, 3 levels       229.2   242.1   12.5   3.2 1.4 7.9              4 3 11
+    bottom-up, 5 levels      229.6   242.7   12.5   .01 2.2 1.9 7.2 1.2      0 5 5 9 36
+    ladder, 5 levels         228.9   241.0   12.7   .00 .00 .00 5.3 7.5      0 0 0 3 10
+    residual, 5 levels       229.3   241.9   12.6   .37 .63 1.4 1.5 8.7      2 2 2 5 16
+    without warm-up:
+    bottom-up, 2 levels      233.9   247.0    9.9   6.5 3.4                  4 8
+    ladder, 2 levels         233.6   246.1    9.9   2.5 7.3                  3 4
+    bottom-up, 3 levels      235.2   248.5    9.1   5.3 1.3 2.5              3 9 22
+    ladder, 3 levels         236.3   248.2    8.8   .01 2.0 6.9              0 1 3
+    bottom-up, 5 levels      235.0   248.0    9.1   .01 .17 .83 5.8 2.3      0 3 2 3 14
+    ladder, 5 levels         237.7   250.7    7.7   .00 .12 .10 2.5 5.0      0 1 1 1 3
+
+The warm-up of the KL is worth 4 to 9 nats of NLL. With it the ladder has the best bound at each depth, 1.3 to
+1.9 nats below bottom-up's; log p(x) is level within a nat or so. That the ladder keeps more levels active,
+the claim of its paper, was not seen: of five it uses the two next to x, bottom-up four, residual all. The
+paper trains 2000 epochs with batch normalisation; here a layer norm is in its place. Bottom-up, the KL of a
+level is log q - log p at its z; figures/levels_*.png show what each level adds. Standard errors over images,
+the same for all rows, are 7.7 nats of NLL and .76 of -ELBO. One seed.
+
+`medium` (50 000 steps, twice the width, K = 5000) has not been run.
 """
 
 from dataclasses import dataclass
@@ -39,8 +71,8 @@ class Config(lab.Settings):
 LONG = {"hidden": (512, 256, 128, 64, 32), "steps": 50_000, "ramp": 20_000, "decay": 0.999, "samples": 5000}
 PRESETS = {"fast": Config(batch_size=100, learning_rate=2e-3), "medium": Config("medium", **LONG)}
 COLUMNS = {
-    "NLL": ("nll", "nll_se"),
-    "-ELBO": ("neg_elbo", "neg_elbo_se"),
+    "NLL": "nll",
+    "-ELBO": "neg_elbo",
     "KL": "kl",
     "levels active": "active_levels",
     "KL per level, top first": lambda m: " ".join(f"{nats:.2f}" for nats in m["kl_per_level"]),
@@ -56,8 +88,10 @@ def rows(config: Config) -> dict[str, str]:
 
 def model_of(config: Config, rule: str, L: int, shape: tuple[int, ...]) -> Model:
     """L levels of gated dense nets; p(z_l|z_above) sees the level above alone."""
+    if min(len(config.units), len(config.hidden)) < L:
+        raise ValueError(f"levels: expected at most as many as units and widths, {config.units}; got {L}")
     levels, widths, bottom_up = [], config.hidden[:L][::-1], rule == "bottom_up"  # the top first
-    for d, width in zip([config.units[i] for i in reversed(range(L))], widths, strict=True):
+    for d, width in zip(config.units[:L][::-1], widths, strict=True):
         head, gated = nets.MLPEncoder(d, ()), nets.GatedEncoder(d, (width,))
         encoder = {"bottom_up": nets.First(gated), "ladder": nets.First(head), "residual": gated}[rule]
         family = posteriors.gaussian if bottom_up or not levels else getattr(posteriors, rule)

@@ -51,6 +51,15 @@ def test_the_axis_may_be_logarithmic_and_one_seed_has_no_band():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]
 
 
+def test_places_that_are_whole_numbers_have_such_ticks():
+    figure = plots.band_curves(
+        {"m": {"a": [1.0, 2.0, np.nan]}, "n": {"b": [1.0, 2.0]}}, {"a": [1, 2, 3], "b": [0.5, 1]}, "level"
+    )
+    whole, others = ([t for t in axes.get_xticks() if 0 <= t <= 3] for axes in figure.axes)
+    assert {t % 1 for t in whole} == {0}
+    assert any(0.01 < t % 1 < 0.99 for t in others)
+
+
 @pytest.mark.parametrize(
     ("curves", "at", "xscale", "message"),
     [

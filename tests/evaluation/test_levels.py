@@ -144,5 +144,5 @@ def test_a_figure_has_a_row_for_every_number_of_levels(monkeypatch):
     vae, x, seen = bound(), data()[:4], {}
     monkeypatch.setattr(figures.plots, "reconstructions", lambda x, rows, **options: seen.update(rows))
     figures.levels(vae, x)
-    assert list(seen) == ["the top 1", "the top 2", "all levels"]
+    assert list(seen) == ["top level", "top 2 levels", "all levels"]
     np.testing.assert_allclose(seen["all levels"], evaluation.reconstruct(vae, x), rtol=1e-5, atol=1e-6)

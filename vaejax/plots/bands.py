@@ -128,7 +128,8 @@ def _dress(axes: Axes, xlabel: str, ylabel: str, xscale: str) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        whole = all(np.all(np.asarray(line.get_xdata()) % 1 == 0) for line in axes.lines)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
     axes.margins(x=0.02)
     axes.set_xlabel(xlabel, fontsize=NORMAL, color=INK, **PLAIN)
     axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK, **PLAIN)

@@ -72,7 +72,8 @@ def levels(vae: VAE, x: np.ndarray, **options: Any) -> Any:
       **options: of `plots.reconstructions`.
     """
     rows = np.asarray(evaluation.level_reconstructions(vae, x))
-    names = [f"the top {k}" for k in range(1, len(rows))] + ["all levels"]
+    names = ["top level", *(f"top {k} levels" for k in range(2, len(rows)))][: len(rows) - 1]
+    names = [*names, "all levels"]
     return plots.reconstructions(x, dict(zip(names, rows, strict=True)), **options)
 
 
