@@ -1,9 +1,10 @@
 """Quantisers in PyTorch: the peers of `benchmarks.codes`.
 
-The search is `VectorQuantize` of vector-quantize-pytorch, straight through. The VQ-VAE with running means is
-written from van den Oord, Vinyals & Kavukcuoglu 2017 (arXiv 1711.00937), section 4.1 and appendix A.1, with
-the layers of `nets.ConvDown` and `nets.ConvUp`. Eager mode, channels_last, the fused Adam, no synchronisation
-within a step.
+The search is `VectorQuantize` of vector-quantize-pytorch, straight through, or by hand as short as it goes,
+which holds one array of scores where the library holds several and a one-hot one. The VQ-VAE with running
+means is written from van den Oord, Vinyals & Kavukcuoglu 2017 (arXiv 1711.00937), section 4.1 and appendix
+A.1, with the layers of `nets.ConvDown` and `nets.ConvUp`. Eager mode, channels_last, the fused Adam, no
+synchronisation within a step.
 """
 
 # pyright: reportMissingImports=false
@@ -34,14 +35,41 @@ def quantiser(codebook: np.ndarray, learned: bool, commitment: float) -> VectorQ
     return model.train()
 
 
+class ByHand(nn.Module):
+    """The same: z [..., D] -> codes straight through, their indices, and beta mean |z - q|^2."""
+
+    def __init__(self, codebook: np.ndarray, learned: bool, commitment: float):
+        super().__init__()
+        self.embed = nn.Parameter(torch.from_numpy(codebook.copy()), requires_grad=learned)
+        self.commitment = commitment
+
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        k = nearest(z.flatten(0, -2), self.embed).view(z.shape[:-1])
+        q = F.embedding(k, self.embed)
+        return z + (q - z).detach(), k, self.commitment * F.mse_loss(z, q)
+
+
+@torch.no_grad()
+def nearest(z: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """The index of the code nearest to each of z [N, D], [N]."""
+    half = codebook.square().sum(-1) / 2
+    return torch.addmm(half, z, codebook.t(), alpha=-1).argmin(-1)
+
+
 def make_quantise(
-    z: np.ndarray, codebook: np.ndarray, g: np.ndarray, learned: bool, commitment: float
+    z: np.ndarray,
+    codebook: np.ndarray,
+    g: np.ndarray,
+    learned: bool,
+    commitment: float,
+    by_hand: bool = False,
 ) -> Callable[[], tuple[torch.Tensor, ...]]:
     """A function that quantises z [B, H, W, D] and takes back the gradient g of the codes.
 
     It returns the codes [B, H W, D], their indices, the gradient in z and, if learned, that in the codebook.
     """
-    model = quantiser(codebook, learned, commitment)
+    model = (ByHand if by_hand else quantiser)(codebook, learned, commitment)
+    embed = next((p for p in model.parameters() if p.requires_grad), None)
     flat = torch.from_numpy(z).flatten(1, 2).requires_grad_()
     of_codes = torch.from_numpy(g).flatten(1, 2)
 
@@ -51,7 +79,7 @@ def make_quantise(
         q, indices, costs = model(flat)
         torch.autograd.backward((q, costs), (of_codes, torch.ones_like(costs)))
         assert flat.grad is not None
-        more = (model._codebook.embed.grad[0],) if learned else ()
+        more = () if embed is None or embed.grad is None else (embed.grad.view(codebook.shape),)
         return q.detach(), indices, flat.grad, *more
 
     return step
@@ -102,12 +130,6 @@ class TorchVQVAE(nn.Module):
             self.register_buffer(name, value.clone())
 
     @torch.no_grad()
-    def nearest(self, z: torch.Tensor) -> torch.Tensor:
-        """The index of the code nearest to each of z [N, D], [N]."""
-        half = self.codebook.square().sum(-1) / 2
-        return torch.addmm(half, z, self.codebook.t(), alpha=-1).argmin(-1)
-
-    @torch.no_grad()
     def update(self, z: torch.Tensor, k: torch.Tensor, eps: float = 1e-5) -> None:
         """Running means of z [N, D] by their codes k [N]; a code that nothing chose stays."""
         now = torch.bincount(k, minlength=len(self.counts)).to(z.dtype)
@@ -123,7 +145,7 @@ class TorchVQVAE(nn.Module):
         maps = self.encoder(x)
         z = maps.permute(0, 2, 3, 1)
         flat = z.reshape(-1, z.shape[-1])
-        k = self.nearest(flat)
+        k = nearest(flat, self.codebook)
         e = F.embedding(k, self.codebook).view_as(z)
         commitment = (z - e).square().sum((1, 2, 3))
         through = (z + (e - z).detach()).permute(0, 3, 1, 2)  # still channels_last in memory

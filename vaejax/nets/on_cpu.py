@@ -4,7 +4,7 @@ Two taps of blocks and many channels: minimal filtering, see `vaejax.nets.filter
 
 C and G are native convolutions with N leading, or in G the contracted axis last, and nothing folded into
 them. Other layouts, and dilated x as in T, fall back to loops of scalars, ten to fifty times slower. Where y
-has few channels, or the kernel few taps, G is one product of patches.
+has few channels, or the kernel few taps, G is one product of patches; of a kernel 1x1 a product as it is.
 
 For T, with stride s and a kernel of at most m s taps a side, cut the large side y into blocks of s x s
 pixels. Between blocks and the small side x the convolution has stride 1 and m x m taps, which leaves two
@@ -44,6 +44,9 @@ def kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
     g, a, b = geometry, y.shape[-1], x.shape[-1]
     if _filtered(x, g, a, b):
         return filtering.kernel_gradient(x, y, g)
+    if math.prod(g.kernel) == 1:
+        seen = pad(y, *g.reach)[:, :: g.stride[0], :: g.stride[1]].reshape(-1, a)
+        return lax.optimization_barrier(seen.T @ x.reshape(-1, b)).reshape(1, 1, a, b)
     if math.prod(g.kernel) * a <= _FEW:
         return lax.optimization_barrier(_patches(y, g) @ x.reshape(-1, b)).reshape(*g.kernel, a, b)
     # y convolved with x dilated, summed over N
