@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -70,9 +69,7 @@ def model_of(config: Config, name: str, event: tuple[int, ...], learned: bool) -
     total = math.prod(config.levels) if name == "fsq" else V**S
     if total != config.codes:
         raise ValueError(f"codes: expected {config.codes} codes at a place of every row; {name} has {total}")
-    means: dict[str, Any] = (
-        {} if name == "gradient" else {"decay": 0.99, "restart": 1.0}
-    )  # unused codes move to vectors
+    means = {} if name == "gradient" else {"decay": 0.99, "restart": 1.0}  # unused codes move to vectors
     posterior = posteriors.vq(shape, d, V, **means) if name != "fsq" else posteriors.fsq(shape, config.levels)
     if name == "residual":
         posterior = posteriors.residual_vq(shape, d, V, S, **means)
@@ -108,7 +105,7 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
     quality = evaluation.reconstruction_quality(key, vae, judged)
     batch = judged.transform(key, judged.arrays)
     k = np.asarray(jax.jit(lambda vae: vae.encode(key, batch).extra["indices"])(vae))
-    D, uniform, each = batch["x"][0].size, k[0].size * math.log(V), jnp.asarray(k.reshape(-1, S).T)
+    D, uniform, each = batch["x"][0].size, k[0].size * math.log(V), k.reshape(-1, S).T
     return {
         **{k: of[k] for of in (found, quality) for k in of if k != "per_example"},
         "bits_per_dim": evaluation.bits_per_dim(found["neg_elbo"], D),
