@@ -80,11 +80,9 @@ def training(config: Config, name: str) -> lab.Training:
     model = models.vdvae(event, config.levels, config.encoder, **sizes)
     rate = optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup)
     limit = config.skip * float(np.prod(event))  # the loss is of an image
-    clipped = optax.chain(
-        optax.clip_by_global_norm(limit / 2), optax.adamw(rate, 0.9, 0.9, weight_decay=0.01)
-    )
+    adam = optax.chain(optax.clip_by_global_norm(limit / 2), optax.adamw(rate, 0.9, 0.9, weight_decay=0.01))
     large = functools.partial(optax.skip_large_updates, max_squared_norm=limit**2)  # nan is large too
-    skipping = optax.MultiSteps(clipped, 1, should_skip_update_fn=large).gradient_transformation()
+    skipping = optax.MultiSteps(adam, 1, should_skip_update_fn=large).gradient_transformation()
     loss = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
     update = train.gradient_update(loss, model, skipping)
     return lab.Training(model, train.averaged(update, config.average, evaluated=True), images)
