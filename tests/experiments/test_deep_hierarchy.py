@@ -47,8 +47,8 @@ def leaves(tree):
 def test_an_update_whose_gradient_is_large_is_skipped_and_the_average_is_evaluated(steps):
     start, after, *_ = steps
     (below, metrics), (above, _) = after["below"], after["above"]
-    assert (metrics["grad_norm"] > 1e-3).all()
-    assert (metrics["grad_norm"] < 400).all()
+    assert (metrics["grad_norm"] > 64e-3).all()  # the limit is of nats a dimension
+    assert (metrics["grad_norm"] < 64 * 400).all()
     np.testing.assert_array_equal(leaves(above.params), leaves(start))
     np.testing.assert_array_equal(leaves(above.opt_state["trained"]), leaves(start))
     trained = leaves(below.opt_state["trained"])
@@ -83,7 +83,6 @@ def test_presets_have_the_authors_levels(preset, count, monkeypatch):
     [
         ({"dataset": "cifar"}, "dataset: expected one of 'fashion_mnist'"),
         ({"skip": 0.0}, "skip: expected a positive finite number, got 0.0"),
-        ({"temperatures": (-1.0,)}, "temperatures: expected a finite number of at least 0, got -1.0"),
     ],
 )
 def test_bad_settings_are_refused(change, message):

@@ -63,7 +63,7 @@ CONFIGS: dict[ModuleType, Any] = {
     ),
     deep_hierarchy: deep_hierarchy.Config(
         dataset="digits", levels="1x1,8m1", encoder="8x1,8d8,1x1", width=4, channels=1, components=2,
-        batch_size=6, warmup=1, temperatures=(0.5, 1.0), judged=8,
+        batch_size=6, warmup=1, judged=8,
     ),
     ladder: ladder.Config(
         dataset="digits", rules=("bottom_up", "ladder"), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,
