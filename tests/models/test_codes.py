@@ -218,6 +218,9 @@ def test_the_first_batch_gives_a_codebook_of_its_means():
     other = step(empty, z, jax.random.key(1)).state["codebook"][0]
     assert not np.allclose(other, e)
     np.testing.assert_array_equal(step(empty, z, KEY).state["codebook"][0], e)
+    one = step(empty, z[:1], KEY)  # fewer vectors than codes
+    assert one.state["counts"].sum() == 2
+    np.testing.assert_allclose(one.z, z[:1], rtol=1e-5)
 
 
 def test_restarts_bring_every_code_into_use():

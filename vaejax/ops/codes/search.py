@@ -76,7 +76,8 @@ def residual(z: Array, codebooks: Array) -> tuple[Array, Array, Array]:
         e = codebook[k]
         return r - jax.lax.stop_gradient(e), (r, k, e)
 
-    return jax.lax.scan(stage, z, codebooks)[1]
+    _, (r, k, e) = jax.lax.scan(stage, jax.lax.stop_gradient(z), codebooks)
+    return straight_through(z, r), k, e  # as the identity, not stage by stage backwards, with less memory
 
 
 def straight_through(z: Array, e: Array) -> Array:
