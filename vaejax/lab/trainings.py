@@ -63,7 +63,7 @@ class Training:
 
     def parts(self, config: Settings) -> dict[str, tuple[Training, int]]:
         """Each training and its own steps, {"": this one, name: the one before it, ...}."""
-        own = {"": (self, self.steps or config.steps)}
+        own: dict[str, tuple[Training, int]] = {"": (self, self.steps or config.steps)}
         if self.before is None:
             return own
         name, first, _ = self.before
