@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +102,10 @@ def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str])
     with runs.created(folder, config, ignore=(*SHOWN_ONLY, *free)):
         if not todo:
             return
-        for job in todo:
-            if "diverged" in job.stopped:
-                shutil.rmtree(job.folder)  # from the start: the same steps would diverge again
+        for job in (job for job in todo if "diverged" in job.stopped):
+            shutil.rmtree(job.folder)  # from the start: the same steps would diverge again
         count = min(config.workers or trainings.default_workers(), len(todo))
-        total, title = sum(steps for steps, _ in costs), f"{len(todo)} trainings"
-        with watching(title, total, lambda: sum(job.done for job in todo)):
+        with watching(f"{len(todo)} trainings", sum(n for n, _ in costs), lambda: sum(j.done for j in todo)):
             trainings.run_all(trainings.do, todo, [steps * work for steps, work in costs], count)
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
@@ -123,15 +121,8 @@ def _costs(jobs: Sequence[Job]) -> list[tuple[int, float]]:
         if (job.config, job.name) not in known:
             made = job.training(job.config, job.name)
             made.data.train  # noqa: B018
-            known[job.config, job.name] = made.total(job.config), made.work
+            known[job.config, job.name] = sum(steps for *_, steps in made.parts(job.config)), made.work
     return [known[job.config, job.name] for job in jobs]
-
-
-def _parts(kinds: Mapping[tuple[str, str], Sequence[Any]]) -> Iterator[tuple[str, Training, int, Any, int]]:
-    """(label, training, its steps, config, how many), a training that comes before another by itself."""
-    for (label, _), (made, config, count) in kinds.items():
-        for name, (part, steps) in reversed(made.parts(config).items()):
-            yield f"{label}, {name}" if name else label, part, steps, config, count
 
 
 def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
@@ -140,7 +131,7 @@ def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
     Trainings of one row and model are of one kind if their cells differ in floats alone. The hours are of the
     steps, `side_by_side` trainings at a time; trainings side by side slow each other down.
     """
-    seen, kinds = set(), {}
+    seen, kinds, costs, rows, hours = set(), {}, {}, [], 0.0
     for cell in cells:
         for name, jobs in cell.jobs.items():
             new = {job.folder for job in jobs} - seen
@@ -150,19 +141,19 @@ def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
             unread = ("seeds", "first_seed", *cell.rows[name].unread)
             named = [k for k, v in cell.values.items() if not isinstance(v, float) and k not in unread]
             label = ", ".join([cell.rows[name].label, *(f"{k}={short(cell.values[k])}" for k in named)])
-            made = jobs[0].training(jobs[0].config, jobs[0].name)
-            kinds.setdefault((label, str(made.model.spec)), [made, jobs[0].config, 0])[-1] += len(new)
-    costs, rows, hours = {}, [], 0.0
-    for label, made, steps, config, count in _parts(kinds):
+            for part, made, steps in jobs[0].training(jobs[0].config, jobs[0].name).parts(jobs[0].config):
+                kind = (f"{label}, {part}" if part else label, str(made.model.spec))
+                kinds.setdefault(kind, [made, steps, jobs[0].config, 0])[-1] += len(new)
+    for (label, _), (made, steps, config, count) in kinds.items():
         key, size = jax.random.key(0), config.batch_size
         cost = train.measure_step(key, made.model, made.update, data.sample(made.data, size), batch_size=size)
         label = label if label not in costs else f"{label}, {cost.parameters} parameters"
         each = cost.seconds * steps / 3600
         costs[label], hours = cost, hours + each * count / side_by_side
-        told = {"parameters": cost.parameters, "steps": steps, "trainings": count}
+        told = {"": label, "parameters": cost.parameters, "steps": steps, "trainings": count}
         times = {"ms a step": 1000 * cost.seconds, "compile, s": cost.compile_seconds}
         sizes = {"state, MiB": cost.state_mib, "temporaries, MiB": cost.temporaries_mib}
-        rows.append({"": label, **told, **times, **sizes, "hours a training": each})
+        rows.append(told | times | sizes | {"hours a training": each})
     print(runs.table(rows))
     print(f"about {hours:.2g} hours of training, {side_by_side} at a time; scores come on top")
     return {**costs, "hours": hours}

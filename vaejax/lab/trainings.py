@@ -61,17 +61,10 @@ class Training:
         self.model, self.update, self.data, self.before = model, update, data, before
         self.steps, self.work, self.options = steps, work, options
 
-    def parts(self, config: Settings) -> dict[str, tuple[Training, int]]:
-        """Each training and its own steps, {"": this one, name: the one before it, ...}."""
-        own: dict[str, tuple[Training, int]] = {"": (self, self.steps or config.steps)}
-        if self.before is None:
-            return own
-        name, first, _ = self.before
-        return own | {earlier or name: part for earlier, part in first.parts(config).items()}
-
-    def total(self, config: Settings) -> int:
-        """All steps, those of the training before it included."""
-        return sum(steps for _, steps in self.parts(config).values())
+    def parts(self, config: Settings, name: str = "") -> list[tuple[str, Training, int]]:
+        """(name, training, its own steps) of those before it, the first first, and of itself."""
+        before = [] if self.before is None else self.before[1].parts(config, self.before[0])
+        return [*before, (name, self, self.steps or config.steps)]
 
 
 class Job(NamedTuple):
