@@ -41,10 +41,9 @@ class Config(lab.Settings):
     stages: lab.Positive[int] = 2  # S of residual VQ, with V^(1/S) codes each
     levels: tuple[lab.Positive[int], ...] = (8, 8, 4)  # FSQ's, whose product is V
     latents: lab.Positive[int] = 16  # dimensions of a code; FSQ has one for each of its levels
-    features: lab.Positive[int] = 32  # channels of the convolutions
+    features: lab.Positive[int] = 32  # channels of the convolutions, half the transformer's width
     steps: lab.Positive[int] = 2000  # training steps of each autoencoder
     prior_steps: lab.Positive[int] = 2000  # of each prior, a transformer
-    width: lab.Positive[int] = 64  # of the transformer
 
     def books(self, name: str) -> tuple[int, int]:
         """(S, V): how many codes a row has at a place, and of how many each is one."""
@@ -63,18 +62,19 @@ COLUMNS = {
 }
 
 
-def model_of(config: Config, name: str, event: tuple[int, ...], learned: bool) -> Model:
+def model_of(config: Config, name: str, event: tuple[int, int, int], learned: bool) -> Model:
     """An autoencoder of images [H, W, C] through codes, under a learned prior or a uniform one."""
-    (S, V), shape, d = config.books(name), tuple(-(-side // 4) for side in event[:2]), config.latents
+    (S, V), shape, d = config.books(name), (-(-event[0] // 4), -(-event[1] // 4)), config.latents
     total = math.prod(config.levels) if name == "fsq" else V**S
     if total != config.codes:
         raise ValueError(f"codes: expected {config.codes} codes at a place of every row; {name} has {total}")
-    means = {} if name == "gradient" else {"decay": 0.99, "restart": 1.0}  # unused codes move to vectors
+    means: dict[str, Any] = {} if name == "gradient" else {"decay": 0.99, "restart": 1.0}
     posterior = posteriors.vq(shape, d, V, **means) if name != "fsq" else posteriors.fsq(shape, config.levels)
     if name == "residual":
         posterior = posteriors.residual_vq(shape, d, V, S, **means)
     likelihood = distributions.discretised_logistic_mixture(3)
-    net = nets.CausalTransformer((*shape, S) if name == "residual" else shape, V, config.width, blocks=2)
+    places = (*shape, S) if name == "residual" else shape
+    net = nets.CausalTransformer(places, V, 2 * config.features, blocks=2)
     encoder = nets.FromBytes(nets.ConvDown(posterior.parameters[-1], config.features))
     decoder = nets.ConvUp(event[:2], likelihood.parameter_shape(event)[-1], config.features)
     of_nets = {"encoder": encoder, "decoder": decoder, "prior": priors.codes(net if learned else None)}
@@ -102,12 +102,12 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
     """The bound and its parts; how near reconstructions are; how the codes are used."""
     key, judged, (S, V) = jax.random.key(1711), data.first(images.test, 1000), config.books(name)
     found = evaluation.elbo_parts(key, vae, images.test, aggregate=False)
-    quality = evaluation.reconstruction_quality(key, vae, judged)
     batch = judged.transform(key, judged.arrays)
-    k = np.asarray(jax.jit(lambda vae: vae.encode(key, batch).extra["indices"])(vae))
+    k = jax.jit(lambda vae: vae.encode(key, batch).extra["indices"])(vae)
     D, uniform, each = batch["x"][0].size, k[0].size * math.log(V), k.reshape(-1, S).T
     return {
-        **{k: of[k] for of in (found, quality) for k in of if k != "per_example"},
+        **found,
+        "mse": evaluation.reconstruction_quality(key, vae, judged)["mse"],
         "bits_per_dim": evaluation.bits_per_dim(found["neg_elbo"], D),
         "uniform_bits_per_dim": evaluation.bits_per_dim(found["reconstruction"] + uniform, D),
         "perplexity": math.prod(float(ops.perplexity(one, V)) for one in each),
@@ -117,12 +117,12 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
 
 def codebook_use(run: lab.Run) -> Any:
     """The bits that a batch's codes have at a place, S log2 perplexity, and the used share, over training."""
-    curves = {}
+    seen: dict[str, Any] = {}
     for name, label in run.labels.items():
         of = run.read(name, lambda folder: train.read_metrics(folder / "autoencoder")[0])
         bits = [run.config.books(name)[0] * np.log2(m["perplexity"]) for m in of]
-        curves[label] = {"step": of[0]["step"], "bits": bits, "used share": [m["used_share"] for m in of]}
-    return plots.training_curves(curves, smooth=max(1, run.config.steps // 50))
+        seen[label] = {"step": of[0]["step"], "bits at a place": bits, "used": [m["used_share"] for m in of]}
+    return plots.training_curves(seen, smooth=max(1, run.config.steps // 50))
 
 
 def main(config: Config) -> dict[str, Any]:

@@ -307,7 +307,6 @@ NETS = {  # net, shape of one of each input
     "DenseLadder": (lambda: nets.DenseLadder(((5,), (7, 6)), event_ndims=2), (2, 3), (3,)),
     "First": (lambda: nets.First(nets.MLP((7,), (2,))), (4,), (3,)),
     "Beside": (lambda: nets.Beside(nets.ConvTranspose(3, (2, 2)), event_ndims=3), (3, 3, 2), (2,)),
-    "First": (lambda: nets.First(nets.MLP(features=(7,), output_shape=(2,))), (4,), (3,)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
     "Constant": (lambda: nets.Constant(0.5), (4,)),

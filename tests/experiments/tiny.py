@@ -45,7 +45,7 @@ CONFIGS: dict[ModuleType, Any] = {
     ),
     wae: wae.Config(dataset="digits", latents=2, hidden=(4,), critic=(4,), batch_size=10, judged=40),
     codes: codes.Config(
-        dataset="digits", codes=4, stages=2, levels=(2, 2), latents=2, features=2, prior_steps=2, width=4,
+        dataset="digits", codes=4, stages=2, levels=(2, 2), latents=2, features=2, prior_steps=2,
         batch_size=10,
     ),
     collapse: collapse.Config(
