@@ -8,11 +8,11 @@ parameters. Reports the bound in bits/dim and the KL at each resolution; figures
 samples at several temperatures, and what the top levels alone reconstruct. Levels and the encoder's blocks
 are written as in the authors' code: see `models.vdvae`.
 
-`fast`, seed 0: 1000 steps of 16 images of Fashion-MNIST, 12 levels of 114 295 parameters in all; six and a half
-minutes on two cores with other work. 3.68 bits/dim of the first 1000 test images, of 101.9 nats of KL 3.6 at
-1 x 1, 26.3 at 7 x 7, 59.8 at 14 x 14 and 12.2 at 28 x 28, whose last two levels hold nothing yet. The top four
-levels reconstruct the outline of the garment, the top eight all that the twelve do; samples are blobs of the
-size of clothes at every temperature.
+`fast`, seed 0: 1000 steps of 16 images of Fashion-MNIST, 12 levels, 114 295 parameters; six and a half
+minutes on two cores with other work. 3.68 bits/dim of the first 1000 test images. Of 101.9 nats of KL 3.6 are
+at 1 x 1, 26.3 at 7 x 7, 59.8 at 14 x 14 and 12.2 at 28 x 28, whose last two levels hold nothing yet. The top
+four levels reconstruct the outline of a garment, the top eight all that the twelve do; samples are blobs of
+the size of clothes at every temperature.
 
 `paper` and `paper_imagenet32` are the authors' models and habits (2.87 and 3.80 bits/dim). They want
 tensorflow-datasets and an accelerator, and have not been run; the number of steps is a guess. --dry-run
