@@ -24,9 +24,9 @@ nats under a uniform prior. RMSE, perplexity and used share are of 1000 images, 
     residual VQ            3.540     3.760      1772 +- 5       152    .089       179         1.00
     FSQ                    3.519     3.781      1783 +- 5       129    .091        95          .96
 
-Under the uniform prior residual VQ is first, whose codes are used the most evenly. A learned prior takes half
-of the nats away, and the least of those: running means end first, and FSQ, which has no codebook to keep in
-use, next to them. The codebook that a gradient moves leaves a third of its codes unused; its codes are cheap,
+Under the uniform prior residual VQ is first, by its reconstructions. A learned prior takes about half of the
+nats away, the least of residual VQ's: running means and FSQ, which has no codebook to keep in use, end level.
+The codebook that a gradient moves leaves a third of its codes unused; its codes are cheap,
 but do not make up for what they leave out. Restarts take 400 steps to bring all codes into use
 (figures/codebook_use.png). Samples under the learned priors mostly look like clothes, some of them fall apart
 (figures/gallery.png). One seed; `medium` and the other data sets, such as `--dataset colour_patches`, 16x16
