@@ -14,7 +14,23 @@ test images: of S codes the product of their perplexities, and the mean of their
 Sources: van den Oord, Vinyals & Kavukcuoglu 2017, arXiv 1711.00937; restarts: Dhariwal et al. 2020, arXiv
 2005.00341; residual VQ: Zeghidour et al. 2021, arXiv 2107.03312; FSQ: Mentzer et al. 2023, arXiv 2309.15505.
 
-Neither preset has been run yet: the header will have the numbers of `fast` once it has.
+`fast`, seed 0: 2000 steps of 64 images for each autoencoder and as many for its prior; 20 minutes on two
+cores that others shared. Of all 10 000 test images, in nats but for bits/dim; 7x7 places of 256 codes are 272
+nats under a uniform prior. RMSE, perplexity and used share are of 1000 images, RMSE of grey values in [0, 1].
+
+                         bits/dim   uniform   reconstruction   codes   RMSE   perplexity   used share
+    VQ, by gradient        3.550     3.868      1830 +- 5        99    .098        70          .63
+    VQ, running means      3.516     3.770      1777 +- 5       133    .088       159         1.00
+    residual VQ            3.540     3.760      1772 +- 5       152    .089       179         1.00
+    FSQ                    3.519     3.781      1783 +- 5       129    .091        95          .96
+
+Under the uniform prior residual VQ is first, by its reconstructions. A learned prior takes about half of the
+nats away, the least of residual VQ's: running means and FSQ, which has no codebook to keep in use, end level.
+The codebook that a gradient moves leaves a third of its codes unused; its codes are cheap,
+but do not make up for what they leave out. Restarts take 400 steps to bring all codes into use
+(figures/codebook_use.png). Samples under the learned priors mostly look like clothes, some of them fall apart
+(figures/gallery.png). One seed; `medium` and the other data sets, such as `--dataset colour_patches`, 16x16
+patches of photographs, have not been run.
 """
 
 import math
