@@ -368,8 +368,8 @@ def test_a_product_keeps_the_state_and_the_extras_of_its_parts():
     ):
         model.bind(params)
     twice = model_of(counting("a", True), counting("a", False))
-    with pytest.raises(ValueError, match=r"parts: expected other names .*, got \['a'\] twice"):
-        jax.eval_shape(twice.init, KEY, {"x": X})
+    of_twice = jax.eval_shape(lambda: twice.bind(*twice.init(KEY, {"x": X})).encode(KEY, {"x": X}).extra)
+    assert [a.shape for a in of_twice["a"]] == [(len(X),)] * 2  # of each part
 
 
 def test_a_conditional_run_is_resumed_to_the_last_bit_and_evaluated(tmp_path):
