@@ -61,10 +61,16 @@ def walk(
             steps.append(Step(z, gaussian(level, of_p) if of_p else top, kept))
             continue
         h, stacked = _scanned(level, own, choose, start, mine, h)
-        for j in range(count):
-            z, of_p, kept = jax.tree.map(lambda a, j=j: a[j], stacked)
+        for z, of_p, kept in _unstacked(stacked, count):
             steps.append(Step(z, gaussian(level, of_p), kept))
     return steps, h[0]
+
+
+def _unstacked(stacked: PyTree, count: int) -> list[PyTree]:
+    """The entries of arrays [count, ...]: by a split, whose gradient is one concatenation."""
+    leaves, tree = jax.tree.flatten(stacked)
+    each = [[jnp.squeeze(part, 0) for part in jax.lax.split(a, (1,) * count)] for a in leaves]
+    return [tree.unflatten(parts) for parts in zip(*each, strict=True)]
 
 
 def _scanned(
