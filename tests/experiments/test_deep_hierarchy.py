@@ -29,7 +29,8 @@ def steps():
     split = made["below"].data.train
     batch = split.transform(KEY, {"x": split.arrays["x"][:6]})
     model = made["below"].model
-    params, _ = jax.jit(model.init)(jax.random.key(1), batch)
+    shapes, rng = jax.eval_shape(model.init, KEY, batch)[0], np.random.default_rng(1)
+    params = jax.tree.map(lambda a: jnp.asarray(0.2 * rng.normal(size=a.shape), a.dtype), shapes)
 
     def two(training):
         state = TrainState(params, None, training.update.init(params), jnp.int32(0))

@@ -37,7 +37,7 @@ FIGURES = {
         "interpolations", "jacobian_columns", "reconstructions", "samples", "scores", "training_curves",
         "traversals_JL1-VAE", "traversals_beta-VAE",
     },
-    "ladder": {"kl_per_level", "levels_bottom_up-2", "levels_ladder-2", "samples"},
+    "ladder": {"kl_per_level", "levels_ladder-2", "samples"},
     "likelihoods": {"gallery"},
     "two_stage": {"samples"},
     "wae": {"codes", "gallery"},
@@ -60,6 +60,7 @@ def empty(tmp_path_factory):
         patch.setattr(codes, "ROWS", {k: k for k in ("fsq",)})
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
+        patch.setattr(codes, "ROWS", {k: k for k in ("residual",)})
         patch.setattr(two_stage, "ROWS", {k: k for k in ("rae",)})
         patch.setattr(two_stage, "EACH", {k: at for k, at in two_stage.EACH.items() if at[0] == "rae"})
         patch.setattr(disentangle, "METHODS", {k: k for k in ("factor_vae",)})

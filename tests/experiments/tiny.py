@@ -66,7 +66,7 @@ CONFIGS: dict[ModuleType, Any] = {
         batch_size=6, warmup=1, judged=8,
     ),
     ladder: ladder.Config(
-        dataset="digits", rules=("bottom_up", "ladder"), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,
+        dataset="digits", rules=("ladder",), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,
         batch_size=10, samples=6, test_images=5,
     ),
     two_stage: two_stage.Config(

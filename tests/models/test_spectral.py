@@ -36,8 +36,10 @@ def hierarchy():
 def started():
     model = models.spectral(hierarchy())
     x = jnp.asarray(RNG.integers(0, 256, (2, 3, 3, 1)), jnp.float32)
-    params, variables = jax.jit(model.init)(KEY, {"x": x})
-    params = jax.tree.map(lambda a: a + 0.3 * jnp.asarray(RNG.normal(size=a.shape), a.dtype), params)
+    shapes, of_vectors = jax.eval_shape(model.init, KEY, {"x": x})  # its own start takes seconds to compile
+    params = jax.tree.map(lambda a: 0.4 * jnp.asarray(RNG.normal(size=a.shape), a.dtype), shapes)
+    vectors = jax.tree.map(lambda a: RNG.normal(size=a.shape).astype(a.dtype), of_vectors)
+    variables = jax.tree.map(lambda a: jnp.asarray(a / np.linalg.norm(a, axis=-1, keepdims=True)), vectors)
     return model, params, variables, {"x": x}
 
 
