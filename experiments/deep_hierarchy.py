@@ -16,7 +16,9 @@ the size of clothes at every temperature.
 
 `paper` and `paper_imagenet32` are the authors' models and habits (2.87 and 3.80 bits/dim). They want
 tensorflow-datasets and an accelerator, and have not been run; the number of steps is a guess. --dry-run
-measures a step, also without their data: `--preset paper --dataset colour_patches --batch-size 1 --dry-run`.
+measures a step, also without their data: `--preset paper --dataset colour_patches --batch-size 1 --dry-run`
+took 2 minutes on two cores: 39.0 million parameters, .91 s for an image, 52 s to compile; the other 119.0
+million, 2.7 s and 71 s.
 """
 
 import functools
