@@ -11,6 +11,9 @@ codes of 64 on a grid of 8x8. vaejax's is the program that `fit` runs; the peer 
 it, in channels_last, with the fused Adam. All alternate; a ratio is of medians, and beside it stand that of
 the minima and the least and the most of the rounds' own. The temporaries of the nearest search are the most
 of any number of vectors up to 2^22. Vectors and images are noise: no time depends on what they are.
+
+On two quiet cores (AMD EPYC, AVX-512): the nearest codes 6.3 ms, VectorQuantize 106, by hand 16; a step 115,
+PyTorch 93: its bar is missed. Its products alone take about 76 at the rate of large ones.
 """
 
 from __future__ import annotations

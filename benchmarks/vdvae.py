@@ -6,6 +6,8 @@
 rate. vaejax's step is the program that `fit` runs; the peer is eager PyTorch, channels_last, with the same
 layers and the fused Adam. Both alternate; a ratio is of medians, and beside it stand that of the minima and
 the least and the most of the rounds' own. Images are noise: no time depends on what is on one.
+
+On two quiet cores (AMD EPYC, AVX-512): 180 ms a step, PyTorch 302.
 """
 
 from __future__ import annotations
