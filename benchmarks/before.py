@@ -20,8 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from benchmarks.steps import compared, judged, time_in_turn, use_cores, verdicts
-from vaejax import runs
+from benchmarks.steps import compared, judged, reported, time_in_turn, use_cores
 
 BARS = {"step/before": (1.03, 1.0), "compile/before": (1.03, 1.0)}
 HERE = Path(__file__).resolve().parent.parent
@@ -120,7 +119,7 @@ def report(seconds: dict[str, list[float]], compiling: dict[str, list[float]]) -
     """The tables, printed, and everything as plain data."""
     both = {"step": seconds, "compile": compiling}
     rows = [
-        {"seconds": what, "of": side, "median": float(np.median(values)), "min": min(values)}
+        {"": what, "of": side, "median": float(np.median(values)), "min": min(values)}
         for what, of in both.items()
         for side, values in of.items()
     ]
@@ -128,12 +127,7 @@ def report(seconds: dict[str, list[float]], compiling: dict[str, list[float]]) -
         f"{what}/before": compared(of["now"], of["before"], *BARS[f"{what}/before"])
         for what, of in both.items()
     }
-    print(f"\n{runs.table(rows)}\n\n{verdicts(comparisons)}")
-    return {
-        "ratios": {k: of["value"] for k, of in comparisons.items()},
-        "passed": {k: of["held"] for k, of in comparisons.items()},
-        "comparisons": comparisons, "rows": rows, **both, "manifest": runs.manifest(seconds=0.0),
-    }  # fmt: skip
+    return reported("seconds", rows, comparisons, **both)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,18 @@ import numpy as np
 import optax
 import tyro
 
-from benchmarks.steps import Program, compared, compile_chunk, judged, time_in_turn, use_cores, verdicts
-from vaejax import distributions, models, nets, objectives, runs
+from benchmarks.steps import (
+    Program,
+    below,
+    compared,
+    compile_chunk,
+    judged,
+    milliseconds,
+    reported,
+    time_in_turn,
+    use_cores,
+)  # fmt: skip
+from vaejax import distributions, models, nets, objectives
 from vaejax.models import posteriors, priors
 from vaejax.ops import codes
 from vaejax.types import Array, Model, Split
@@ -158,21 +168,12 @@ def report(
     """The tables, printed, and everything as plain data."""
     rows, comparisons = [], {}
     for name, of in seconds.items():
-        for framework, values in of.items():
-            numbers = {"median": np.median(values), "min": min(values), "max": max(values)}
-            rows.append({"": name, "by": framework, **{k: 1000 * float(v) for k, v in numbers.items()}})
+        rows += milliseconds(of, **{"": name})
         comparisons[f"{name}/torch"] = compared(of["vaejax"], of["torch"], *BARS[f"{name}/torch"])
-    (bar, aim), most = BARS["nearest_temporaries_mib"], max(mebibytes.values())
-    held = {"value": most, "bar": bar, "aim": aim, "held": most <= bar}
-    comparisons["nearest_temporaries_mib"] = held
-    print(f"\nms:\n\n{runs.table(rows)}\n\n{verdicts(comparisons)}")
-    return {
-        "ratios": {k: of["value"] for k, of in comparisons.items()},
-        "passed": {k: of["held"] for k, of in comparisons.items()},
-        "comparisons": comparisons, "rows": rows, "seconds": seconds,
-        "temporaries_mib": {str(n): value for n, value in mebibytes.items()},
-        "threads": config.threads, "manifest": runs.manifest(seconds=0.0),
-    }  # fmt: skip
+    most = max(mebibytes.values())
+    comparisons["nearest_temporaries_mib"] = below(most, *BARS["nearest_temporaries_mib"])
+    more = {"seconds": seconds, "temporaries_mib": {str(n): value for n, value in mebibytes.items()}}
+    return reported("ms", rows, comparisons, **more, threads=config.threads)
 
 
 if __name__ == "__main__":

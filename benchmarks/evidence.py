@@ -24,7 +24,7 @@ import numpy as np
 import optax
 import tyro
 
-from benchmarks.steps import Program, compile_chunk, judged, time_in_turn, use_cores
+from benchmarks.steps import Program, compared, compile_chunk, judged, time_in_turn, use_cores
 from vaejax import distributions, evaluation, models, nets, objectives, runs
 from vaejax.types import VAE, Model, Split
 
@@ -186,15 +186,10 @@ def report(
             numbers = {"median": np.median(values), "min": min(values), "max": max(values)}
             numbers = {k: unit * float(v) for k, v in numbers.items()}
             rows.append({"": name, "by": framework, "unit": of_what, **numbers})
-        a, b = np.array(of["vaejax"]), np.array(of["torch"])
-        bar, aim = BARS[f"{name}/torch"]
-        ratio = float(np.median(a) / np.median(b))
-        comparisons[f"{name}/torch"] = {
-            "median": ratio, "min": float(a.min() / b.min()), "least": float((a / b).min()),
-            "most": float((a / b).max()), "bar": bar, "aim": aim, "held": ratio <= bar,
-        }  # fmt: skip
+        comparisons[f"{name}/torch"] = compared(of["vaejax"], of["torch"], *BARS[f"{name}/torch"])
         if DEFAULT in of:
-            comparisons[f"{name}/torch"]["of default Adam"] = float(np.median(a) / np.median(of[DEFAULT]))
+            ratio = float(np.median(of["vaejax"]) / np.median(of[DEFAULT]))
+            comparisons[f"{name}/torch"]["of default Adam"] = ratio
     chunks = [
         {"images": b, "samples": c, **{name: of[b, c] for name, of in tried.items()}}
         for b, c in next(iter(tried.values()))
@@ -208,7 +203,7 @@ def report(
     ]
     print(runs.table([{"ratio": k, **row} for k, row in zip(comparisons, shown, strict=True)]))
     return {
-        "ratios": {k: of["median"] for k, of in comparisons.items()},
+        "ratios": {k: of["value"] for k, of in comparisons.items()},
         "passed": {k: of["held"] for k, of in comparisons.items()},
         "comparisons": comparisons, "rows": rows, "seconds": seconds, "chunks": chunks,
         "microbatch": MICROBATCH, "threads": config.threads, "images": config.images, "k_eval": config.k_eval,

@@ -20,13 +20,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optax
 import tyro
 
 from benchmarks.evidence import FEATURES, LATENTS, PIXELS, binary_images
-from benchmarks.steps import Program, compared, compile_chunk, judged, time_in_turn, use_cores, verdicts
-from vaejax import distributions, models, nets, objectives, runs
+from benchmarks.steps import (
+    Program,
+    below,
+    compared,
+    compile_chunk,
+    judged,
+    milliseconds,
+    reported,
+    time_in_turn,
+    use_cores,
+)  # fmt: skip
+from vaejax import distributions, models, nets, objectives
 from vaejax.models import posteriors, priors
 from vaejax.types import Model, Split
 
@@ -118,21 +127,11 @@ def report(
     """The tables, printed, and everything as plain data."""
     rows, comparisons = [], {}
     for name, of in seconds.items():
-        for framework, values in of.items():
-            numbers = {"median": np.median(values), "min": min(values), "max": max(values)}
-            rows.append({"": name, "by": framework, **{k: 1000 * float(v) for k, v in numbers.items()}})
+        rows += milliseconds(of, **{"": name})
         comparisons[f"{name}/torch"] = compared(of["vaejax"], of["torch"], *BARS[f"{name}/torch"])
-    for name, value in compiling.items():
-        bar, aim = COMPILE
-        held = {"value": value, "bar": bar, "aim": aim, "held": value <= bar}
-        comparisons[f"{name}_compile_seconds"] = held
-    print(f"\nms a step:\n\n{runs.table(rows)}\n\n{verdicts(comparisons)}")
-    return {
-        "ratios": {k: of["value"] for k, of in comparisons.items()},
-        "passed": {k: of["held"] for k, of in comparisons.items()},
-        "comparisons": comparisons, "rows": rows, "seconds": seconds, "compile_seconds": compiling,
-        "threads": config.threads, "manifest": runs.manifest(seconds=0.0),
-    }  # fmt: skip
+    comparisons |= {f"{name}_compile_seconds": below(value, *COMPILE) for name, value in compiling.items()}
+    more = {"seconds": seconds, "compile_seconds": compiling, "threads": config.threads}
+    return reported("ms a step", rows, comparisons, **more)
 
 
 if __name__ == "__main__":

@@ -152,18 +152,42 @@ def time_in_turn(
 def compared(ours: Sequence[float], theirs: Sequence[float], bar: float, aim: float) -> dict[str, Any]:
     """The ratio of medians and its bar; beside it that of minima, and the rounds' least and most."""
     a, b = np.array(ours), np.array(theirs)
-    value, rounds = float(np.median(a) / np.median(b)), a / b
-    return {
-        "value": value, "min": float(a.min() / b.min()), "least": float(rounds.min()),
-        "most": float(rounds.max()), "bar": bar, "aim": aim, "held": value <= bar,
-    }  # fmt: skip
+    rounds = {"min": float(a.min() / b.min()), "least": float((a / b).min()), "most": float((a / b).max())}
+    return below(float(np.median(a) / np.median(b)), bar, aim) | rounds
 
 
-def verdicts(comparisons: dict[str, dict[str, Any]]) -> str:
-    """A table of comparisons."""
+def below(value: float, bar: float, aim: float) -> dict[str, Any]:
+    """A number with its bar."""
+    return {"value": value, "bar": bar, "aim": aim, "held": value <= bar}
+
+
+def milliseconds(seconds: dict[str, list[float]], **beside: Any) -> list[dict[str, Any]]:
+    """A row for each framework of {framework: [rounds]}: the median, the least and the most."""
+    return [
+        {
+            **beside,
+            "by": name,
+            "median": 1000 * float(np.median(of)),
+            "min": 1000 * min(of),
+            "max": 1000 * max(of),
+        }
+        for name, of in seconds.items()
+    ]
+
+
+def reported(
+    title: str, rows: list[dict[str, Any]], comparisons: dict[str, dict[str, Any]], **more: Any
+) -> dict[str, Any]:
+    """Print the rows and the comparisons, and give both, `more` and the manifest as plain data."""
     columns = ("", "value", "min", "least", "most", "bar", "aim", "held")
     shown = [{"": k, **of, "held": "yes" if of["held"] else "no"} for k, of in comparisons.items()]
-    return runs.table([{c: row.get(c, "") for c in columns} for row in shown])
+    verdicts = runs.table([{c: row.get(c, "") for c in columns} for row in shown])
+    print(f"\n{title}:\n\n{runs.table(rows)}\n\n{verdicts}")
+    return {
+        "ratios": {k: of["value"] for k, of in comparisons.items()},
+        "passed": {k: of["held"] for k, of in comparisons.items()},
+        "comparisons": comparisons, "rows": rows, **more, "manifest": runs.manifest(seconds=0.0),
+    }  # fmt: skip
 
 
 def use_cores(threads: int) -> None:

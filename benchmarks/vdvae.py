@@ -22,8 +22,17 @@ import numpy as np
 import optax
 import tyro
 
-from benchmarks.steps import Program, compared, compile_chunk, judged, time_in_turn, use_cores, verdicts
-from vaejax import distributions, models, objectives, runs
+from benchmarks.steps import (
+    Program,
+    compared,
+    compile_chunk,
+    judged,
+    milliseconds,
+    reported,
+    time_in_turn,
+    use_cores,
+)  # fmt: skip
+from vaejax import distributions, models, objectives
 from vaejax.types import Model, Split
 
 SIDE, CHANNELS, COMPONENTS = 32, 16, 10
@@ -106,25 +115,12 @@ def main(config: Config) -> dict[str, Any]:
 
 def report(config: Config, seconds: dict[str, list[float]], program: Program) -> dict[str, Any]:
     """The tables, printed, and everything as plain data."""
-    rows = [
-        {
-            "ms a step": name,
-            "median": 1000 * float(np.median(of)),
-            "min": 1000 * min(of),
-            "max": 1000 * max(of),
-        }
-        for name, of in seconds.items()
-    ]
     comparisons = {"step/torch": compared(seconds["vaejax"], seconds["torch"], *BARS["step/torch"])}
-    print(f"\n{runs.table(rows)}\n\n{verdicts(comparisons)}")
+    sizes = {"compile_seconds": program.compile_seconds, "temporaries_mib": program.temporaries_mib}
+    more = {"seconds": seconds, "threads": config.threads, **sizes}
+    result = reported("ms a step", milliseconds(seconds), comparisons, **more)
     print(f"\ncompiled in {program.compile_seconds:.1f} s, {program.temporaries_mib:.0f} MiB of temporaries")
-    return {
-        "ratios": {k: of["value"] for k, of in comparisons.items()},
-        "passed": {k: of["held"] for k, of in comparisons.items()},
-        "comparisons": comparisons, "rows": rows, "seconds": seconds, "threads": config.threads,
-        "compile_seconds": program.compile_seconds, "temporaries_mib": program.temporaries_mib,
-        "manifest": runs.manifest(seconds=0.0),
-    }  # fmt: skip
+    return result
 
 
 if __name__ == "__main__":

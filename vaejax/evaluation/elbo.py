@@ -25,7 +25,8 @@ from vaejax.evaluation.codes import code_of, flat, is_real
 from vaejax.evaluation.entry import enter, program, traced
 from vaejax.keys import named_key
 from vaejax.objectives import kl, reconstruction, sample
-from vaejax.objectives.draw import scored_at
+from vaejax.objectives.draw import levels_of, scored_at
+from vaejax.objectives.elbo import kl_per_level
 from vaejax.ops.aggregate import ACTIVE_VARIANCE
 from vaejax.types import VAE, Array, Batch, Draw, Progress, Split
 
@@ -109,8 +110,7 @@ def _parts(
     """What is kept of every example, each [B, ...]; the names say what kind q and p are of."""
     draw = sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
     several = isinstance(draw.q, tuple)
-    pairs = list(zip(draw.q, draw.p, draw.log_q, draw.log_p, strict=True)) if several else []
-    closed = all(has_closed_form(q, p) for q, p, *_ in pairs or [(draw.q, draw.p)])
+    closed = all(has_closed_form(q, p) for q, p, *_ in levels_of(draw))
     parts = {
         "reconstruction": reconstruction(key, vae, draw),
         "kl" if closed else "kl_sampled": kl(key, vae, draw),
@@ -120,7 +120,7 @@ def _parts(
         if is_diagonal_gaussian(draw.q, of_any_shape=True):
             parts |= {"loc": draw.q.mean(), "scale": draw.q.stddev()}
     if several:
-        parts["kl_per_level"] = jnp.stack([kl_or_sampled(*pair) for pair in pairs], axis=1)
+        parts["kl_per_level"] = kl_per_level(draw)
         parts |= _of_levels(draw)
     else:
         parts |= _of_one_level(draw)

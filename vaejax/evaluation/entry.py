@@ -30,10 +30,15 @@ def enter(key: Array, vae: VAE, split: Split, *, progress: Any, least: int = 1, 
     check_split(split)
     if split.size < least:
         raise ValueError(f"split: expected at least {least} examples, got {split.size}")
-    for name, count in counts.items():
-        check_positive_int(count, name)
+    check_counts(**counts)
     check_progress(progress)
     return threefry_key(key)
+
+
+def check_counts(**counts: Any) -> None:
+    """Raise TypeError or ValueError unless each is an int of at least 1."""
+    for name, count in counts.items():
+        check_positive_int(count, name)
 
 
 def check_model(vae: VAE, *parts: str) -> None:

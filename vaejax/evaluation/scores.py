@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaejax.checks import check_positive_int
 from vaejax.disentanglement.dci import DCI, dci, dci_linear
 from vaejax.disentanglement.interventions import (
     FactorSampler,
@@ -29,7 +28,7 @@ from vaejax.disentanglement.unsupervised import (
     pairwise_information,
     wasserstein_correlation,
 )
-from vaejax.evaluation.entry import check_model
+from vaejax.evaluation.entry import check_counts, check_model
 from vaejax.evaluation.factor_codes import LIMIT, Codes, Condition, FactorSet, factor_codes
 from vaejax.keys import check_key, named_key, numpy_generator
 from vaejax.ops.aggregate import ACTIVE_VARIANCE
@@ -170,7 +169,7 @@ def disentanglement_scores(
     check_key(key)
     check_model(vae, "encode")
     fitted = {"train": train, "test": test, "train_dci": train if train_dci is None else train_dci}
-    _check_counts(**fitted, num_samples=num_samples, num_samples_chen=num_samples_chen)
+    check_counts(**fitted, num_samples=num_samples, num_samples_chen=num_samples_chen)
     wanted = _wanted(skip)
     codes = factor_codes(
         *(named_key(key, "codes"), vae, data),
@@ -193,11 +192,6 @@ def disentanglement_scores(
 
 
 Group = Callable[[Array], dict[str, Score]]
-
-
-def _check_counts(**counts: Any) -> None:
-    for name, count in counts.items():
-        check_positive_int(count, name)
 
 
 def _wanted(skip: Sequence[str]) -> list[str]:

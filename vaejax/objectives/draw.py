@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,12 @@ def log_weight(draw: Draw) -> Array:
     Its mean over q is the ELBO; higher is better.
     """
     return draw.log_px + over_levels(draw.log_p) - over_levels(draw.log_q)
+
+
+def levels_of(draw: Draw) -> list[tuple[Any, Any, Array, Array]]:
+    """(q, p, log q, log p) of every level or part, log-densities [B] nats; of one level, that alone."""
+    one_level = (draw.q, draw.p, draw.log_q, draw.log_p)
+    return list(zip(*one_level, strict=True)) if isinstance(draw.q, tuple) else [one_level]
 
 
 def over_levels(log_density: PyTree) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from vaejax.distributions import Gaussian, kl_or_sampled, mean, score
 from vaejax.objectives.compose import mixes_examples
-from vaejax.objectives.draw import over_levels
+from vaejax.objectives.draw import levels_of, over_levels
 from vaejax.types import VAE, Array, Draw
 
 __all__ = ["cross_entropy", "kl", "kl_sampled", "optimal_gaussian_reconstruction", "reconstruction"]
@@ -55,18 +55,12 @@ def kl(key: Array, vae: VAE, draw: Draw) -> Array:
     Source: Kingma & Welling 2013, arXiv 1312.6114, appendix B.
     """
     del key, vae
-    return over_levels(_kl_of_levels(draw))
+    return over_levels([kl_or_sampled(*level) for level in levels_of(draw)])
 
 
 def kl_per_level(draw: Draw) -> Array:
     """The same of every level or part, [B, L] nats; L is 1 where the latents have neither."""
-    return jnp.stack(_kl_of_levels(draw), axis=1)
-
-
-def _kl_of_levels(draw: Draw) -> list[Array]:
-    of_draw = (draw.q, draw.p, draw.log_q, draw.log_p)
-    levels = zip(*of_draw, strict=True) if isinstance(draw.q, tuple) else [of_draw]
-    return [kl_or_sampled(*level) for level in levels]
+    return jnp.stack([kl_or_sampled(*level) for level in levels_of(draw)], axis=1)
 
 
 def cross_entropy(key: Array, vae: VAE, draw: Draw) -> Array:

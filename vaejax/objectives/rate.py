@@ -16,6 +16,7 @@ from vaejax.checks import check_choice, check_finite, check_real, plain
 from vaejax.distributions import OneHot, has_kl_per_dimension, kl_or_sampled, kl_per_dimension
 from vaejax.fixed import Fixed
 from vaejax.objectives.compose import Term, logs, mixes_examples, sees_step
+from vaejax.objectives.draw import levels_of
 from vaejax.objectives.elbo import kl, kl_per_level
 from vaejax.ops.slopes import absolute
 from vaejax.types import VAE, Array, Draw, PyTree
@@ -204,19 +205,13 @@ def _kl_per_group(draw: Draw, group_of: np.ndarray | None) -> Array:
     return rate if group_of is None else jax.ops.segment_sum(rate.T, group_of, group_of.max() + 1).T
 
 
-def _levels(draw: Draw) -> list[tuple[Any, Any, Array, Array]]:
-    """(q, p, log q, log p) of every level."""
-    one_level = (draw.q, draw.p, draw.log_q, draw.log_p)
-    return list(zip(*one_level, strict=True)) if isinstance(draw.q, tuple) else [one_level]
-
-
 def _kl_per_latent(draw: Draw, group_of: np.ndarray | None) -> Array:
     """KL of every latent, [B, d], the levels of a hierarchy side by side; its sums over groups are right.
 
     Where the KL of a level is no sum over its latents, the first has it all: they must be of one group.
     """
     rates, apart = [], []
-    for q, p, log_q, log_p in _levels(draw):
+    for q, p, log_q, log_p in levels_of(draw):
         if has_kl_per_dimension(q, p):
             rate = kl_per_dimension(q, p)
             rates.append(rate.reshape(len(rate), -1))
