@@ -227,6 +227,9 @@ PAIRS = sorted(
     }
 )
 
+# every posterior and every prior once, with a condition where there must be one
+EACH = [(q, p, c) for q, p, c in PAIRS if q in HIERARCHIES or c == PRIORS[p].needs_c]
+
 # each public posterior under each public prior once, as those of a kind that come first
 ONCE = [
     *{

@@ -10,19 +10,20 @@ import numpy as np
 import optax
 import pytest
 
-from tests.families import ENTRIES, ONCE, PAIRS, POSTERIORS, PRIORS, C, D, build
+from tests.families import EACH, ENTRIES, ONCE, PAIRS, POSTERIORS, PRIORS, C, D, build
 from vaejax import models, objectives, runs
 from vaejax.models import posteriors, priors
 from vaejax.models.latents import check_latents, log_prob
 from vaejax.objectives.draw import scored_at
-from vaejax.train import fit, gradient_update
-from vaejax.types import Split
+from vaejax.train import Checkpoints, fit, gradient_update
+from vaejax.types import Split, TrainState
 
 KEY, B = jax.random.key(0), 4
 RNG = np.random.default_rng(0)
 X, CONDITION = (RNG.random((B, D)) < 0.5).astype(np.float32), RNG.normal(size=(B, C)).astype(np.float32)
 
 each_pair = pytest.mark.parametrize(("q", "p", "conditional"), PAIRS)
+each_family = pytest.mark.parametrize(("q", "p", "conditional"), EACH)
 each_combination = pytest.mark.parametrize(("q", "p", "conditional"), ONCE)
 
 
@@ -33,9 +34,16 @@ def batch_of(conditional, places=slice(None), dtype=np.float32):
 
 def params_of(model, conditional, seed=1):
     """Of no special size: what starts at 0 or 1 is moved, as training would."""
-    params, variables = jax.eval_shape(model.init, KEY, batch_of(conditional))
+    params, _ = jax.eval_shape(model.init, KEY, batch_of(conditional))
     rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda a: rng.normal(size=a.shape, scale=0.4).astype(a.dtype), params), variables
+    return jax.tree.map(lambda a: rng.normal(size=a.shape, scale=0.4).astype(a.dtype), params)
+
+
+def state_of(model, conditional):
+    """What it starts with beside parameters; few have such, and of the others nothing is compiled."""
+    init = lambda: model.init(KEY, batch_of(conditional))[1]  # noqa: E731
+    variables = jax.eval_shape(init)
+    return jax.jit(init)() if jax.tree.leaves(variables) else variables
 
 
 def test_every_public_family_is_here():
@@ -75,6 +83,7 @@ def test_shapes_and_dtypes(q, p, conditional):
         params, variables = model.init(KEY, batch)
         vae = model.bind(params, variables, step=step)
         draw, c = objectives.sample(KEY, vae, batch), batch.get("c")
+        assert draw.variables is None or types_of(draw.variables) == types_of(variables)  # a step gives it on
         one, c_one = jax.tree.map(lambda a: a[0], (draw.z, c))
         codes = vae.represent(batch), vae.sample_prior(KEY, B, c), draw.z
         assert all(check_latents(z, event) == 1 for z in codes)
@@ -90,14 +99,17 @@ def test_shapes_and_dtypes(q, p, conditional):
         assert all(a.dtype == jnp.float32 for a in jax.tree.leaves((codes, densities, mean)))
 
 
+def types_of(tree):
+    """Structure, shapes and dtypes, as a loop over steps wants them unchanged."""
+    return jax.tree.map(lambda a: (a.shape, a.dtype), tree)
+
+
 @each_pair
 def test_a_draw_is_what_its_densities_say_wherever_it_is_drawn(q, p, conditional, x64):
     """In float64: log q and log p at z; a slice draws what the whole draws, and so does a map over keys."""
     model = build(q, p, conditional)
-    entry, (params, variables) = ENTRIES[q], params_of(model, conditional)
-    params, variables = jax.tree.map(
-        lambda a: np.asarray(a, np.float64), (params, initial_state(model, conditional))
-    )
+    entry, own = ENTRIES[q], (params_of(model, conditional), state_of(model, conditional))
+    params, variables = jax.tree.map(lambda a: np.asarray(a, np.float64), own)
 
     @jax.jit
     def run(params, variables, whole, part, keys):
@@ -106,7 +118,6 @@ def test_a_draw_is_what_its_densities_say_wherever_it_is_drawn(q, p, conditional
         point = scored_at(draw)
         again = log_prob(draw.q, point) if entry.density else draw.log_q
         several = jax.vmap(lambda k: objectives.log_weight(objectives.sample(k, vae, whole)))(keys)
-        alone = objectives.sample(keys[1], vae, whole)
         kept = draw.z, draw.log_q, draw.log_p, draw.log_px
         sliced = objectives.sample(KEY, vae, part)
         densities = (draw.log_q, draw.log_p), (again, log_prob(draw.p, point))
@@ -115,11 +126,12 @@ def test_a_draw_is_what_its_densities_say_wherever_it_is_drawn(q, p, conditional
             densities,
             jax.tree.map(lambda a: a[2:], kept),
             sliced,
-            (several[1], objectives.log_weight(alone)),
+            (several[1], objectives.log_weight(draw)),
         )
 
     whole, part = batch_of(conditional, dtype=np.float64), batch_of(conditional, slice(2, None), np.float64)
-    keys = jax.random.split(KEY, 3)
+    others = jax.random.split(KEY, 2)
+    keys = jnp.stack([others[0], KEY, others[1]])
     (taken, again), kept, sliced, (mapped, alone) = run(params, variables, whole, part, keys)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)  # noqa: E731
     jax.tree.map(close, taken, again)
@@ -129,14 +141,10 @@ def test_a_draw_is_what_its_densities_say_wherever_it_is_drawn(q, p, conditional
         assert len(np.unique(np.asarray(sliced[0])[:, 0])) == B - 2
 
 
-def initial_state(model, conditional):
-    return jax.jit(model.init)(KEY, batch_of(conditional))[1]
-
-
 @each_pair
 def test_gradients_reach_every_group_and_nothing_compiles_twice(q, p, conditional):
     model = build(q, p, conditional)
-    variables = initial_state(model, conditional)
+    variables = state_of(model, conditional)
 
     @jax.jit
     def gradient(params, variables, batch):
@@ -150,7 +158,7 @@ def test_gradients_reach_every_group_and_nothing_compiles_twice(q, p, conditiona
 
     values = []
     for seed in (1, 2):
-        params, _ = params_of(model, conditional, seed)
+        params = params_of(model, conditional, seed)
         value, grads = gradient(params, variables, batch_of(conditional))
         values.append(value)
         assert np.isfinite(value)
@@ -171,9 +179,13 @@ def rate_of(q):
 LOSSES = ("codebook", "commitment")  # of codes, beside the bound
 
 
-@pytest.mark.parametrize(("q", "p", "conditional"), ONCE)
-def test_a_run_folder_gives_the_model_back(q, p, conditional, tmp_path):
-    """Two steps, saved and loaded: the same functions, parameters and state."""
+# of stateful codes, of levels in a scan with a condition, and of parts: what a loop carries is of every kind
+TRAINED = [("vq_means", "codes", True), ("levels_flow", "standard", True), ("product", "product", False)]
+
+
+@pytest.mark.parametrize(("q", "p", "conditional"), TRAINED)
+def test_a_run_folder_of_two_steps_gives_the_model_back(q, p, conditional, tmp_path):
+    """The same functions, and the parameters and the state after training."""
     model = build(q, p, conditional)
     arrays = {name: a for name, a in batch_of(conditional).items() if name != "index"}
     split = Split(arrays, "binary")
@@ -181,9 +193,26 @@ def test_a_run_folder_gives_the_model_back(q, p, conditional, tmp_path):
     update = gradient_update(objective, model, optax.sgd(0.01))
     runs.create(tmp_path, {}, model)
     options = {"batch_size": B, "folder": tmp_path, "progress": False, "chunk": 2}
-    fitted = fit(KEY, model, update, split, 2, **options)
-    loaded = runs.load(tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, loaded.params, fitted.state.params)
-    jax.tree.map(np.testing.assert_array_equal, loaded.variables, fitted.state.variables)
-    vae = model.bind(fitted.state.params, fitted.state.variables)
+    state = fit(KEY, model, update, split, 2, **options).state
+    assert_loaded(tmp_path, model, state.params, state.variables)
+
+
+@each_family
+def test_a_run_folder_gives_the_model_back(q, p, conditional, tmp_path):
+    """What `fit` saves, by what `fit` saves it with: the tree of a group's parameters is its family's."""
+    model = build(q, p, conditional)
+    params, variables = params_of(model, conditional), state_of(model, conditional)
+    runs.create(tmp_path, {}, model)
+    checkpoints = Checkpoints(tmp_path / "checkpoints" / "latest")
+    checkpoints.save(TrainState(params, variables, {}, np.int32(1)), {})
+    checkpoints.close()
+    assert_loaded(tmp_path, model, params, variables)
+
+
+def assert_loaded(folder, model, params, variables):
+    loaded = runs.load(folder)
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, dict(params))
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, variables)
+    assert types_of((loaded.params, loaded.variables)) == types_of((dict(params), variables))
+    vae = model.bind(params, variables)
     assert jax.tree.structure(loaded.vae) == jax.tree.structure(vae)  # one program would serve both
