@@ -1,5 +1,7 @@
 """The laws that every public term, likelihood and net obeys."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,13 +45,13 @@ class _Term:
 
     def __call__(self, batch, key=KEY):
         """(the term's value, the gradient of its mean) under the draw of `KEY`."""
-        value, grads, _ = self._program(self.params, key, batch)
+        value, grads, *_ = self._program(self.params, key, batch)
         return value, grads
 
     def composed(self):
-        """Loss and metrics of it beside another term, and the mean of the term alone; all of `KEY`."""
-        value, _, composed = self._program(self.params, KEY, _batch(self.x))
-        return *composed, np.mean(value)
+        """Of it beside another term: the mean of its value, the words of its key, loss and metrics; of `KEY`."""
+        value, _, words, loss, metrics = self._program(self.params, KEY, _batch(self.x))
+        return np.mean(value), words, loss, metrics
 
     def _value(self, params, key, batch):
         vae = self.model.bind(params, self.variables)
@@ -58,14 +60,23 @@ class _Term:
         return self.term(named_key(key, "mine"), vae, draw, *time)
 
     def _run(self, params, key, batch):
-        def mean(params):
-            value = self._value(params, key, batch)
-            return jnp.mean(value), value
+        """Composed, so that it is evaluated once; its own key is that of `key`, all else is of `KEY`."""
 
-        (_, value), grads = jax.value_and_grad(mean, has_aux=True)(params)
-        objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, self.term))
-        loss, (metrics, _) = objective(KEY, self.model.bind(params, self.variables), batch, 0)
-        return value, grads, (loss, metrics)
+        def mean(params):
+            seen = []
+
+            @functools.wraps(self.term)  # with its marks, and what it logs
+            def mine(given, *arguments):
+                value = self.term(named_key(key, "mine"), *arguments)
+                seen.extend((value, jax.random.key_data(given)))
+                return value
+
+            objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, mine))
+            loss, (metrics, _) = objective(KEY, self.model.bind(params, self.variables), batch, 0)
+            return metrics["mine"], (*seen, loss, metrics)
+
+        (_, (value, *composed)), grads = jax.value_and_grad(mean, has_aux=True)(params)
+        return value, grads, *composed
 
 
 @pytest.fixture(scope="module", params=TERMS)
@@ -131,7 +142,8 @@ def _check_examples_are_alone(term, out):
 
 
 def test_terms_compose_beside_another(term):
-    loss, metrics, alone = term.composed()
+    alone, words, loss, metrics = term.composed()
+    np.testing.assert_array_equal(words, jax.random.key_data(named_key(KEY, "mine")))
     np.testing.assert_allclose(metrics["mine"], alone, rtol=1e-6)
     np.testing.assert_allclose(loss, metrics["other"] + 0.5 * metrics["mine"], rtol=1e-6)
 
