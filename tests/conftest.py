@@ -49,6 +49,7 @@ SLOW = (
     "experiments/",
     "lab/test_example.py",
     "lab/test_run.py",
+    "lab/test_settings.py::test_a_microbatch",
     "lab/test_workers.py",
     "models/test_chain.py",
     "models/test_code_priors.py",
@@ -56,6 +57,7 @@ SLOW = (
     "models/test_equal.py",
     "models/test_flows.py",
     "models/test_half_precision.py",
+    "models/test_hierarchy.py::test_equal_levels",
     "models/test_laws.py::test_a_draw",
     "models/test_laws.py::test_a_run_folder",
     "models/test_laws.py::test_gradients",
@@ -63,10 +65,13 @@ SLOW = (
     "models/test_mixtures.py",
     "models/test_spectral.py",
     "models/test_stages.py",
+    "models/test_vae.py::test_a_conditional_run",
     "models/test_vdvae.py",
     "nets/test_blocks.py",
     "nets/test_codes.py",
+    "nets/test_dtype.py::test_inner_layers",
     "nets/test_sides.py",
+    "objectives/test_mixture.py::test_value_and_gradient",
     "objectives/test_on_levels.py",
     "test_benchmarks.py",
     "test_benchmarks_codes.py",
@@ -91,6 +96,12 @@ SLOW = (
     "train/test_resume.py",
     "train/test_seeds.py",
 )
+# of the others what takes longest to trace, and runs lines that tests of their own run too
+UNTRACED = (
+    "models/test_laws.py::test_a_model_is_plain",
+    "test_catalogue.py::test_laws_of_likelihoods",
+    "test_catalogue.py::test_laws_of_terms",
+)
 
 
 def pytest_collection_finish():
@@ -105,9 +116,11 @@ def pytest_collection_modifyitems(items):
 
     Coverage is of the other tests: to trace every line that jax runs takes a third of a test's time.
     """
+    slow, untraced = (tuple(f"tests/{name}" for name in names) for names in (SLOW, UNTRACED))
     for item in items:
-        if item.nodeid.startswith(tuple(f"tests/{name}" for name in SLOW)):
+        if item.nodeid.startswith(slow):
             item.add_marker(pytest.mark.slow)
+        if item.nodeid.startswith(slow + untraced):
             item.add_marker(pytest.mark.no_cover)
     items.sort(key=lambda item: item.path.name not in _FIRST)
 

@@ -97,8 +97,9 @@ def test_the_mean_is_that_of_the_clipped_logistic_with_its_gradient(x64):
     )
     s = np.exp(np.minimum(log_scale, 40))
     np.testing.assert_allclose(slope, expit((1 - loc) / s) - expit((-1 - loc) / s), atol=1e-8)
-    nodes, weights = np.polynomial.legendre.leggauss(2000)
-    integral = expit((loc[:, None] - nodes) / s[:, None]) @ weights - 1
+    nodes, weights = np.polynomial.legendre.leggauss(100)  # on each of 20 parts: 2000 at once take seconds
+    nodes = (np.linspace(-0.95, 0.95, 20)[:, None] + nodes / 20).ravel()
+    integral = expit((loc[:, None] - nodes) / s[:, None]) @ np.tile(weights / 20, 20) - 1
     np.testing.assert_allclose(value, integral, atol=3e-7)
 
 
