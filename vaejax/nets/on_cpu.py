@@ -80,7 +80,9 @@ def _filtered(data: Array, g: Geometry, a: int, b: int) -> Any:
         return None
     if g.taps == (2, 2) and n * math.prod(g.small) >= 1024 and c * b >= 24 * (c + b):
         return filtering
-    if g.taps == (3, 3) and n * math.prod(winograd.tiles(g)) >= 128 and c * b >= 40 * (c + b):
+    tiles = n * math.prod(winograd.tiles(g))
+    # at other strides the blocks are put back slowly, and 25 products for 64 of two taps gain nothing on nine
+    if g.taps == (3, 3) and g.stride == (1, 1) and tiles >= 128 and a * b >= 40 * (a + b):
         return winograd
     return None
 
