@@ -89,6 +89,20 @@ def test_the_closed_form_comes_first():
     np.testing.assert_array_equal(distributions.kl_or_sampled(q, p, unused, unused), expected)
 
 
+def test_levels_of_any_kinds_have_the_kl_that_each_has_alone():
+    """Neighbours that are Gaussians of one shape are stacked; not one of another event or prior, or a path's."""
+    a, b = (distributions.diagonal_gaussian(*args) for args in ((LOC, SCALE), (OTHER_LOC, OTHER_SCALE)))
+    one = distributions.diagonal_gaussian(np.zeros(2), np.ones(2))
+    small = [distributions.diagonal_gaussian(loc[:, :1], SCALE[:, :1]) for loc in (LOC, OTHER_LOC)]
+    categorical = [distrax.Independent(distrax.Categorical(logits), 1) for logits in (LOGITS, OTHER_LOGITS)]
+    path = distributions.GaussianOnPath.of(b)
+    pairs = [(a, b), (b, a), (a, one), (a, b), (b, b), small, small[::-1], categorical, (a, path), (b, a)]
+    levels = [(q, p, jnp.arange(3.0), jnp.full(3, i / 2)) for i, (q, p) in enumerate(pairs)]
+    expected = [distributions.kl_or_sampled(*level) for level in levels]
+    np.testing.assert_allclose(distributions.kl_of_levels(levels), expected, rtol=1e-6)
+    np.testing.assert_array_equal(distributions.kl_of_levels(levels[-2:-1]), [jnp.arange(3.0) - 4])
+
+
 @pytest.mark.parametrize(
     ("q", "p"),
     [

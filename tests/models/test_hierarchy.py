@@ -1,6 +1,8 @@
 """Hierarchies on a chain of Gaussians, whose log p(x) and exact posteriors are known, under every rule."""
 
 import functools
+import re
+from collections import Counter
 
 import flax.linen as nn
 import jax
@@ -196,6 +198,26 @@ def test_equal_levels_in_a_scan_are_those_one_after_the_other(rule, monkeypatch,
     monkeypatch.setattr("vaejax.models.hierarchy.runs_of", lambda levels, _: tuple((i, 1) for i in range(L)))
     expected = both(unrolled, chain.__wrapped__(rule, L))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), scanned, expected)
+
+
+@pytest.mark.parametrize("rule", ["gaussian", "ladder", "residual"])
+def test_more_equal_levels_are_no_longer_program(rule):
+    """Beside the slices that a tuple of levels is made of: a compiler's work grows with what computes."""
+
+    def computing(L):
+        model, batch = chain(rule, L), {"x": X.astype(jnp.float32)}
+        params, _ = jax.eval_shape(model.init, KEY, batch)
+
+        def loss(params):
+            draw = sample(KEY, model.bind(params), batch)
+            return jnp.mean(objectives.kl(KEY, None, draw) - draw.log_px)
+
+        text = jax.jit(jax.grad(loss)).lower(params).as_text()
+        return Counter(re.findall(r"stablehlo\.(exponential|log|multiply|divide|dot_general|while)\b", text))
+
+    few, many = (computing(L) for L in (3, 6))
+    assert few["exponential"] and few["while"]
+    assert few == many
 
 
 def perturbed(params):

@@ -6,6 +6,8 @@ flows (it calls two bijectors equal when the text of their jaxprs is equal).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 import distrax
@@ -23,6 +25,7 @@ __all__ = [
     "is_diagonal_gaussian",
     "is_one_hot",
     "kl_divergence",
+    "kl_of_levels",
     "kl_or_sampled",
     "kl_per_dimension",
     "kl_per_dimension_or_sampled",
@@ -178,3 +181,36 @@ def kl_or_sampled(q: Distribution, p: Distribution, log_q: Array, log_p: Array) 
       [B] nats; the estimate is unbiased and may be negative for one draw.
     """
     return kl_divergence(q, p) if has_closed_form(q, p) else log_q - log_p
+
+
+def kl_of_levels(levels: Iterable[tuple[Distribution, Distribution, Array, Array]]) -> Array:
+    """`kl_or_sampled` of every level or part of latents.
+
+    Neighbours that are diagonal Gaussians of one shape, as the equal levels of a hierarchy, are stacked and
+    have one KL between them: a program grows by the kinds of levels, not by their number.
+
+    Args:
+      levels: (q, p, log q, log p) of each.
+
+    Returns:
+      [L, B] nats.
+    """
+    rates = []
+    for shape, alike in groupby(levels, lambda level: _gaussians_of(*level[:2])):
+        run = list(alike)
+        if shape is None or len(run) == 1:
+            rates += [kl_or_sampled(*level)[None] for level in run]
+            continue
+        pairs = [(*_gaussian(q), *_gaussian(p)) for q, p, *_ in run]  # type: ignore[misc]
+        per_dimension = ops_kl.diagonal_gaussian(*(jnp.stack(each) for each in zip(*pairs, strict=True)))
+        event_ndims = len(run[0][0].event_shape)
+        rates.append(jnp.sum(per_dimension, axis=tuple(range(-event_ndims, 0))))
+    return jnp.concatenate(rates)
+
+
+def _gaussians_of(q: Distribution, p: Distribution) -> tuple | None:
+    """(event, shape) of both where q and p are diagonal Gaussians of the same, else None."""
+    of_q, of_p = (_gaussian(dist) for dist in (q, p))
+    if of_q is None or of_p is None or of_q[0].shape != of_p[0].shape or q.event_shape != p.event_shape:
+        return None
+    return q.event_shape, of_q[0].shape

@@ -19,7 +19,7 @@ from vaejax.models.levels import Level, Runs
 from vaejax.models.posteriors.family import as_they_are, check_batch
 from vaejax.models.priors import Around, Prior
 from vaejax.models.vae import condition
-from vaejax.models.walk import Choice, Step, built, of_level, of_run, parameters_of, walk
+from vaejax.models.walk import Choice, Moments, Step, built, of_level, of_run, parameters_of, walk
 from vaejax.types import Array, Batch, Distribution, Draw, Params, PyTree
 
 
@@ -52,17 +52,20 @@ def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) ->
         one = family.draw(family, of_family, None, parameters, _level_key(key, i), batch, step)
         if one.point is not None:
             raise ValueError(f"levels: expected families that the prior scores at z, got {family.name}")
-        return one.z, (parameters, one.log_q)
+        gaussian = is_diagonal_gaussian(one.q, of_any_shape=True)
+        return one.z, (Moments.of(one.q) if gaussian else parameters, one.log_q)
 
-    steps, h = _inferred(parts, params, batch, drawn)
-    levels = parts.levels
-    qs = [built(levels[i], of_level(parts.runs, params, i), step.kept[0]) for i, step in enumerate(steps)]
+    def q(i: int, kept: Any) -> Distribution:
+        level = parts.levels[i]
+        return kept.over(level) if isinstance(kept, Moments) else built(level, of_level(parts.runs, params, i), kept)
+
+    steps, log_p, h = _inferred(parts, params, batch, drawn)
     c = condition(parts.conditional, batch.get("c"))
     return Draw(
         z=tuple(step.z for step in steps),
         log_q=tuple(step.kept[1] for step in steps),
-        log_p=tuple(step.p.log_prob(step.z) for step in steps),
-        q=tuple(qs),
+        log_p=log_p,
+        q=tuple(q(i, step.kept[0]) for i, step in enumerate(steps)),
         p=tuple(step.p for step in steps),
         batch=batch,
         px=parts.decode(params["decoder"]["out"], h, 1, *c),
@@ -88,17 +91,22 @@ def represent(parts: Parts, params: Params, batch: Batch) -> PyTree:
 
 def _inferred(
     parts: Parts, params: Params, batch: Batch, draw: Callable[..., tuple[Array, Any]]
-) -> tuple[list[Step], Array]:
-    """What every level did on the path through q of `draw(level, own, i, inputs, p)`, and the last h."""
+) -> tuple[list[Step], tuple[Array, ...], Array]:
+    """What every level did on the path through q of `draw(level, own, i, inputs, p)`, log p(z), the last h.
+
+    Densities are taken within the walk, where equal levels are one program.
+    """
     levels, c = parts.levels, condition(parts.conditional, batch.get("c"))
     a = apply(parts.encoder, params["encoder"]["net"], batch["x"], *c)
     top = _top(parts, params, batch.get("c"), jnp.result_type(jnp.float32, *jax.tree.leaves(a)))
     if parts.inference == "top_down":
 
         def choose(level: Level, own: Params, i: Any, a: Any, p: Distribution, h: tuple) -> tuple[Array, Any]:
-            return draw(level, own, i, (a, *h), p)
+            z, kept = draw(level, own, i, (a, *h), p)
+            return z, (kept, p.log_prob(z))
 
-        return walk(levels, parts.runs, params, choose, top, c, a)
+        steps, h = walk(levels, parts.runs, params, choose, top, c, a)
+        return [step._replace(kept=step.kept[0]) for step in steps], tuple(step.kept[1] for step in steps), h
     found: dict[int, tuple[Array, Any]] = {}
     for i in reversed(range(len(levels))):
         found[i] = draw(levels[i], of_level(parts.runs, params, i), i, (a,), None)
@@ -106,13 +114,14 @@ def _inferred(
     steps, h = walk(levels, parts.runs, params, _as_given, top, c, [found[i][0] for i in range(len(levels))])
     # z_l-1 was drawn of z_l: no KL given z_l-1
     p = [GaussianOnPath.of(step.p) if i else step.p for i, step in enumerate(steps)]
-    return [step._replace(kept=found[i][1], p=p[i]) for i, step in enumerate(steps)], h
+    inferred = [step._replace(kept=found[i][1], p=p[i]) for i, step in enumerate(steps)]
+    return inferred, tuple(step.kept for step in steps), h
 
 
-def _as_given(level: Level, own: Params, i: Any, z: Array, p: Distribution, h: tuple) -> tuple[Array, tuple]:
-    """The choice that takes what it is given."""
-    del level, own, i, p, h
-    return z, ()
+def _as_given(level: Level, own: Params, i: Any, z: Array, p: Distribution, h: tuple) -> tuple[Array, Array]:
+    """The choice that takes what it is given, and keeps log p of it."""
+    del level, own, i, h
+    return z, p.log_prob(z)
 
 
 def _top(parts: Parts, params: Params, c: Array | None, dtype: Any, x: Any = None) -> Distribution:

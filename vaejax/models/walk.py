@@ -26,6 +26,22 @@ class Step(NamedTuple):
     kept: Any  # what the choice kept beside z
 
 
+class Moments(NamedTuple):
+    """What is kept of a diagonal Gaussian in a scan, which carries arrays: all that was computed of it."""
+
+    loc: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, dist: Distribution) -> Moments:
+        """Those of a `diagonal_gaussian`."""
+        return cls(dist.mean(), dist.stddev())
+
+    def over(self, level: Level) -> Distribution:
+        """The Gaussian over a level's event."""
+        return diagonal_gaussian(self.loc, self.scale, len(level.posterior.event))
+
+
 # (level, its own parameters by role, its number, what is given to it, p, h) -> (z, kept)
 Choice = Callable[[Level, Params, Any, Any, Distribution, Hidden], tuple[Array, Any]]
 
@@ -58,11 +74,11 @@ def walk(
         mine = given[start : start + count]
         if count == 1:
             h, z, of_p, kept = _down(level, own, choose, top, start, mine[0], h)
-            steps.append(Step(z, gaussian(level, of_p) if of_p else top, kept))
+            steps.append(Step(z, of_p.over(level) if of_p else top, kept))
             continue
         h, stacked = _scanned(level, own, choose, start, mine, h)
         for z, of_p, kept in _unstacked(stacked, count):
-            steps.append(Step(z, gaussian(level, of_p), kept))
+            steps.append(Step(z, of_p.over(level), kept))
     return steps, h[0]
 
 
@@ -92,22 +108,16 @@ def _scanned(
 
 def _down(
     level: Level, own: Params, choose: Choice, top: Distribution, i: Any, given: Any, h: Hidden
-) -> tuple[Hidden, Array, tuple[Array, ...], Any]:
-    """One level: (the next h, z, (loc, logvar) of its prior or () at the top, kept), to be scanned."""
-    of_p: tuple[Array, ...] = ()
+) -> tuple[Hidden, Array, Moments | tuple[()], Any]:
+    """One level: (the next h, z, the moments of its prior or () at the top, kept), to be scanned."""
+    of_p: Moments | tuple[()] = ()
     p = top
     if level.prior is not None:
         loc, logvar, *rest = apply(level.prior, own["prior"], *h)
-        of_p = (loc, logvar)
-        p, h = gaussian(level, of_p), tuple(rest) or h
+        of_p = Moments(loc, jnp.exp(logvar / 2))
+        p, h = of_p.over(level), tuple(rest) or h
     z, kept = choose(level, own, i, given, p, h)
     return (apply(level.decoder, own["decoder"], z, *h),), z, of_p, kept
-
-
-def gaussian(level: Level, parameters: tuple[Array, ...]) -> Distribution:
-    """N(loc, exp(logvar)) over a level's event."""
-    loc, logvar = parameters
-    return diagonal_gaussian(loc, jnp.exp(logvar / 2), len(level.posterior.event))
 
 
 def parameters_of(level: Level, own: Params, inputs: tuple[Array, ...], p: Distribution) -> PyTree:

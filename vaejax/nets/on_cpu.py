@@ -1,6 +1,7 @@
 """The three maps of a strided convolution in the forms that XLA is fast at on a CPU.
 
-Two taps of blocks and many channels: minimal filtering, see `vaejax.nets.filtering`. Else:
+Two or three taps of blocks and many channels: minimal filtering, see `vaejax.nets.filtering` and
+`vaejax.nets.winograd`. Else:
 
 C and G are native convolutions with N leading, or in G the contracted axis last, and nothing folded into
 them. Other layouts, and dilated x as in T, fall back to loops of scalars, ten to fifty times slower. Where y
@@ -25,7 +26,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from vaejax.nets import filtering
+from vaejax.nets import filtering, winograd
 from vaejax.nets.geometry import Geometry, pad, split
 from vaejax.types import Array
 
@@ -34,16 +35,16 @@ _FEW = 64  # entries of a kernel for one channel of x
 
 def convolve(y: Array, kernel: Array, *, geometry: Geometry) -> Array:
     """C: [N, H, W, a], [p, q, a, b] -> [N, h, w, b]."""
-    if _filtered(y, geometry, *kernel.shape[2:]):
-        return filtering.convolve(y, kernel, geometry)
+    if minimal := _filtered(y, geometry, *kernel.shape[2:]):
+        return minimal.convolve(y, kernel, geometry)
     return _native(y, kernel, window_strides=geometry.stride, padding=geometry.reach)
 
 
 def kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
     """G: [N, h, w, b], [N, H, W, a] -> [p, q, a, b]."""
     g, a, b = geometry, y.shape[-1], x.shape[-1]
-    if _filtered(x, g, a, b):
-        return filtering.kernel_gradient(x, y, g)
+    if minimal := _filtered(x, g, a, b):
+        return minimal.kernel_gradient(x, y, g)
     if math.prod(g.kernel) == 1:
         seen = pad(y, *g.reach)[:, :: g.stride[0], :: g.stride[1]].reshape(-1, a)
         return lax.optimization_barrier(seen.T @ x.reshape(-1, b)).reshape(1, 1, a, b)
@@ -58,8 +59,8 @@ def kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
 def transpose(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
     """T: [N, h, w, b], [p, q, a, b] -> [N, H, W, a]."""
     g, (a, b) = geometry, kernel.shape[2:]
-    if _filtered(x, g, a, b):
-        return filtering.transpose(x, kernel, g)
+    if minimal := _filtered(x, g, a, b):
+        return minimal.transpose(x, kernel, g)
     taps = split(kernel, g)
     if _on_small_side(g, a, b):
         (m, l), matrix = g.taps, taps.transpose(0, 1, 5, 2, 3, 4).reshape(*g.taps, b, -1)
@@ -68,15 +69,22 @@ def transpose(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
     return _unblocks(_unpatches(_times(x, taps.reshape(-1, b).T), g), g)
 
 
-def _filtered(data: Array, g: Geometry, a: int, b: int) -> bool:
-    """Whether the products that minimal filtering saves are worth its sums.
+def _filtered(data: Array, g: Geometry, a: int, b: int) -> Any:
+    """The module of minimal filtering, where the products that it saves are worth its sums, else None.
 
     Those of the kernel want many places, those of x and y many channels on the other side; measured. In 16
     bits the rounding of its sums costs 5 times the error of the native form.
     """
     n, c = len(data), math.prod(g.stride) * a
-    exact = data.dtype.itemsize >= 4
-    return exact and g.taps == (2, 2) and n * math.prod(g.small) >= 1024 and c * b >= 24 * (c + b)
+    if data.dtype.itemsize < 4:
+        return None
+    if g.taps == (2, 2) and n * math.prod(g.small) >= 1024 and c * b >= 24 * (c + b):
+        return filtering
+    tiles = n * math.prod(winograd.tiles(g))
+    # at other strides the blocks are put back slowly, and 25 products for 64 of two taps gain nothing on nine
+    if g.taps == (3, 3) and g.stride == (1, 1) and tiles >= 128 and a * b >= 40 * (a + b):
+        return winograd
+    return None
 
 
 def _on_small_side(g: Geometry, a: int, b: int) -> bool:

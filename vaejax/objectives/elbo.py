@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from vaejax.distributions import Gaussian, kl_or_sampled, mean, score
+from vaejax.distributions import Gaussian, kl_of_levels, mean, score
 from vaejax.objectives.compose import mixes_examples
 from vaejax.objectives.draw import levels_of, over_levels
 from vaejax.types import VAE, Array, Draw
@@ -55,12 +55,12 @@ def kl(key: Array, vae: VAE, draw: Draw) -> Array:
     Source: Kingma & Welling 2013, arXiv 1312.6114, appendix B.
     """
     del key, vae
-    return over_levels([kl_or_sampled(*level) for level in levels_of(draw)])
+    return jnp.sum(kl_of_levels(levels_of(draw)), axis=0)
 
 
 def kl_per_level(draw: Draw) -> Array:
     """The same of every level or part, [B, L] nats; L is 1 where the latents have neither."""
-    return jnp.stack([kl_or_sampled(*level) for level in levels_of(draw)], axis=1)
+    return kl_of_levels(levels_of(draw)).T
 
 
 def cross_entropy(key: Array, vae: VAE, draw: Draw) -> Array:
