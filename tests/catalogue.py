@@ -287,6 +287,10 @@ LIKELIHOODS = {
     "discretised_logistic_mixture_grey": lambda: distributions.discretised_logistic_mixture(3),
     "categorical": lambda: distributions.categorical(),
 }
+OF_NETWORKS = {  # what has no parameters of values: its own tests have its laws
+    "flow": lambda: distributions.flow(),
+    "flow_of_bytes": lambda: distributions.flow("uniform"),
+}
 EVENTS = {  # the shape of one example where it is not (D,)
     "discretised_logistic_mixture": (2, 3),
     "discretised_logistic_mixture_grey": (2, 1),
@@ -331,6 +335,16 @@ NETS = {  # net, shape of one of each input
     "EncoderCell": (lambda: nets.EncoderCell(groups=2), (3, 4, 4)),
     "DecoderCell": (lambda: nets.DecoderCell(expand=2, groups=2), (3, 4, 4)),
     "ConvDecoder": (lambda: nets.ConvDecoder(side=16, channels=1, width=0.1), (2,)),
+    "FlatFlow": (
+        lambda: nets.FlatFlow(nets.MLP((7,), (2, 6)), (2, 3), features=(6,), kind="spline"),
+        (4,),
+        (2, 3),
+    ),
+    "ImageFlow": (
+        lambda: nets.ImageFlow(nets.MLP((7,), (4, 4, 2)), (4, 4, 1), 2, features=4),
+        (2,),
+        (4, 4, 1),
+    ),
     "GatedPixelCNN": (lambda: nets.GatedPixelCNN((3, 4, 2), features=4, kernels=(3, 3)), (2,), (3, 4, 2)),
     "CausalTransformer": (lambda: nets.CausalTransformer((2, 3), CODES, 8, 1, heads=2), (2, 3), (4,)),
     "CodePixelCNN": (lambda: nets.CodePixelCNN((2, 3), CODES, 4, (3,), embed=3), (2, 3), (4,)),

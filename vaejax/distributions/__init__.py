@@ -4,6 +4,7 @@ from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.codes import AutoregressiveCodes, CodePoint, Codes, Coding
 from vaejax.distributions.discrete import OneHot
+from vaejax.distributions.flow_likelihood import Dequantised, flow
 from vaejax.distributions.flows import Flow
 from vaejax.distributions.gaussian import FullGaussian, GaussianOnPath, diagonal_gaussian
 from vaejax.distributions.kl import (
@@ -51,6 +52,7 @@ __all__ = [
     "Codes",
     "Coding",
     "ContinuousBernoulli",
+    "Dequantised",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
     "Flow",
@@ -69,6 +71,7 @@ __all__ = [
     "diagonal_gaussian",
     "discretised_logistic",
     "discretised_logistic_mixture",
+    "flow",
     "gaussian",
     "gaussian_learned_scale",
     "has_closed_form",

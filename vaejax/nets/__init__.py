@@ -7,6 +7,8 @@ from vaejax.nets.codes import CausalTransformer, CodePixelCNN
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
+from vaejax.nets.image_flow import ImageFlow
+from vaejax.nets.invertible import FlatFlow
 from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
 from vaejax.nets.made import MADE
 from vaejax.nets.maps import ConvDown, ConvUp
@@ -37,12 +39,14 @@ __all__ = [
     "DenseLadder",
     "EncoderCell",
     "First",
+    "FlatFlow",
     "FromBytes",
     "GatedEncoder",
     "GatedMLP",
     "GatedPixelCNN",
     "GaussianHead",
     "Heads",
+    "ImageFlow",
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",
