@@ -113,6 +113,16 @@ TERMS = {
     "commitment": TermEntry(
         "commitment", lambda: objectives.commitment, untouched=("decoder", "posterior"), parts=of_codes
     ),
+    "denoising_error": TermEntry(
+        "denoising_error",
+        lambda: objectives.denoising_error,
+        random=True,
+        likelihood=distributions.diffusion,
+        parts=lambda: {
+            "decoder": nets.Denoiser((D,), embed=4, features=(6,)),
+            "posterior": models.posteriors.gaussian(LATENTS),
+        },
+    ),
     "leave_one_out": TermEntry(
         "leave_one_out", lambda: objectives.leave_one_out(3), random=True, parts=of_parts
     ),
@@ -290,6 +300,7 @@ LIKELIHOODS = {
 OF_NETWORKS = {  # what has no parameters of values: its own tests have its laws
     "flow": lambda: distributions.flow(),
     "flow_of_bytes": lambda: distributions.flow("uniform"),
+    "diffusion": lambda: distributions.diffusion(),
 }
 EVENTS = {  # the shape of one example where it is not (D,)
     "discretised_logistic_mixture": (2, 3),
@@ -345,6 +356,8 @@ NETS = {  # net, shape of one of each input
         (2,),
         (4, 4, 1),
     ),
+    "Denoiser": (lambda: nets.Denoiser((2, 3), embed=4, features=(6,)), (4,), (2, 3), ()),
+    "UNet": (lambda: nets.UNet((5, 4, 1), embed=4, features=(2, 4), groups=2), (2,), (5, 4, 1), ()),
     "GatedPixelCNN": (lambda: nets.GatedPixelCNN((3, 4, 2), features=4, kernels=(3, 3)), (2,), (3, 4, 2)),
     "CausalTransformer": (lambda: nets.CausalTransformer((2, 3), CODES, 8, 1, heads=2), (2, 3), (4,)),
     "CodePixelCNN": (lambda: nets.CodePixelCNN((2, 3), CODES, 4, (3,), embed=3), (2, 3), (4,)),

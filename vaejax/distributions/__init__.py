@@ -3,6 +3,7 @@
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.codes import AutoregressiveCodes, CodePoint, Codes, Coding
+from vaejax.distributions.diffusion import Diffusion, diffusion
 from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.flow_likelihood import Dequantised, flow
 from vaejax.distributions.flows import Flow
@@ -53,6 +54,7 @@ __all__ = [
     "Coding",
     "ContinuousBernoulli",
     "Dequantised",
+    "Diffusion",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
     "Flow",
@@ -69,6 +71,7 @@ __all__ = [
     "categorical",
     "continuous_bernoulli",
     "diagonal_gaussian",
+    "diffusion",
     "discretised_logistic",
     "discretised_logistic_mixture",
     "flow",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jax.tree_util import Partial
 
@@ -14,7 +15,11 @@ from vaejax.models.apply import apply, initialised
 from vaejax.types import Array, Distribution, PyTree
 
 
-_KINDS = {None: "a net of parameters", "flow": "an invertible net, as nets.FlatFlow or nets.ImageFlow"}
+_KINDS = {
+    None: "a net of parameters",
+    "flow": "an invertible net, as nets.FlatFlow or nets.ImageFlow",
+    "diffusion": "a net that predicts noise, as nets.Denoiser or nets.UNet",
+}
 
 
 def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[..., Distribution]:
@@ -89,7 +94,10 @@ def init_decoder(
         of its parameters and inputs alone.
     """
     sees_x = is_autoregressive(decoder) or likelihood.decodes is not None
-    output, params = initialised("decoder", decoder, key, z, *c, *((x,) if sees_x else ()))
+    inputs = (z, *c, *((x,) if sees_x else ()))
+    if likelihood.decodes == "diffusion":
+        inputs = (*inputs, jnp.zeros(x.shape[:1]))  # of log-SNRs
+    output, params = initialised("decoder", decoder, key, *inputs)
     if likelihood.decodes is not None:
         return params  # x and u have the shape that the decoder states, and checks
     got = jax.tree.map(lambda a: a.shape, output)

@@ -7,6 +7,7 @@ from vaejax.nets.codes import CausalTransformer, CodePixelCNN
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
+from vaejax.nets.denoisers import Denoiser, UNet
 from vaejax.nets.image_flow import ImageFlow
 from vaejax.nets.invertible import FlatFlow
 from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
@@ -36,6 +37,7 @@ __all__ = [
     "ConvUp",
     "Critic",
     "DecoderCell",
+    "Denoiser",
     "DenseLadder",
     "EncoderCell",
     "First",
@@ -53,6 +55,7 @@ __all__ = [
     "PixelHead",
     "Pyramid",
     "SharedScale",
+    "UNet",
     "conv",
     "conv_transpose",
 ]
