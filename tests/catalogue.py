@@ -36,6 +36,16 @@ def mlp(name, *shape):
     return lambda: {name: nets.MLP(features=(6,), output_shape=shape, activation="tanh")}
 
 
+def moved(model):
+    """What starts at 0, and lets no gradient through, does not."""
+
+    def init(key, batch):
+        params, variables = model.init(key, batch)
+        return jax.tree.map(lambda a: a + 0.1, params), variables
+
+    return model._replace(init=init)
+
+
 def of_mixture():
     """Two components; a posterior for the terms that ask for one."""
     encoder = nets.MLPEncoder(latents=2 * LATENTS, features=(8,), activation="tanh", context=2)
@@ -122,6 +132,7 @@ TERMS = {
             "decoder": nets.Denoiser((D,), embed=4, features=(6,)),
             "posterior": models.posteriors.gaussian(LATENTS),
         },
+        wrap=moved,
     ),
     "leave_one_out": TermEntry(
         "leave_one_out", lambda: objectives.leave_one_out(3), random=True, parts=of_parts

@@ -55,14 +55,14 @@ def test_the_bound_of_gaussian_data_tends_to_their_entropy_like_one_over_the_ste
 @pytest.mark.parametrize("steps", [None, 100])
 def test_the_estimate_has_the_bound_as_its_mean(steps, x64):
     """E over x, t and noise, with times of its own and with spread ones, which vary less over a batch."""
-    B, R = 64, 3000
-    px = px_of(steps=steps, batch=(B,))
+    B, R, D = 64, 1000, 16
+    px = px_of(steps=steps, batch=(B,), event=(D,))
 
     @jax.jit
     @jax.vmap
     def run(key):
         of_x, of_t, of_all = jax.random.split(key, 3)
-        x = jnp.sqrt(V) * jax.random.normal(of_x, (B, 1))
+        x = jnp.sqrt(V) * jax.random.normal(of_x, (B, D))
         times = ops.strata(jax.random.uniform(of_t), jnp.arange(B))
         keys = jax.random.split(of_all, B)
         return tuple(jnp.mean(px.log_prob_bound(keys, x, t)) for t in (None, times))
@@ -70,7 +70,7 @@ def test_the_estimate_has_the_bound_as_its_mean(steps, x64):
     own, spread = run(jax.random.split(KEY, R))
     excess = 0.347 if steps else 0.0
     for values in (own, spread):
-        assert_mean_is(-values, ENTROPY + excess, errors=4.5)
+        assert_mean_is(-values / D, ENTROPY + excess, errors=4.5)
     assert np.var(spread) < 0.5 * np.var(own)
 
 
@@ -91,7 +91,7 @@ def test_in_continuous_time_the_inside_of_the_schedule_does_not_matter(x64):
         g, weight = jax.jit(px._at)(t)
         assert (np.diff(g) > 0).all()
         rates.append(np.mean(np.asarray(weight) * mse(np.asarray(g))))
-        inside.append(float(px.gamma(jnp.asarray(0.5))))
+        inside.append(float(px.gamma(jnp.asarray(0.3))))
         np.testing.assert_allclose([px.gamma(jnp.zeros(())), px.gamma(jnp.ones(()))], [LOW, HIGH], rtol=1e-5)
     np.testing.assert_allclose(rates, rates[0], rtol=1e-4)
     assert len(np.unique(np.round(inside, 2))) == 3
@@ -138,7 +138,12 @@ def test_a_chain_without_noise_encodes_and_decodes():
     assert not np.allclose(drawn[0], drawn[2])
     for fn in (evaluation.denoised, evaluation.noise_of):
         with pytest.raises(TypeError, match="diffusion"):
-            fn(*((KEY,) if fn is evaluation.denoised else ()), _plain(), *((x,) if fn is evaluation.noise_of else ()), z)
+            fn(
+                *((KEY,) if fn is evaluation.denoised else ()),
+                _plain(),
+                *((x,) if fn is evaluation.noise_of else ()),
+                z,
+            )
     with pytest.raises(ValueError, match=r"start: expected \(4, 3\)"):
         evaluation.denoised(KEY, bound, z, start=u[:, :2])
     with pytest.raises(ValueError, match="eta: expected"):
@@ -147,7 +152,10 @@ def test_a_chain_without_noise_encodes_and_decodes():
 
 def _plain():
     model = models.gaussian_vae(
-        encoder=nets.MLPEncoder(2, ()), decoder=nets.MLP((), (3,)), latents=2, likelihood=distributions.gaussian(1.0)
+        encoder=nets.MLPEncoder(2, ()),
+        decoder=nets.MLP((), (3,)),
+        latents=2,
+        likelihood=distributions.gaussian(1.0),
     )
     return model.bind(model.init(KEY, {"x": jnp.zeros((1, 3))})[0])
 
@@ -167,7 +175,10 @@ def test_in_a_model(support):
     assert again.spec == model.spec
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, size=(4, *shape)).astype(np.uint8 if support == "bytes" else np.float32)
-    arrays = {"x": x if support == "bytes" else x / np.float32(255), "c": rng.normal(size=(4, 2)).astype(np.float32)}
+    arrays = {
+        "x": x if support == "bytes" else x / np.float32(255),
+        "c": rng.normal(size=(4, 2)).astype(np.float32),
+    }
     split = Split(arrays, support)
     objective = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
     states = []
@@ -219,7 +230,11 @@ def test_wrong_options_are_named(options, error, message):
         (lambda: nets.Denoiser((2,), low=3.0, high=3.0), ValueError, "expected low < high"),
         (lambda: nets.Denoiser((2,), embed=3), ValueError, "embed: expected an even"),
         (lambda: nets.UNet((4, 4)), ValueError, r"shape: expected \(H, W, C\)"),
-        (lambda: nets.UNet((4, 4, 1), features=(6,), groups=4), ValueError, r"features\[0\]: expected a multiple"),
+        (
+            lambda: nets.UNet((4, 4, 1), features=(6,), groups=4),
+            ValueError,
+            r"features\[0\]: expected a multiple",
+        ),
         (lambda: nets.UNet((4, 4, 1), features=()), ValueError, "features: expected at least one"),
     ],
 )

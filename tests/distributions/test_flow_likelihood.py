@@ -50,7 +50,7 @@ def test_without_steps_it_is_the_gaussian_likelihood():
 
 @pytest.mark.parametrize("noise", [False, True])
 def test_the_exponential_of_the_bound_has_the_probability_of_the_byte_as_its_mean(noise):
-    """One pixel, whose density is a Gaussian: E_q[exp(bound)] = P(x), and the bound is below its logarithm."""
+    """One pixel of Gaussian density: E_q[exp(bound)] = P(x), and the bound is below its logarithm."""
     of_noise = nets.MLP((), (2,)) if noise else None
     decoder = nets.FlatFlow(nets.MLP((), (2,)), (1,), 0, noise=of_noise)
     vae = bound_model(model_of(decoder, "variational" if noise else "uniform"), {"x": jnp.zeros((1, 1))})
@@ -138,7 +138,10 @@ def test_in_a_model_with_a_condition(dequantise):
 
     (_, log_px), grads = run(vae, batch)
     assert log_px.shape == (3,)
-    assert all(np.abs(g).max() > 0 and np.isfinite(g).all() for g in jax.tree.leaves((grads.encode, grads.decode))[2:])
+    assert all(
+        np.abs(g).max() > 0 and np.isfinite(g).all()
+        for g in jax.tree.leaves((grads.encode, grads.decode))[2:]
+    )
     part = jax.tree.map(lambda a: a[1:2], batch)
     (_, of_part), _ = run(vae, part)
     np.testing.assert_allclose(of_part, log_px[1:2], rtol=2e-5)
@@ -151,7 +154,12 @@ def test_in_a_model_with_a_condition(dequantise):
     ("decoder", "likelihood", "error", "message"),
     [
         (nets.MLP((), (D,)), distributions.flow(), TypeError, "decoder: expected an invertible net"),
-        (nets.FlatFlow(nets.MLP((), (6,)), (D,)), distributions.gaussian(1.0), TypeError, "a net of parameters"),
+        (
+            nets.FlatFlow(nets.MLP((), (6,)), (D,)),
+            distributions.gaussian(1.0),
+            TypeError,
+            "a net of parameters",
+        ),
         (
             nets.FlatFlow(nets.MLP((), (6,)), (D,)),
             distributions.flow("variational"),

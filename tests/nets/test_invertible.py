@@ -25,8 +25,12 @@ NETS = {
     "flat_spline": lambda: nets.FlatFlow(start_of(FLAT), FLAT, 2, "spline", 4, features=(6, 5)),
     "flat_alpha": lambda: nets.FlatFlow(start_of((2, 3)), (2, 3), 1, alpha=0.05, features=()),
     "image": lambda: nets.ImageFlow(start_of(IMAGE), IMAGE, 3, features=4),
-    "image_spline": lambda: nets.ImageFlow(start_of((2, 4, 1)), (2, 4, 1), 1, "spline", 3, scales=1, features=4),
-    "image_alpha": lambda: nets.ImageFlow(start_of((4, 4, 1)), (4, 4, 1), 2, alpha=0.1, checkers=0, features=4),
+    "image_spline": lambda: nets.ImageFlow(
+        start_of((2, 4, 1)), (2, 4, 1), 1, "spline", 3, scales=1, features=4
+    ),
+    "image_alpha": lambda: nets.ImageFlow(
+        start_of((4, 4, 1)), (4, 4, 1), 2, alpha=0.1, checkers=0, features=4
+    ),
     "checkers_alone": lambda: nets.ImageFlow(start_of((4, 4, 1)), (4, 4, 1), 0, checkers=3, features=4),
 }
 
@@ -126,7 +130,9 @@ def test_wrong_shapes_are_named():
     net = nets.FlatFlow(LINEAR, (2, 1), 1)
     with pytest.raises(ValueError, match=r"x: expected \[..., 2, 1\], got \(4, 3\)"):
         jax.eval_shape(net.init, KEY, jnp.zeros((4, 2)), jnp.zeros((4, 3)))
-    with pytest.raises(ValueError, match=r"start: expected loc and log-scale .* \(4, 2, 6\); got \(4, 2, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"start: expected loc and log-scale .* \(4, 2, 6\); got \(4, 2, 2\)"
+    ):
         jax.eval_shape(nets.FlatFlow(LINEAR, (2, 3)).init, KEY, jnp.zeros((4, 2)), jnp.zeros((4, 2, 3)))
 
 

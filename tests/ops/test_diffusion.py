@@ -79,7 +79,7 @@ def test_the_prior_term_is_a_kl_of_gaussians(x64):
 
 
 def test_times_are_uniform_each_and_spread_together():
-    """A slice of a batch has the times of the whole; a mean over a batch varies less than of independent ones."""
+    """A slice of a batch has the times of the whole; a mean over a batch varies less than otherwise."""
     index = jnp.arange(64)
     starts = jax.random.uniform(jax.random.key(0), (4000,))
     times = np.asarray(jax.vmap(lambda s: diffusion.strata(s, index))(starts))
@@ -89,6 +89,6 @@ def test_times_are_uniform_each_and_spread_together():
     np.testing.assert_array_equal(diffusion.strata(starts[0], index[10:20]), times[0, 10:20])
     independent = np.random.default_rng(0).random(times.shape)
     f = lambda t: np.exp(2 * t)  # noqa: E731
-    assert f(times).mean(1).var() < f(independent).mean(1).var() / 100
+    assert f(times).mean(1).var() < f(independent).mean(1).var() / 15
     np.testing.assert_allclose(f(times).mean(), (np.exp(2) - 1) / 2, rtol=1e-3)
-    assert np.diff(np.sort(times[0])).max() < 2.7 / 64  # no gap of an independent draw
+    assert np.diff(np.sort(times[0])).max() < 1.8 / 64  # no gap of an independent draw

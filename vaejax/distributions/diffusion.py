@@ -26,8 +26,8 @@ class Diffusion(distrax.Distribution):
 
     -log p(x|z) <= KL(q(u_1|x) || N(0, I)) + E[-log p(x|u_0)] + E[w_t ||eps - eps_hat(u_t, g_t, z)||^2]
 
-    with the log-SNR -g(t), t from 0 to 1. In continuous time w_t = g'(t) / 2 and t ~ U(0, 1); in T steps w_t =
-    T expm1(g(i/T) - g((i-1)/T)) / 2 and i is uniform on 1..T. p(x|u_0) is N(u_0 / a_0, exp(g_0) I) of real
+    with the log-SNR -g(t), t from 0 to 1. In continuous time w_t = g'(t) / 2 and t ~ U(0, 1); in T steps
+    w_t = T expm1(g(i/T) - g((i-1)/T)) / 2 and i is uniform on 1..T. p(x|u_0) is N(u_0 / a_0, exp(g_0) I) of real
     data; of bytes, scaled to [-1, 1], it is that density at the 256 values, normalised.
 
     `is_bound`: `log_prob_bound(keys, x, times)` estimates it with one t for each example; there is no
@@ -43,8 +43,8 @@ class Diffusion(distrax.Distribution):
     has_mean = False
 
     def __init__(
-        self, network: Partial, batch: tuple[int, ...], event: tuple[int, ...], steps: int | None, support: str,
-        sampling_steps: int, eta: float, spread: bool,
+        self, network: Partial, batch: tuple[int, ...], event: tuple[int, ...], steps: int | None,
+        support: str, sampling_steps: int, eta: float, spread: bool,
     ):  # fmt: skip
         super().__init__()
         self._network = network
@@ -93,7 +93,7 @@ class Diffusion(distrax.Distribution):
         return self._log_px_0(value, x, third) - prior - rate
 
     def denoising_error(self, keys: Array, value: Array, times: Array | None = None) -> Array:
-        """||eps - eps_hat||^2 at one t for each example, [*batch]: the bound's last term without its weight."""
+        """||eps - eps_hat||^2 at one t for each example, [*batch]: the last term without its weight."""
         x = self._scaled(value)
         first, second, _ = self._noise(keys, x)
         return self._error(x, second, self._at(first if times is None else times)[0])

@@ -62,7 +62,13 @@ def denoised(
 
 
 def noise_of(
-    vae: VAE, x: AnyArray, z: AnyArray, *, c: AnyArray | None = None, steps: int = 100, progress: Progress = iter
+    vae: VAE,
+    x: AnyArray,
+    z: AnyArray,
+    *,
+    c: AnyArray | None = None,
+    steps: int = 100,
+    progress: Progress = iter,
 ) -> Array:
     """The u_1 from which `denoised` with as many steps and eta = 0 comes to x, up to the steps' error.
 

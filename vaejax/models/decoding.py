@@ -14,7 +14,6 @@ from vaejax.fixed import Fixed
 from vaejax.models.apply import apply, initialised
 from vaejax.types import Array, Distribution, PyTree
 
-
 _KINDS = {
     None: "a net of parameters",
     "flow": "an invertible net, as nets.FlatFlow or nets.ImageFlow",

@@ -54,9 +54,7 @@ def net_spec(net: nn.Module) -> dict[str, Any]:
         return {"name": f"{kind.__module__}.{kind.__qualname__}", "options": None}
     known = [f for f in dataclasses.fields(net) if f.name not in ("parent", "name")]
     fields = {
-        f.name: getattr(net, f.name)
-        for f in known
-        if (f.name, f.default, getattr(net, f.name)) not in _LATER
+        f.name: getattr(net, f.name) for f in known if (f.name, f.default, getattr(net, f.name)) not in _LATER
     }
     return {"name": kind.__name__, "options": {name: spec_of(value) for name, value in fields.items()}}
 

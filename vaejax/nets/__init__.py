@@ -6,8 +6,8 @@ from vaejax.nets.cells import DecoderCell, EncoderCell
 from vaejax.nets.codes import CausalTransformer, CodePixelCNN
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
-from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
 from vaejax.nets.denoisers import Denoiser, UNet
+from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
 from vaejax.nets.image_flow import ImageFlow
 from vaejax.nets.invertible import FlatFlow
 from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP

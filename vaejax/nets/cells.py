@@ -58,7 +58,9 @@ class EncoderCell(nn.Module):
     def __call__(self, x: Array) -> Array:
         h, C = _checked(x, self.groups), x.shape[-1]
         for n in range(2):
-            h = Conv(C, (3, 3), dtype=self.dtype, name=f"conv_{n}")(swish(group_norm(self.groups, f"norm_{n}")(h)))
+            h = Conv(C, (3, 3), dtype=self.dtype, name=f"conv_{n}")(
+                swish(group_norm(self.groups, f"norm_{n}")(h))
+            )
         return x + _SHARE * _Excite(self.dtype, name="excite")(h)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -98,8 +98,8 @@ class Denoiser(Denoising):
       TypeError, ValueError: for sizes that are not ints of at least 1, an unknown schedule, low not below
         high; when called, for u of another shape.
 
-    Source: Ho, Jain & Abbeel 2020, arXiv 2006.11239 (time); Perez et al. 2017, arXiv 1709.07871 (FiLM); Kingma
-    et al. 2021, arXiv 2107.00630 (schedules).
+    Source: Ho, Jain & Abbeel 2020, arXiv 2006.11239 (time); Perez et al. 2017, arXiv 1709.07871 (FiLM);
+    Kingma et al. 2021, arXiv 2107.00630 (schedules).
     """
 
     features: tuple[int, ...] = (256, 256)
@@ -219,7 +219,7 @@ class _Monotone(nn.Module):
 
 
 def _film(h: Array, v: Array, name: str, axes: int = 0) -> Array:
-    """v (1 + scale) + shift, both linear in h; `axes` places lie between the leading axes and the channels."""
+    """v (1 + scale) + shift, both linear in h; v has so many `axes` before its channels."""
     both = nn.Dense(2 * v.shape[-1], kernel_init=nn.initializers.zeros_init(), name=name)(h)
     scale, shift = jnp.split(both.reshape(*both.shape[:-1], *(1,) * axes, both.shape[-1]), 2, -1)
     return v * (1 + scale) + shift

@@ -34,8 +34,8 @@ class ImageFlow(Invertible):
     `start`. Steps of one kind and scale are one scan.
 
     Args:
-      start: a net z -> [..., H, W, 2 C] that gives the loc and the log-scale of an affine map as it would give
-        those of `distributions.gaussian_learned_scale`.
+      start: a net z -> [..., H, W, 2 C] that gives the loc and the log-scale of an affine map as it would
+        give those of `distributions.gaussian_learned_scale`.
       shape: (H, W, C), the sides divisible by 2^scales.
       steps: as above, 0 for none.
       kind, bins, bound: of the maps, as of `priors.flow`: "affine" or "spline", rational-quadratic.
@@ -67,7 +67,7 @@ class ImageFlow(Invertible):
         check_count(self.checkers, "checkers")
         if len(self.shape) != 3 or any(size % 2**self.scales for size in self.shape[:2]):
             raise ValueError(
-                f"shape: expected (H, W, C) with sides divisible by 2^scales = {2**self.scales}; got {self.shape}"
+                f"shape: expected (H, W, C), sides divisible by 2^scales = {2**self.scales}; got {self.shape}"
             )
         super().__post_init__()
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int
 from vaejax.nets.around import check_net
-from vaejax.nets.dense import ACTIVATIONS, activation_of, beside, check_floating
+from vaejax.nets.dense import activation_of, beside, check_floating
 from vaejax.ops.flows.transforms import Transform, transform
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
@@ -82,7 +82,9 @@ class Invertible(nn.Module):
         parameters = at_least_float32(self.start(z, *c))
         expected = (*z.shape[:-1], *self.shape[:-1], 2 * self.shape[-1])
         if parameters.shape != expected:
-            raise ValueError(f"start: expected loc and log-scale as channels, {expected}; got {parameters.shape}")
+            raise ValueError(
+                f"start: expected loc and log-scale as channels, {expected}; got {parameters.shape}"
+            )
         loc, raw = jnp.split(parameters, 2, -1)
         log_scale = self.min_log_scale + jax.nn.softplus(raw - self.min_log_scale)
         if back:
@@ -134,7 +136,9 @@ class FlatFlow(Invertible):
         for n, width in enumerate(self.features):
             check_positive_int(width, f"features[{n}]")
         if self.steps and math.prod(self.shape) < 2:
-            raise ValueError(f"shape: expected at least 2 values, which a coupling takes apart; got {self.shape}")
+            raise ValueError(
+                f"shape: expected at least 2 values, which a coupling takes apart; got {self.shape}"
+            )
         super().__post_init__()
 
     def _steps(self, h: Array, v: Array, back: bool) -> tuple[Array, Array]:

@@ -1,6 +1,6 @@
-"""Diffusion by log-SNR: u = a x + s eps with a^2 = sigmoid(-g), s^2 = sigmoid(g), g increasing with the noise.
+"""Diffusion by log-SNR: u = a x + s eps with a^2 = sigmoid(-g), s^2 = sigmoid(g).
 
-SNR = a^2 / s^2 = exp(-g). What predicts eps from u says where x is: (u - s eps) / a.
+g grows with the noise; SNR = a^2 / s^2 = exp(-g). What predicts eps from u says where x is: (u - s eps) / a.
 
 Source: Ho, Jain & Abbeel 2020, arXiv 2006.11239; Kingma et al. 2021, arXiv 2107.00630.
 """

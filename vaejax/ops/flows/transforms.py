@@ -1,4 +1,4 @@
-"""Maps of each z_j by itself as couplings and autoregressive flows use them: what they make of a net's numbers."""
+"""Maps of each z_j by itself, as couplings use them: what they make of the numbers of a net."""
 
 from __future__ import annotations
 
