@@ -139,6 +139,6 @@ def test_wrong_shapes_are_named():
 def test_splines_leave_the_colour_that_stays(x64):
     """A mask of zeros on the numbers of a spline is the identity, as the checkers take it."""
     x = np.linspace(-3, 3, 7)
-    y, log_det = spline(x, np.zeros((7, 8)), 5.0)
+    y, log_det = spline(jnp.asarray(x), jnp.zeros((7, 8)), 5.0)
     np.testing.assert_allclose(y, x, atol=1e-12)
     np.testing.assert_allclose(log_det, 0, atol=1e-12)

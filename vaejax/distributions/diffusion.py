@@ -27,8 +27,8 @@ class Diffusion(distrax.Distribution):
     -log p(x|z) <= KL(q(u_1|x) || N(0, I)) + E[-log p(x|u_0)] + E[w_t ||eps - eps_hat(u_t, g_t, z)||^2]
 
     with the log-SNR -g(t), t from 0 to 1. In continuous time w_t = g'(t) / 2 and t ~ U(0, 1); in T steps
-    w_t = T expm1(g(i/T) - g((i-1)/T)) / 2 and i is uniform on 1..T. p(x|u_0) is N(u_0 / a_0, exp(g_0) I) of real
-    data; of bytes, scaled to [-1, 1], it is that density at the 256 values, normalised.
+    w_t = T expm1(g(i/T) - g((i-1)/T)) / 2 and i is uniform on 1..T. p(x|u_0) is N(u_0 / a_0, exp(g_0) I) of
+    real data; of bytes, scaled to [-1, 1], it is that density at the 256 values, normalised.
 
     `is_bound`: `log_prob_bound(keys, x, times)` estimates it with one t for each example; there is no
     `log_prob`, and no mean. Samples take `sampling_steps` passes of the net, by `step_back`.
@@ -138,7 +138,8 @@ class Diffusion(distrax.Distribution):
         def of_one(key: Array) -> tuple[Array, Array, Array]:
             of_t, of_u, of_0 = jax.random.split(key, 3)
             t = jax.random.uniform(of_t, (), x.dtype)
-            return t, *(jax.random.normal(k, self._event, x.dtype) for k in (of_u, of_0))
+            eps, eps_0 = (jax.random.normal(k, self._event, x.dtype) for k in (of_u, of_0))
+            return t, eps, eps_0
 
         drawn = jax.vmap(of_one)(keys.reshape(-1))
         return tuple(a.reshape(*self._batch, *a.shape[1:]) for a in drawn)  # pyright: ignore

@@ -119,7 +119,7 @@ class ImageFlow(Invertible):
         def step(of_step: Any, v: Array) -> tuple[Array, Array]:
             params, turn = of_step
             stays = (colours == turn).astype(v.dtype)
-            raw = net.apply({"params": params}, v * stays, h)
+            raw: Any = net.apply({"params": params}, v * stays, h)
             raw = raw.reshape(*raw.shape[:-1], C, moves.numbers) * (1 - stays)[..., None]  # 0: the identity
             return _each(moved(moves, back), raw, v)
 
@@ -142,7 +142,7 @@ class ImageFlow(Invertible):
             log_det = H * W * jnp.sum(mix["log_scale"])
             v = v if back else _mixed(mix, v)
             a, b = jnp.split(v, 2, -1)
-            raw = net.apply({"params": params}, a, h)
+            raw: Any = net.apply({"params": params}, a, h)
             b, of_b = _each(moved(moves, back), raw.reshape(*b.shape, moves.numbers), b)
             v = jnp.concatenate([a, b], -1)
             return (_unmixed(mix, v), of_b - log_det) if back else (v, of_b + log_det)
