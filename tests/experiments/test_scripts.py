@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import codes, disentangle, jl1_cost, likelihoods, two_stage, wae
+from experiments import codes, decoders, disentangle, jl1_cost, likelihoods, two_stage, wae
 from tests.experiments.tiny import TINY, dense
 from tests.test_commands import COMMANDS
 from vaejax import evaluation, lab, runs
@@ -23,6 +23,7 @@ TYPED = [command for command in COMMANDS if "python -m experiments." in command 
 FIGURES = {
     "codes": {"codebook_use", "gallery"},
     "collapse": {"draws", "scores", "training_curves"},
+    "decoders": {"gallery"},
     "deep_hierarchy": {"levels", "reconstructions", "samples"},
     "disentangle": {"scores_mini_sprites", "traversals_mini_sprites"},
     "expressiveness": {"pseudo_inputs", "samples", "scores"},
@@ -58,6 +59,7 @@ def empty(tmp_path_factory):
             patch.setattr(script, "PRESETS", tiny)
         patch.setattr(jl1_cost, "ROWS", {k: jl1_cost.ROWS[k] for k in ("beta_vae", "jl1_exact")})
         patch.setattr(codes, "ROWS", {k: k for k in ("fsq",)})
+        patch.setattr(decoders, "ROWS", {k: k for k in ("two_stage",)})
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
         patch.setattr(codes, "ROWS", {k: k for k in ("residual",)})

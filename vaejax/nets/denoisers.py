@@ -68,11 +68,18 @@ class Denoising(nn.Module):
         check_floating(z, "z")
         if self.is_initializing():
             self.gamma(z, *c, g)  # that its parameters are there
+        maps = [a for a in c if self._is_map(a, z)]
+        c = [a for a in c if not self._is_map(a, z)]
         h = _waves((g - self.low) / (self.high - self.low), self.embed)
         of_z = nn.Dense(self.embed, name="of_z")(beside(z, tuple(c)))
         h = jax.nn.swish(nn.Dense(self.embed, name="of_time")(h) + of_z)
         h = jax.nn.swish(nn.Dense(self.embed, name="features")(h))
-        return self._predicted(at_least_float32(u), h)
+        return self._predicted(jnp.concatenate([at_least_float32(u), *maps], -1), h)
+
+    def _is_map(self, c: Array, z: Array) -> bool:
+        """Whether a condition stands beside u, and not beside z."""
+        del c, z
+        return False
 
     def _predicted(self, u: Array, h: Array) -> Array:
         raise NotImplementedError
@@ -122,8 +129,9 @@ class UNet(Denoising):
 
     Residual blocks (norm, swish, 3x3, FiLM, swish, 3x3) with group normalisation over one example, sides
     halved by convolutions of stride 2 and doubled by repeating pixels; what is on the way down is put beside
-    what comes up. Time and z, of which scale and shift are linear, as in `Denoiser`. The last layer of every
-    block, and of the net, starts at 0.
+    what comes up. Time and z, of which scale and shift are linear, as in `Denoiser`. A condition that is maps
+    [..., H, W, n] stands beside u as channels, another beside z. The last layer of every block, and of the
+    net, starts at 0.
 
     Args:
       shape: (H, W, C) of an image.
@@ -155,6 +163,9 @@ class UNet(Denoising):
         if not self.features:
             raise ValueError("features: expected at least one side, got ()")
         super().__post_init__()
+
+    def _is_map(self, c: Array, z: Array) -> bool:
+        return c.ndim == z.ndim + 2 and c.shape[-3:-1] == tuple(self.shape[:2])
 
     def _predicted(self, u: Array, h: Array) -> Array:
         last = len(self.features) - 1
