@@ -82,8 +82,11 @@ def test_what_it_predicts_depends_on_the_first_decoder(x64):
         (lambda: models.refined(first_of(), None, distributions.diffusion()), TypeError, "net: expected"),
         (lambda: models.refined(first_of(), unet(), None), TypeError, "likelihood: expected"),
         (lambda: models.refined(first_of(), unet(), distributions.bernoulli()), ValueError, "support|binary"),
-        (lambda: models.refined(first_of(), nets.MLP((), (3,)), distributions.diffusion(support="bytes")), TypeError,
-         "decoder: expected a net that predicts noise"),
+        (
+            lambda: models.refined(first_of(), nets.MLP((), (3,)), distributions.diffusion(support="bytes")),
+            TypeError,
+            "decoder: expected a net that predicts noise",
+        ),
     ],
 )  # fmt: skip
 def test_parts_that_do_not_fit_are_named(make, error, message):
