@@ -36,6 +36,16 @@ def mlp(name, *shape):
     return lambda: {name: nets.MLP(features=(6,), output_shape=shape, activation="tanh")}
 
 
+def moved(model):
+    """What starts at 0, and lets no gradient through, does not."""
+
+    def init(key, batch):
+        params, variables = model.init(key, batch)
+        return jax.tree.map(lambda a: a + 0.1, params), variables
+
+    return model._replace(init=init)
+
+
 def of_mixture():
     """Two components; a posterior for the terms that ask for one."""
     encoder = nets.MLPEncoder(latents=2 * LATENTS, features=(8,), activation="tanh", context=2)
@@ -112,6 +122,17 @@ TERMS = {
     ),
     "commitment": TermEntry(
         "commitment", lambda: objectives.commitment, untouched=("decoder", "posterior"), parts=of_codes
+    ),
+    "denoising_error": TermEntry(
+        "denoising_error",
+        lambda: objectives.denoising_error,
+        random=True,
+        likelihood=distributions.diffusion,
+        parts=lambda: {
+            "decoder": nets.Denoiser((D,), embed=4, features=(6,)),
+            "posterior": models.posteriors.gaussian(LATENTS),
+        },
+        wrap=moved,
     ),
     "leave_one_out": TermEntry(
         "leave_one_out", lambda: objectives.leave_one_out(3), random=True, parts=of_parts
@@ -287,6 +308,11 @@ LIKELIHOODS = {
     "discretised_logistic_mixture_grey": lambda: distributions.discretised_logistic_mixture(3),
     "categorical": lambda: distributions.categorical(),
 }
+OF_NETWORKS = {  # what has no parameters of values: its own tests have its laws
+    "flow": lambda: distributions.flow(),
+    "flow_of_bytes": lambda: distributions.flow("uniform"),
+    "diffusion": lambda: distributions.diffusion(),
+}
 EVENTS = {  # the shape of one example where it is not (D,)
     "discretised_logistic_mixture": (2, 3),
     "discretised_logistic_mixture_grey": (2, 1),
@@ -331,6 +357,18 @@ NETS = {  # net, shape of one of each input
     "EncoderCell": (lambda: nets.EncoderCell(groups=2), (3, 4, 4)),
     "DecoderCell": (lambda: nets.DecoderCell(expand=2, groups=2), (3, 4, 4)),
     "ConvDecoder": (lambda: nets.ConvDecoder(side=16, channels=1, width=0.1), (2,)),
+    "FlatFlow": (
+        lambda: nets.FlatFlow(nets.MLP((7,), (2, 6)), (2, 3), features=(6,), kind="spline"),
+        (4,),
+        (2, 3),
+    ),
+    "ImageFlow": (
+        lambda: nets.ImageFlow(nets.MLP((7,), (4, 4, 2)), (4, 4, 1), 2, features=4),
+        (2,),
+        (4, 4, 1),
+    ),
+    "Denoiser": (lambda: nets.Denoiser((2, 3), embed=4, features=(6,)), (4,), (2, 3), ()),
+    "UNet": (lambda: nets.UNet((5, 4, 1), embed=4, features=(2, 4), groups=2), (2,), (5, 4, 1), ()),
     "GatedPixelCNN": (lambda: nets.GatedPixelCNN((3, 4, 2), features=4, kernels=(3, 3)), (2,), (3, 4, 2)),
     "CausalTransformer": (lambda: nets.CausalTransformer((2, 3), CODES, 8, 1, heads=2), (2, 3), (4,)),
     "CodePixelCNN": (lambda: nets.CodePixelCNN((2, 3), CODES, 4, (3,), embed=3), (2, 3), (4,)),

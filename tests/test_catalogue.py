@@ -7,7 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.catalogue import BATCH, EVENTS, LIKELIHOODS, NETS, SCHEDULES, TERMS, D, net_inputs, small_vae
+from tests.catalogue import (
+    BATCH,
+    EVENTS,
+    LIKELIHOODS,
+    NETS,
+    OF_NETWORKS,
+    SCHEDULES,
+    TERMS,
+    D,
+    net_inputs,
+    small_vae,
+)
 from tests.monte_carlo import assert_mean_is
 from vaejax import distributions, nets, objectives
 from vaejax.keys import named_key
@@ -92,8 +103,9 @@ def test_every_public_term_is_catalogued():
 
 
 def test_every_likelihood_and_net_is_catalogued():
-    factories = {n for n in distributions.__all__ if n.islower() and n in LIKELIHOODS}
-    built = {make().name for make in LIKELIHOODS.values()}
+    everything = LIKELIHOODS | OF_NETWORKS
+    factories = {n for n in distributions.__all__ if n.islower() and n in everything}
+    built = {make().name for make in everything.values()}
     assert built == factories
     returning = {
         n

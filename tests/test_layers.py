@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "progress": set(),
     "ops": BASE,
     "distributions": BASE | {"ops"},
-    "nets": BASE,
+    "nets": BASE | {"ops"},
     "objectives": BASE | {"ops", "distributions"},
     "models": BASE | {"ops", "distributions", "nets"},
     "train": BASE,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import codes, disentangle, iwae, jl1_cost, likelihoods, two_stage, wae
+from experiments import codes, decoders, disentangle, iwae, jl1_cost, likelihoods, two_stage, wae
 from tests.experiments.tiny import TINY, dense
 from tests.test_commands import COMMANDS
 from vaejax import evaluation, lab, runs
@@ -26,6 +26,7 @@ RUN = {re.sub(r" --preset \w+", "", command.split("#")[0].strip()): command for 
 FIGURES = {
     "codes": {"codebook_use", "gallery"},
     "collapse": {"draws", "scores", "training_curves"},
+    "decoders": {"gallery"},
     "deep_hierarchy": {"levels", "reconstructions", "samples"},
     "disentangle": {"scores_mini_sprites", "traversals_mini_sprites"},
     "expressiveness": {"pseudo_inputs", "samples", "scores"},
@@ -64,6 +65,7 @@ def empty(tmp_path_factory):
         patch.setattr(jl1_cost, "ROWS", {k: jl1_cost.ROWS[k] for k in ("beta_vae", "jl1_exact")})
         patch.setattr(codes, "ROWS", {k: k for k in ("fsq",)})
         patch.setattr(iwae, "rows", lambda config, rows=iwae.rows: dict(list(rows(config).items())[:2]))
+        patch.setattr(decoders, "ROWS", {k: k for k in ("two_stage",)})
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
         patch.setattr(codes, "ROWS", {k: k for k in ("residual",)})

@@ -11,6 +11,7 @@ import pytest
 from experiments import (
     codes,
     collapse,
+    decoders,
     deep_hierarchy,
     disentangle,
     expressiveness,
@@ -60,6 +61,9 @@ CONFIGS: dict[ModuleType, Any] = {
     expressiveness: expressiveness.Config(
         dataset="digits", pairs=("diagonal-vamp",), components=4, latents=2, hidden=(4,), ramp=1,
         batch_size=10, samples=6, test_images=5, gap_images=3,
+    ),
+    decoders: decoders.Config(
+        dataset="digits", pool=1, latents=2, hidden=(4,), features=8, batch_size=6, samples=2, sampling=2
     ),
     deep_hierarchy: deep_hierarchy.Config(
         dataset="digits", levels="1x1,8m1", encoder="8x1,8d8,1x1", width=4, channels=1, components=2,

@@ -3,7 +3,9 @@
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.codes import AutoregressiveCodes, CodePoint, Codes, Coding
+from vaejax.distributions.diffusion import Diffusion, diffusion
 from vaejax.distributions.discrete import OneHot
+from vaejax.distributions.flow_likelihood import Dequantised, flow
 from vaejax.distributions.flows import Flow
 from vaejax.distributions.gaussian import FullGaussian, GaussianOnPath, diagonal_gaussian
 from vaejax.distributions.kl import (
@@ -52,6 +54,8 @@ __all__ = [
     "Codes",
     "Coding",
     "ContinuousBernoulli",
+    "Dequantised",
+    "Diffusion",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
     "Flow",
@@ -68,8 +72,10 @@ __all__ = [
     "categorical",
     "continuous_bernoulli",
     "diagonal_gaussian",
+    "diffusion",
     "discretised_logistic",
     "discretised_logistic_mixture",
+    "flow",
     "gaussian",
     "gaussian_learned_scale",
     "has_closed_form",

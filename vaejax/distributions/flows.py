@@ -15,7 +15,8 @@ __all__ = ["Flow"]
 class Flow(distrax.Distribution):
     """z = f(z0), z0 ~ base, of density log q(z) = log base(z0) - log|det df/dz0|.
 
-    `base`: a distribution of vectors, events [d].
+    `base`: a distribution of vectors, events [d]. `event`: the shape of z where it is none of a vector; the
+    maps then take z0 [..., d] to z [..., *event], and back.
     `forward`: z0 [..., d] -> (z [..., d], log|det| [...]). `inverse`: z -> (z0, log|det dz0/dz|), or None.
     Both take whatever axes lead, with the batch of the base last among them, and are
     `jax.tree_util.Partial`s over all that they depend on: so the distribution has their parameters as its
@@ -34,6 +35,7 @@ class Flow(distrax.Distribution):
         base: Distribution,
         forward: Callable[[Array], tuple[Array, Array]],
         inverse: Callable[[Array], tuple[Array, Array]] | None = None,
+        event: tuple[int, ...] | None = None,
     ):
         super().__init__()
         if len(base.event_shape) != 1:
@@ -41,10 +43,11 @@ class Flow(distrax.Distribution):
         self._base = base
         self._forward = forward
         self._inverse = inverse
+        self._event = None if event is None else tuple(event)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        return self._base.event_shape
+        return self._base.event_shape if self._event is None else self._event
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -56,7 +59,7 @@ class Flow(distrax.Distribution):
         return self._inverse is not None
 
     def log_prob(self, value: Array) -> Array:
-        """The density of z, [..., d], for each member of the batch; [d] is one z for all of them.
+        """The density of z, [..., *event], for each member of the batch; [*event] is one z for all of them.
 
         Raises:
           TypeError: if the flow has no inverse.
@@ -67,14 +70,17 @@ class Flow(distrax.Distribution):
                 "log_prob: expected a flow with an inverse; this one has a density at its own samples alone, "
                 "as sample_and_log_prob gives it"
             )
-        if value.shape[-1:] != self.event_shape:
-            raise ValueError(f"z: expected [..., {self.event_shape[0]}], got {list(value.shape)}")
-        lead = jnp.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        axes = value.ndim - len(self.event_shape)
+        if value.shape[axes:] != self.event_shape:
+            raise ValueError(
+                f"z: expected [..., {', '.join(map(str, self.event_shape))}], got {list(value.shape)}"
+            )
+        lead = jnp.broadcast_shapes(value.shape[:axes], self.batch_shape)
         z0, log_det = self._inverse(jnp.broadcast_to(value, (*lead, *self.event_shape)))
         return self._base.log_prob(z0) + log_det
 
     def centre(self) -> Array:
-        """f(mean of the base), [*batch, d]: a code without noise, and not the mean."""
+        """f(mean of the base), [*batch, *event]: a code without noise, and not the mean."""
         return self._forward(self._base.mean())[0]
 
     def mean(self) -> Array:

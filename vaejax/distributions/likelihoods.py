@@ -44,6 +44,9 @@ class Likelihood:
     last axis, the channels, which holds all parameters of a pixel.
     `support`: the values it scores, a key of `vaejax.types.SUPPORTS`.
     `channels(c)`: how many the decoder gives for data of c channels; ValueError for a c it cannot score.
+    `decodes`: what a decoder must say that it is, by a class attribute of this name, where it is no net of
+    parameters but sees x too; `of_network(network, batch, event) -> Distribution` then takes the place of
+    `build`, the network being the decoder at a z, and both shapes those of x.
 
     The results of one factory with equal options are equal.
     """
@@ -51,8 +54,10 @@ class Likelihood:
     name: str
     support: str
     build: Callable[[Array, int], Distribution] = field(repr=False)
-    options: Mapping[str, float | bool] = field(default_factory=dict, hash=False)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     channels: Callable[[int], int] = field(default=_same, repr=False)
+    decodes: str | None = None
+    of_network: Callable[..., Distribution] | None = field(default=None, repr=False)
 
     def parameter_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         """What the decoder gives for one example of the shape `event`."""

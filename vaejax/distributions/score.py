@@ -13,7 +13,7 @@ from vaejax.types import Array, Distribution
 __all__ = ["score"]
 
 
-def score(key: Array, px: Distribution, x: Array) -> Array:
+def score(key: Array, px: Distribution, x: Array, *, times: Array | None = None) -> Array:
     """log p(x|z), with the shapes checked: densities broadcast in silence, this does not.
 
     Args:
@@ -22,6 +22,8 @@ def score(key: Array, px: Distribution, x: Array) -> Array:
         as many. Their `log_prob_bound(keys, x)` takes the former.
       px: batch shape [B], events of the shape of one example.
       x: [B, ...].
+      times: [B] in [0, 1), spread over a batch, for likelihoods that estimate a mean over a time
+        (`spreads_times`); None: they draw their own. Others do not look at it.
 
     Returns:
       [B] nats, summed over event dimensions.
@@ -33,7 +35,10 @@ def score(key: Array, px: Distribution, x: Array) -> Array:
     if x.shape != expected:
         raise ValueError(f"x: expected the shape of p(x|z), {expected}; got {x.shape}")
     if getattr(px, "is_bound", False):
-        return px.log_prob_bound(_one_each(key, tuple(px.batch_shape)), x)
+        keys = _one_each(key, tuple(px.batch_shape))
+        if times is not None and getattr(px, "spreads_times", False):
+            return px.log_prob_bound(keys, x, times)
+        return px.log_prob_bound(keys, x)
     return px.log_prob(x)
 
 

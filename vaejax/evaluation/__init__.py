@@ -7,6 +7,7 @@ are; a model of plain functions works too, and is compiled in each call.
 from vaejax.evaluation.ais import annealed_log_likelihood, sandwich
 from vaejax.evaluation.codes import posterior_mean
 from vaejax.evaluation.collapse import collapse
+from vaejax.evaluation.denoising import denoised, noise_of
 from vaejax.evaluation.elbo import elbo_parts
 from vaejax.evaluation.evidence import bits_per_dim, marginal_log_likelihood, paired
 from vaejax.evaluation.factor_codes import Codes, factor_codes
@@ -36,6 +37,7 @@ __all__ = [
     "collapse",
     "decoder_geometry",
     "decoder_samples",
+    "denoised",
     "disentanglement_scores",
     "elbo_parts",
     "factor_codes",
@@ -47,6 +49,7 @@ __all__ = [
     "local_scores",
     "marginal_log_likelihood",
     "mse",
+    "noise_of",
     "paired",
     "posterior_mean",
     "prior_samples",

@@ -5,6 +5,7 @@ from vaejax.models.heads import with_heads
 from vaejax.models.hierarchy import hierarchical_vae
 from vaejax.models.levels import Level
 from vaejax.models.optimal_scale import optimal_scale
+from vaejax.models.refined import refined
 from vaejax.models.spec import from_spec
 from vaejax.models.spectral import spectral
 from vaejax.models.stages import codes_of, two_stage
@@ -23,6 +24,7 @@ __all__ = [
     "posteriors",
     "priors",
     "pseudo_inputs_from",
+    "refined",
     "spectral",
     "starting_from",
     "two_stage",

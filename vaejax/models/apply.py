@@ -22,15 +22,15 @@ _ADVICE = {
 }
 
 
-def apply(net: nn.Module, params: PyTree, *arrays: Any) -> Any:
-    """`net(*arrays)` with these parameters, in float32 at least, whatever the net computes in.
+def apply(net: nn.Module, params: PyTree, *arrays: Any, method: str | None = None) -> Any:
+    """`net(*arrays)`, or a method of it, with these parameters, in float32 at least, whatever it computes in.
 
     What a net sows as "intermediates" is dropped, as flax itself does.
 
     Raises:
       ValueError: if the net asks for a random key or for variables beside its parameters.
     """
-    return _applied(type(net).__name__, net, params, *arrays)
+    return _applied(type(net).__name__, net, params, *arrays, method=method)
 
 
 def initialised(name: str, net: nn.Module, key: Array, *arrays: Any) -> tuple[Any, PyTree]:
@@ -55,9 +55,9 @@ def initialised(name: str, net: nn.Module, key: Array, *arrays: Any) -> tuple[An
     return jax.eval_shape(partial(_applied, name, net), params, *arrays), params
 
 
-def _applied(name: str, net: nn.Module, params: PyTree, *arrays: Any) -> Any:
+def _applied(name: str, net: nn.Module, params: PyTree, *arrays: Any, method: str | None = None) -> Any:
     try:
-        output = net.apply({"params": params}, *arrays)
+        output = net.apply({"params": params}, *arrays, method=method)
     except errors.InvalidRngError as error:
         raise _not_pure(name, net, f"asks for a key: {_said(error)}", "key") from error
     except (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jax.tree_util import Partial
 
@@ -13,15 +14,38 @@ from vaejax.fixed import Fixed
 from vaejax.models.apply import apply, initialised
 from vaejax.types import Array, Distribution, PyTree
 
+_KINDS = {
+    None: "a net of parameters",
+    "flow": "an invertible net, as nets.FlatFlow or nets.ImageFlow",
+    "diffusion": "a net that predicts noise, as nets.Denoiser or nets.UNet",
+}
+
 
 def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[..., Distribution]:
     """The function (params, z [..., *event], lead, *c) -> p(x|z, c), `lead` the number of z's leading axes.
 
     A decoder is a net z -> parameters, and the values of x are independent given z. Or it says that it is
     `autoregressive`, and has the `shape` of x: a net (z, x) -> parameters, those of x_i from x_<i alone. A
-    condition comes after z: (z, c) or (z, c, x).
+    condition comes after z: (z, c) or (z, c, x). Or it `decodes` what a likelihood of networks asks for.
+
+    Raises:
+      TypeError: if only one of the two is of networks, or they are of different ones.
     """
+    wanted, is_one = likelihood.decodes, getattr(decoder, "decodes", None)
+    if wanted != is_one:
+        raise TypeError(
+            f"decoder: expected {_KINDS[wanted]} for the likelihood {likelihood.name}, "
+            f"got {type(decoder).__name__}, {_KINDS[is_one]}"
+        )
+    noise = likelihood.options.get("dequantise") == "variational"
+    if wanted == "flow" and noise != (getattr(decoder, "noise", None) is not None):
+        raise ValueError(
+            f"noise: expected {'a net' if noise else 'None'} in the decoder of {likelihood.name} with "
+            f"dequantise={likelihood.options['dequantise']!r}"
+        )
     net = Fixed(apply, decoder)
+    if likelihood.of_network is not None:
+        return Fixed(_of_network, net, likelihood, tuple(decoder.shape))  # pyright: ignore
     if is_autoregressive(decoder):
         return Fixed(_autoregressive, net, likelihood, tuple(decoder.shape))  # pyright: ignore
     return Fixed(_independent, net, likelihood)
@@ -37,6 +61,19 @@ def _autoregressive(
     *c: Array,
 ) -> Distribution:
     return Autoregressive(Partial(net, params, z, *c), likelihood, (*z.shape[:lead], *event), len(event))
+
+
+def _of_network(
+    net: Callable,
+    likelihood: Likelihood,
+    event: tuple[int, ...],
+    params: PyTree,
+    z: Array,
+    lead: int,
+    *c: Array,
+) -> Distribution:
+    assert likelihood.of_network is not None
+    return likelihood.of_network(Partial(net, params, z, *c), z.shape[:lead], event)
 
 
 def _independent(
@@ -55,8 +92,13 @@ def init_decoder(
       ValueError: if its output has not the shape that the likelihood needs for x, or it is not a function
         of its parameters and inputs alone.
     """
-    inputs = (z, *c, *((x,) if is_autoregressive(decoder) else ()))
+    sees_x = is_autoregressive(decoder) or likelihood.decodes is not None
+    inputs = (z, *c, *((x,) if sees_x else ()))
+    if likelihood.decodes == "diffusion":
+        inputs = (*inputs, jnp.zeros(x.shape[:1]))  # of log-SNRs
     output, params = initialised("decoder", decoder, key, *inputs)
+    if likelihood.decodes is not None:
+        return params  # x and u have the shape that the decoder states, and checks
     got = jax.tree.map(lambda a: a.shape, output)
     expected = (1, *likelihood.parameter_shape(x.shape[1:]))
     if got != expected:

@@ -37,6 +37,10 @@ def spec_of(part: Any) -> Any:
     return spec_of(part.tolist()) if isinstance(part, jax.Array | np.ndarray) else plain(part)
 
 
+# fields that came later, where they have their default: specs from before stay theirs
+_LATER = (("dtype", None, None), ("context", 0, 0), ("zero", False, False))
+
+
 def net_spec(net: nn.Module) -> dict[str, Any]:
     """{"name": class, "options": fields}; the full name and no options for nets that are not vaejax's own.
 
@@ -50,9 +54,7 @@ def net_spec(net: nn.Module) -> dict[str, Any]:
         return {"name": f"{kind.__module__}.{kind.__qualname__}", "options": None}
     known = [f for f in dataclasses.fields(net) if f.name not in ("parent", "name")]
     fields = {
-        f.name: getattr(net, f.name)
-        for f in known  # the specs of runs from before there was a dtype or context stay theirs
-        if (f.name, f.default, getattr(net, f.name)) not in (("dtype", None, None), ("context", 0, 0))
+        f.name: getattr(net, f.name) for f in known if (f.name, f.default, getattr(net, f.name)) not in _LATER
     }
     return {"name": kind.__name__, "options": {name: spec_of(value) for name, value in fields.items()}}
 

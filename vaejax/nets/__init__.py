@@ -6,7 +6,10 @@ from vaejax.nets.cells import DecoderCell, EncoderCell
 from vaejax.nets.codes import CausalTransformer, CodePixelCNN
 from vaejax.nets.convolution import conv, conv_transpose
 from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTranspose
+from vaejax.nets.denoisers import Denoiser, UNet
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
+from vaejax.nets.image_flow import ImageFlow
+from vaejax.nets.invertible import FlatFlow
 from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
 from vaejax.nets.made import MADE
 from vaejax.nets.maps import ConvDown, ConvUp
@@ -34,21 +37,25 @@ __all__ = [
     "ConvUp",
     "Critic",
     "DecoderCell",
+    "Denoiser",
     "DenseLadder",
     "EncoderCell",
     "First",
+    "FlatFlow",
     "FromBytes",
     "GatedEncoder",
     "GatedMLP",
     "GatedPixelCNN",
     "GaussianHead",
     "Heads",
+    "ImageFlow",
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",
     "PixelHead",
     "Pyramid",
     "SharedScale",
+    "UNet",
     "conv",
     "conv_transpose",
 ]

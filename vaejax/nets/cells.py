@@ -20,7 +20,7 @@ from jax.nn import swish
 from vaejax.checks import check_positive_int
 from vaejax.nets.convolutional import Conv
 from vaejax.nets.dense import dtype_name
-from vaejax.nets.on_maps import check_maps
+from vaejax.nets.on_maps import check_maps, group_norm
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
@@ -58,7 +58,9 @@ class EncoderCell(nn.Module):
     def __call__(self, x: Array) -> Array:
         h, C = _checked(x, self.groups), x.shape[-1]
         for n in range(2):
-            h = Conv(C, (3, 3), dtype=self.dtype, name=f"conv_{n}")(swish(_norm(self.groups, f"norm_{n}")(h)))
+            h = Conv(C, (3, 3), dtype=self.dtype, name=f"conv_{n}")(
+                swish(group_norm(self.groups, f"norm_{n}")(h))
+            )
         return x + _SHARE * _Excite(self.dtype, name="excite")(h)
 
 
@@ -93,7 +95,7 @@ class DecoderCell(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        norm, dense = partial(_norm, self.groups), partial(nn.Dense, use_bias=False, dtype=self.dtype)
+        norm, dense = partial(group_norm, self.groups), partial(nn.Dense, use_bias=False, dtype=self.dtype)
         h, C = _checked(x, self.groups), x.shape[-1]
         h = dense(self.expand * C, name="expand")(norm("norm_0")(h))
         h = _Depthwise(self.dtype, name="depthwise")(swish(norm("norm_1")(h)))
@@ -131,11 +133,6 @@ class _Depthwise(nn.Module):
         around = jnp.pad(x, ((0, 0),) * (x.ndim - 3) + ((r, r), (r, r), (0, 0)))
         taps = [(u, v) for u in range(_SIDE) for v in range(_SIDE)]
         return sum(kernel[u, v, 0] * around[..., u : u + H, v : v + W, :] for u, v in taps)  # pyright: ignore
-
-
-def _norm(groups: int, name: str) -> nn.GroupNorm:
-    """Over the places and a group of channels of one example, whatever the leading axes."""
-    return nn.GroupNorm(groups, epsilon=1e-5, reduction_axes=(-3, -2, -1), name=name)
 
 
 def _checked(x: Array, groups: int) -> Array:

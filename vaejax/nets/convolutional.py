@@ -31,7 +31,7 @@ class Conv(nn.Module):
 
     [..., H, W, in] -> [..., h, w, features]; `padding` is "VALID", "SAME" or ((low, high), (low, high)), and
     `mask`, of the kernel's shape, multiplies the kernel. `dtype` is what it computes in, None for what input
-    and parameters have.
+    and parameters have. With `zero` the kernel starts at 0.
     """
 
     features: int
@@ -40,6 +40,7 @@ class Conv(nn.Module):
     padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME"
     mask: Array | None = None
     dtype: Any = None
+    zero: bool = False
 
     def __post_init__(self) -> None:
         self.dtype = dtype_name(self.dtype)
@@ -48,7 +49,8 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+        start = nn.initializers.zeros_init() if self.zero else nn.initializers.lecun_normal()
+        kernel = self.param("kernel", start, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
         if self.mask is not None:
             kernel = kernel * jnp.asarray(self.mask, kernel.dtype)

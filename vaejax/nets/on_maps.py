@@ -44,3 +44,8 @@ def enlarged(x: Array, times: int) -> Array:
 def soft_clamp(v: Array, bound: float | None) -> Array:
     """t tanh(v / t), between -t and t and v where it is small; v itself where t is None."""
     return v if bound is None else bound * jnp.tanh(v / bound)
+
+
+def group_norm(groups: int, name: str) -> nn.GroupNorm:
+    """Over the places and a group of channels of one example, whatever the leading axes."""
+    return nn.GroupNorm(groups, epsilon=1e-5, reduction_axes=(-3, -2, -1), name=name)

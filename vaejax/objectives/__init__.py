@@ -15,6 +15,7 @@ from vaejax.objectives.critics import (
     total_correlation,
     total_correlation_critic,
 )
+from vaejax.objectives.diffusion import denoising_error
 from vaejax.objectives.discrete import enumerated, leave_one_out
 from vaejax.objectives.draw import log_weight, sample
 from vaejax.objectives.elbo import (
@@ -59,6 +60,7 @@ __all__ = [
     "cosine_schedule",
     "cross_entropy",
     "cyclical_schedule",
+    "denoising_error",
     "dip",
     "dreg",
     "enumerated",

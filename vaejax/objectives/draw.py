@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.distributions import score
-from vaejax.keys import check_key, example_keys, named_key
+from vaejax.keys import check_key, example_index, example_keys, named_key
+from vaejax.ops.diffusion import strata
 from vaejax.types import VAE, Array, Batch, Draw, PyTree
 
 __all__ = ["log_weight", "sample"]
@@ -34,7 +35,12 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
     draw = vae.encode(named_key(key, "encode"), batch)
     px = vae.decode(draw.z, batch.get("c")) if draw.px is None else draw.px  # a hierarchy has decoded already
     keys = example_keys(named_key(key, "score"), batch)
-    return draw._replace(px=px, log_px=score(keys, px, batch["x"]))
+    return draw._replace(px=px, log_px=score(keys, px, batch["x"], times=times_of(key, batch)))
+
+
+def times_of(key: Array, batch: Batch) -> Array:
+    """[B] times in [0, 1), each uniform over keys, together spread evenly: a slice has those of the whole."""
+    return strata(jax.random.uniform(named_key(key, "/times")), example_index(batch))
 
 
 def scored_at(draw: Draw) -> PyTree:

@@ -3,7 +3,7 @@
 from vaejax.models.flows.amortised import planar, radial, sylvester
 from vaejax.models.flows.conditioned import autoregressive, check_net, coupling
 from vaejax.models.flows.layer import Layer, chained, inverted
-from vaejax.models.flows.transforms import Transform, gate, transform
+from vaejax.ops.flows.transforms import Transform, gate, transform
 
 __all__ = [
     "Layer",

@@ -15,8 +15,8 @@ from flax import linen as nn
 from vaejax.fixed import Fixed
 from vaejax.models.apply import apply
 from vaejax.models.flows.layer import Layer, scanned
-from vaejax.models.flows.transforms import Transform
 from vaejax.nets import MADE, MLP
+from vaejax.ops.flows.transforms import Transform
 from vaejax.types import Array, PyTree
 
 __all__ = ["autoregressive", "check_net", "coupling"]

@@ -1,0 +1,243 @@
+"""Nets that predict the noise in u = a x + s eps from u, its log-SNR and z: decoders of a diffusion."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vaejax.checks import check_choice, check_finite, check_positive_int
+from vaejax.nets.convolutional import Conv
+from vaejax.nets.dense import beside, check_floating
+from vaejax.nets.on_maps import enlarged, group_norm
+from vaejax.nets.sides import cut
+from vaejax.ops import diffusion
+from vaejax.precision import at_least_float32
+from vaejax.types import Array
+
+SCHEDULES = ("linear", "cosine", "learned")
+
+
+class Denoising(nn.Module):
+    """What `Denoiser` and `UNet` share: the schedule, and features of time and z.
+
+    `(z, *c, u, g) -> eps_hat`, and by the method `gamma` `(z, *c, t) -> g(t)`. A subclass has its own fields
+    and `_predicted(u, h)`, h [..., embed] the features.
+    """
+
+    shape: tuple[int, ...]
+    schedule: str = "linear"
+    low: float = -13.3
+    high: float = 5.0
+    embed: int = 128
+
+    decodes: ClassVar[str] = "diffusion"  # what a builder asks a decoder
+
+    def __post_init__(self) -> None:
+        for n, size in enumerate(self.shape):
+            check_positive_int(size, f"shape[{n}]")
+        check_choice(self.schedule, SCHEDULES, "schedule")
+        check_finite(self.low, "low")
+        check_finite(self.high, "high")
+        if not self.low < self.high:
+            raise ValueError(f"low, high: expected low < high, got {self.low!r} and {self.high!r}")
+        check_positive_int(self.embed, "embed")
+        if self.embed % 2:
+            raise ValueError(f"embed: expected an even number, got {self.embed}")
+        super().__post_init__()
+
+    def setup(self) -> None:
+        if self.schedule == "learned":
+            self.monotone = _Monotone(self.low, self.high)
+
+    def gamma(self, z: Array, *others: Array) -> Array:
+        """(z, *c, t [...]) -> g(t), minus the log-SNR at a time in [0, 1]."""
+        t = others[-1]
+        if self.schedule == "learned":
+            return self.monotone(t)
+        return getattr(diffusion, self.schedule)(t, self.low, self.high)
+
+    @nn.compact
+    def __call__(self, z: Array, *others: Array) -> Array:
+        *c, u, g = others
+        if u.shape[u.ndim - len(self.shape) :] != tuple(self.shape):
+            raise ValueError(f"x: expected [..., {', '.join(map(str, self.shape))}], got {u.shape}")
+        check_floating(z, "z")
+        if self.is_initializing():
+            self.gamma(z, *c, g)  # that its parameters are there
+        maps = [a for a in c if self._is_map(a, z)]
+        c = [a for a in c if not self._is_map(a, z)]
+        h = _waves((g - self.low) / (self.high - self.low), self.embed)
+        of_z = nn.Dense(self.embed, name="of_z")(beside(z, tuple(c)))
+        h = jax.nn.swish(nn.Dense(self.embed, name="of_time")(h) + of_z)
+        h = jax.nn.swish(nn.Dense(self.embed, name="features")(h))
+        return self._predicted(jnp.concatenate([at_least_float32(u), *maps], -1), h)
+
+    def _is_map(self, c: Array, z: Array) -> bool:
+        """Whether a condition stands beside u, and not beside z."""
+        del c, z
+        return False
+
+    def _predicted(self, u: Array, h: Array) -> Array:
+        raise NotImplementedError
+
+
+class Denoiser(Denoising):
+    """eps_hat of vectors by dense layers, for `distributions.diffusion`: (z, *c, u, g) -> [..., *shape].
+
+    Every layer is h <- swish(W h (1 + scale) + shift), scale and shift linear in features of time and z
+    (FiLM); the last starts at 0. Time enters as sines and cosines of (g - low) / (high - low).
+
+    Args:
+      shape: of x for one example.
+      schedule: of g(t), minus the log-SNR: "linear", "cosine", or "learned", monotone with learned ends.
+      low: g(0), the least noise; with "learned" where it starts. The bound has p(x|u_0) of variance
+        exp(low): -13.3 is 1e-3 in standard deviations, right for bytes; for real data of few digits or on
+        a manifold a larger one.
+      high: g(1); 5 leaves .0067 of the variance of x.
+      embed: how many features of time and z, even.
+      features: widths of the layers.
+
+    Raises:
+      TypeError, ValueError: for sizes that are not ints of at least 1, an unknown schedule, low not below
+        high; when called, for u of another shape.
+
+    Source: Ho, Jain & Abbeel 2020, arXiv 2006.11239 (time); Perez et al. 2017, arXiv 1709.07871 (FiLM);
+    Kingma et al. 2021, arXiv 2107.00630 (schedules).
+    """
+
+    features: tuple[int, ...] = (256, 256)
+
+    def __post_init__(self) -> None:
+        for n, width in enumerate(self.features):
+            check_positive_int(width, f"features[{n}]")
+        super().__post_init__()
+
+    def _predicted(self, u: Array, h: Array) -> Array:
+        v = u.reshape(*u.shape[: u.ndim - len(self.shape)], -1)
+        for n, width in enumerate(self.features):
+            v = jax.nn.swish(_film(h, nn.Dense(width, name=f"dense_{n}")(v), f"film_{n}"))
+        v = nn.Dense(math.prod(self.shape), kernel_init=nn.initializers.zeros_init(), name="out")(v)
+        return v.reshape(u.shape)
+
+
+class UNet(Denoising):
+    """eps_hat of images by a U-Net, for `distributions.diffusion`: (z, *c, u, g) -> [..., H, W, C].
+
+    Residual blocks (norm, swish, 3x3, FiLM, swish, 3x3) with group normalisation over one example, sides
+    halved by convolutions of stride 2 and doubled by repeating pixels; what is on the way down is put beside
+    what comes up. Time and z, of which scale and shift are linear, as in `Denoiser`. A condition that is maps
+    [..., H, W, n] stands beside u as channels, another beside z. The last layer of every block, and of the
+    net, starts at 0.
+
+    Args:
+      shape: (H, W, C) of an image.
+      schedule, low, high, embed: as for `Denoiser`.
+      features: channels at every side, the full one first, each a multiple of `groups`.
+      blocks: residual blocks at every side, each way.
+      groups: of the normalisation.
+
+    Raises:
+      TypeError, ValueError: as `Denoiser`; features that groups do not divide.
+
+    Source: Ho, Jain & Abbeel 2020, arXiv 2006.11239, appendix B, without attention; Dhariwal & Nichol 2021,
+    arXiv 2105.05233 (scale and shift).
+    """
+
+    features: tuple[int, ...] = (32, 64, 64)
+    blocks: int = 1
+    groups: int = 8
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3:
+            raise ValueError(f"shape: expected (H, W, C), got {self.shape}")
+        check_positive_int(self.groups, "groups")
+        check_positive_int(self.blocks, "blocks")
+        for n, width in enumerate(self.features):
+            check_positive_int(width, f"features[{n}]")
+            if width % self.groups:
+                raise ValueError(f"features[{n}]: expected a multiple of {self.groups} groups, got {width}")
+        if not self.features:
+            raise ValueError("features: expected at least one side, got ()")
+        super().__post_init__()
+
+    def _is_map(self, c: Array, z: Array) -> bool:
+        return c.ndim == z.ndim + 2 and c.shape[-3:-1] == tuple(self.shape[:2])
+
+    def _predicted(self, u: Array, h: Array) -> Array:
+        last = len(self.features) - 1
+        v = Conv(self.features[0], (3, 3), name="first")(u)
+        kept = []
+        for n, width in enumerate(self.features):
+            if n:
+                v = Conv(width, (3, 3), (2, 2), name=f"down_{n}")(v)
+            for b in range(self.blocks):
+                v = _Block(width, self.groups, name=f"down_{n}_{b}")(v, h)
+            kept.append(v)
+        v = _Block(self.features[-1], self.groups, name="middle")(v, h)
+        for n, width in reversed(list(enumerate(self.features))):
+            if n < last:
+                v = cut(enlarged(v, 2), kept[n].shape[-3:-1])
+                v = Conv(width, (3, 3), name=f"up_{n}")(v)
+            v = jnp.concatenate([v, kept[n]], -1)
+            for b in range(self.blocks):
+                v = _Block(width, self.groups, name=f"up_{n}_{b}")(v, h)
+        v = jax.nn.swish(group_norm(self.groups, "norm")(v))
+        return Conv(self.shape[2], (3, 3), zero=True, name="out")(v)
+
+
+class _Block(nn.Module):
+    """v + conv_3x3 s film conv_3x3 s norm v; a 1x1 takes the place of v where the channels change."""
+
+    features: int
+    groups: int
+
+    @nn.compact
+    def __call__(self, v: Array, h: Array) -> Array:
+        r = Conv(self.features, (3, 3), name="conv_0")(jax.nn.swish(group_norm(self.groups, "norm_0")(v)))
+        r = _film(h, group_norm(self.groups, "norm_1")(r), "film", axes=2)
+        r = Conv(self.features, (3, 3), zero=True, name="conv_1")(jax.nn.swish(r))
+        return r + (v if v.shape[-1] == self.features else nn.Dense(self.features, name="skip")(v))
+
+
+class _Monotone(nn.Module):
+    """g(t) increasing from g(0) to g(1), which are learned as what lies between: a net of positive weights.
+
+    Source: Kingma et al. 2021, arXiv 2107.00630, section D, with both ends outside of the net.
+    """
+
+    low: float
+    high: float
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, t: Array) -> Array:
+        low = self.param("low", nn.initializers.constant(self.low), (), jnp.float32)
+        log_range = self.param("log_range", nn.initializers.constant(math.log(self.high - self.low)), ())
+        kernel = nn.initializers.normal(1.0)
+        parameters = [self.param(name, kernel, (self.width,)) for name in ("slope", "shift", "share")]
+
+        def inside(t: Array) -> Array:
+            slope, shift, share = parameters
+            bumps = jax.nn.sigmoid(4 * jax.nn.softplus(slope) * (t[..., None] - 0.5) + shift)
+            return t + jnp.mean(jax.nn.softplus(share) * bumps, -1)
+
+        first, end = inside(jnp.zeros(())), inside(jnp.ones(()))
+        return low + jnp.exp(log_range) * (inside(jnp.asarray(t)) - first) / (end - first)
+
+
+def _film(h: Array, v: Array, name: str, axes: int = 0) -> Array:
+    """v (1 + scale) + shift, both linear in h; v has so many `axes` before its channels."""
+    both = nn.Dense(2 * v.shape[-1], kernel_init=nn.initializers.zeros_init(), name=name)(h)
+    scale, shift = jnp.split(both.reshape(*both.shape[:-1], *(1,) * axes, both.shape[-1]), 2, -1)
+    return v * (1 + scale) + shift
+
+
+def _waves(t: Array, size: int) -> Array:
+    """Sines and cosines of 1000 t at frequencies from 1 down to 1e-4, [...] -> [..., size]."""
+    frequencies = jnp.exp(jnp.arange(size // 2) * (-math.log(1e4) / (size // 2))).astype(t.dtype)
+    angles = 1000 * t[..., None] * frequencies
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
