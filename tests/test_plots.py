@@ -42,6 +42,7 @@ def every_figure():
         "codes": plots.codes({"a": RNG.normal(size=(50, 2))}),
         "density_panels": plots.density_panels({"a": {"b": X[0, :, :, 0]}}, (-1, 1)),
         "image_grid": plots.image_grid(X, columns=2),
+        "image_rows": plots.image_rows({"a": X, "b": X}, title="t"),
         "interpolations": plots.interpolations({"a": X}),
         "jacobian_columns": plots.jacobian_columns({"a": X[None] - 0.5}, images=X[:1]),
         "reconstructions": plots.reconstructions(X, {"a": X}),
