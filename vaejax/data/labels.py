@@ -122,8 +122,8 @@ def keep_labels(
         split: its labels y are integers 0..V-1, [N], or [N, F] for several numbers of classes.
         n: rows that keep theirs.
         classes: V, or (V_1, ..., V_F).
-        share: of the rows with a label among all, in (0, 1]: they are repeated until they are so many, or one
-            row less; 1 leaves the others out. None: every row stands once.
+        share: of the rows with a label among all, in (0, 1]: they are repeated until they are so many, to the
+            row; 1 leaves the others out. None: every row stands once.
         seed: of the choice, not negative.
 
     Returns:
@@ -173,7 +173,7 @@ def _repeated(kept: np.ndarray, size: int, share: float) -> np.ndarray:
     others = np.setdiff1d(np.arange(size), kept)
     if share == 1 or not len(others):
         return kept
-    count = int(share / (1 - share) * len(others))
+    count = round(share / (1 - share) * len(others))
     if count < len(kept):
         raise ValueError(f"share: expected at least that of the labels, {len(kept) / size:.3g}; got {share}")
     return np.concatenate([others, np.resize(kept, count)])

@@ -119,8 +119,11 @@ def _checked_labels(draw: Draw, name: str, V: int) -> Array:
     y = classes_of(draw, name)
     if y.shape != draw.log_px.shape:
         raise ValueError(f"labels: expected {draw.log_px.shape} in batch[{name!r}], got {y.shape}")
-    if not isinstance(y, Tracer) and y.size and not (MISSING <= int(y.min()) and int(y.max()) < V):
-        raise ValueError(f"labels: expected 0..{V - 1}, or -1 where missing; got {int(y.min())}..{int(y.max())}")
+    known = draw.batch[name]
+    if not isinstance(known, Tracer):  # else they have no values yet
+        low, high = np.asarray(known).min(), np.asarray(known).max()
+        if low < MISSING or high >= V:
+            raise ValueError(f"labels: expected 0..{V - 1}, or -1 where missing; got {low}..{high}")
     return y
 
 
