@@ -37,7 +37,10 @@ def widened(params):
     for group in ("encoder", "decoder"):
         kernel = params[group]["dense_0"]["kernel"]
         more = jax.random.normal(KEY, (3, kernel.shape[1]))
-        params[group] = {**params[group], "dense_0": {**params[group]["dense_0"], "kernel": jnp.concatenate([kernel, more])}}
+        params[group] = {
+            **params[group],
+            "dense_0": {**params[group]["dense_0"], "kernel": jnp.concatenate([kernel, more])},
+        }
     return params
 
 
@@ -72,9 +75,7 @@ def test_with_a_constant_condition_every_value_is_that_of_the_model_without(both
     swapped = evaluation.swap_condition(given, X, zeros, zeros[:2])
     np.testing.assert_allclose(swapped, np.stack([found["seen"]] * 2), rtol=1e-4, atol=1e-6)
     loss = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
-    ends = [
-        jax.jit(loss)(KEY, vae, {"x": X, **c}, 0)[0] for vae, c in ((plain, {}), (given, {"c": zeros}))
-    ]
+    ends = [jax.jit(loss)(KEY, vae, {"x": X, **c}, 0)[0] for vae, c in ((plain, {}), (given, {"c": zeros}))]
     assert ends[0] == ends[1]
 
 
@@ -93,8 +94,12 @@ def test_another_condition_changes_them(both):
     np.testing.assert_allclose(
         evaluation.reconstruct(given, X, c=ones), evaluation.reconstruct(of_bias, X), rtol=1e-5, atol=1e-6
     )
-    loaded = evaluation.elbo_parts(KEY, given, data.with_condition(SPLIT, lambda a: np.ones((N, 3), np.float32)))
-    assert loaded["neg_elbo"] == pytest.approx(evaluation.elbo_parts(KEY, of_bias, SPLIT)["neg_elbo"], rel=1e-5)
+    loaded = evaluation.elbo_parts(
+        KEY, given, data.with_condition(SPLIT, lambda a: np.ones((N, 3), np.float32))
+    )
+    assert loaded["neg_elbo"] == pytest.approx(
+        evaluation.elbo_parts(KEY, of_bias, SPLIT)["neg_elbo"], rel=1e-5
+    )
 
 
 def test_a_run_folder_holds_the_condition_s_model_and_its_encoder_takes_c(tmp_path):
@@ -108,7 +113,9 @@ def test_a_run_folder_holds_the_condition_s_model_and_its_encoder_takes_c(tmp_pa
     jax.tree.map(np.testing.assert_array_equal, loaded.params, dict(fitted.state.params))
     c, parts = split.arrays["c"], evaluation.elbo_parts(KEY, loaded.vae, split)
     assert "marginal_kl" not in parts
-    np.testing.assert_array_equal(runs.load_encoder(tmp_path)(X, c), evaluation.posterior_mean(vae, {"x": X, "c": c}))
+    np.testing.assert_array_equal(
+        runs.load_encoder(tmp_path)(X, c), evaluation.posterior_mean(vae, {"x": X, "c": c})
+    )
     for function, options in (
         (evaluation.elbo_parts, {}),
         (evaluation.marginal_log_likelihood, {"num_samples": 2}),

@@ -86,7 +86,10 @@ def test_models_with_a_condition_take_it_in_every_figure(monkeypatch):
     assert [one.tolist() for one in seen["interpolations"][0].values()] == [[3.0], [3.0]]
     figures.classes(None, {"one": [1.0], "two": [2.0]}, 3)
     rows = seen["image_rows"][0]
-    assert {label: row[:, 0, 0, 0].tolist() for label, row in rows.items()} == {"one": [1] * 3, "two": [2] * 3}
+    assert {label: row[:, 0, 0, 0].tolist() for label, row in rows.items()} == {
+        "one": [1] * 3,
+        "two": [2] * 3,
+    }
     figures.swaps(None, X, c, {"one": [1.0], "two": [2.0]})
     x, swapped = seen["reconstructions"]
     assert x is X

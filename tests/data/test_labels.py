@@ -27,7 +27,9 @@ def test_a_one_hot_is_a_row_of_the_identity_and_several_stand_side_by_side():
     assert one_hot(Y, 3).dtype == np.float32
     assert one_hot(1, 3).tolist() == [0, 1, 0]
     both = one_hot(FACTORS, (3, 2))
-    np.testing.assert_array_equal(both, np.concatenate([np.eye(3)[FACTORS[:, 0]], np.eye(2)[FACTORS[:, 1]]], 1))
+    np.testing.assert_array_equal(
+        both, np.concatenate([np.eye(3)[FACTORS[:, 0]], np.eye(2)[FACTORS[:, 1]]], 1)
+    )
 
 
 def test_a_condition_stands_beside_x_whatever_the_transform_makes_of_it():
@@ -96,13 +98,25 @@ BAD = [
     (lambda: one_hot([0, 3], 3), ValueError, r"y: expected labels in 0\.\.2, got 0\.\.3"),
     (lambda: one_hot([0.0], 3), TypeError, r"y: expected integers 0\.\.2, got float64"),
     (lambda: one_hot([[0, 2]], (3, 2)), ValueError, r"y: expected labels in 0\.\.1, got 2\.\.2 in column 1"),
-    (lambda: one_hot([[0]], (3, 2)), ValueError, r"y: expected \[\.\.\., 2\], one for each of classes; got \[1, 1\]"),
+    (
+        lambda: one_hot([[0]], (3, 2)),
+        ValueError,
+        r"y: expected \[\.\.\., 2\], one for each of classes; got \[1, 1\]",
+    ),
     (lambda: one_hot([0], 0), ValueError, "classes: expected at least 1, got 0"),
     (lambda: one_hot([0], 2.0), TypeError, "classes: expected an int, got float"),
     (lambda: with_condition(SPLIT, "y"), TypeError, r"split: c: expected floats, or classes= for labels"),
-    (lambda: with_condition(SPLIT, "z"), ValueError, r"of: expected an array of split, \['x', 'y'\]; got 'z'"),
+    (
+        lambda: with_condition(SPLIT, "z"),
+        ValueError,
+        r"of: expected an array of split, \['x', 'y'\]; got 'z'",
+    ),
     (lambda: with_condition(SPLIT, 3), TypeError, "of: expected the name of an array or a function, got int"),
-    (lambda: with_condition(SPLIT, "y", classes=2), ValueError, r"split: c: expected labels in 0\.\.1, got 0\.\.2"),
+    (
+        lambda: with_condition(SPLIT, "y", classes=2),
+        ValueError,
+        r"split: c: expected labels in 0\.\.1, got 0\.\.2",
+    ),
     (lambda: with_condition(X, "y"), TypeError, "data: expected a Split, or a data set with"),
     (
         lambda: with_condition(SPLIT, lambda arrays: arrays["x"][:3]),
@@ -115,18 +129,38 @@ BAD = [
         "split: c: expected finite numbers, got 14 that are not",
     ),
     (lambda: with_condition(SPLIT, lambda arrays: 1), TypeError, "split: c: expected a numpy array"),
-    (lambda: with_condition(SPLIT, "x", missing=True), ValueError, "missing: expected False for a condition of real"),
+    (
+        lambda: with_condition(SPLIT, "x", missing=True),
+        ValueError,
+        "missing: expected False for a condition of real",
+    ),
     (
         lambda: with_condition(keep_labels(SPLIT, 3, classes=3), "y", classes=3),
         ValueError,
         r"split: c: expected labels in 0\.\.2, got -1\.\.2; -1, a missing label, needs missing=True",
     ),
-    (lambda: keep_labels(SPLIT, 3, classes=2), ValueError, r"split: y: expected labels in 0\.\.1, got 0\.\.2"),
+    (
+        lambda: keep_labels(SPLIT, 3, classes=2),
+        ValueError,
+        r"split: y: expected labels in 0\.\.1, got 0\.\.2",
+    ),
     (lambda: keep_labels(SPLIT, 8, classes=3), ValueError, "n: expected at most the 7 rows, got 8"),
     (lambda: keep_labels(SPLIT, 4, classes=4), ValueError, "n: expected at most 0 labels of class 3, got 1"),
-    (lambda: keep_labels(Split({"x": X}, "real"), 1, classes=3), ValueError, r"split: expected labels y, got \['x'\]"),
-    (lambda: keep_labels(SPLIT, 3, classes=3, share=0.2), ValueError, "share: expected at least that of the labels"),
-    (lambda: keep_labels(SPLIT, 3, classes=3, share=1.5), ValueError, r"share: expected a number in \(0, 1\]"),
+    (
+        lambda: keep_labels(Split({"x": X}, "real"), 1, classes=3),
+        ValueError,
+        r"split: expected labels y, got \['x'\]",
+    ),
+    (
+        lambda: keep_labels(SPLIT, 3, classes=3, share=0.2),
+        ValueError,
+        "share: expected at least that of the labels",
+    ),
+    (
+        lambda: keep_labels(SPLIT, 3, classes=3, share=1.5),
+        ValueError,
+        r"share: expected a number in \(0, 1\]",
+    ),
     (lambda: keep_labels(SPLIT, 3, classes=3, seed=-1), ValueError, "seed: expected at least 0, got -1"),
 ]
 

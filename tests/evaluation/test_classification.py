@@ -30,7 +30,9 @@ VAE = plain.VAE_OF._replace(
 @pytest.mark.parametrize(("head", "on"), [("classifier", "x"), ("of_codes", "z")])
 def test_errors_are_counted_over_all_examples(head, on):
     logits = X.reshape(-1, 4) @ W if on == "x" else X.reshape(-1, 4) @ plain.W / 4 @ U
-    found = evaluation.classification_error(KEY, VAE, Split({"x": X, "y": Y}, "real"), head=head, on=on, batch_size=3)
+    found = evaluation.classification_error(
+        KEY, VAE, Split({"x": X, "y": Y}, "real"), head=head, on=on, batch_size=3
+    )
     wrong, log_q = logits.argmax(1) != Y, log_softmax(logits, axis=1)
     assert 0 < wrong.mean() < 1
     assert (found["n"], found["error"]) == (7, wrong.mean())

@@ -90,7 +90,9 @@ def with_classifier(vae):
 
 
 def _logits(w, x):
-    return x.reshape(-1, 4).astype(w.dtype) @ jnp.concatenate([jnp.asarray(w), 0.5 * jnp.ones((4, 1))], axis=1)
+    return x.reshape(-1, 4).astype(w.dtype) @ jnp.concatenate(
+        [jnp.asarray(w), 0.5 * jnp.ones((4, 1))], axis=1
+    )
 
 
 class Factors:

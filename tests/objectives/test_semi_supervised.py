@@ -16,7 +16,9 @@ from vaejax.objectives import semi_supervised
 
 KEY = jax.random.key(0)
 V, PRIOR = 3, np.array([0.5, 0.3, 0.2])
-SHIFT = np.array([[0.0, 0.4, -0.3, 0.2], [0.9, -0.5, 0.6, 0.1], [-0.8, 0.2, 0.7, -0.4]])  # of the mean by class
+SHIFT = np.array(
+    [[0.0, 0.4, -0.3, 0.2], [0.9, -0.5, 0.6, 0.1], [-0.8, 0.2, 0.7, -0.4]]
+)  # of the mean by class
 X = oracle.data(5, seed=1) + SHIFT[[0, 1, 2, 0, 1]]
 Y = np.array([0, -1, 2, 1, -1])
 BATCH = {"x": jnp.asarray(X, jnp.float32), "y": jnp.asarray(Y), "c": jnp.zeros((5, V))}
@@ -52,7 +54,7 @@ def cost(term, key, vae, batch=BATCH):
 
 @pytest.fixture(scope="module")
 def bounds():
-    """Lb of every class [B, V] under KEY, U with the exact q and with that of a net, and its slope at best."""
+    """Lb of every class [B, V] under KEY; U at the best q, at another one, and its slope at the best."""
 
     @jax.jit
     def run(params):
@@ -108,7 +110,9 @@ def test_an_objective_logs_bound_and_accuracy_and_what_is_no_class_is_nan():
     @jax.jit
     def run(params, y):
         vae, batch = MODEL.bind(params), {**BATCH, "y": y}
-        return [f(KEY, vae, batch, 0)[1][0] for f in (weighted, plain)], cost(semi_supervised(V, 1.0), KEY, vae, batch)
+        return [f(KEY, vae, batch, 0)[1][0] for f in (weighted, plain)], cost(
+            semi_supervised(V, 1.0), KEY, vae, batch
+        )
 
     (metrics, of_plain), _ = run(PARAMS, BATCH["y"])
     right = LOG_JOINT.argmax(1) == Y
@@ -130,9 +134,15 @@ def test_what_does_not_fit_is_refused():
         (lambda: semi_supervised(0, 0.1), "classes: expected at least 1, got 0"),
         (lambda: semi_supervised(3, -1.0), r"alpha: expected at least 0, got -1\.0"),
         (lambda: semi_supervised(3, 0.1, labelled=-1), "labelled: expected at least 0, got -1"),
-        (lambda: semi_supervised(3, 0.1, prior=(0.5, 0.5)), "prior: expected 3 positive numbers that sum to 1"),
+        (
+            lambda: semi_supervised(3, 0.1, prior=(0.5, 0.5)),
+            "prior: expected 3 positive numbers that sum to 1",
+        ),
         (lambda: semi_supervised(3, 0.1, prior=(0.5, 0.6, 0.2)), "prior: expected 3 positive numbers"),
-        (lambda: call({**BATCH, "y": jnp.full(5, 3)}), r"labels: expected 0\.\.2, or -1 where missing; got 3"),
+        (
+            lambda: call({**BATCH, "y": jnp.full(5, 3)}),
+            r"labels: expected 0\.\.2, or -1 where missing; got 3",
+        ),
         (lambda: call({**BATCH, "y": jnp.full((5, 1), 1)}), r"labels: expected \(5,\) in batch\['y'\], got"),
         (lambda: call({k: a for k, a in BATCH.items() if k != "y"}), "labels: expected a field among"),
         (lambda: call(BATCH, vae._replace(heads={})), "head: expected one of"),

@@ -82,7 +82,9 @@ def test_rows_without_a_label_are_left_out_or_nan(form):
     np.testing.assert_allclose(nats, np.mean(few), rtol=2e-5)
     assert np.isfinite(slope).all()
     assert not np.asarray(slope)[~FEW].any()
-    np.testing.assert_array_equal(np.isnan(_values(MU, y)[form, False][0]), ~FEW if form != "covariance" else True)
+    np.testing.assert_array_equal(
+        np.isnan(_values(MU, y)[form, False][0]), ~FEW if form != "covariance" else True
+    )
     assert _values(MU, np.full((6, 2), -1))[form, True][0] == 0
     for beyond in ((3, 0), (0, -2)):
         bad = np.where(FEW[:, None], Y, beyond)
@@ -90,10 +92,10 @@ def test_rows_without_a_label_are_left_out_or_nan(form):
 
 
 def test_what_does_not_fit_is_refused():
-    def call(form="l2", values=VALUES, y=Y, mu=MU, heads={}):
+    def call(form="l2", values=VALUES, y=Y, mu=MU, heads=None):
         q = diagonal_gaussian(jnp.asarray(mu), jnp.ones_like(mu))
         draw = Draw(z=jnp.asarray(mu), log_q=None, log_p=None, q=q, p=None, batch={"y": y})
-        return supervised(form, values)(KEY, VAE(None, None, None, heads), draw)
+        return supervised(form, values)(KEY, VAE(None, None, None, heads or {}), draw)
 
     for make, error, message in (
         (lambda: supervised("l1", VALUES), ValueError, "form: expected one of 'l2', .* got 'l1'"),

@@ -76,8 +76,7 @@ def with_condition(
     if not all(isinstance(split, Split) for split in splits):
         raise TypeError(f"data: expected a Split, or a data set with {SPLITS}; got {type(data).__name__}")
     made = (
-        _with_condition(split, of, classes, missing, name)
-        for split, name in zip(splits, SPLITS, strict=True)
+        _with_condition(split, of, classes, missing, name) for split, name in zip(splits, SPLITS, strict=True)
     )
     return Dataset(*made, factor_names=getattr(data, "factor_names", None))
 
@@ -189,7 +188,9 @@ def _checked(y: Any, classes: Classes, where: str, missing: bool = False) -> np.
     if y.dtype.kind not in "iu":
         raise TypeError(f"{where}: expected integers 0..{max(sizes) - 1}, got {y.dtype}")
     if several and y.shape[-1:] != (len(sizes),):
-        raise ValueError(f"{where}: expected [..., {len(sizes)}], one for each of classes; got {list(y.shape)}")
+        raise ValueError(
+            f"{where}: expected [..., {len(sizes)}], one for each of classes; got {list(y.shape)}"
+        )
     columns = np.moveaxis(y, -1, 0) if several else [y]
     for i, (column, size) in enumerate(zip(columns, sizes, strict=True)):
         low, high = (int(column.min()), int(column.max())) if column.size else (0, 0)

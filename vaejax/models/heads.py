@@ -41,8 +41,8 @@ def with_heads(model: Model, *, on: str = "z", **heads: nn.Module) -> Model:
 
     Raises:
       TypeError, ValueError: for anything but a Model and Flax modules, no heads, another `on`, or a name that
-        a spec means otherwise ("builder", "likelihood"); when initialised, for the name of a group of the model or
-        a net with variables beside its parameters (BatchNorm) or a random key (Dropout).
+        a spec means otherwise ("builder", "likelihood"); when initialised, for the name of a group of the
+        model or a net with variables beside its parameters (BatchNorm) or a random key (Dropout).
     """
     if not isinstance(model, Model):
         raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")

@@ -46,8 +46,8 @@ def semi_supervised(
       alpha: the weight of -log q(y|x) of a row with a label. The paper's .1 N of a set of N rows is
         .1 (N / N_u) (1 - s) / s where labelled rows are a share s of the batches and N_u have none: about
         .1 for s = 1/2.
-      labelled: the weight of Lb(x, y): less than 1 where labelled rows are repeated, so that they do not count
-        for more in p(x); (N_l / N_u) (1 - s) / s undoes a share s.
+      labelled: the weight of Lb(x, y): less than 1 where labelled rows are repeated, so that they do not
+        count for more in p(x); (N_l / N_u) (1 - s) / s undoes a share s.
       prior: p(y), V positive numbers that sum to 1; None: all alike.
       head: the name of the classifier, x -> logits [B, V].
       labels: the field of the batch with y, integers [B]: 0..V-1, or -1 where there is no label. Another
@@ -72,7 +72,7 @@ def semi_supervised(
     log_prior = _log_prior(prior, V)
 
     def parts(key: Array, vae: VAE, draw: Draw) -> tuple[Array, Array, Array, Array]:
-        """The bound of every row, -log q(y|x), whether the best guess is right, and which have labels; [B]."""
+        """The bound of every row, -log q(y|x), if the best guess is right, which have labels; [B] each."""
         y, x = _checked_labels(draw, labels, V), draw.batch["x"]
         logits = head_of(vae, head)(x)
         if logits.shape != (len(y), V):

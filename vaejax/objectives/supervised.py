@@ -15,6 +15,7 @@ from vaejax.types import VAE, Array, Draw
 
 __all__ = ["supervised"]
 
+
 def supervised(
     form: str, values: Sequence[int], *, labels: str = "y", head: str = "supervision", partial: bool = False
 ) -> Term:
@@ -110,7 +111,9 @@ def _scaled_l2(of_head: Callable[[], Array], mu: Array, y: Array, v: Array) -> A
     del y
     a = of_head()
     if a.shape != mu.shape[:1]:
-        raise ValueError(f"head: expected a number an example, {mu.shape[:1]}, as nets.Constant; got {a.shape}")
+        raise ValueError(
+            f"head: expected a number an example, {mu.shape[:1]}, as nets.Constant; got {a.shape}"
+        )
     return jnp.sum(jnp.square(a[:, None] * mu[:, : v.shape[1]] - v), axis=1)
 
 

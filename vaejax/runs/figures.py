@@ -157,6 +157,8 @@ def gallery(
         top = brightest.get(label, 1)
         own, drawn = (None, None) if c is None else (c[:n], c[n : 2 * n])
         seen = np.asarray(evaluation.reconstruct(vae, x[:n] * np.float32(top), c=own, key=key)) / top
-        lines[label] = np.concatenate([seen, np.asarray(evaluation.prior_samples(key, vae, n, c=drawn)) / top])
+        lines[label] = np.concatenate(
+            [seen, np.asarray(evaluation.prior_samples(key, vae, n, c=drawn)) / top]
+        )
     groups = (("reconstructions", n), ("samples (data: other test images)", n))
     return plots.reconstructions(x, lines, limits=(0.0, 1.0), groups=groups)
