@@ -89,7 +89,7 @@ def test_a_share_repeats_the_rows_with_labels():
     y = few.arrays["y"]
     assert (y[:4] == -1).all()
     assert sorted(y[4:]) == [0, 0, 1, 1, 2, 2]
-    rows = [np.flatnonzero((X == x).all(1))[0] for x in few.arrays["x"]]
+    rows = [np.flatnonzero((x == X).all(1))[0] for x in few.arrays["x"]]
     np.testing.assert_array_equal(Y[rows[4:]], y[4:])
     assert len(set(rows)) == 7
 
