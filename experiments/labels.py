@@ -34,9 +34,9 @@ class Config(lab.Settings):
     label_seed: lab.NonNegative[int] = 0  # of the choice
     latents: lab.Positive[int] = 16  # d, of M1 and of M2
     hidden: tuple[lab.Positive[int], ...] = (128, 128)  # widths of all nets, the decoder's reversed
-    alpha: lab.NonNegative[float] = 0.1  # weight of -log q(y|x) of a row with a label; the paper's
+    alpha: lab.NonNegative[float] = 30.0  # weight of -log q(y|x) of a row with a label; the paper's .1 is too little
     share: lab.Positive[float] = 0.5  # of such rows in the batches of M2
-    steps: lab.Positive[int] = 3000  # training steps
+    steps: lab.Positive[int] = 2000  # training steps
     batch_size: lab.Positive[int] = 50  # images per step
 
 
