@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,10 +27,31 @@ class TermEntry(NamedTuple):
         dict  # of `models.vae`, where they are others than those of `small_vae`
     )
     wrap: Callable[[Any], Any] = lambda model: model  # what goes around the model
+    beside: Callable[[Any], dict[str, Any]] = lambda x: {}  # what the batch has beside x, a row for each of x
 
 
 def critic():
     return {"critic": nets.Critic(features=(6,))}
+
+
+def of_classes():
+    """A conditional model, whose c is one of three classes."""
+    return {
+        "encoder": nets.MLPEncoder(latents=LATENTS, features=(8,), activation="tanh"),
+        "posterior": models.posteriors.gaussian(LATENTS),
+        "conditional": True,
+    }
+
+
+def labels_beside(x):
+    """A class of three or none, and the room for it."""
+    y = jnp.int32(jnp.sum(x, axis=1)) % 4 - 1
+    return {"y": y, "c": jax.nn.one_hot(y, 3)}
+
+
+def factors_beside(x):
+    """Two factors of two and three values."""
+    return {"y": jnp.stack([jnp.int32(x[:, 0]), jnp.int32(jnp.sum(x, axis=1)) % 3], axis=1)}
 
 
 def mlp(name, *shape):
@@ -274,6 +296,39 @@ TERMS = {
         mixes=True,
         heads=mlp("classifier", BATCH),
     ),
+    "auxiliary_classification_of_x": TermEntry(
+        "auxiliary_classification",
+        lambda: objectives.auxiliary_classification(labels="index", on="x"),
+        untouched=("encoder", "decoder"),
+        heads=lambda: {"on": "x", **mlp("classifier", BATCH)()},
+    ),
+    "semi_supervised": TermEntry(
+        "semi_supervised",
+        lambda: objectives.semi_supervised(3, 0.5, labelled=0.7, prior=(0.2, 0.5, 0.3)),
+        random=True,
+        heads=lambda: {"on": "x", **mlp("classifier", 3)()},
+        parts=of_classes,
+        beside=labels_beside,
+    ),
+    **{
+        f"supervised_{form}": TermEntry(
+            "supervised",
+            partial(objectives.supervised, form, (2, 3)),
+            untouched=("decoder",),
+            mixes=form == "covariance",
+            beside=factors_beside,
+            heads=partial(dict, supervision=net) if (net := of_head.get(form)) else dict,
+        )
+        for of_head in [{"scaled_l2": nets.Constant(0.5), "embedding": nets.Embeddings(2, 3)}]
+        for form in ("l2", "scaled_l2", "cross_entropy", "covariance", "embedding")
+    },
+    "supervised_partial": TermEntry(
+        "supervised",
+        lambda: objectives.supervised("l2", (2, 3), partial=True),
+        untouched=("decoder",),
+        mixes=True,
+        beside=factors_beside,
+    ),
     "auxiliary_regression": TermEntry(
         "auxiliary_regression",
         lambda: objectives.auxiliary_regression(labels="x"),
@@ -292,6 +347,7 @@ TERMS = {
 SCHEDULES = {  # schedule, its first and its last value
     "cosine_schedule": (lambda: objectives.cosine_schedule(0.5, 2.0, 10), 0.5, 2.0),
     "cyclical_schedule": (lambda: objectives.cyclical_schedule(2.0, 10, cycles=2), 0.0, 2.0),
+    "late_schedule": (lambda: objectives.late_schedule(2.0, 5), 0.0, 2.0),
     "ramp_schedule": (lambda: objectives.ramp_schedule(2.0, 10), 0.0, 2.0),
     "sigmoid_schedule": (lambda: objectives.sigmoid_schedule(0.5, 2.0, 50, 1.0), 0.5, 2.0),
 }
@@ -336,6 +392,7 @@ NETS = {  # net, shape of one of each input
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
     "Constant": (lambda: nets.Constant(0.5), (4,)),
+    "Embeddings": (lambda: nets.Embeddings(2, 3, scale=0.5), (4,)),
     "Critic": (lambda: nets.Critic(features=(7, 6)), (4,)),
     "Conv": (lambda: nets.Conv(3, (4, 4), (2, 2), "VALID"), (6, 6, 2)),
     "ConvTranspose": (lambda: nets.ConvTranspose(3, (4, 4), (2, 2)), (3, 3, 2)),

@@ -80,6 +80,7 @@ SLOW = (
     "test_benchmarks_latents.py",
     "test_catalogue.py::test_terms_outside_jit",
     "test_commands.py",
+    "test_conditional.py",
     "test_docs.py::test_the_code",
     "test_generators.py",
     "test_modes.py",

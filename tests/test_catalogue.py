@@ -43,13 +43,16 @@ class _Term:
         self.model, self.x = small_vae(entry.likelihood(), entry.heads(), entry.parts())
         self.model = entry.wrap(self.model)
         if (name := str(self.model.spec)) not in _PARAMS:
-            _PARAMS[name] = jax.jit(self.model.init)(jax.random.key(1), _batch(self.x))
+            _PARAMS[name] = jax.jit(self.model.init)(jax.random.key(1), self.batch(self.x))
         self.params, self.variables = _PARAMS[name]
         self._program = jax.jit(self._run)
 
+    def batch(self, x, index=None):
+        return {**_batch(x, index), **self.entry.beside(jnp.asarray(x))}
+
     def eager_batch(self):
         """One example of three where examples are alone, so that both laws of slices and of jit are seen."""
-        return _batch(self.x) if self.entry.mixes else _batch(self.x[1:2], [1])
+        return self.batch(self.x) if self.entry.mixes else self.batch(self.x[1:2], [1])
 
     def eager(self):
         return self._value(self.params, KEY, self.eager_batch())
@@ -60,8 +63,8 @@ class _Term:
         return value, grads
 
     def composed(self):
-        """Of it beside another term: the mean of its value, the words of its key, loss and metrics; of `KEY`."""
-        value, _, words, loss, metrics = self._program(self.params, KEY, _batch(self.x))
+        """Of it beside another term: its mean, the words of its key, loss and metrics; of `KEY`."""
+        value, _, words, loss, metrics = self._program(self.params, KEY, self.batch(self.x))
         return np.mean(value), words, loss, metrics
 
     def _value(self, params, key, batch):
@@ -117,7 +120,7 @@ def test_every_likelihood_and_net_is_catalogued():
 
 
 def test_laws_of_terms(term):
-    entry, batch = term.entry, _batch(term.x)
+    entry, batch = term.entry, term.batch(term.x)
     out, grads = term(batch)
     assert out.shape in ((), (BATCH,))
     assert out.dtype == jnp.float32
@@ -133,7 +136,7 @@ def test_laws_of_terms(term):
 
 def test_terms_outside_jit(term):
     """Jit equals eager, and a slice draws what the whole draws."""
-    out, _ = term(_batch(term.x))
+    out, _ = term(term.batch(term.x))
     np.testing.assert_allclose(out if term.entry.mixes else out[1:2], term.eager(), rtol=2e-5, atol=1e-6)
 
 
@@ -147,9 +150,9 @@ def _check_gradients(grads, untouched):
 def _check_examples_are_alone(term, out):
     """A term that is not marked does not change when the rest of the batch does."""
     x, order = term.x, np.array([2, 0, 1])
-    permuted, _ = term(_batch(x[order], order))
+    permuted, _ = term(term.batch(x[order], order))
     np.testing.assert_allclose(permuted, out[order], rtol=1e-5, atol=1e-6)
-    changed, _ = term(_batch(np.stack([x[0], 1 - x[1], 1 - x[2]])))
+    changed, _ = term(term.batch(np.stack([x[0], 1 - x[1], 1 - x[2]])))
     np.testing.assert_allclose(changed[0], out[0], rtol=1e-5, atol=1e-6)
 
 

@@ -168,6 +168,9 @@ def test_the_code_of_the_latents_page_runs(small):
     assert names["code"].shape == (4, 8)
     assert names["images"].shape == (6, 8, 8, 1)
     assert {"kl_0", "kl_1", "information_1"} <= set(names["joint_fit"].metrics)
+    assert names["swapped"].shape == (1, 4, 8, 8, 1)
+    assert "classifier/accuracy" in names["m2_fit"].metrics
+    assert 0 <= names["error"] <= 1
     assert names["from_the_top"].shape == (3, 4, 8, 8, 1)
     np.testing.assert_allclose(names["from_the_top"][0], names["coarse"], rtol=1e-5)
     assert names["variants"].shape == (4, 8, 8, 1)

@@ -42,6 +42,7 @@ def every_figure():
         "codes": plots.codes({"a": RNG.normal(size=(50, 2))}),
         "density_panels": plots.density_panels({"a": {"b": X[0, :, :, 0]}}, (-1, 1)),
         "image_grid": plots.image_grid(X, columns=2),
+        "image_rows": plots.image_rows({"a": X, "b": X}, title="t"),
         "interpolations": plots.interpolations({"a": X}),
         "jacobian_columns": plots.jacobian_columns({"a": X[None] - 0.5}, images=X[:1]),
         "reconstructions": plots.reconstructions(X, {"a": X}),
@@ -213,6 +214,20 @@ def test_means_that_rounding_took_out_of_their_range_are_shown():
 def test_image_grid_refuses(images, options, message):
     with pytest.raises(ValueError, match=message):
         plots.image_grid(images, **{"columns": 2, **options})
+
+
+def test_rows_stand_below_each_other_with_their_names():
+    (axes,) = plots.image_rows({"zero": X, "one": X / 2}, title="digits").axes
+    np.testing.assert_array_equal(shown(axes), np.concatenate([X, X / 2])[..., 0])
+    at = np.array(corners(axes)).reshape(2, 5, 2)
+    assert (at[0, :, 0] == at[1, :, 0]).all()
+    assert tick_texts(axes.yaxis) == ["zero", "one"]
+    np.testing.assert_allclose(axes.get_yticks(), at[:, 0, 1] + 0.75)
+    assert axes.get_title() == "digits"
+    with pytest.raises(ValueError, match=r"images\['one'\]: expected 5 images, got 4"):
+        plots.image_rows({"zero": X, "one": X[:4]})
+    with pytest.raises(ValueError, match=r"images\['one'\]: expected images \[H, W, C\] = \(6, 4, 1\)"):
+        plots.image_rows({"zero": X, "one": X[:, :4]})
 
 
 def test_reconstructions_put_each_model_below_the_data():

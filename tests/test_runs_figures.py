@@ -18,10 +18,10 @@ def drawn(monkeypatch):
     given = {}
     for name in ("reconstructions", "jacobian_columns", "samples", "interpolations"):
         monkeypatch.setattr(plots, name, lambda *a, name=name, **k: given.update({name: (a, k)}))
-    monkeypatch.setattr(evaluation, "reconstruct", lambda vae, x, key=None: vae * x)
-    monkeypatch.setattr(evaluation, "prior_samples", lambda key, vae, n: np.full((n, 2, 2, 1), vae))
-    monkeypatch.setattr(evaluation, "jacobian_images", lambda vae, x: vae * x[:, None])
-    monkeypatch.setattr(evaluation, "interpolate", lambda vae, a, b, n, kind: (vae, n, kind))
+    monkeypatch.setattr(evaluation, "reconstruct", lambda vae, x, c=None, key=None: vae * x)
+    monkeypatch.setattr(evaluation, "prior_samples", lambda key, vae, n, c=None: np.full((n, 2, 2, 1), vae))
+    monkeypatch.setattr(evaluation, "jacobian_images", lambda vae, x, c=None: vae * x[:, None])
+    monkeypatch.setattr(evaluation, "interpolate", lambda vae, a, b, n, kind, c=None: (vae, n, kind))
     return given
 
 
@@ -54,6 +54,46 @@ def test_every_model_has_samples_and_both_paths(drawn):
     ((seen,), _), ((paths,), _) = drawn["samples"], drawn["interpolations"]
     assert [(len(images), images.max()) for images in seen.values()] == [(3, 1.0), (3, 2.0)]
     assert paths == {"a, lerp": (1.0, 5, "lerp"), "a, slerp": (1.0, 5, "slerp")}
+
+
+def test_models_with_a_condition_take_it_in_every_figure(monkeypatch):
+    """By a model that adds its condition to what it is given."""
+    seen = {}
+    for name in ("reconstructions", "jacobian_columns", "samples", "interpolations", "image_rows"):
+        monkeypatch.setattr(plots, name, lambda *a, name=name, **k: seen.update({name: a}))
+    add = lambda x, c: x + np.reshape(c, (-1, 1, 1, 1))  # noqa: E731
+    monkeypatch.setattr(evaluation, "reconstruct", lambda vae, x, c, key=None: add(x, c))
+    monkeypatch.setattr(evaluation, "prior_samples", lambda key, vae, n, c: add(np.zeros((n, 2, 2, 1)), c))
+    monkeypatch.setattr(evaluation, "jacobian_images", lambda vae, x, c: add(x, c)[:, None])
+    monkeypatch.setattr(evaluation, "interpolate", lambda vae, a, b, n, kind, c: c)
+    monkeypatch.setattr(evaluation, "level_reconstructions", lambda vae, x, c: np.stack([add(x, c)] * 2))
+    monkeypatch.setattr(
+        evaluation, "swap_condition", lambda vae, x, c, others: np.stack([add(x, c - b) for b in others])
+    )
+    c, models = np.arange(4.0)[:, None], {"a": None}
+    figures.reconstructions(models, X, c=c)
+    np.testing.assert_array_equal(seen["reconstructions"][1]["a"], add(X, c))
+    figures.levels(None, X, c=c)
+    np.testing.assert_array_equal(seen["reconstructions"][1]["all levels"], add(X, c))
+    figures.gallery(models, X, c=c)
+    np.testing.assert_allclose(seen["reconstructions"][1]["a"][:2], add(X, c)[:2])
+    np.testing.assert_allclose(seen["reconstructions"][1]["a"][2:, 0, 0, 0], [2, 3])
+    figures.columns(models, X, c=c)
+    np.testing.assert_array_equal(seen["jacobian_columns"][0]["a"][:, 0], add(X, c))
+    figures.samples(models, 4, c=c)
+    np.testing.assert_array_equal(seen["samples"][0]["a"][:, 0, 0, 0], [0, 1, 2, 3])
+    figures.interpolations(models, X[0], X[1], c=c[3])
+    assert [one.tolist() for one in seen["interpolations"][0].values()] == [[3.0], [3.0]]
+    figures.classes(None, {"one": [1.0], "two": [2.0]}, 3)
+    rows = seen["image_rows"][0]
+    assert {label: row[:, 0, 0, 0].tolist() for label, row in rows.items()} == {
+        "one": [1] * 3,
+        "two": [2] * 3,
+    }
+    figures.swaps(None, X, c, {"one": [1.0], "two": [2.0]})
+    x, swapped = seen["reconstructions"]
+    assert x is X
+    np.testing.assert_array_equal(swapped["two"], add(X, c - 2))
 
 
 @pytest.mark.parametrize(("before", "trained", "kept"), [(0, 0, False), (0, 1, True), (1, 0, True)])

@@ -84,6 +84,17 @@ def noisy(key, batch):
     return {"x": batch["x"] + 0.1 * noise}
 
 
+def with_classifier(vae):
+    """The model with a head of three classes on x; what is no model as it is."""
+    return vae._replace(heads={"classifier": Partial(_logits, W)}) if isinstance(vae, VAE) else vae
+
+
+def _logits(w, x):
+    return x.reshape(-1, 4).astype(w.dtype) @ jnp.concatenate(
+        [jnp.asarray(w), 0.5 * jnp.ones((4, 1))], axis=1
+    )
+
+
 class Factors:
     """Images of two factors."""
 
@@ -97,6 +108,8 @@ class Factors:
 VAE_OF = bound(W)
 SLOW = ("dci", "explicitness", "sap_svm", "beta_vae", "factor_vae")
 SPLIT = Split({"x": X}, "real", noisy)
+CLASSES = Split({"x": X, "y": np.array([0, 2, 1, 1, 0])}, "real", noisy)
+C = np.zeros((5, 3), np.float32)
 DOUBLE = Split({"x": X.astype(np.float64)}, "real", noisy)
 ANNEALED = {"num_temperatures": 3, "num_chains": 2, "leapfrog_steps": 1}
 OF_SPLITS = {  # (key, vae, split, *, batch_size, progress, ...)
@@ -109,6 +122,9 @@ OF_SPLITS = {  # (key, vae, split, *, batch_size, progress, ...)
     "reconstruction_quality": {"data_range": 4.0},
 }
 OF_KEYS = {  # (key, vae, what, ...)
+    "classification_error": lambda key, vae: evaluation.classification_error(
+        key, with_classifier(vae), CLASSES, batch_size=2
+    ),
     "disentanglement_scores": lambda key, vae: evaluation.disentanglement_scores(
         key, vae, Factors(), num_samples=20, num_samples_chen=20, skip=SLOW
     ),
@@ -125,6 +141,7 @@ OF_MODELS = {  # (vae, x)
     "level_reconstructions": lambda vae, x: evaluation.level_reconstructions(in_levels(vae), x),
     "posterior_mean": lambda vae, x: evaluation.posterior_mean(vae, {"x": x}),
     "reconstruct": lambda vae, x: evaluation.reconstruct(vae, x),
+    "swap_condition": lambda vae, x: evaluation.swap_condition(vae, x, C[: len(x)], C[:2]),
     "traverse": lambda vae, x: evaluation.traverse(vae, x[0], [-1.0, 2.0]),
 }
 OF_ARRAYS = {

@@ -56,6 +56,9 @@ REFUSED = {  # what a kind has not, and the reason that is given
     **{kind: {"gaps": "vae: expected a `family`"} for kind in ("full", "flow", "mixture")},
 }
 OF_KEYS = {
+    "classification_error": lambda vae, c: evaluation.classification_error(
+        KEY, plain.with_classifier(vae), Split({**plain.CLASSES.arrays, **c}, "real", _noisy_beside)
+    ),
     "factor_codes": lambda vae, c: evaluation.factor_codes(
         KEY, vae, Factors(), batch_size=5, **_of_factors(c)
     ),
@@ -77,12 +80,17 @@ OF_MODELS = {
     "jacobian_images": lambda vae, c, **part: evaluation.jacobian_images(vae, X, **c, **part),
     "posterior_mean": lambda vae, c: evaluation.posterior_mean(vae, {"x": X, **c}),
     "reconstruct": lambda vae, c: evaluation.reconstruct(vae, X, **c),
+    "swap_condition": lambda vae, c: evaluation.swap_condition(vae, X, plain.C, plain.C[:2]),
     "traverse": lambda vae, c, **part: evaluation.traverse(vae, X[0], VALUES, **_first(c), **part),
 }
 
 OF_LEVELS = {
     "level_reconstructions": lambda vae, c: evaluation.level_reconstructions(vae, X, **c),
 }
+
+
+def _noisy_beside(key, batch):
+    return {**batch, **plain.noisy(key, batch)}
 
 
 def _first(c):

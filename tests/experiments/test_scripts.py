@@ -41,6 +41,7 @@ FIGURES = {
         "interpolations", "jacobian_columns", "reconstructions", "samples", "scores", "training_curves",
         "traversals_JL1-VAE", "traversals_beta-VAE",
     },
+    "labels": {"classes_digits", "swaps_digits"},
     "ladder": {"kl_per_level", "levels_ladder-2", "samples"},
     "likelihoods": {"gallery"},
     "two_stage": {"samples"},

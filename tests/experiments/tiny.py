@@ -20,6 +20,7 @@ from experiments import (
     jl1_natural_patches,
     jl1_sprites_multi,
     jl1_three_dots,
+    labels,
     ladder,
     likelihoods,
     two_stage,
@@ -69,6 +70,7 @@ CONFIGS: dict[ModuleType, Any] = {
         dataset="digits", levels="1x1,8m1", encoder="8x1,8d8,1x1", width=4, channels=1, components=2,
         batch_size=6, warmup=1, judged=8,
     ),
+    labels: labels.Config(datasets=("digits",), labels=20, latents=2, hidden=(4,), batch_size=10),
     ladder: ladder.Config(
         dataset="digits", rules=("ladder",), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,
         batch_size=10, samples=6, test_images=5,

@@ -56,6 +56,21 @@ def test_variables_and_training_pass_through(params):
     np.testing.assert_allclose(vae.decode(jnp.ones(LATENTS)).stddev(), 2.0)
 
 
+def test_a_head_on_x_sees_the_data_and_is_plain_data():
+    of_x = models.with_heads(MODEL, on="x", classifier=nets.MLP((), (4,)))
+    again = models.from_spec(json.loads(json.dumps(of_x.spec)))
+    assert json.dumps(again.spec) == json.dumps(of_x.spec)
+    assert "on" not in MODEL.spec
+    params, _ = jax.jit(again.init)(KEY, {"x": X})
+    weights = params["classifier"]["out"]
+    assert weights["kernel"].shape == (X.shape[1], 4)
+    heads = again.bind(params).heads
+    assert set(heads) == {"critic", "labels", "classifier"}
+    np.testing.assert_allclose(heads["classifier"](X), X @ weights["kernel"] + weights["bias"], rtol=1e-5)
+    with pytest.raises(ValueError, match="on: expected one of 'z', 'x'; got 'y'"):
+        models.with_heads(PLAIN, on="y", classifier=CRITIC)
+
+
 def test_a_model_with_heads_is_plain_data(params, tmp_path):
     runs.create(tmp_path, {}, MODEL)
     again = models.from_spec(json.loads((tmp_path / "model.json").read_text()))

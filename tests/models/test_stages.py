@@ -76,6 +76,11 @@ def test_codes_are_fresh_samples_of_the_posterior_of_every_row():
     assert_mean_is(((made["x"] - q.mean()) / q.stddev()) ** 2, 1.0)
     assert (made["x"] != other["x"]).all()
     np.testing.assert_array_equal(made["y"], batch["y"])
+    means = models.codes_of(vae, DATA, at="mean")
+    np.testing.assert_array_equal(means.transform(KEY, batch)["x"], vae.represent(batch))
+    assert set(means.transform(KEY, batch)) == {"x", "y", "index"}
+    with pytest.raises(ValueError, match="at: expected one of 'sample', 'mean'; got 'mode'"):
+        models.codes_of(vae, DATA, at="mode")
 
 
 def test_a_second_vae_recovers_the_covariance_of_the_codes_and_samples_through_the_first():

@@ -6,7 +6,13 @@ import numpy as np
 import optax
 import pytest
 
-from vaejax.objectives import cosine_schedule, cyclical_schedule, ramp_schedule, sigmoid_schedule
+from vaejax.objectives import (
+    cosine_schedule,
+    cyclical_schedule,
+    late_schedule,
+    ramp_schedule,
+    sigmoid_schedule,
+)
 
 
 def _at(schedule, steps):
@@ -22,6 +28,8 @@ def _at(schedule, steps):
         (optax.linear_schedule(0.2, 1.0, 10), {0: 0.2, 5: 0.6, 9: 0.92, 10: 1.0, 99: 1.0}),
         (ramp_schedule(2.0, 8), {0: 0.0, 2: 0.5, 7: 1.75, 8: 2.0, 99: 2.0}),
         (ramp_schedule(0.3, 0), {0: 0.3, 1: 0.3, 99: 0.3}),  # without steps it is at its end from the start
+        (late_schedule(2.0, 8), {0: 0.0, 7: 0.0, 8: 2.0, 99: 2.0}),
+        (late_schedule(2.0, 0), {0: 2.0, 1: 2.0}),
         (cosine_schedule(0.0, 2.0, 8), {0: 0.0, 2: 1 - 0.5**0.5, 4: 1.0, 6: 1 + 0.5**0.5, 8: 2.0, 99: 2.0}),
         (cosine_schedule(3.0, 1.0, 2), {0: 3.0, 1: 2.0, 2: 1.0, 3: 1.0}),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
+from vaejax.data.labels import keep_labels, one_hot, with_condition
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
@@ -24,12 +25,15 @@ __all__ = [
     "first",
     "from_arrays",
     "from_tfds",
+    "keep_labels",
     "mini_sprites",
     "mnist",
     "natural_patches",
+    "one_hot",
     "pooled",
     "sample",
     "sprites_multi",
     "three_dots",
     "whiten",
+    "with_condition",
 ]

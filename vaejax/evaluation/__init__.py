@@ -5,6 +5,7 @@ are; a model of plain functions works too, and is compiled in each call.
 """
 
 from vaejax.evaluation.ais import annealed_log_likelihood, sandwich
+from vaejax.evaluation.classification import classification_error
 from vaejax.evaluation.codes import posterior_mean
 from vaejax.evaluation.collapse import collapse
 from vaejax.evaluation.denoising import denoised, noise_of
@@ -23,7 +24,7 @@ from vaejax.evaluation.images import (
     variance_explained,
 )
 from vaejax.evaluation.local_scores import local_scores
-from vaejax.evaluation.moves import interpolate, jacobian_images, traverse
+from vaejax.evaluation.moves import interpolate, jacobian_images, swap_condition, traverse
 from vaejax.evaluation.round_trip import latent_distances
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
 from vaejax.evaluation.views import decoder_samples, level_reconstructions, prior_samples, reconstruct
@@ -34,6 +35,7 @@ __all__ = [
     "DisentanglementScores",
     "annealed_log_likelihood",
     "bits_per_dim",
+    "classification_error",
     "collapse",
     "decoder_geometry",
     "decoder_samples",
@@ -60,6 +62,7 @@ __all__ = [
     "sharpness",
     "ssim",
     "ssim_window",
+    "swap_condition",
     "traverse",
     "variance_explained",
 ]

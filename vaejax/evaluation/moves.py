@@ -1,4 +1,4 @@
-"""What a move in the latents shows: paths, one latent at a time, derivatives; arrays for figures.
+"""What a move in the latents or to another condition shows: paths, derivatives; arrays for figures.
 
 Images are the mean of p(x|z), [..., *event], at codes (`posterior_mean`). A model with a condition takes it
 as `c`; one that is missing or one too many is the model's ValueError. Where latents come in parts or levels,
@@ -22,7 +22,7 @@ from vaejax.ops import interpolation
 from vaejax.ops.jacobian import decoder_jacobian
 from vaejax.types import VAE, AnyArray, Array, PyTree
 
-__all__ = ["interpolate", "jacobian_images", "traverse"]
+__all__ = ["interpolate", "jacobian_images", "swap_condition", "traverse"]
 
 
 def interpolate(
@@ -172,3 +172,37 @@ def _jacobian(part: int | None, vae: VAE, x: Array, c: Array | None) -> Array:
 
 
 _jitted_jacobian = jax.jit(_jacobian, static_argnums=0)
+
+
+def swap_condition(vae: VAE, x: AnyArray, c: AnyArray, others: AnyArray) -> Array:
+    """Decode the codes of images under other conditions: what c says changes, what z holds stays.
+
+    Args:
+      vae: a bound model with a condition.
+      x: [n, *event].
+      c: [n, ...], the conditions with which the images are encoded.
+      others: [V, ...], the conditions with which all of them are decoded.
+
+    Returns:
+      [V, n, *event].
+
+    Raises:
+      TypeError, ValueError: an argument is of another kind, p(x|z, c) has no mean, or the model has no
+        condition.
+    """
+    check_model(vae)
+    x, others = checked(x, "x", "[n, *event]"), checked(others, "others", "[*V]")
+    c = checked_condition(c, len(x))
+    if c is None:
+        raise ValueError("c: expected [n, ...], with which the images are encoded; got None")
+    if np.shape(others)[1:] != np.shape(c)[1:]:
+        raise ValueError(f"others: expected conditions [V, ...] like c {np.shape(c)}, got {np.shape(others)}")
+    return program(_jitted_swapped, vae)(x, c, others)
+
+
+def _swapped(vae: VAE, x: Array, c: Array, others: Array) -> Array:
+    code, _ = coded(vae, batch_of(x, c))
+    return jax.vmap(lambda other: vae.decode(code, _repeated(other, len(x))).mean())(others)
+
+
+_jitted_swapped = jax.jit(_swapped)

@@ -1,6 +1,6 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
-from vaejax.nets.around import Beside, Constant, First, FromBytes, Heads, SharedScale
+from vaejax.nets.around import Beside, Constant, Embeddings, First, FromBytes, Heads, SharedScale
 from vaejax.nets.blocks import BlockDecoder, BlockEncoder, BlockPrior, Bottleneck, PixelHead
 from vaejax.nets.cells import DecoderCell, EncoderCell
 from vaejax.nets.codes import CausalTransformer, CodePixelCNN
@@ -39,6 +39,7 @@ __all__ = [
     "DecoderCell",
     "Denoiser",
     "DenseLadder",
+    "Embeddings",
     "EncoderCell",
     "First",
     "FlatFlow",

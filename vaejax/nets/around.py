@@ -5,7 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive, check_positive_int
 from vaejax.nets.dense import activation_of, beside
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
@@ -190,3 +190,42 @@ class Constant(nn.Module):
         del others
         value = self.param("value", nn.initializers.constant(self.start), (), jnp.float32)
         return jnp.broadcast_to(at_least_float32(value), z.shape[:-1])
+
+
+class Embeddings(nn.Module):
+    """A learned place on its own axis for every value of every factor: [..., d] -> logits [..., F, V].
+
+    -(z_j - e_jv)^2 / (2 s^2) for the first F of the d inputs: their softmax says which of its values a factor
+    takes. A factor of fewer than V values leaves the others far away. The places start evenly on [-1, 1].
+
+    Args:
+      factors: F.
+      values: V, of the factor with the most.
+      scale: s.
+
+    Raises:
+      TypeError, ValueError: sizes that are no ints of at least 1, a scale that is not positive, fewer than F
+        inputs.
+
+    Source: Locatello et al. 2019, arXiv 1905.01258.
+    """
+
+    factors: int
+    values: int
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive_int(self.factors, "factors")
+        check_positive_int(self.values, "values")
+        check_positive(self.scale, "scale")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, z: Array, *others: Array) -> Array:
+        del others
+        if z.shape[-1] < self.factors:
+            raise ValueError(f"z: expected at least {self.factors} latents, one a factor; got {z.shape}")
+        even = jnp.linspace(-1.0, 1.0, self.values)
+        e = self.param("places", lambda key: jnp.tile(even, (self.factors, 1)))
+        apart = at_least_float32(z)[..., : self.factors, None] - e
+        return -jnp.square(apart) / (2 * self.scale**2)

@@ -39,7 +39,15 @@ from vaejax.objectives.levels import balanced_kl, spectral
 from vaejax.objectives.mixture import siwae, stratified
 from vaejax.objectives.posterior_mean import contractive, kumar_poole, reconstruction_at_mean
 from vaejax.objectives.rate import capacity, free_bits, geco, target_rate
-from vaejax.objectives.schedules import cosine_schedule, cyclical_schedule, ramp_schedule, sigmoid_schedule
+from vaejax.objectives.schedules import (
+    cosine_schedule,
+    cyclical_schedule,
+    late_schedule,
+    ramp_schedule,
+    sigmoid_schedule,
+)
+from vaejax.objectives.semi_supervised import semi_supervised
+from vaejax.objectives.supervised import supervised
 from vaejax.objectives.transport import mmd, sliced_wasserstein
 
 __all__ = [
@@ -75,6 +83,7 @@ __all__ = [
     "kl_sampled",
     "kl_stl",
     "kumar_poole",
+    "late_schedule",
     "leave_one_out",
     "log_weight",
     "logs",
@@ -92,12 +101,14 @@ __all__ = [
     "sample",
     "scaled",
     "sees_step",
+    "semi_supervised",
     "sigmoid_schedule",
     "siwae",
     "sliced_wasserstein",
     "spectral",
     "spectral_norm",
     "stratified",
+    "supervised",
     "target_rate",
     "total_correlation",
     "total_correlation_critic",

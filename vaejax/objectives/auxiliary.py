@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_positive, plain
+from vaejax.checks import check_choice, check_positive, plain
 from vaejax.distributions import Gaussian, Likelihood, score
 from vaejax.keys import example_keys
 from vaejax.objectives.compose import Term, logs, mixes_examples
@@ -15,13 +17,18 @@ from vaejax.types import VAE, Array, Draw
 __all__ = ["auxiliary_classification", "auxiliary_reconstruction", "auxiliary_regression", "info_nce"]
 
 
-def auxiliary_classification(head: str = "classifier", *, labels: str = "y", partial: bool = False) -> Term:
+def auxiliary_classification(
+    head: str = "classifier", *, on: str = "z", labels: str = "y", partial: bool = False
+) -> Term:
     """-log r(y|z), r(y|z) = softmax(head(z))[y], summed over attributes: z must tell the classes.
 
     E[log r(y|z)] + H(y) is a lower bound of I(z; y). The gradient trains the head and the encoder.
 
+    On x it is -log q(y|x), the cost of a classifier: by itself, a supervised net.
+
     Args:
       head: the name of the head, z -> logits [B, V]; or [B, F, V] for F attributes.
+      on: "z", or "x" for a head of `models.with_heads(model, on="x", ...)`, which alone has a gradient.
       labels: the field of the batch with the classes, integers [B] or [B, F] in 0..V-1.
       partial: some rows have no label, -1 in (one of) their attributes: the mean over the others, 0 if
         there are none. Without it such a row makes the term nan, as a class beyond V - 1 always does.
@@ -30,17 +37,17 @@ def auxiliary_classification(head: str = "classifier", *, labels: str = "y", par
       A term in nats, [B], or a scalar that mixes examples if `partial`; it logs "<head>/accuracy".
 
     Raises:
-      TypeError, ValueError: when called, for a missing head or field, labels that are not integers or do not
-        fit the logits.
+      TypeError, ValueError: for another `on`; when called, for a missing head or field, labels that are not
+        integers or do not fit the logits.
 
     Source: the idea in Salimans et al. 2016; the bound in Barber & Agakov 2003.
     """
+    check_choice(on, ("z", "x"), "on")
 
     def of_rows(vae: VAE, draw: Draw) -> tuple[Array, Array, Array]:
         """-log r(y|z) and whether the best guess is right, [B] each, and which rows have labels."""
-        y, logits = _labels(draw, labels), _head(vae, head)(draw.z)
-        if not jnp.issubdtype(y.dtype, jnp.integer):
-            raise TypeError(f"labels: expected integers in batch[{labels!r}], got {y.dtype}")
+        y = classes_of(draw, labels)
+        logits = head_of(vae, head)(draw.z if on == "z" else draw.batch["x"])
         if logits.shape[:-1] != y.shape:
             raise ValueError(f"head {head!r}: expected logits of shape {(*y.shape, 'V')}, got {logits.shape}")
         known = y != -1
@@ -57,11 +64,11 @@ def auxiliary_classification(head: str = "classifier", *, labels: str = "y", par
 
     def accuracy(key: Array, vae: VAE, draw: Draw) -> Array:
         _, right, known = of_rows(vae, draw)
-        return _mean_over(known, right) if partial else right
+        return mean_over(known, right) if partial else right
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         nll, _, known = of_rows(vae, draw)
-        return _mean_over(known, nll) if partial else jnp.where(known, nll, jnp.nan)
+        return mean_over(known, nll) if partial else jnp.where(known, nll, jnp.nan)
 
     term = logs(term, **{f"{head}/accuracy": accuracy})
     return mixes_examples(term) if partial else term
@@ -95,7 +102,7 @@ def auxiliary_regression(
 
     def of_rows(vae: VAE, draw: Draw) -> tuple[Array, Array, Array]:
         """y where known, else the means; the means; which rows have labels."""
-        y, means = _labels(draw, labels), _head(vae, head)(draw.z)
+        y, means = labels_of(draw, labels), head_of(vae, head)(draw.z)
         if not jnp.issubdtype(y.dtype, jnp.floating):
             raise TypeError(f"labels: expected floating point values in batch[{labels!r}], got {y.dtype}")
         if means.shape != y.shape:
@@ -107,12 +114,12 @@ def auxiliary_regression(
     def squared_error(key: Array, vae: VAE, draw: Draw) -> Array:
         y, means, known = of_rows(vae, draw)
         error = jnp.sum(jnp.square(y - means).reshape(len(y), -1), axis=1)
-        return _mean_over(known, error) if partial else error
+        return mean_over(known, error) if partial else error
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         y, means, known = of_rows(vae, draw)
         nll = -score(key, Gaussian(means, scale, means.ndim - 1), y)
-        return _mean_over(known, nll) if partial else nll
+        return mean_over(known, nll) if partial else nll
 
     term = logs(term, **{f"{head}/squared_error": squared_error})
     return mixes_examples(term) if partial else term
@@ -143,7 +150,7 @@ def auxiliary_reconstruction(likelihood: Likelihood, head: str = "auxiliary") ->
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         x = draw.batch["x"]
         return -score(
-            example_keys(key, draw.batch), likelihood.build(_head(vae, head)(draw.z), x.ndim - 1), x
+            example_keys(key, draw.batch), likelihood.build(head_of(vae, head)(draw.z), x.ndim - 1), x
         )
 
     return term
@@ -176,18 +183,28 @@ def info_nce(key: Array, vae: VAE, draw: Draw) -> Array:
     return jax.nn.logsumexp(log_q, axis=1) - jnp.log(len(log_q)) - jnp.diagonal(log_q)
 
 
-def _mean_over(rows: Array, values: Array) -> Array:
+def mean_over(rows: Array, values: Array) -> Array:
     """The mean of [B] values over some rows, 0 over none."""
     return jnp.sum(jnp.where(rows, values, 0.0)) / jnp.maximum(1, jnp.sum(rows))
 
 
-def _head(vae: VAE, name: str):
+def head_of(vae: VAE, name: str) -> Callable[..., Array]:
+    """The head of that name; ValueError where there is none."""
     if name not in vae.heads:
         raise ValueError(f"head: expected one of {sorted(vae.heads)}, got {name!r} (see models.with_heads)")
     return vae.heads[name]
 
 
-def _labels(draw: Draw, name: str) -> Array:
+def classes_of(draw: Draw, name: str) -> Array:
+    """That field of the batch; TypeError unless it holds integers."""
+    y = labels_of(draw, name)
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        raise TypeError(f"labels: expected integers in batch[{name!r}], got {y.dtype}")
+    return y
+
+
+def labels_of(draw: Draw, name: str) -> Array:
+    """That field of the batch; ValueError where there is none."""
     if name not in draw.batch:
         raise ValueError(f"labels: expected a field among {sorted(draw.batch)}, got {name!r}")
     return jnp.asarray(draw.batch[name])

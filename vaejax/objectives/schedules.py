@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from vaejax.checks import check_finite, check_positive_int, plain
 from vaejax.types import Array
 
-__all__ = ["cosine_schedule", "cyclical_schedule", "ramp_schedule", "sigmoid_schedule"]
+__all__ = ["cosine_schedule", "cyclical_schedule", "late_schedule", "ramp_schedule", "sigmoid_schedule"]
 
 Schedule = Callable[[Array | int], Array]
 
@@ -40,6 +40,29 @@ def cosine_schedule(init_value: float, end_value: float, transition_steps: int) 
     def schedule(step: Array | int) -> Array:
         done = jnp.minimum(1.0, jnp.asarray(step) / transition_steps)
         return init_value + (end_value - init_value) * (1 - jnp.cos(jnp.pi * done)) / 2
+
+    return schedule
+
+
+def late_schedule(end_value: float, start: int) -> Schedule:
+    """0 before step t0, b from there on: a weight that is switched on late.
+
+    Args:
+      end_value: b, finite.
+      start: t0, >= 0; 0 has it there from the first step.
+
+    Raises:
+      TypeError, ValueError: for arguments of another kind.
+
+    Source: Locatello et al. 2019, arXiv 1905.01258 (supervision that comes when the model is trained).
+    """
+    check_finite(end_value, "end_value")
+    end_value, start = plain(end_value), plain(start)
+    if type(start) is not int or start != 0:
+        check_positive_int(start, "start")
+
+    def schedule(step: Array | int) -> Array:
+        return jnp.where(jnp.asarray(step) < start, 0.0, end_value)
 
     return schedule
 

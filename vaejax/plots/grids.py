@@ -38,7 +38,7 @@ def _fill(
     finish_panel(axes, lefts[-1] + 1, tops[-1] + height, title=title)
 
 
-def _table(
+def table(
     rows: np.ndarray, tops: np.ndarray, labels: Sequence[str], *, right: float = 0.0, below: float = 0.0,
     lefts: np.ndarray | None = None,
 ) -> tuple[Figure, Axes]:  # fmt: skip
@@ -141,7 +141,7 @@ def reconstructions(
     labels, height = [data_label, *reconstructions], rows[0].shape[1] / rows[0].shape[2]
     tops = places(len(rows), height)
     tops[1:] += 2 * GAP  # sets the data apart
-    figure, axes = _table(np.stack(rows), tops, labels, lefts=lefts)
+    figure, axes = table(np.stack(rows), tops, labels, lefts=lefts)
     axes.set_yticks(tops + height / 2, labels, **PLAIN)
     for (title, size), end in zip(groups, np.cumsum(sizes), strict=False):
         middle = float(lefts[end - size] + lefts[end - 1] + 1) / 2
@@ -219,7 +219,7 @@ def interpolations(
     height = rows.shape[-3] / rows.shape[-2]
     block_of_row = np.repeat(np.arange(len(sizes)), sizes)
     tops = places(len(rows), height) + 2 * GAP * block_of_row
-    figure, axes = _table(rows, tops, list(images), below=0.4)
+    figure, axes = table(rows, tops, list(images), below=0.4)
     middles = [tops[block_of_row == b].mean() + height / 2 for b in range(len(sizes))]
     axes.set_yticks(middles, list(images), **PLAIN)
     _name_columns(axes, at, "$t$")
@@ -268,7 +268,7 @@ def traversals(
     order = order[:top]
     height = rows.shape[-3] / rows.shape[-2]
     tops = places(len(order), height)
-    figure, axes = _table(rows[order], tops, ["z0"], right=0.0 if nats is None else 0.6, below=0.6)
+    figure, axes = table(rows[order], tops, ["z0"], right=0.0 if nats is None else 0.6, below=0.6)
     axes.set_yticks(tops + height / 2, [f"$z_{{{j}}}$" for j in order])
     _name_columns(axes, at, "value of $z_j$")
     if label is not None:

@@ -1,4 +1,7 @@
-"""Figures of what trained models, {label: VAE}, make of images."""
+"""Figures of what trained models, {label: VAE}, make of images.
+
+Models with a condition take it as `c`, that of each image or sample; all models of a figure have one or none.
+"""
 
 from __future__ import annotations
 
@@ -10,85 +13,152 @@ import numpy as np
 
 from vaejax import evaluation, plots
 from vaejax.disentanglement import LinearModel
-from vaejax.types import VAE
+from vaejax.types import VAE, AnyArray
 
-__all__ = ["columns", "gallery", "interpolations", "levels", "reconstructions", "samples"]
+__all__ = [
+    "classes",
+    "columns",
+    "gallery",
+    "interpolations",
+    "levels",
+    "reconstructions",
+    "samples",
+    "swaps",
+]
 
 KEY = 3  # of prior samples
 
 
 def reconstructions(
-    vaes: Mapping[str, VAE], x: np.ndarray, beside: Mapping[str, LinearModel] = {}, **options: Any
-) -> Any:
+    vaes: Mapping[str, VAE], x: np.ndarray, beside: Mapping[str, LinearModel] = {}, *,
+    c: AnyArray | None = None, **options: Any,
+) -> Any:  # fmt: skip
     """What models make of images x [n, H, W, C].
 
     Args:
       vaes: {label: model}.
       x: the images.
       beside: linear models, shown before the others.
+      c: [n, ...], the conditions of models that have one.
       **options: of `plots.reconstructions`.
     """
     seen = {label: model.reconstruct(x) for label, model in beside.items()}
-    seen |= {label: evaluation.reconstruct(vae, x) for label, vae in vaes.items()}
+    seen |= {label: evaluation.reconstruct(vae, x, c=c) for label, vae in vaes.items()}
     return plots.reconstructions(x, seen, **options)
 
 
 def columns(
-    vaes: Mapping[str, VAE], x: np.ndarray, beside: Mapping[str, LinearModel] = {}, **options: Any
-) -> Any:
+    vaes: Mapping[str, VAE], x: np.ndarray, beside: Mapping[str, LinearModel] = {}, *,
+    c: AnyArray | None = None, **options: Any,
+) -> Any:  # fmt: skip
     """Columns of the decoders' Jacobians at images x [n, H, W, C], by their norms.
 
     Args:
       vaes: {label: model}.
       x: the images.
       beside: linear models, shown before the others.
+      c: [n, ...], the conditions of models that have one.
       **options: of `plots.jacobian_columns`.
     """
     shown = {label: np.stack([model.columns] * len(x)) for label, model in beside.items()}
-    shown |= {label: evaluation.jacobian_images(vae, x) for label, vae in vaes.items()}
+    shown |= {label: evaluation.jacobian_images(vae, x, c=c) for label, vae in vaes.items()}
     return plots.jacobian_columns(shown, **{"images": x, "order_by_norm": True, **options})
 
 
-def samples(vaes: Mapping[str, VAE], n: int = 32) -> Any:
-    """Decoder means at n prior draws of each model, {label: model}."""
+def samples(vaes: Mapping[str, VAE], n: int = 32, *, c: AnyArray | None = None) -> Any:
+    """Decoder means at n prior draws of each model, {label: model}; c: [n, ...], their conditions."""
     key = jax.random.key(KEY)
-    return plots.samples({label: evaluation.prior_samples(key, vae, n) for label, vae in vaes.items()})
+    return plots.samples({label: evaluation.prior_samples(key, vae, n, c=c) for label, vae in vaes.items()})
 
 
-def interpolations(vaes: Mapping[str, VAE], a: np.ndarray, b: np.ndarray, n: int = 9) -> Any:
-    """Decoder means on the straight and on the spherical path of n codes from image a to image b."""
+def classes(vae: VAE, conditions: Mapping[str, AnyArray], n: int = 10, **options: Any) -> Any:
+    """Decoder means at n draws of p(z|c) under every condition, a row for each.
+
+    All rows have the same noise: under a prior that does not depend on c a column is one z.
+
+    Args:
+      vae: a model with a condition.
+      conditions: {label: c}, one condition each, as {str(v): data.one_hot(v, V)} of classes.
+      n: images in a row.
+      **options: of `plots.image_rows`.
+    """
+    key = jax.random.key(KEY)
+    rows = {
+        label: evaluation.prior_samples(key, vae, n, c=np.broadcast_to(c, (n, *np.shape(c))))
+        for label, c in conditions.items()
+    }
+    return plots.image_rows(rows, **options)
+
+
+def swaps(
+    vae: VAE, x: np.ndarray, c: AnyArray, conditions: Mapping[str, AnyArray], **options: Any
+) -> Any:  # fmt: skip
+    """Images x [n, H, W, C], and below what they are decoded to under every condition, a row for each.
+
+    Args:
+      vae: a model with a condition.
+      x: the images.
+      c: [n, ...], their own conditions, with which they are encoded.
+      conditions: {label: c}, one condition each.
+      **options: of `plots.reconstructions`.
+    """
+    images = evaluation.swap_condition(vae, x, c, np.stack([np.asarray(one) for one in conditions.values()]))
+    return plots.reconstructions(x, dict(zip(conditions, np.asarray(images), strict=True)), **options)
+
+
+def interpolations(
+    vaes: Mapping[str, VAE], a: np.ndarray, b: np.ndarray, n: int = 9, *, c: AnyArray | None = None
+) -> Any:
+    """Decoder means on the straight and on the spherical path of n codes from image a to image b.
+
+    Args:
+      vaes: {label: model}.
+      a: [H, W, C].
+      b: [H, W, C].
+      n: images on a path.
+      c: the one condition of both images and of the path.
+    """
     kinds = [(label, vae, kind) for label, vae in vaes.items() for kind in ("lerp", "slerp")]
     return plots.interpolations(
-        {f"{k}, {kind}": evaluation.interpolate(v, a, b, n, kind) for k, v, kind in kinds}
+        {f"{k}, {kind}": evaluation.interpolate(v, a, b, n, kind, c=c) for k, v, kind in kinds}
     )
 
 
-def levels(vae: VAE, x: np.ndarray, **options: Any) -> Any:
+def levels(vae: VAE, x: np.ndarray, *, c: AnyArray | None = None, **options: Any) -> Any:
     """What the top k levels of a hierarchy make of images x [n, H, W, C], a row for each k.
 
     Args:
       vae: a model whose latents are levels.
       x: the images.
+      c: [n, ...], the conditions of a model that has one.
       **options: of `plots.reconstructions`.
     """
-    rows = np.asarray(evaluation.level_reconstructions(vae, x))
+    rows = np.asarray(evaluation.level_reconstructions(vae, x, c=c))
     names = ["top level", *(f"top {k} levels" for k in range(2, len(rows)))][: len(rows) - 1]
     names = [*names, "all levels"]
     return plots.reconstructions(x, dict(zip(names, rows, strict=True)), **options)
 
 
-def gallery(vaes: Mapping[str, VAE], x: np.ndarray, brightest: Mapping[str, float] = {}) -> Any:
+def gallery(
+    vaes: Mapping[str, VAE], x: np.ndarray, brightest: Mapping[str, float] = {}, *,
+    c: AnyArray | None = None,
+) -> Any:  # fmt: skip
     """Reconstructions of the first half of images x, and as many decoder means at prior draws, a line each.
 
     Args:
       vaes: {label: model}.
       x: images [n, H, W, C] in [0, 1].
       brightest: {label: what white is to that model, where it is not 1}.
+      c: [n, ...], the conditions of models that have one: the first half those of the images that are
+        reconstructed, the others those of the draws.
     """
     n, key, lines = len(x) // 2, jax.random.key(KEY), {}
     for label, vae in vaes.items():
         top = brightest.get(label, 1)
-        seen = np.asarray(evaluation.reconstruct(vae, x[:n] * np.float32(top), key=key)) / top
-        lines[label] = np.concatenate([seen, np.asarray(evaluation.prior_samples(key, vae, n)) / top])
+        own, drawn = (None, None) if c is None else (c[:n], c[n : 2 * n])
+        seen = np.asarray(evaluation.reconstruct(vae, x[:n] * np.float32(top), c=own, key=key)) / top
+        lines[label] = np.concatenate(
+            [seen, np.asarray(evaluation.prior_samples(key, vae, n, c=drawn)) / top]
+        )
     groups = (("reconstructions", n), ("samples (data: other test images)", n))
     return plots.reconstructions(x, lines, limits=(0.0, 1.0), groups=groups)
