@@ -49,7 +49,7 @@ class _Term:
         return value, grads
 
     def composed(self):
-        """Of it beside another term: the mean of its value, the words of its key, loss and metrics; of `KEY`."""
+        """Beside another term: the mean of its value, the words of its key, loss and metrics."""
         value, _, words, loss, metrics = self._program(self.params, KEY, _batch(self.x))
         return np.mean(value), words, loss, metrics
 
