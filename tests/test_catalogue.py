@@ -63,7 +63,7 @@ class _Term:
         return value, grads
 
     def composed(self):
-        """Of it beside another term: its mean, the words of its key, loss and metrics; of `KEY`."""
+        """Beside another term: the mean of its value, the words of its key, loss and metrics."""
         value, _, words, loss, metrics = self._program(self.params, KEY, self.batch(self.x))
         return np.mean(value), words, loss, metrics
 
