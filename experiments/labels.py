@@ -117,8 +117,8 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
         return {k: found[k] for k in kept}
     features, test = replace(images, train=models.codes_of(vae, images.train)), images.test
     for method in ("supervised", "m2"):
-        made, sizes = learner(config, method, features, (config.latents,)), {"batch_size": config.batch_size}
-        sizes |= {"chunk": min(config.chunk, config.steps), "steps": config.steps}
+        made, steps = learner(config, method, features, (config.latents,)), config.steps
+        sizes: Any = {"steps": steps, "batch_size": config.batch_size, "chunk": min(config.chunk, steps)}
         state = train.fit(key, made.model, made.update, made.data.train, **sizes, progress=False).state
         of_codes, means = made.model.bind(state.params), models.codes_of(vae, test, at="mean")
         codes[method] = evaluation.classification_error(key, of_codes, means)
@@ -135,7 +135,7 @@ def one_of_each(dataset: str) -> tuple[np.ndarray, np.ndarray]:
     """The first test image of every class, binary, and their conditions."""
     test = getattr(data, dataset)().test
     first = np.unique(test.arrays["y"], return_index=True)[1]
-    return np.float32(test.arrays["x"][first] > 127), data.one_hot(test.arrays["y"][first], 10)
+    return (test.arrays["x"][first] > 127).astype(np.float32), data.one_hot(test.arrays["y"][first], 10)
 
 
 def main(config: Config) -> dict[str, Any]:

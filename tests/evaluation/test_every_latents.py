@@ -57,7 +57,7 @@ REFUSED = {  # what a kind has not, and the reason that is given
 }
 OF_KEYS = {
     "classification_error": lambda vae, c: evaluation.classification_error(
-        KEY, plain.with_classifier(vae), Split({**plain.CLASSES.arrays, **c}, "real", _noisy_beside)
+        KEY, _with_classifier(vae), Split({**plain.CLASSES.arrays, **c}, "real", _noisy_beside), on="z"
     ),
     "factor_codes": lambda vae, c: evaluation.factor_codes(
         KEY, vae, Factors(), batch_size=5, **_of_factors(c)
@@ -80,13 +80,24 @@ OF_MODELS = {
     "jacobian_images": lambda vae, c, **part: evaluation.jacobian_images(vae, X, **c, **part),
     "posterior_mean": lambda vae, c: evaluation.posterior_mean(vae, {"x": X, **c}),
     "reconstruct": lambda vae, c: evaluation.reconstruct(vae, X, **c),
-    "swap_condition": lambda vae, c: evaluation.swap_condition(vae, X, plain.C, plain.C[:2]),
     "traverse": lambda vae, c, **part: evaluation.traverse(vae, X[0], VALUES, **_first(c), **part),
 }
 
+OF_CONDITIONS = {
+    "swap_condition": lambda vae, c: evaluation.swap_condition(vae, X, c["c"], c["c"][:2]),
+}
 OF_LEVELS = {
     "level_reconstructions": lambda vae, c: evaluation.level_reconstructions(vae, X, **c),
 }
+
+
+def _with_classifier(vae):
+    """The model with a head of three classes on its codes, of whatever shape and in however many parts."""
+    return vae._replace(heads={"classifier": Partial(_logits, plain.ROWS)})
+
+
+def _logits(w, z):
+    return jnp.concatenate([a.reshape(len(a), -1) for a in jax.tree.leaves(z)], axis=1) @ w.T
 
 
 def _noisy_beside(key, batch):
@@ -106,7 +117,7 @@ def call(name, kind):
     if name in OF_SPLITS:
         options = {"batch_size": 2, **OF_SPLITS[name]}
         return getattr(evaluation, name)(KEY, kind.vae, kind.split, **options)
-    return (OF_KEYS | OF_MODELS | OF_LEVELS)[name](kind.vae, c)
+    return (OF_KEYS | OF_MODELS | OF_CONDITIONS | OF_LEVELS)[name](kind.vae, c)
 
 
 # of the KL another estimate, where it has no closed form
@@ -132,7 +143,7 @@ def assert_same(found, expected):
 
 def test_the_tables_name_every_function():
     functions = {name for name in evaluation.__all__ if inspect.isfunction(getattr(evaluation, name))}
-    assert functions == {*OF_SPLITS, *OF_KEYS, *OF_MODELS, *OF_LEVELS, *plain.OF_ARRAYS}
+    assert functions == {*OF_SPLITS, *OF_KEYS, *OF_MODELS, *OF_CONDITIONS, *OF_LEVELS, *plain.OF_ARRAYS}
 
 
 EXPECTED = {}
@@ -237,6 +248,17 @@ def test_a_condition_is_that_of_its_example():
     assert "marginal_kl" not in call("elbo_parts", kind)
     at_its_code = evaluation.traverse(kind.vae, X[2], moved[2, :1], c=c[2])[0, 0]
     np.testing.assert_allclose(at_its_code, evaluation.reconstruct(kind.vae, X, c=c)[2], rtol=1e-5)
+    swapped = call("swap_condition", kind)  # decoded as the first two examples' conditions, of all codes
+    expected = [plain.decode(kinds.W, moved - other.sum()).mean() for other in c[:2]]
+    np.testing.assert_allclose(swapped, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"c: expected \[n, \.\.\.\], with which the images are encoded; got None"
+    ):
+        evaluation.swap_condition(kind.vae, X, None, c)  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match=r"others: expected conditions \[V, ...\] like c \(5, 3\), got \(5, 2\)"
+    ):
+        evaluation.swap_condition(kind.vae, X, c, c[:, :2])
 
 
 def test_a_loaded_encoder_takes_the_condition(monkeypatch):

@@ -86,13 +86,3 @@ def test_a_labelled_row_of_m2_costs_its_bound_by_its_true_share_and_alpha_times_
     np.testing.assert_allclose(loss, weight * bound + 30 * nll, rtol=1e-4)
     for group in ("encoder", "decoder", "classifier"):
         assert not all(jax.tree.leaves(same[group])), group
-
-
-def test_of_m1_both_classifiers_of_its_codes_are_scored():
-    made, _ = seen("m1")
-    batch = {"x": jnp.zeros((1, 8, 8, 1))}
-    vae = made.model.bind(jax.jit(made.model.init)(KEY, batch)[0])
-    found = experiment.score(TINY, "digits-m1", vae, made.data)
-    assert found["n"] == found["m2"]["n"] == 200
-    assert 0 <= found["error"] <= 1
-    assert found["nll"] != found["m2"]["nll"]

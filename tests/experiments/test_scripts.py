@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from experiments import codes, decoders, disentangle, iwae, jl1_cost, ladder, likelihoods, two_stage, wae
+from experiments import (
+    codes,
+    decoders,
+    disentangle,
+    iwae,
+    jl1_cost,
+    labels,
+    ladder,
+    likelihoods,
+    two_stage,
+    wae,
+)
 from tests.experiments.tiny import TINY, dense
 from tests.test_commands import COMMANDS
 from vaejax import evaluation, lab, runs
@@ -75,6 +86,7 @@ def empty(tmp_path_factory):
         patch.setattr(two_stage, "ROWS", {k: k for k in ("rae",)})
         patch.setattr(two_stage, "EACH", {k: at for k, at in two_stage.EACH.items() if at[0] == "rae"})
         patch.setattr(disentangle, "METHODS", {k: k for k in ("factor_vae",)})
+        patch.setattr(labels, "METHODS", {k: k for k in ("m2", "m1")})  # m1 trains both kinds on its codes
         patch.setattr(evaluation.scores, "dci", partial(evaluation.scores.dci, trees=2))
         yield tmp_path_factory.mktemp("empty")
 

@@ -192,12 +192,12 @@ def swap_condition(vae: VAE, x: AnyArray, c: AnyArray, others: AnyArray) -> Arra
     """
     check_model(vae)
     x, others = checked(x, "x", "[n, *event]"), checked(others, "others", "[*V]")
-    c = checked_condition(c, len(x))
-    if c is None:
+    own = checked_condition(c, len(x))
+    if own is None:
         raise ValueError("c: expected [n, ...], with which the images are encoded; got None")
-    if np.shape(others)[1:] != np.shape(c)[1:]:
-        raise ValueError(f"others: expected conditions [V, ...] like c {np.shape(c)}, got {np.shape(others)}")
-    return program(_jitted_swapped, vae)(x, c, others)
+    if others.shape[1:] != own.shape[1:]:
+        raise ValueError(f"others: expected conditions [V, ...] like c {own.shape}, got {others.shape}")
+    return program(_jitted_swapped, vae)(x, own, others)
 
 
 def _swapped(vae: VAE, x: Array, c: Array, others: Array) -> Array:

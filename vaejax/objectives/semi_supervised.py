@@ -103,9 +103,9 @@ def semi_supervised(
 def _bounds(key: Array, vae: VAE, draw: Draw, V: int) -> Array:
     """-log p(x|c, z) + KL of every class c, [B, V] nats; the noise in z is the same for all."""
     batch, shape = draw.batch, (len(draw.log_px), V)
-    if jnp.shape(batch.get("c")) != shape:
+    got = jnp.shape(batch["c"]) if "c" in batch else "none"
+    if got != shape:
         made = 'data.with_condition(split, "y", classes=V, missing=True)'
-        got = "none" if "c" not in batch else jnp.shape(batch["c"])
         raise ValueError(f"c: expected the classes as one-hot rows {shape}, as {made} makes them; got {got}")
 
     def of_class(c: Array) -> Array:
