@@ -286,6 +286,11 @@ LIKELIHOODS = {
     "discretised_logistic_mixture": lambda: distributions.discretised_logistic_mixture(2),
     "discretised_logistic_mixture_grey": lambda: distributions.discretised_logistic_mixture(3),
     "categorical": lambda: distributions.categorical(),
+    "negative_binomial": lambda: distributions.negative_binomial(),
+    "negative_binomial_inflated": lambda: distributions.negative_binomial(zero_inflated=True),
+    "by_columns": lambda: distributions.by_columns(
+        {"0:2": distributions.gaussian(0.3), 3: distributions.bernoulli(), "2,4": distributions.gaussian(2.0)}
+    ),
 }
 EVENTS = {  # the shape of one example where it is not (D,)
     "discretised_logistic_mixture": (2, 3),
@@ -308,6 +313,8 @@ NETS = {  # net, shape of one of each input
     "First": (lambda: nets.First(nets.MLP((7,), (2,))), (4,), (3,)),
     "Beside": (lambda: nets.Beside(nets.ConvTranspose(3, (2, 2)), event_ndims=3), (3, 3, 2), (2,)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
+    "FromCounts": (lambda: nets.FromCounts(nets.MLP((7,), (2,), event_ndims=2), columns=(0, 2)), (2, 3)),
+    "Masked": (lambda: nets.Masked(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3), (2, 3)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
     "Constant": (lambda: nets.Constant(0.5), (4,)),
     "Critic": (lambda: nets.Critic(features=(7, 6)), (4,)),

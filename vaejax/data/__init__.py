@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
+from vaejax.data.holes import missing_squares, with_holes
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
 from vaejax.data.splits import first, pooled, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
+from vaejax.data.standard import Standardise, standardised, transform_from_spec
 from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
 
@@ -17,6 +19,7 @@ __all__ = [
     "MiniSprites",
     "NaturalPatches",
     "SpritesMulti",
+    "Standardise",
     "ThreeDots",
     "colour_patches",
     "digits",
@@ -25,11 +28,15 @@ __all__ = [
     "from_arrays",
     "from_tfds",
     "mini_sprites",
+    "missing_squares",
     "mnist",
     "natural_patches",
     "pooled",
     "sample",
     "sprites_multi",
+    "standardised",
     "three_dots",
+    "transform_from_spec",
     "whiten",
+    "with_holes",
 ]

@@ -3,6 +3,8 @@
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.codes import AutoregressiveCodes, CodePoint, Codes, Coding
+from vaejax.distributions.columns import ByColumns, by_columns
+from vaejax.distributions.counts import NegativeBinomial, negative_binomial
 from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.flows import Flow
 from vaejax.distributions.gaussian import FullGaussian, GaussianOnPath, diagonal_gaussian
@@ -46,6 +48,7 @@ __all__ = [
     "Autoregressive",
     "AutoregressiveCodes",
     "Bernoulli",
+    "ByColumns",
     "Categorical",
     "CodePoint",
     "Codes",
@@ -61,9 +64,11 @@ __all__ = [
     "Laplace",
     "Likelihood",
     "Mixture",
+    "NegativeBinomial",
     "OneHot",
     "Point",
     "bernoulli",
+    "by_columns",
     "categorical",
     "continuous_bernoulli",
     "diagonal_gaussian",
@@ -83,5 +88,6 @@ __all__ = [
     "logits",
     "mean",
     "mixture_of",
+    "negative_binomial",
     "score",
 ]

@@ -21,6 +21,7 @@ from vaejax.evaluation.images import (
     ssim_window,
     variance_explained,
 )
+from vaejax.evaluation.impute import Imputation, impute
 from vaejax.evaluation.local_scores import local_scores
 from vaejax.evaluation.moves import interpolate, jacobian_images, traverse
 from vaejax.evaluation.round_trip import latent_distances
@@ -31,6 +32,7 @@ __all__ = [
     "Codes",
     "DecoderGeometry",
     "DisentanglementScores",
+    "Imputation",
     "annealed_log_likelihood",
     "bits_per_dim",
     "collapse",
@@ -40,6 +42,7 @@ __all__ = [
     "elbo_parts",
     "factor_codes",
     "gaps",
+    "impute",
     "interpolate",
     "jacobian_images",
     "latent_distances",

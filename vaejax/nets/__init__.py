@@ -1,6 +1,15 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
-from vaejax.nets.around import Beside, Constant, First, FromBytes, Heads, SharedScale
+from vaejax.nets.around import (
+    Beside,
+    Constant,
+    First,
+    FromBytes,
+    FromCounts,
+    Heads,
+    Masked,
+    SharedScale,
+)
 from vaejax.nets.blocks import BlockDecoder, BlockEncoder, BlockPrior, Bottleneck, PixelHead
 from vaejax.nets.cells import DecoderCell, EncoderCell
 from vaejax.nets.codes import CausalTransformer, CodePixelCNN
@@ -38,12 +47,14 @@ __all__ = [
     "EncoderCell",
     "First",
     "FromBytes",
+    "FromCounts",
     "GatedEncoder",
     "GatedMLP",
     "GatedPixelCNN",
     "GaussianHead",
     "Heads",
     "MLPEncoder",
+    "Masked",
     "PatchDecoder",
     "PatchEncoder",
     "PixelHead",

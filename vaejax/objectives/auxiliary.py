@@ -142,9 +142,8 @@ def auxiliary_reconstruction(likelihood: Likelihood, head: str = "auxiliary") ->
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         x = draw.batch["x"]
-        return -score(
-            example_keys(key, draw.batch), likelihood.build(_head(vae, head)(draw.z), x.ndim - 1), x
-        )
+        r = likelihood.build(_head(vae, head)(draw.z), x.ndim - 1)
+        return -score(example_keys(key, draw.batch), r, x, draw.batch.get("observed"))
 
     return term
 

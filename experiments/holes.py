@@ -1,0 +1,144 @@
+"""Data with holes: missing values filled by a VAE of what was observed, beside other ways to fill them.
+
+    python -m experiments.holes --preset fast
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import optax
+import sklearn.datasets
+from jax.random import key
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer
+
+from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, plots, train
+
+TABLES = ("breast_cancer", "wine", "diabetes")
+METHODS = {"miwae": "MIWAE", "vae": "VAE", "zeros": "MIWAE, no mask"}
+
+
+@dataclass(frozen=True)
+class Config(lab.Settings):
+    """VAEs of tables and of images with holes."""
+
+    tables: tuple[Literal[*TABLES], ...] = TABLES  # pyright: ignore
+    images: Literal["fashion_mnist", "mnist", "digits"] = "fashion_mnist"  # grey
+    methods: tuple[Literal[*METHODS], ...] = (*METHODS,)  # pyright: ignore
+    """MIWAE, whose bound has K samples; a VAE, K = 1; MIWAE whose encoder sees zeros and no mask."""
+    missing: lab.Positive[float] = 0.5  # of the values of a table, completely at random
+    side: lab.Positive[int] = 12  # of the square that every image lacks, in pixels
+    k: lab.Positive[int] = 20  # K, of the bound that is trained
+    floor: float = -2.0  # of the log of the scale that the decoder gives, in standard deviations
+    hidden: tuple[lab.Positive[int], ...] = (128, 128)  # widths of the encoder; reversed, of the decoder
+    steps: lab.Positive[int] = 5000  # training steps
+    samples: lab.Positive[int] = 1000  # K, of an imputation
+    draws: lab.Positive[int] = 20  # imputations of each value, for intervals
+    judged: lab.Positive[int] = 200  # test images that are imputed; of tables, all rows that are trained on
+
+
+PRESETS = {"fast": Config(latents=8)}
+LOW, HIGH = 0.1, 0.9  # quantiles of the draws between which 80 % of the missing values should lie
+COLUMNS = {
+    "RMSE, model": "rmse",
+    "RMSE, mean": "rmse_mean",
+    "RMSE, IterativeImputer": "rmse_iterative",
+    "in 80 % interval": "covered",
+    "NLL of the observed": ("nll", "nll_se"),
+    "ESS": "ess",
+}
+
+
+def rows(config: Config) -> dict[str, str]:
+    """SET-METHOD; of the images MIWAE alone."""
+    named = {f"{s}-{m}": f"{s.replace('_', ' ')}, {METHODS[m]}" for s in config.tables for m in config.methods}
+    return named | {f"{config.images}-miwae": f"{config.images.replace('_', ' ')}, MIWAE"}
+
+
+def data_of(config: Config, name: str) -> data.Dataset:
+    """A table with values missing at random, standardised by what was observed; or images without a square."""
+    if name not in TABLES:
+        splits, holes = getattr(data, name)(), data.missing_squares(config.side)
+    else:
+        x = getattr(sklearn.datasets, f"load_{name}")().data
+        x, tenth = np.random.default_rng(0).permutation(x).astype(np.float32), len(x) // 10
+        splits, holes = data.from_arrays(x[tenth:], x[:tenth], support="real"), config.missing
+    each = (splits.train, splits.validation, splits.test)
+    dataset = data.Dataset(*(data.with_holes(split, holes, seed=s) for s, split in enumerate(each)))
+    return data.standardised(dataset) if name in TABLES else dataset
+
+
+def training(config: Config, name: str) -> lab.Training:
+    """Dense layers and Adam on the bound on log p(x_obs) of K samples, or of one."""
+    dataset, method = name.split("-")
+    made = data_of(config, dataset)
+    event = made.train.arrays["x"].shape[1:]
+    likelihood = distributions.continuous_bernoulli()
+    if dataset in TABLES:
+        likelihood = distributions.gaussian_learned_scale(config.floor)
+    encoder = nets.MLPEncoder(config.latents, config.hidden, event_ndims=len(event))
+    model = models.gaussian_vae(
+        encoder=encoder if method == "zeros" else nets.Masked(encoder),
+        decoder=nets.MLP(config.hidden[::-1], likelihood.parameter_shape(event)),
+        latents=config.latents,
+        likelihood=likelihood,
+    )
+    loss = compose(bound=objectives.iwae(config.k))
+    if method == "vae":
+        loss = compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
+    update = train.gradient_update(loss, model, optax.adam(config.learning_rate))
+    return lab.Training(model, update, made, work=1.0 if dataset in TABLES else 10.0)
+
+
+def score(config: Config, name: str, vae: VAE, made: data.Dataset) -> dict[str, Any]:
+    """Root mean squared errors over what is missing, in standard deviations of a column or in [0, 1]."""
+    table = name.split("-")[0] in TABLES
+    split = made.train if table else data.first(made.test, config.judged)
+    options = {"num_samples": config.samples, "num_draws": config.draws}
+    found = evaluation.impute(key(1812), vae, split, **options)
+    x, missing = split.arrays["x"], ~split.arrays["observed"]
+    scale = np.float32(split.transform.inner.scale) if table else np.float32(1)
+    x = x if table else x / np.float32(255)
+
+    def rmse(filled: np.ndarray) -> float:
+        return float(np.sqrt(np.mean(np.square((filled - x) / scale)[missing], dtype=np.float64)))
+
+    known = made.train.arrays["x"] if table else made.train.arrays["x"] / np.float32(255)
+    means = np.broadcast_to(known.mean(axis=0, where=made.train.arrays["observed"]), x.shape)
+    low, high = np.quantile(found.draws, (LOW, HIGH), axis=0)
+    nll = -found.log_likelihood.astype(np.float64)
+    scores = {
+        "rmse": rmse(found.mean), "rmse_mean": rmse(means), "rmse_draw": rmse(found.draws[0]),
+        "covered": float(((low <= x) & (x <= high))[missing].mean()), "ess": float(found.ess.mean()),
+        "nll": float(nll.mean()), "nll_se": float(nll.std(ddof=1) / math.sqrt(len(nll))),
+    }  # fmt: skip
+    if table:
+        with_nan = np.where(missing, np.nan, x / scale)
+        filled = IterativeImputer(max_iter=20, random_state=0).fit_transform(with_nan)
+        scores["rmse_iterative"] = rmse(filled * scale)
+    return scores
+
+
+def imputations(run: lab.Run) -> Any:
+    """Test images, what was seen of them, the mean of what is missing, and draws of it."""
+    name = f"{run.config.images}-miwae"
+    split = data.first(data_of(run.config, run.config.images).test, 12)
+    found = evaluation.impute(key(0), run.vae(name), split, num_samples=run.config.samples, num_draws=3)
+    x, seen = split.arrays["x"] / np.float32(255), split.arrays["observed"]
+    shown = {"observed": np.where(seen, x, 0.5), "mean": found.mean}
+    shown |= {f"draw {i + 1}": draw for i, draw in enumerate(found.draws)}
+    return plots.reconstructions(x, shown)
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Train, score, report and draw."""
+    run = lab.run(config, PRESETS, rows, training, score)
+    run.table(COLUMNS)
+    run.figure("imputations", imputations)
+    return run.report
+
+
+if __name__ == "__main__":
+    main(lab.parse(PRESETS, __doc__))
