@@ -144,7 +144,11 @@ def _resampled(key: Array, vae: VAE, batch: Batch, log_w: Array, z: PyTree, M: i
 
     def of_example(key: Array, log_w: Array, z: PyTree, c: Array | None) -> Array:
         of_choice, of_x = jax.random.split(key)
-        chosen = jax.random.categorical(of_choice, log_w, shape=(M,))
+        # by the inverse of the cumulated weights: a uniform number a draw, where Gumbel-max takes K
+        below = jnp.cumsum(jnp.exp(log_w - finite(jnp.max(log_w))))
+        u = jax.random.uniform(of_choice, (M,), jnp.float32) * below[-1]
+        last = jnp.searchsorted(below, below[-1])  # the last of a weight above 0, where u rounds to their sum
+        chosen = jnp.minimum(jnp.searchsorted(below, u, side="right"), last)
 
         def draw(k: Array, place: Array) -> Array:
             return vae.decode(jax.tree.map(lambda a: a[place], z), c).sample(seed=k)
