@@ -122,8 +122,8 @@ class Split:
     """Arrays of one split of a data set, on the host.
 
     `arrays`: {"x": [N, ...], "c"?: [N, ...], "y"?: [N, ...]}, uint8, integer or float, N >= 1; what takes a
-    split checks them. The name "index" is taken, by the place of an example; "observed", booleans of the shape
-    of x, says where x has no hole (`data.with_holes`).
+    split checks them. The name "index" is taken, by the place of an example; "observed", booleans of the
+    shape of x, says where x has no hole (`data.with_holes`).
     `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real",
     "counts" (whole numbers >= 0), or "mixed", of columns of several kinds.
     `transform(key, batch) -> batch`: pure, runs first in the step and in evaluation.

@@ -37,23 +37,29 @@ def test_a_fraction_is_missing_at_random_and_the_arrays_stay():
 
 def test_nothing_hidden_reaches_what_is_seen():
     """A transform that mixes places gets 0 for what is hidden, and draws what it would without holes."""
-    mixing = lambda key, batch: {**batch, "x": jnp.cumsum(batch["x"], axis=1)}  # noqa: E731
+    mixing = lambda key, batch: {"x": jnp.cumsum(batch["x"], axis=1)}  # noqa: E731
     missing = np.zeros(TABLE.shape, bool)
     missing[:, 1] = True
     split = data.with_holes(Split({"x": TABLE}, "real", mixing), missing)
-    x = np.asarray(batch_of(split)["x"])
+    batch = batch_of(split)
+    x = np.asarray(batch["x"])
+    np.testing.assert_array_equal(batch["observed"], ~missing)
     np.testing.assert_allclose(x[:, 2], TABLE[:, 0] + TABLE[:, 2], rtol=1e-5, atol=1e-6)
     assert np.isnan(x[:, 1]).all()
     images = Split({"x": X}, "binary", binarise)
     holed = data.with_holes(images, 0.5)
     seen = holed.arrays["observed"]
-    np.testing.assert_array_equal(np.asarray(batch_of(holed)["x"])[seen], np.asarray(batch_of(images)["x"])[seen])
+    np.testing.assert_array_equal(
+        np.asarray(batch_of(holed)["x"])[seen], np.asarray(batch_of(images)["x"])[seen]
+    )
 
 
 def test_nan_is_missing_where_holes_are_asked_for_and_an_error_where_not():
     x = TABLE.copy()
     x[3, 1] = x[7, 0] = x[190, 4] = np.nan
-    with pytest.raises(ValueError, match="train: expected finite float32 values, got nan..nan; with holes=True"):
+    with pytest.raises(
+        ValueError, match=r"train: expected finite float32 values, got nan\.\.nan; with holes=True"
+    ):
         data.from_arrays(x[:150], x[150:], support="real")
     made = data.from_arrays(x[:150], x[150:], support="real", holes=True)
     for split, rows in ((made.train, x[:135]), (made.validation, x[135:150]), (made.test, x[150:])):
@@ -86,7 +92,11 @@ def test_one_square_of_every_image_is_missing_at_every_place():
         (1.0, ValueError, r"missing: expected a fraction in \(0, 1\), got 1.0"),
         (True, TypeError, "missing: expected a fraction, an array"),
         ("half", TypeError, "missing: expected a fraction, an array"),
-        (np.zeros((200, 4), bool), ValueError, r"missing: expected the shape of x, \[200, 5\]; got \[200, 4\]"),
+        (
+            np.zeros((200, 4), bool),
+            ValueError,
+            r"missing: expected the shape of x, \[200, 5\]; got \[200, 4\]",
+        ),
         (np.full((200, 5), 2), ValueError, r"missing: expected 0 and 1, got 2..2"),
         (np.full((200, 5), 0.5), TypeError, "missing: expected booleans, or 0 and 1 as integers"),
         (lambda rng, x: [1], TypeError, "missing: expected a fraction, an array"),
@@ -99,7 +109,9 @@ def test_bad_holes_are_named(missing, error, message):
 
 
 def test_a_split_with_a_bad_mask_or_a_transform_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"split: observed: expected the shape of x, \[200, 5\]; got \[200\]"):
+    with pytest.raises(
+        ValueError, match=r"split: observed: expected the shape of x, \[200, 5\]; got \[200\]"
+    ):
         data.with_holes(Split({"x": TABLE, "observed": np.ones(200, bool)}, "real"))
     wider = lambda key, batch: {**batch, "x": jnp.tile(batch["x"], 2)}  # noqa: E731
     split = data.with_holes(Split({"x": TABLE}, "real", wider), 0.5)
@@ -114,5 +126,7 @@ def test_counts_are_whole_numbers():
     counts = np.float32([[0, 3], [7, 1], [2, 2], [5, 0]])
     assert data.from_arrays(counts, counts, support="counts", validation=0.25).train.support == "counts"
     for wrong in (counts - 1, counts + 0.5):
-        with pytest.raises(ValueError, match="train: expected whole numbers of at least 0 for support 'counts'"):
+        with pytest.raises(
+            ValueError, match="train: expected whole numbers of at least 0 for support 'counts'"
+        ):
             data.from_arrays(wrong, wrong, support="counts", validation=0.25)

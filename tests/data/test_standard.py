@@ -44,7 +44,7 @@ def test_other_columns_are_left_and_the_record_is_plain_data():
 
 def test_what_cannot_be_standardised_is_named():
     table = data.from_arrays(X, X, support="real")
-    with pytest.raises(TypeError, match="dataset: expected a data.Dataset, got Split"):
+    with pytest.raises(TypeError, match=r"dataset: expected a data\.Dataset, got Split"):
         data.standardised(table.train)
     with pytest.raises(ValueError, match=r"columns: expected places in 0..2, got 3"):
         data.standardised(table, columns=(3,))
@@ -55,7 +55,7 @@ def test_what_cannot_be_standardised_is_named():
     with pytest.raises(TypeError, match="dataset: expected the default transform"):
         data.standardised(data.standardised(table))
     for shifted in (0 * X + 3, X + np.float32(1e6)):
-        with pytest.raises(ValueError, match="got column . with mean .*; leave a constant one out"):
+        with pytest.raises(ValueError, match=r"got column . with mean .*; leave a constant one out"):
             data.standardised(data.from_arrays(shifted, shifted, support="real"))
     lost = X.copy()
     lost[:, 1] = np.nan

@@ -13,6 +13,7 @@ from scipy import stats
 
 from tests.catalogue import EVENTS, LIKELIHOODS, D
 from vaejax import distributions
+from vaejax.distributions.location_scale import root_mean_square
 
 KEY = jax.random.key(0)
 
@@ -66,6 +67,7 @@ def test_a_bound_is_scored_with_a_key_for_each_example():
     with pytest.raises(ValueError, match=r"key: expected one, or one for each example, \(3,\); got \(2,\)"):
         distributions.score(keys[1:], px, x)
 
+
 OWN = ("gaussian", "gaussian_learned_scale", "laplace")  # as distrax has them: log p of each is the base's
 
 
@@ -110,7 +112,11 @@ def test_of_data_with_holes_what_was_observed_is_scored(name):
     assert np.isfinite(part).all()
     assert (none == 0).all()
     assert np.abs(whole - part).max() > 1e-3
-    if name not in ("categorical", "discretised_logistic_mixture_grey", "by_columns"):  # others share channels
+    if name not in (
+        "categorical",
+        "discretised_logistic_mixture_grey",
+        "by_columns",
+    ):  # others share channels
         seen = np.concatenate([observed] * (parameters.shape[-1] // x.shape[-1]), axis=-1)
         np.testing.assert_allclose(part, np.where(seen, whole, 0), rtol=1e-5, atol=1e-6)
 
@@ -136,9 +142,22 @@ def test_what_does_not_factorise_is_refused_by_name():
         distributions.score(KEY, autoregressive, jnp.zeros((3, 5, 1)), jnp.ones((3, 5, 1), bool))
 
 
+def test_the_best_scale_is_of_what_was_observed():
+    rng = np.random.default_rng(0)
+    (x, mu), seen = rng.normal(size=(2, 3, 4)), rng.random((3, 4)) < 0.5
+    holed = jnp.asarray(np.where(seen, x, np.nan), jnp.float32)
+    found, slope = jax.value_and_grad(lambda mu: root_mean_square(holed, mu, seen))(
+        jnp.asarray(mu, jnp.float32)
+    )
+    assert found == pytest.approx(np.sqrt(np.square(x - mu)[seen].mean()), rel=1e-6)
+    np.testing.assert_allclose(slope, np.where(seen, mu - x, 0) / found / seen.sum(), rtol=1e-4, atol=1e-6)
+
+
 def test_a_mask_of_another_shape_or_kind_is_refused():
     px, x = distributions.gaussian().build(jnp.zeros((3, 2)), 1), jnp.zeros((3, 2))
     with pytest.raises(ValueError, match=r"observed: expected the shape of x, \(3, 2\); got \(3,\)"):
         distributions.score(KEY, px, x, jnp.ones(3, bool))
-    with pytest.raises(TypeError, match="observed: expected booleans, or 0 and 1 as integers; got dtype float32"):
+    with pytest.raises(
+        TypeError, match="observed: expected booleans, or 0 and 1 as integers; got dtype float32"
+    ):
         distributions.score(KEY, px, x, jnp.ones((3, 2)))

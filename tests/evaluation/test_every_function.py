@@ -303,7 +303,9 @@ def test_a_spread_over_examples_needs_two(name):
         call(name, split=Split({"x": X[:1]}, "real"))
 
 
-@pytest.mark.parametrize("name", sorted(set(OF_SPLITS) - {"collapse", "elbo_parts", "impute", "latent_distances"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(OF_SPLITS) - {"collapse", "elbo_parts", "impute", "latent_distances"})
+)
 def test_one_example_has_its_values_and_no_standard_error(name):
     one, all_of_them = call(name, split=Split({"x": X[:1]}, "real", noisy)), first_of(name)
     measures = [measure for measure in one if f"{measure}_se" in one]

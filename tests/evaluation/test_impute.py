@@ -13,7 +13,7 @@ from scipy import stats
 
 from tests.oracle import SIGMA, B, W
 from tests.oracle import data as draws_of
-from vaejax import data, evaluation
+from vaejax import data, evaluation, objectives, sample
 from vaejax.data.transforms import cast
 from vaejax.distributions import Autoregressive, Gaussian, bernoulli, diagonal_gaussian
 from vaejax.keys import example_keys
@@ -89,6 +89,21 @@ def test_mean_and_draws_have_the_conditional_mean_and_covariance(exact, weighted
             if len(mean):
                 np.testing.assert_allclose(np.cov(of_draws.T), covariance, rtol=0.1, atol=0.1 * spread.max())
             assert found.log_likelihood[i] == pytest.approx(evidence, abs=0.1)
+
+
+def test_the_surrogate_of_linear_models_is_the_evidence_of_what_was_observed():
+    """At the posterior mean, with the curvature of the observed values alone; `iwae` at any K too."""
+    batch = {"x": jnp.where(SEEN, X, jnp.nan), "observed": SEEN}
+
+    @jax.jit
+    def run(vae):
+        draw = sample(KEY, vae, batch)
+        terms = (objectives.reconstruction_at_mean, objectives.kumar_poole(beta=1.0))
+        return sum(term(KEY, vae, draw) for term in terms), objectives.iwae(2)(KEY, vae, draw)
+
+    expected = [-conditional(i)[2] for i in range(4)]
+    for found in run(vae()):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_what_was_observed_stays_to_the_last_bit(weighted):

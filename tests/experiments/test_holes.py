@@ -35,7 +35,9 @@ def test_rows_are_of_every_table_and_method_and_of_the_images():
 
 def test_half_of_a_table_is_hidden_and_it_is_standardised_by_the_rest(wine):
     made, _, batch = wine
-    seen = np.concatenate([s.arrays["observed"] for s in (made.data.train, made.data.validation, made.data.test)])
+    seen = np.concatenate(
+        [s.arrays["observed"] for s in (made.data.train, made.data.validation, made.data.test)]
+    )
     assert abs(seen.mean() - 0.5) < 4 * np.sqrt(0.25 / seen.size)
     x, observed = made.data.train.arrays["x"], made.data.train.arrays["observed"]
     np.testing.assert_allclose(made.data.train.transform.inner.mean, x.mean(0, where=observed), rtol=1e-4)

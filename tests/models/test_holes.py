@@ -151,15 +151,15 @@ def test_fit_trains_on_holes_and_the_run_folder_knows_the_units(tmp_path):
     assert run.transform == table.train.transform.inner
     assert np.isfinite(run.vae.decode(jnp.zeros((1, 2))).mean()).all()
     other = Split(table.train.arrays, "real", data.with_holes(Split({"x": X}, "real")).transform)
-    with pytest.raises(ValueError, match="data: .* holds a run on data of another transform"):
+    with pytest.raises(ValueError, match=r"data: .* holds a run on data of another transform"):
         train.fit(KEY, model_of(), update, other, 4, resume=True, **options)
-
-
 
 
 def test_a_mask_of_another_shape_is_named_before_anything_compiles():
     split = Split({"x": X, "observed": SEEN[:, :2]}, "real")
-    update = train.gradient_update(objectives.compose(r=objectives.reconstruction), model_of(), optax.adam(1e-2))
+    update = train.gradient_update(
+        objectives.compose(r=objectives.reconstruction), model_of(), optax.adam(1e-2)
+    )
     with pytest.raises(ValueError, match=r"data: observed: expected the shape of x, \[6, 4\]; got \[6, 2\]"):
         train.fit(KEY, model_of(), update, split, 1, batch_size=2)
     with pytest.raises(ValueError, match=r"observed: expected the shape of x, \(1, 4\); got \(1, 2\)"):

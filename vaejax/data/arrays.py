@@ -75,11 +75,7 @@ def from_arrays(
         ValueError: shapes, lengths or fractions that do not fit, values outside the support, or labels that
             jax would wrap around.
     """
-    check_choice(support, DATA_SUPPORTS, "support")
-    if transform is not None and not callable(transform):
-        raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
-    if not isinstance(holes, bool):
-        raise TypeError(f"holes: expected a bool, got {type(holes).__name__} ({holes!r})")
+    _check_options(support, transform, holes)
     given = not isinstance(validation, numbers.Number)
     x = {"train": train, "test": test} | ({"validation": validation} if given else {})
     x = {
@@ -108,6 +104,14 @@ def from_arrays(
     if holes:
         splits = {name: with_holes(split) for name, split in splits.items()}
     return Dataset(splits["train"], splits["validation"], splits["test"])
+
+
+def _check_options(support: Any, transform: Any, holes: Any) -> None:
+    check_choice(support, DATA_SUPPORTS, "support")
+    if transform is not None and not callable(transform):
+        raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
+    if not isinstance(holes, bool):
+        raise TypeError(f"holes: expected a bool, got {type(holes).__name__} ({holes!r})")
 
 
 def _plain(array: Any, name: str, other: str = "") -> np.ndarray:

@@ -37,7 +37,8 @@ class Hidden:
                 f"transform: expected one that keeps the shape of x, {seen.shape}, where x has holes; "
                 f"got {jnp.shape(made['x'])}"
             )
-        return {**made, "x": jnp.where(seen, jnp.asarray(made["x"], jnp.float32), jnp.nan)}
+        x = jnp.where(seen, jnp.asarray(made["x"], jnp.float32), jnp.nan)
+        return {**made, "x": x, "observed": batch["observed"]}  # which `inner` need not hand on
 
     @property
     def undo(self) -> Callable[[Any], Any]:
@@ -55,17 +56,17 @@ def with_holes(split: Split, missing: Any = None, *, seed: int = 0) -> Split:
 
     Every likelihood under which the values of x are independent given z scores what was observed, log
     p(x_obs|z); encoders see 0 in the holes, and the mask if they are `nets.Masked`; so objectives and
-    estimates of log p(x) are those of x_obs. They are right for values that are missing at random: whether one
-    is missing may depend on what was observed, not on what was not.
+    estimates of log p(x) are those of x_obs. They are right for values that are missing at random: whether
+    one is missing may depend on what was observed, not on what was not.
 
     The array x stays as it is, so that what was hidden can be compared: `evaluation.impute`.
 
     Args:
         split: its transform keeps the shape of x.
-        missing: a fraction in (0, 1): each value is missing with that probability; an array of the shape of x,
-            True or 1 where it is missing; a function (generator, x) -> such an array, of `numpy.random`, for
-            patterns such as `missing_squares(3)`; None: nothing more than is nan. Values that are nan are
-            missing in any case, and so are the holes of a split that has some.
+        missing: a fraction in (0, 1): each value is missing with that probability; an array of the shape of
+            x, True or 1 where it is missing; a function (generator, x) -> such an array, with a generator of
+            `numpy.random`, for patterns such as `missing_squares(3)`; None: nothing more than is nan. Values
+            that are nan are missing in any case, and so are the holes of a split that has some.
         seed: of a fraction and of a function, not negative; the splits of a set want a seed each.
 
     Returns:
@@ -133,7 +134,8 @@ def _missing(missing: Any, x: np.ndarray, seed: int) -> np.ndarray:
 
 def _known(x: np.ndarray) -> np.ndarray:
     """Where x is not nan."""
-    return ~np.isnan(x) if np.issubdtype(x.dtype, np.inexact) else np.ones(x.shape, bool)
+    real = jnp.issubdtype(x.dtype, jnp.floating)  # also bfloat16
+    return ~np.isnan(x) if real else np.ones(x.shape, bool)
 
 
 def without_nan(split: Split) -> Split:

@@ -23,8 +23,8 @@ class ByColumns(distrax.Distribution):
     `parts`: the distributions of the groups, events [..., columns of the group].
     `columns`: the places of the columns of each group on the last axis of x.
 
-    Binary columns and columns of counts hold whole numbers: elsewhere their log-density is -inf here, since a
-    table of mixed columns has one support, "mixed", which does not tell them apart.
+    A value outside the support of its column has the log-density -inf, also where the family itself does not
+    look: a table of mixed columns has one support, "mixed", which does not tell them apart.
     """
 
     support = "mixed"
@@ -50,7 +50,10 @@ class ByColumns(distrax.Distribution):
 
         def of(part: Distribution, x: Array) -> Array:
             each = part.log_prob_each(x) if hasattr(part, "log_prob_each") else part.distribution.log_prob(x)
-            return jnp.where((x == 0) | (x == 1), each, -jnp.inf) if part.support == "binary" else each
+            if part.support == "binary":
+                return jnp.where((x == 0) | (x == 1), each, -jnp.inf)
+            bounded = part.support in ("unit_interval", "binary_or_unit_interval")
+            return jnp.where((x >= 0) & (x <= 1), each, -jnp.inf) if bounded else each
 
         parts = zip(self._parts, self._columns, strict=True)
         return self._in_place([of(part, value[..., np.array(columns)]) for part, columns in parts])
@@ -74,7 +77,8 @@ def by_columns(columns: Mapping[Any, Likelihood]) -> Likelihood:
 
     `by_columns({"0:3": gaussian(), "3": bernoulli(), "4,5": negative_binomial()})` is of tables x [N, 6],
     of support "mixed" (`data.from_arrays(..., support="mixed")`). The decoder gives the channels of one group
-    after those of another, in the order of the mapping; `likelihood.parameter_shape((6,))` says how many.
+    after those of another, groups in the order of their first columns, whatever that of the mapping;
+    `likelihood.parameter_shape((6,))` says how many.
 
     Args:
       columns: {columns: likelihood}. Columns are one place, as 3, several, as (4, 5) or range(3), or text,
@@ -86,20 +90,19 @@ def by_columns(columns: Mapping[Any, Likelihood]) -> Likelihood:
     """
     if not isinstance(columns, Mapping) or not columns:
         raise TypeError(f"columns: expected a mapping of columns to likelihoods, got {columns!r}")
-    groups = tuple(_places(place) for place in columns)
-    likelihoods = tuple(columns.values())
+    groups, likelihoods = tuple(map(_places, columns)), tuple(columns.values())
     for place, likelihood in columns.items():
         if not isinstance(likelihood, Likelihood):
             raise TypeError(f"columns[{place!r}]: expected a distributions.Likelihood, got {likelihood!r}")
         if likelihood.name in ("discretised_logistic_mixture", "by_columns"):
-            raise ValueError(
-                f"columns[{place!r}]: expected a family of single values, got {likelihood.name}"
-            )
+            raise ValueError(f"columns[{place!r}]: expected a family of single values, got {likelihood.name}")
     places = sorted(column for group in groups for column in group)
     if places != list(range(len(places))):
         raise ValueError(
             f"columns: expected every place of 0..{len(places) - 1} once, got {list(map(list, groups))}"
         )
+    # by their first columns: JSON, in which a model is stored, need not keep the order of a mapping
+    groups, likelihoods = zip(*sorted(zip(groups, likelihoods, strict=True), key=lambda g: g[0]), strict=True)
     names = [",".join(map(str, group)) for group in groups]
     return Likelihood(
         name="by_columns",

@@ -76,7 +76,7 @@ def impute(
     Source: Mattei & Frellsen 2019, arXiv 1812.02633, section 3.
     """
     key = enter(key, vae, split, progress=progress, num_samples=num_samples, batch_size=batch_size)
-    if num_draws:
+    if num_draws != 0:
         check_positive_int(num_draws, "num_draws")
     if chunk is not None:
         check_positive_int(chunk, "chunk")
