@@ -1,6 +1,28 @@
 """Data with holes: missing values filled by a VAE of what was observed, beside other ways to fill them.
 
-python -m experiments.holes --preset fast
+    python -m experiments.holes --preset fast
+
+Half of the values of three of scikit-learn's tables are missing, completely at random, and a square of 12 x 12
+pixels of every image of Fashion-MNIST, in training and test alike. MIWAE (Mattei & Frellsen 2019, arXiv
+1812.02633) trains on a bound on log p(x_obs) of K = 10 samples, the VAE on one of K = 1; an encoder sees
+zeros and the mask. Imputations are means and draws of p(x_mis|x_obs) by 1000 importance samples.
+
+`fast`, seed 0: 1500 steps of 64 rows; about 10 minutes for all on two cores with much other work. Errors over
+what is missing, in standard deviations of a column, or grey values in [0, 1]; NLL of what was observed:
+
+                            RMSE   of the mean   IterativeImputer   in 80 % interval   NLL (nats)     ESS
+    breast cancer, MIWAE    .556       1.026           .611               .82          10.1 +- .18     97
+    breast cancer, VAE      .594                                          .81          11.0 +- .21    366
+    wine, MIWAE             .816       1.053           .916               .61           6.1 +- .14    150
+    wine, VAE               .824                                          .67           6.9 +- .19    487
+    diabetes, MIWAE         .842       1.011           .873               .71           5.7 +- .11    240
+    diabetes, VAE           .865                                          .72           6.4 +- .13    705
+    Fashion-MNIST, MIWAE    .167        .327                               .85          -283 +- 5     2.5
+
+Both beat scikit-learn's regressions of each column on the others; the bound of ten samples is worth 1 to 6 % of
+the error and .7 to .9 nats. The tables are imputed where they were trained on, as in the paper: of wine, 145
+rows, intervals of the draws are too narrow, and more steps or a lower `--floor` of the decoder's scale make
+them narrower. Of images one of a thousand samples has most of the weight. One seed.
 """
 
 import math
