@@ -160,7 +160,7 @@ def imputations(run: lab.Run) -> Any:
     x, seen = split.arrays["x"] / np.float32(255), split.arrays["observed"]
     shown = {"observed": np.where(seen, x, 0.5), "mean": found.mean}
     shown |= {f"draw {i + 1}": draw for i, draw in enumerate(found.draws)}
-    return plots.reconstructions(x, shown)
+    return plots.reconstructions(x, shown, limits=(0.0, 1.0))
 
 
 def main(config: Config) -> dict[str, Any]:
