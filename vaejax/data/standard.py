@@ -42,7 +42,7 @@ class Standardise:
     def __call__(self, key: Array, batch: Batch) -> Batch:
         del key
         x = jnp.asarray(batch["x"], jnp.float32)
-        return {**batch, "x": (x - np.float32(self.mean)) / np.float32(self.scale)}
+        return {**batch, "x": (x - np.array(self.mean, np.float32)) / np.array(self.scale, np.float32)}
 
     def undo(self, x: Any) -> Any:
         """mean + scale x of every column: reconstructions, samples, imputations in the units of the data.
@@ -55,7 +55,7 @@ class Standardise:
         """
         if jnp.shape(x)[-1:] != (len(self.mean),):
             raise ValueError(f"x: expected {len(self.mean)} columns, [..., D]; got {list(jnp.shape(x))}")
-        return x * np.float32(self.scale) + np.float32(self.mean)
+        return x * np.array(self.scale, np.float32) + np.array(self.mean, np.float32)
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Likelihood:
     name: str
     support: str
     build: Callable[[Array, int], Distribution] = field(repr=False)
-    options: Mapping[str, float | bool] = field(default_factory=dict, hash=False)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     channels: Callable[[int], int] = field(default=_same, repr=False)
 
     def parameter_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import distrax
 import jax
@@ -70,7 +71,8 @@ def _each(px: Distribution, x: Array) -> Array | None:
         return None
     if hasattr(px, "log_prob_each"):
         return px.log_prob_each(x)
-    return px.distribution.log_prob(x) if isinstance(px, distrax.Independent) else None
+    base: Any = px.distribution if isinstance(px, distrax.Independent) else None
+    return None if base is None else base.log_prob(x)
 
 
 def _one_each(key: Array, batch: tuple[int, ...]) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -88,7 +88,7 @@ def impute(
     K, M = int(num_samples), int(num_draws)
     c = samples_at_once(draw, K, (), chunk, largest)
     of_batch = program(_jitted_imputed, split.transform, K, c, M, key, vae)
-    found: _Found = per_example(of_batch, split, size, progress)
+    found = per_example(of_batch, split, size, progress)
     mean, draws = found.mean, np.moveaxis(found.draws, 1, 0)
     if (undo := getattr(split.transform, "undo", None)) is not None:
         x = split.arrays["x"]  # what was observed, as it is there to the last digit
@@ -151,12 +151,13 @@ def _resampled(key: Array, vae: VAE, batch: Batch, log_w: Array, z: PyTree, M: i
         chosen = jnp.minimum(jnp.searchsorted(below, u, side="right"), last)
 
         def draw(k: Array, place: Array) -> Array:
-            return vae.decode(jax.tree.map(lambda a: a[place], z), c).sample(seed=k)
+            px: Any = vae.decode(jax.tree.map(lambda a: a[place], z), c)
+            return px.sample(seed=k)
 
         return jax.vmap(draw)(jax.random.split(of_x, M), chosen)
 
-    along = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (log_w, z))
-    return jax.vmap(of_example)(example_keys(key, batch), *along, batch.get("c"))
+    log_w, z = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (log_w, z))
+    return jax.vmap(of_example)(example_keys(key, batch), log_w, z, batch.get("c"))
 
 
 def _times(weight: Array, a: Array) -> Array:
