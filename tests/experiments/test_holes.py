@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +13,7 @@ from vaejax import objectives, sample
 from vaejax.keys import named_key
 from vaejax.types import TrainState
 
-TINY = replace(CONFIGS[experiment], draws=3)
+TINY = CONFIGS[experiment]
 KEY = jax.random.key(2)
 
 

@@ -71,7 +71,7 @@ CONFIGS: dict[ModuleType, Any] = {
         batch_size=10, samples=6, test_images=5,
     ),
     holes: holes.Config(
-        tables=("wine",), images="digits", side=4, latents=2, hidden=(4,), wider=1, k=2, samples=6, draws=2,
+        tables=("wine",), images="digits", side=4, latents=2, hidden=(4,), k=2, samples=6,
         batch_size=10, judged=12,
     ),
     two_stage: two_stage.Config(
