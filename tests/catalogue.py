@@ -286,8 +286,7 @@ LIKELIHOODS = {
     "discretised_logistic_mixture": lambda: distributions.discretised_logistic_mixture(2),
     "discretised_logistic_mixture_grey": lambda: distributions.discretised_logistic_mixture(3),
     "categorical": lambda: distributions.categorical(),
-    "negative_binomial": lambda: distributions.negative_binomial(),
-    "negative_binomial_inflated": lambda: distributions.negative_binomial(zero_inflated=True),
+    "negative_binomial": lambda: distributions.negative_binomial(zero_inflated=True),
     "by_columns": lambda: distributions.by_columns(
         {"0:2": distributions.gaussian(0.3), 3: distributions.bernoulli(), "2,4": distributions.gaussian(2.0)}
     ),
