@@ -363,6 +363,10 @@ LIKELIHOODS = {
     "discretised_logistic_mixture": lambda: distributions.discretised_logistic_mixture(2),
     "discretised_logistic_mixture_grey": lambda: distributions.discretised_logistic_mixture(3),
     "categorical": lambda: distributions.categorical(),
+    "negative_binomial": lambda: distributions.negative_binomial(zero_inflated=True),
+    "by_columns": lambda: distributions.by_columns(
+        {"0:2": distributions.gaussian(0.3), 3: distributions.bernoulli(), "2,4": distributions.gaussian(2.0)}
+    ),
 }
 OF_NETWORKS = {  # what has no parameters of values: its own tests have its laws
     "flow": lambda: distributions.flow(),
@@ -390,6 +394,8 @@ NETS = {  # net, shape of one of each input
     "First": (lambda: nets.First(nets.MLP((7,), (2,))), (4,), (3,)),
     "Beside": (lambda: nets.Beside(nets.ConvTranspose(3, (2, 2)), event_ndims=3), (3, 3, 2), (2,)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
+    "FromCounts": (lambda: nets.FromCounts(nets.MLP((7,), (2,), event_ndims=2), columns=(0, 2)), (2, 3)),
+    "Masked": (lambda: nets.Masked(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3), (2, 3)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
     "Constant": (lambda: nets.Constant(0.5), (4,)),
     "Embeddings": (lambda: nets.Embeddings(2, 3, scale=0.5), (4,)),

@@ -120,7 +120,7 @@ def run_page(page, after=None):
 def test_every_page_with_code_is_run():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     assert {str(p.relative_to(ROOT)) for p in pages if "```python" in p.read_text()} == {
-        "README.md", "docs/training.md", "docs/collapse.md", "docs/latents.md",
+        "README.md", "docs/training.md", "docs/collapse.md", "docs/latents.md", "docs/holes.md",
         "docs/experiment.md",  # in tests/lab/test_example.py
     }  # fmt: skip
 
@@ -160,6 +160,19 @@ def test_the_code_of_the_collapse_page_runs(small):
     assert names["signs"]["summary"]
     assert names["five_to_one"].groups == ("encoder", "decoder")
     assert {"classifier/accuracy", "information"} <= set(names["fitted"].metrics)
+
+
+def test_the_code_of_the_page_of_holes_runs(small):
+    names = run_page("docs/holes.md")
+    x, seen, filled = names["x"][250:], names["table"].test.arrays["observed"], names["filled"]
+    assert (~seen).any()
+    for whole in (filled.mean, *filled.draws):
+        np.testing.assert_array_equal(whole[seen], x[seen])
+    assert 150 < filled.mean[:, 0].mean() < 210  # in its own units
+    drawn = filled.draws[:, ~seen[:, 2], 2]
+    assert set(np.unique(drawn)) <= {0, 1}
+    assert (filled.draws[..., 3] == np.round(filled.draws[..., 3])).all()
+    assert names["run"].transform == names["table"].train.transform.inner
 
 
 def test_the_code_of_the_latents_page_runs(small):

@@ -110,8 +110,13 @@ def test_check_choice():
 
 
 def test_check_support_accepts_exactly_the_table():
-    same = {(s, s) for s in ("binary", "unit_interval", "bytes", "real")}
-    accepted = same | {("real", "unit_interval"), ("real", "binary")}
+    same = {(s, s) for s in ("binary", "unit_interval", "bytes", "real", "counts", "mixed")}
+    accepted = same | {
+        ("real", "unit_interval"),
+        ("real", "binary"),
+        ("counts", "bytes"),
+        ("counts", "binary"),
+    }
     accepted |= {("binary_or_unit_interval", data) for data in ("binary", "unit_interval")}
     for pair in ((likelihood, data) for likelihood in SUPPORTS for data in DATA_SUPPORTS):
         if pair in accepted:

@@ -111,6 +111,32 @@ def check_array(array: Any, name: str) -> None:
             )
 
 
+def observed_mask(observed: Any, x: Any) -> jax.Array:
+    """The mask of data with holes as booleans of the shape of x.
+
+    Raises:
+      TypeError: for real numbers.
+      ValueError: for another shape.
+    """
+    mask = jnp.asarray(observed)
+    if mask.dtype != bool and not jnp.issubdtype(mask.dtype, jnp.integer):
+        raise TypeError(f"observed: expected booleans, or 0 and 1 as integers; got dtype {mask.dtype}")
+    if mask.shape != jnp.shape(x):
+        raise ValueError(f"observed: expected the shape of x, {jnp.shape(x)}; got {mask.shape}")
+    return mask.astype(bool)
+
+
+def check_observed(observed: Any, x: Any, name: str = "observed") -> None:
+    """Raise unless `observed` is a mask on the host, booleans or 0 and 1 as integers, of the shape of x."""
+    check_array(observed, name)
+    if observed.dtype.kind not in "biu":
+        raise TypeError(f"{name}: expected booleans, or 0 and 1 as integers; got dtype {observed.dtype}")
+    if observed.shape != x.shape:
+        raise ValueError(f"{name}: expected the shape of x, {list(x.shape)}; got {list(observed.shape)}")
+    if observed.dtype.kind != "b" and observed.size and not (0 <= observed.min() <= observed.max() <= 1):
+        raise ValueError(f"{name}: expected 0 and 1, got {observed.min()}..{observed.max()}")
+
+
 def check_split(value: Any, name: str = "split") -> None:
     """Raise unless `value` is a Split of at least one example, whose arrays are as long as x.
 
@@ -132,6 +158,8 @@ def check_split(value: Any, name: str = "split") -> None:
         raise ValueError(f"{name}: expected x of at least one example, got {list(arrays['x'].shape)}")
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{name}: expected as many of each array as examples x, got {lengths}")
+    if "observed" in arrays:
+        check_observed(arrays["observed"], arrays["x"], f"{name}: observed")
     check_choice(value.support, DATA_SUPPORTS, f"{name}: support of the data")
     if not callable(value.transform):
         expected = f"{name}: expected transform as a function (key, batch) -> batch"

@@ -16,7 +16,8 @@ Array = jax.Array
 AnyArray = jax.Array | np.ndarray
 PyTree = Any
 Distribution = Any  # a distrax distribution: a pytree whose log_prob sums event dims, in nats
-Batch = Mapping[str, Any]  # {"x": [B, ...], "c"?, "y"?, "index"?: place in the whole batch, [B]}
+# {"x": [B, ...], "c"?, "y"?, "observed"?: where x was observed, "index"?: place in the whole batch, [B]}
+Batch = Mapping[str, Any]
 Device = Any  # a jax.Device
 Params = Mapping[str, PyTree]  # named groups: "encoder", "decoder", ...
 Metrics = Mapping[str, Any]
@@ -30,8 +31,10 @@ SUPPORTS: Mapping[str, tuple[str, ...]] = {
     "binary_or_unit_interval": ("unit_interval", "binary"),
     "bytes": ("bytes",),
     "real": ("real", "unit_interval", "binary"),
+    "counts": ("counts", "bytes", "binary"),
+    "mixed": ("mixed",),
 }
-DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real")
+DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real", "counts", "mixed")
 
 
 class Draw(NamedTuple):
@@ -119,8 +122,10 @@ class Split:
     """Arrays of one split of a data set, on the host.
 
     `arrays`: {"x": [N, ...], "c"?: [N, ...], "y"?: [N, ...]}, uint8, integer or float, N >= 1; what takes a
-    split checks them. The name "index" is taken, by the place of an example.
-    `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real".
+    split checks them. The name "index" is taken, by the place of an example; "observed", booleans of the
+    shape of x, says where x has no hole (`data.with_holes`).
+    `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real",
+    "counts" (whole numbers >= 0), or "mixed", of columns of several kinds.
     `transform(key, batch) -> batch`: pure, runs first in the step and in evaluation.
     """
 

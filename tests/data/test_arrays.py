@@ -189,7 +189,7 @@ def test_what_would_change_the_numbers_is_refused(arguments, error, message):
         (
             {"support": "binary_or_unit_interval"},
             ValueError,
-            "support: expected one of 'binary', .*'real'; got",
+            "support: expected one of 'binary', .*'mixed'; got",
         ),
         (
             {"train": UNIT.tolist()},

@@ -18,6 +18,7 @@ from jax.tree_util import Partial
 from vaejax import data, evaluation
 from vaejax.distributions import Gaussian, diagonal_gaussian
 from vaejax.evaluation.batches import mean_and_error
+from vaejax.fixed import Fixed
 from vaejax.keys import example_keys, threefry_key
 from vaejax.types import VAE, Draw, Model, Split
 
@@ -95,6 +96,13 @@ def _logits(w, x):
     )
 
 
+def holed(transform, key, batch):
+    """What the transform makes, of which two places were not observed."""
+    made = transform(key, batch)
+    seen = jnp.array([[[True], [False]], [[False], [True]]])
+    return made if made is None else {**made, "observed": jnp.broadcast_to(seen, made["x"].shape)}
+
+
 class Factors:
     """Images of two factors."""
 
@@ -117,6 +125,7 @@ OF_SPLITS = {  # (key, vae, split, *, batch_size, progress, ...)
     "collapse": {},
     "elbo_parts": {},
     "gaps": {"steps": 2, "samples_per_step": 2, "num_samples": 3},
+    "impute": {"num_samples": 3, "num_draws": 2},
     "latent_distances": {},
     "marginal_log_likelihood": {"num_samples": 3, "curve": (1, 2)},
     "reconstruction_quality": {"data_range": 4.0},
@@ -165,6 +174,8 @@ jax.monitoring.register_event_duration_secs_listener(
 def call(name, key=KEY, vae=VAE_OF, split=SPLIT, x=X, **options):
     if name in OF_SPLITS:
         options = {"batch_size": 2, **OF_SPLITS[name], **options}
+        if name == "impute" and isinstance(split, Split):
+            split = Split(split.arrays, split.support, Fixed(holed, split.transform))
         return getattr(evaluation, name)(key, vae, split, **options)
     if name in OF_KEYS:
         return OF_KEYS[name](key, vae)
@@ -309,7 +320,9 @@ def test_a_spread_over_examples_needs_two(name):
         call(name, split=Split({"x": X[:1]}, "real"))
 
 
-@pytest.mark.parametrize("name", sorted(set(OF_SPLITS) - {"collapse", "elbo_parts", "latent_distances"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(OF_SPLITS) - {"collapse", "elbo_parts", "impute", "latent_distances"})
+)
 def test_one_example_has_its_values_and_no_standard_error(name):
     one, all_of_them = call(name, split=Split({"x": X[:1]}, "real", noisy)), first_of(name)
     measures = [measure for measure in one if f"{measure}_se" in one]

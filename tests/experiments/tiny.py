@@ -15,6 +15,7 @@ from experiments import (
     deep_hierarchy,
     disentangle,
     expressiveness,
+    holes,
     iwae,
     jl1_cost,
     jl1_natural_patches,
@@ -74,6 +75,10 @@ CONFIGS: dict[ModuleType, Any] = {
     ladder: ladder.Config(
         dataset="digits", rules=("ladder",), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,
         batch_size=10, samples=6, test_images=5,
+    ),
+    holes: holes.Config(
+        tables=("wine",), images="digits", side=4, latents=2, hidden=(4,), k=2, samples=6,
+        batch_size=10, judged=12,
     ),
     two_stage: two_stage.Config(
         dataset="digits", latents=2, hidden=(4,), batch_size=10, second_steps=2, judged=40

@@ -5,11 +5,13 @@ from __future__ import annotations
 from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
 from vaejax.data.labels import keep_labels, one_hot, with_condition
+from vaejax.data.holes import missing_squares, with_holes
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
 from vaejax.data.splits import first, pooled, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
+from vaejax.data.standard import Standardise, standardised, transform_from_spec
 from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
 
@@ -18,6 +20,7 @@ __all__ = [
     "MiniSprites",
     "NaturalPatches",
     "SpritesMulti",
+    "Standardise",
     "ThreeDots",
     "colour_patches",
     "digits",
@@ -27,13 +30,17 @@ __all__ = [
     "from_tfds",
     "keep_labels",
     "mini_sprites",
+    "missing_squares",
     "mnist",
     "natural_patches",
     "one_hot",
     "pooled",
     "sample",
     "sprites_multi",
+    "standardised",
     "three_dots",
+    "transform_from_spec",
     "whiten",
     "with_condition",
+    "with_holes",
 ]

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_array, check_choice
+from vaejax.data.holes import with_holes, without_nan
 from vaejax.data.transforms import cast, unit_from_bytes
 from vaejax.types import DATA_SUPPORTS, Array, Batch, Split
 
@@ -40,6 +41,7 @@ def from_arrays(
     support: str,
     validation: np.ndarray | float = 0.1,
     transform: Transform | None = None,
+    holes: bool = False,
 ) -> Dataset:
     """Make a data set of arrays in memory; they are checked, and shared unless they must be converted.
 
@@ -57,10 +59,13 @@ def from_arrays(
         labels: None, or numeric arrays (train, test), or (train, test, validation) where `validation`
             is an array; each leads with its split's N and becomes "y". Finite, and integers that jax holds,
             of 32 bits without x64.
-        support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255) or "real".
+        support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255), "real", "counts" (whole
+            numbers >= 0), or "mixed", columns of several kinds, of which only finite values are asked.
         validation: an array like the others, or the fraction of `train` to hold out, in (0, 1): its
             last round(fraction N) examples, with no shuffling (shuffle sorted data beforehand).
         transform: `(key, batch) -> batch`, pure; None for the default.
+        holes: whether nan in x means that a value is missing: the splits are then those of `with_holes`. If
+            not, nan is an error.
 
     Returns:
         A `Dataset` of three `Split`s with arrays "x" and, with labels, "y".
@@ -70,9 +75,7 @@ def from_arrays(
         ValueError: shapes, lengths or fractions that do not fit, values outside the support, or labels that
             jax would wrap around.
     """
-    check_choice(support, DATA_SUPPORTS, "support")
-    if transform is not None and not callable(transform):
-        raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
+    _check_options(support, transform, holes)
     given = not isinstance(validation, numbers.Number)
     x = {"train": train, "test": test} | ({"validation": validation} if given else {})
     x = {
@@ -97,8 +100,18 @@ def from_arrays(
         name: Split({"x": x[name]} | ({} if y is None else {"y": y[name]}), support, transform) for name in x
     }
     for name, split in splits.items():
-        check(split, name)
+        check(without_nan(split) if holes else split, name)
+    if holes:
+        splits = {name: with_holes(split) for name, split in splits.items()}
     return Dataset(splits["train"], splits["validation"], splits["test"])
+
+
+def _check_options(support: Any, transform: Any, holes: Any) -> None:
+    check_choice(support, DATA_SUPPORTS, "support")
+    if transform is not None and not callable(transform):
+        raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
+    if not isinstance(holes, bool):
+        raise TypeError(f"holes: expected a bool, got {type(holes).__name__} ({holes!r})")
 
 
 def _plain(array: Any, name: str, other: str = "") -> np.ndarray:
@@ -210,19 +223,24 @@ def _check_transformed(split: Split, name: str) -> None:
 
 def _check_values(x: np.ndarray, support: str, name: str) -> None:
     """Raise unless the values are finite and lie in the support."""
-    low, high = _check_finite(x, name)
+    low, high = _check_finite(x, name, "; with holes=True nan is a value that is missing")
     top = {"binary": 1, "unit_interval": 1, "bytes": 255}.get(support)
     if top is not None and (low < 0 or high > top):
         raise ValueError(f"{name}: expected values in [0, {top}] for support {support!r}, got {low}..{high}")
     if support == "binary" and not np.all((x == 0) | (x == 1)):
         raise ValueError(f"{name}: expected the values 0 and 1 for support 'binary', got others between them")
+    if support == "counts" and (low < 0 or not np.all(x == np.round(x))):
+        raise ValueError(
+            f"{name}: expected whole numbers of at least 0 for support 'counts', got others in {low}..{high}"
+        )
 
 
-def _check_finite(array: np.ndarray, name: str) -> tuple[Any, Any]:
+def _check_finite(array: np.ndarray, name: str, advice: str = "") -> tuple[Any, Any]:
     """Return the least and the largest value; raise unless they are finite in float32."""
     low, high = array.min(), array.max()  # nan wherever a value is
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.float32(low)) and np.isfinite(np.float32(high))
     if not finite:
-        raise ValueError(f"{name}: expected finite float32 values, got {low}..{high}")
+        advice = advice if np.isnan(low) else ""
+        raise ValueError(f"{name}: expected finite float32 values, got {low}..{high}{advice}")
     return low, high

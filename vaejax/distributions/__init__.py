@@ -4,6 +4,8 @@ from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.codes import AutoregressiveCodes, CodePoint, Codes, Coding
 from vaejax.distributions.diffusion import Diffusion, diffusion
+from vaejax.distributions.columns import ByColumns, by_columns
+from vaejax.distributions.counts import NegativeBinomial, negative_binomial
 from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.flow_likelihood import Dequantised, flow
 from vaejax.distributions.flows import Flow
@@ -49,6 +51,7 @@ __all__ = [
     "Autoregressive",
     "AutoregressiveCodes",
     "Bernoulli",
+    "ByColumns",
     "Categorical",
     "CodePoint",
     "Codes",
@@ -66,9 +69,11 @@ __all__ = [
     "Laplace",
     "Likelihood",
     "Mixture",
+    "NegativeBinomial",
     "OneHot",
     "Point",
     "bernoulli",
+    "by_columns",
     "categorical",
     "continuous_bernoulli",
     "diagonal_gaussian",
@@ -91,5 +96,6 @@ __all__ = [
     "logits",
     "mean",
     "mixture_of",
+    "negative_binomial",
     "score",
 ]

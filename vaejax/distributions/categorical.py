@@ -43,13 +43,25 @@ class ByteDistribution(distrax.Distribution):
     def log_prob(self, value: Array) -> Array:
         x = at_least_float32(jnp.asarray(value))  # x / 127.5 - 1 needs more digits than the byte x
         axes = tuple(range(-self._event_ndims, 0))
-        is_byte = (x >= 0) & (x <= 255) & (x == jnp.round(x))
         log_prob = jnp.sum(self._log_mass(x), axis=axes)
-        return jnp.where(jnp.all(is_byte, axis=axes), log_prob, -jnp.inf)
+        return jnp.where(jnp.all(_is_byte(x), axis=axes), log_prob, -jnp.inf)
+
+    def log_prob_each(self, value: Array) -> Array:
+        """log P of every value, [..., *event]; of every pixel, with a last axis of 1, where it is coupled."""
+        x = at_least_float32(jnp.asarray(value))
+        log_mass = self._log_mass(x)
+        is_byte = _is_byte(x)
+        if log_mass.shape != x.shape:
+            is_byte = jnp.all(is_byte, axis=-1, keepdims=True)
+        return jnp.where(is_byte, log_mass, -jnp.inf)
 
     @abc.abstractmethod
     def _log_mass(self, x: Array) -> Array:
         """log P(x) of every value of the event, or of groups of them."""
+
+
+def _is_byte(x: Array) -> Array:
+    return (x >= 0) & (x <= 255) & (x == jnp.round(x))
 
 
 class Categorical(ByteDistribution):

@@ -88,11 +88,18 @@ class Bernoulli(distrax.Independent):
         self._cross_entropy = cross_entropy
 
     def log_prob(self, value: Array) -> Array:
+        return jnp.sum(self._flat(value), axis=-1)
+
+    def log_prob_each(self, value: Array) -> Array:
+        """log p of every value, [..., *event]."""
+        return self._flat(value).reshape(jnp.shape(value))
+
+    def _flat(self, value: Array) -> Array:
         l, x = (flat_event(a, len(self.event_shape)) for a in (self.logits, value))
         size = jnp.abs(l)
         # max(l, 0) = (l + |l|) / 2: the slope at 0 is x - 1/2 whatever that of |l| is, and XLA sums without
         # writing log p down
-        return jnp.sum(x * l - 0.5 * (l + size) - jnp.log1p(jnp.exp(-size)), axis=-1)
+        return x * l - 0.5 * (l + size) - jnp.log1p(jnp.exp(-size))
 
     def mean(self) -> Array:
         l = self.logits
@@ -139,8 +146,15 @@ class ContinuousBernoulli(distrax.Distribution):
         return self._logits.shape[: self._logits.ndim - self._event_ndims]
 
     def log_prob(self, value: Array) -> Array:
+        return jnp.sum(self._flat(value), axis=-1)
+
+    def log_prob_each(self, value: Array) -> Array:
+        """log p of every value, [..., *event]."""
+        return self._flat(value).reshape(jnp.shape(value))
+
+    def _flat(self, value: Array) -> Array:
         l, x = (flat_event(a, self._event_ndims) for a in (self._logits, value))
-        return jnp.sum(x * l - jax.nn.softplus(l) + _log_normaliser(l), axis=-1)
+        return x * l - jax.nn.softplus(l) + _log_normaliser(l)
 
     def mean(self) -> Array:
         l = self._logits

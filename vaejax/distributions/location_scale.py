@@ -8,7 +8,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_finite, plain
+from vaejax.checks import check_finite, observed_mask, plain
 from vaejax.distributions.likelihoods import Likelihood, split_channels, times
 from vaejax.fixed import Fixed
 from vaejax.ops.slopes import absolute
@@ -68,6 +68,14 @@ class Laplace(distrax.Independent):
     def __init__(self, loc: Array, scale: float, event_ndims: int):
         loc = at_least_float32(loc)
         super().__init__(_Laplace(loc, jnp.full_like(loc, scale)), event_ndims)
+
+
+def root_mean_square(x: Array, mu: Array, observed: Array | None = None) -> Array:
+    """The scale under which x is likeliest: sqrt of the mean of (x - mu)^2 over all that was observed."""
+    if observed is None:
+        return jnp.sqrt(jnp.mean(jnp.square(x - mu)))
+    mask = observed_mask(observed, x)
+    return jnp.sqrt(jnp.mean(jnp.square(jnp.where(mask, x, mu) - mu), where=mask))
 
 
 def gaussian(scale: float = 1.0) -> Likelihood:

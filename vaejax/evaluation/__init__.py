@@ -23,6 +23,7 @@ from vaejax.evaluation.images import (
     ssim_window,
     variance_explained,
 )
+from vaejax.evaluation.impute import Imputation, impute
 from vaejax.evaluation.local_scores import local_scores
 from vaejax.evaluation.moves import interpolate, jacobian_images, swap_condition, traverse
 from vaejax.evaluation.round_trip import latent_distances
@@ -33,6 +34,7 @@ __all__ = [
     "Codes",
     "DecoderGeometry",
     "DisentanglementScores",
+    "Imputation",
     "annealed_log_likelihood",
     "bits_per_dim",
     "classification_error",
@@ -44,6 +46,7 @@ __all__ = [
     "elbo_parts",
     "factor_codes",
     "gaps",
+    "impute",
     "interpolate",
     "jacobian_images",
     "latent_distances",

@@ -243,5 +243,5 @@ def _log_weight(
     """log w of the sample of that place under q of these parameters, [B]."""
     own = jax.random.fold_in(key, place)
     z, log_q = sampled(parameters, example_keys(named_key(own, "noise"), draw.batch))
-    px = vae.decode(z, draw.batch.get("c"))
-    return score(named_key(own, "score"), px, draw.batch["x"]) + draw.p.log_prob(z) - log_q
+    px, observed = vae.decode(z, draw.batch.get("c")), draw.batch.get("observed")
+    return score(named_key(own, "score"), px, draw.batch["x"], observed) + draw.p.log_prob(z) - log_q

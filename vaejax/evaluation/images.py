@@ -161,6 +161,10 @@ def reconstruction_quality(
         mean, q has no code, c is missing or one too many, or data of support "real" come without a range.
     """
     key = enter(key, vae, split, progress=progress, batch_size=batch_size)
+    if "observed" in split.arrays:
+        raise ValueError(
+            'split: expected one without holes, whose x can be compared; got one with a mask "observed"'
+        )
     if data_range is None:
         if split.support not in RANGES:
             raise ValueError(f"data_range: expected a number for data of support {split.support!r}, got None")

@@ -40,7 +40,7 @@ def weigh(log_weights: Callable[[Array], Array], K: int, c: int, curve: tuple[in
       curve: numbers of samples k < K.
     """
     b = jax.eval_shape(log_weights, jax.ShapeDtypeStruct((c,), jnp.int32)).shape[1]
-    none, zero = _no_weights(b), jnp.zeros(b)
+    none, zero = no_weights(b), jnp.zeros(b)
 
     def add(i: Array, carry: tuple) -> tuple:
         sums, level, groups = carry
@@ -48,7 +48,7 @@ def weigh(log_weights: Callable[[Array], Array], K: int, c: int, curve: tuple[in
         place = start + jnp.arange(c)
         log_w = log_weights(place)
         log_w = jnp.where((place < K)[:, None], log_w, -jnp.inf)
-        level = jnp.where(i == 0, _finite(jnp.max(log_w, axis=0)), level)
+        level = jnp.where(i == 0, finite(jnp.max(log_w, axis=0)), level)
         groups = [
             _add_groups(group, log_w, level, start, k, K) for group, k in zip(groups, curve, strict=True)
         ]
@@ -62,7 +62,7 @@ def weigh(log_weights: Callable[[Array], Array], K: int, c: int, curve: tuple[in
     return Weights(log_likelihood, ess, -(K / ess - 1) / (2 * K), jnp.stack([*means, log_likelihood], axis=1))
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """Sums of weights over w_max, the largest so far.
 
     A running log-sum-exp would not do: once log(1 + 1/k) is below the last digit of log w, more weights
@@ -73,31 +73,32 @@ class _Sums(NamedTuple):
     total: Array  # sum w / w_max, [b]
     squares: Array  # sum (w / w_max)^2, [b]
 
-    def add(self, log_w: Array) -> _Sums:
+    def add(self, log_w: Array) -> Sums:
         """With further weights, [c, b] nats."""
         top = jnp.maximum(self.top, jnp.max(log_w, axis=0))
-        shrink = jnp.exp(self.top - _finite(top))
-        w = jnp.exp(log_w - _finite(top))
+        shrink = jnp.exp(self.top - finite(top))
+        w = jnp.exp(log_w - finite(top))
         total = self.total * shrink + jnp.sum(w, axis=0)
-        return _Sums(top, total, self.squares * shrink**2 + jnp.sum(w**2, axis=0))
+        return Sums(top, total, self.squares * shrink**2 + jnp.sum(w**2, axis=0))
 
     def log(self) -> Array:
         """log sum w, [b] nats; -inf where every weight is 0."""
-        return _finite(self.top) + jnp.log(self.total)
+        return finite(self.top) + jnp.log(self.total)
 
 
-def _no_weights(b: int) -> _Sums:
-    return _Sums(jnp.full(b, -jnp.inf), jnp.zeros(b), jnp.zeros(b))
+def no_weights(b: int) -> Sums:
+    """The sums for b examples before there is a weight."""
+    return Sums(jnp.full(b, -jnp.inf), jnp.zeros(b), jnp.zeros(b))
 
 
-def _finite(a: Array) -> Array:
+def finite(a: Array) -> Array:
     """a, and 0 where it is not finite."""
     return jnp.where(jnp.isfinite(a), a, 0.0)
 
 
 def _add_groups(
-    group: tuple[_Sums, Array], log_w: Array, level: Array, start: Array, k: int, K: int
-) -> tuple[_Sums, Array]:
+    group: tuple[Sums, Array], log_w: Array, level: Array, start: Array, k: int, K: int
+) -> tuple[Sums, Array]:
     """The group of k that is open, and the sum over those that are full of their lse above a level [b]."""
     opened, total = group
     c, b = log_w.shape
@@ -108,7 +109,7 @@ def _add_groups(
     opened = opened.add(log_w)
     ends = (start + c) % k == 0
     total = jnp.where(ends & (start + c <= K), total + (opened.log() - level), total)
-    return jax.tree.map(lambda new, old: jnp.where(ends, new, old), _no_weights(b), opened), total
+    return jax.tree.map(lambda new, old: jnp.where(ends, new, old), no_weights(b), opened), total
 
 
 def samples_at_once(draw: Draw, K: int, curve: tuple[int, ...], chunk: int | None, largest: int = 0) -> int:

@@ -19,6 +19,7 @@ from vaejax.models import latents as parts_of
 from vaejax.models.apply import initialised
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.descending import Parts, around, decode, encode, filled, represent, sample_prior
+from vaejax.models.holes import first_example, seen
 from vaejax.models.levels import Level, check_levels, init_levels, runs_of, zeros_like
 from vaejax.models.posteriors.family import no_parameters as nothing_learned
 from vaejax.models.priors import Prior, standard
@@ -128,9 +129,10 @@ def _init(
 ) -> tuple[dict[str, PyTree], None]:
     """Parameters of all groups, from one example of the batch."""
     check_key(key)
-    x, c = (jax.tree.map(lambda a: a[:1], batch.get(name)) for name in "xc")
+    one = first_example(batch)
+    (x, *mask), c = seen(parts.encoder, one), one.get("c")
     inputs = condition(parts.conditional, c)
-    output, net = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *inputs)
+    output, net = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *mask, *inputs)
     L, top_down = len(parts.levels), parts.inference == "top_down"
     if top_down and (not isinstance(output, tuple) or len(output) != L):
         got = f"{len(output)}" if isinstance(output, tuple) else f"a {type(output).__name__}"
@@ -144,6 +146,5 @@ def _init(
     if parts.prior.init != no_parameters:
         of_model = around(parts, params, c, jnp.float32, x)
         params.setdefault("prior", {})["top"] = parts.prior.init(named_key(key, "prior"), of_model)
-    one = {"x": x} | ({} if c is None else {"c": c})
     jax.eval_shape(lambda: parts_of.check_draw(parts.events, encode(parts, params, None, key, one)))
     return params, None

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from vaejax.distributions import Gaussian, mean
+from vaejax.distributions.location_scale import root_mean_square
 from vaejax.types import VAE, Array, Batch, Distribution, Draw, Model, PyTree
 
 __all__ = ["optimal_scale"]
@@ -77,7 +78,7 @@ def _bind(model: Model, params: Mapping[str, PyTree], variables: PyTree = None, 
 def _encode(encode: Callable, decode: Callable, variables: PyTree, key: Array, batch: Batch) -> Draw:
     draw = encode(key, batch)
     mu = mean(decode(draw.z, batch.get("c")))  # once more where x is scored: compiled, the two are one
-    scale = jax.lax.stop_gradient(jnp.sqrt(jnp.mean(jnp.square(batch["x"] - mu))))
+    scale = jax.lax.stop_gradient(root_mean_square(batch["x"], mu, batch.get("observed")))
     new = _variables(scale, variables if draw.variables is None else draw.variables)
     return draw._replace(variables=new, px=None)
 

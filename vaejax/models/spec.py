@@ -61,7 +61,15 @@ def net_spec(net: nn.Module) -> dict[str, Any]:
 
 def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:
     """{"name": factory, "options": keyword arguments}."""
-    return {"name": likelihood.name, "options": dict(likelihood.options)}
+    return {"name": likelihood.name, "options": {k: _of_options(v) for k, v in likelihood.options.items()}}
+
+
+def _of_options(value: Any) -> Any:
+    """An option of a likelihood: plain data, or a mapping to further likelihoods, whose home is named."""
+    if not isinstance(value, Mapping):
+        return value
+    specs = {key: likelihood_spec(part) for key, part in value.items()}
+    return {key: {**spec, "name": f"distributions.{spec['name']}"} for key, spec in specs.items()}
 
 
 def _family_spec(family: Posterior | Prior) -> dict[str, Any]:
@@ -129,6 +137,8 @@ def _public(module: Any, name: Any) -> Any:
 def _option(home: Any, value: Any) -> Any:
     """An argument from its spec: a part, plain data, or a tuple of those; JSON has no tuples."""
     if isinstance(value, Mapping):
+        if "name" not in value:
+            return {key: _option(home, part) for key, part in value.items()}
         return _built(home, value)
     return tuple(_option(home, v) for v in value) if isinstance(value, list | tuple) else value
 
@@ -137,7 +147,9 @@ def _built(home: Any, part: Mapping[str, Any]) -> Any:
     """A public part, of the package that its name says or else of `home`, and the parts among its options."""
     package, _, name = str(part["name"]).rpartition(".")
     options = {k: _option(nets, v) for k, v in (part["options"] or {}).items()}
-    if package in ("posteriors", "priors", "models"):
+    if package == "distributions":
+        home = distributions
+    elif package in ("posteriors", "priors", "models"):
         from vaejax import models
 
         home = models if package == "models" else getattr(models, package)

@@ -133,13 +133,17 @@ def pseudo_inputs_from(model: Model, x: np.ndarray) -> Model:
 
     Raises:
       TypeError: for anything but a Model.
-      ValueError: when initialised, for a model without pseudo-inputs, rows of another shape or too few.
+      ValueError: for values that are not finite; when initialised, for a model without pseudo-inputs, rows of
+        another shape or too few.
 
     Source: Tomczak & Welling 2017, arXiv 1705.07120, and their code ("use_training_data_init").
     """
     if not isinstance(model, Model):
         raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
-    return model._replace(init=partial(_init_at_rows, model, np.asarray(x, np.float32)))
+    x = np.asarray(x, np.float32)
+    if not np.isfinite(x).all():
+        raise ValueError("x: expected finite values, as the encoder sees them; got some that are not")
+    return model._replace(init=partial(_init_at_rows, model, x))
 
 
 def _init_at_rows(

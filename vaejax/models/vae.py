@@ -18,6 +18,7 @@ from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply, initialised
 from vaejax.models.decoding import decoding, init_decoder
+from vaejax.models.holes import first_example, seen, seen_whole
 from vaejax.models.posteriors import Posterior, gaussian
 from vaejax.models.posteriors.family import as_they_are, check_batch, check_encoder, zeros_of
 from vaejax.models.priors import Around, Prior, standard
@@ -70,7 +71,8 @@ def vae(
 
     Args:
       encoder: a Flax module, x [..., *event] -> what the posterior needs, `posterior.parameters`; or
-        (x, c) -> the same.
+        (x, c) -> the same. Where a batch has a mask "observed" it sees 0 in the holes of x, and the mask too,
+        (x, observed) or (x, observed, c), if it has `sees_observed`, as `nets.Masked` around a net does.
       decoder: a Flax module, z [..., *event] -> the likelihood's parameters: [..., *event], but for as many
         channels as `likelihood.channels` says; or (z, c) -> the same. Or an autoregressive one that sees x
         too, such as `nets.GatedPixelCNN`, whose p(x|z) is a product of such likelihoods of x_i given x_<i.
@@ -195,7 +197,7 @@ def _family(
 def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> tuple[PyTree, Distribution]:
     """The parameters of q for a batch, and the prior."""
     c = condition(parts.conditional, batch.get("c"))
-    parameters = apply(parts.encoder, params["encoder"], batch["x"], *c)
+    parameters = apply(parts.encoder, params["encoder"], *seen(parts.encoder, batch), *c)
     check_batch(parts.posterior, parameters, batch["x"])
     p = _prior(parts, params, variables, batch.get("c"), jnp.result_type(*jax.tree.leaves(parameters)))
     return parts.posterior.relative(parameters, p), p
@@ -217,7 +219,8 @@ def _around(
             raise ValueError(
                 f"prior: pseudo-inputs want a q without a prior; {posterior.name} is relative to it"
             )
-        return apply(parts.encoder, params["encoder"], x, *condition(parts.conditional, c))
+        inputs = (*seen_whole(parts.encoder, x), *condition(parts.conditional, c))
+        return apply(parts.encoder, params["encoder"], *inputs)
 
     build = Partial(posterior.build, own, variables)
     shared = posterior.shared(own, variables)
@@ -258,9 +261,10 @@ def _init(
     """Parameters of all groups, and the posterior's state, from one example of the batch."""
     check_key(key)
     posterior, prior = parts.posterior, parts.prior
-    x, c = (jax.tree.map(lambda a: a[:1], batch.get(name)) for name in "xc")
+    one = first_example(batch)
+    (x, *mask), c = seen(parts.encoder, one), one.get("c")
     inputs = condition(parts.conditional, c)
-    output, of_encoder = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *inputs)
+    output, of_encoder = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *mask, *inputs)
     check_encoder(posterior, output)
     z = posterior.inputs(parts_of.zeros(posterior.event, (1,)))
     of_decoder = init_decoder(named_key(key, "decoder"), decoder, likelihood, z, x, *inputs)
@@ -269,7 +273,6 @@ def _init(
     if prior.init != no_parameters:
         around = _around(parts, params, state, c, jnp.float32, x)
         params["prior"] = prior.init(named_key(key, "prior"), around)
-    one = {"x": x} | ({} if c is None else {"c": c})
     jax.eval_shape(
         lambda: parts_of.check_draw(posterior.event, _encode(parts, params, state, None, key, one))
     )

@@ -1,6 +1,16 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
 from vaejax.nets.around import Beside, Constant, Embeddings, First, FromBytes, Heads, SharedScale
+from vaejax.nets.around import (
+    Beside,
+    Constant,
+    First,
+    FromBytes,
+    FromCounts,
+    Heads,
+    Masked,
+    SharedScale,
+)
 from vaejax.nets.blocks import BlockDecoder, BlockEncoder, BlockPrior, Bottleneck, PixelHead
 from vaejax.nets.cells import DecoderCell, EncoderCell
 from vaejax.nets.codes import CausalTransformer, CodePixelCNN
@@ -44,6 +54,7 @@ __all__ = [
     "First",
     "FlatFlow",
     "FromBytes",
+    "FromCounts",
     "GatedEncoder",
     "GatedMLP",
     "GatedPixelCNN",
@@ -51,6 +62,7 @@ __all__ = [
     "Heads",
     "ImageFlow",
     "MLPEncoder",
+    "Masked",
     "PatchDecoder",
     "PatchEncoder",
     "PixelHead",

@@ -149,9 +149,8 @@ def auxiliary_reconstruction(likelihood: Likelihood, head: str = "auxiliary") ->
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         x = draw.batch["x"]
-        return -score(
-            example_keys(key, draw.batch), likelihood.build(head_of(vae, head)(draw.z), x.ndim - 1), x
-        )
+        r = likelihood.build(head_of(vae, head)(draw.z), x.ndim - 1)
+        return -score(example_keys(key, draw.batch), r, x, draw.batch.get("observed"))
 
     return term
 

@@ -22,7 +22,7 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
     Args:
       key: a typed PRNG key; example i's noise derives from it and i's place in the whole batch.
       vae: a bound model.
-      batch: {"x": [B, ...], "c"?: [B, ...], "index"?: [B]}.
+      batch: {"x": [B, ...], "c"?: [B, ...], "observed"?: a mask of the shape of x, "index"?: [B]}.
 
     Returns:
       A Draw; every array leads with [B], log-densities in nats.
@@ -35,7 +35,8 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
     draw = vae.encode(named_key(key, "encode"), batch)
     px = vae.decode(draw.z, batch.get("c")) if draw.px is None else draw.px  # a hierarchy has decoded already
     keys = example_keys(named_key(key, "score"), batch)
-    return draw._replace(px=px, log_px=score(keys, px, batch["x"], times=times_of(key, batch)))
+    log_px = score(keys, px, batch["x"], batch.get("observed"), times=times_of(key, batch))
+    return draw._replace(px=px, log_px=log_px)
 
 
 def times_of(key: Array, batch: Batch) -> Array:

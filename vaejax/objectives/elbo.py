@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.distributions import Gaussian, kl_of_levels, mean, score
+from vaejax.distributions.location_scale import root_mean_square
 from vaejax.objectives.compose import mixes_examples
 from vaejax.objectives.draw import levels_of, over_levels
 from vaejax.types import VAE, Array, Draw
@@ -40,9 +41,9 @@ def optimal_gaussian_reconstruction(key: Array, vae: VAE, draw: Draw) -> Array:
     del vae
     if not isinstance(draw.px, Gaussian):
         raise TypeError(f"optimal_gaussian_reconstruction: expected a Gaussian p(x|z), got {draw.px.name}")
-    x, mu = draw.batch["x"], mean(draw.px)
-    sigma = jax.lax.stop_gradient(jnp.sqrt(jnp.mean(jnp.square(x - mu))))
-    return -score(key, Gaussian(mu, sigma, mu.ndim - 1), x)
+    x, mu, observed = draw.batch["x"], mean(draw.px), draw.batch.get("observed")
+    sigma = jax.lax.stop_gradient(root_mean_square(x, mu, observed))
+    return -score(key, Gaussian(mu, sigma, mu.ndim - 1), x, observed)
 
 
 def kl(key: Array, vae: VAE, draw: Draw) -> Array:

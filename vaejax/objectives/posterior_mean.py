@@ -32,7 +32,8 @@ def reconstruction_at_mean(key: Array, vae: VAE, draw: Draw) -> Array:
     """
     m = posterior_mean(draw)
     px = vae.decode(m, draw.batch.get("c"))
-    return -score(example_keys(named_key(key, "score"), draw.batch), px, draw.batch["x"])
+    keys = example_keys(named_key(key, "score"), draw.batch)
+    return -score(keys, px, draw.batch["x"], draw.batch.get("observed"))
 
 
 def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = None) -> Term:
@@ -78,15 +79,17 @@ def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = No
             raise TypeError(f"p: expected a diagonal Gaussian prior, got {type(draw.p).__name__}")
         loc, scale = (jnp.broadcast_to(a, m.shape) for a in (draw.p.mean(), draw.p.stddev()))
 
-        def per_example(m_i: Array, scale_i: Array, c_i: Array | None) -> Array:
+        def per_example(m_i: Array, scale_i: Array, c_i: Array | None, seen_i: Array | None) -> Array:
             def parameter(latent: Array) -> Array:
                 return _parameter_and_curvature(vae.decode(latent, c_i))[0]
 
             h = _parameter_and_curvature(vae.decode(m_i, c_i))[1]
+            h = h if seen_i is None else jnp.where(seen_i, h, 0.0)  # what was not observed tells nothing of z
             jac = decoder_jacobian(parameter, m_i) * scale_i
             return log_det(jac[None], h.reshape(1, -1), beta)[0]
 
-        value = map_examples(per_example, m, scale, draw.batch.get("c"), chunk=chunk)
+        given = (draw.batch.get("c"), draw.batch.get("observed"))
+        value = map_examples(per_example, m, scale, *given, chunk=chunk)
         return beta / 2 * (jnp.sum(jnp.square((m - loc) / scale), axis=-1) + value)
 
     return term

@@ -2,6 +2,7 @@
 
     folder/config.json     the experiment's dataclass (`create`), else how `train.fit` was called
     folder/model.json      the model's spec, from `create` or `train.fit`
+    folder/transform.json  mean and scale of standardised data, from `train.fit`
     folder/manifest.json   versions, device, commit, parameters, wall time, peak memory
     folder/report.json     results
     folder/metrics.jsonl, folder/checkpoints/   from `train.fit`

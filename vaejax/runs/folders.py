@@ -16,6 +16,7 @@ import jax
 
 from vaejax import models
 from vaejax.checks import check_choice
+from vaejax.data import Standardise, transform_from_spec
 from vaejax.evaluation import posterior_mean
 from vaejax.files import expanded, read_json, write_json
 from vaejax.train import Checkpoints
@@ -30,13 +31,18 @@ _PACKAGES = (
 
 
 class Run(NamedTuple):
-    """A finished run: its config as a plain dict, the model, and host arrays of a checkpoint."""
+    """A finished run: its config as a plain dict, the model, and host arrays of a checkpoint.
+
+    `transform`: that of data that `data.standardised` made, whose `undo` brings what the model gives back to
+    their units; None for others.
+    """
 
     folder: Path
     config: dict[str, Any]
     model: Model
     params: dict[str, PyTree]
     variables: PyTree
+    transform: Standardise | None = None
 
     @property
     def vae(self) -> VAE:
@@ -195,7 +201,15 @@ def load(folder: str | os.PathLike[str], *, checkpoint: str = "latest", model: M
         params, variables = checkpoints.restore_params()
     finally:
         checkpoints.close()
-    return Run(folder, read_json(folder / "config.json"), model, params, variables)
+    config, transform = read_json(folder / "config.json"), _stored_transform(folder)
+    return Run(folder, config, model, params, variables, transform)
+
+
+def _stored_transform(folder: Path) -> Standardise | None:
+    """What transform.json says, if it is one of `data.standardised`."""
+    path = folder / "transform.json"
+    spec = read_json(path) if path.exists() else {}
+    return transform_from_spec(spec) if spec.get("name") == "Standardise" else None
 
 
 def _stored_model(folder: Path) -> Model:

@@ -19,23 +19,35 @@ _SHOWN = 5
 class Description(NamedTuple):
     """What `fit` leaves beside checkpoints and metrics: the model's spec and how it was called.
 
+    `transform`: the spec of the split's transform, where it has one (`data.standardised`).
+
     An experiment's own config.json (`runs.create`) is left as it is.
     """
 
     spec: Any
     config: Mapping[str, Any]
+    transform: Any = None
 
     def check(self, folder: Path, step: int) -> None:
         """Raise ValueError if the folder's model.json is another model's; at step 0 `fit`'s own may go."""
         dumps(self.spec, name="model.spec")  # refused before it is to be written
         if step or not _made_by_fit(folder):
             check_model(folder, self.spec)
+        path = folder / "transform.json"
+        if step and path.exists() and not _same(read_json(path), self.transform):
+            raise ValueError(
+                f"data: {folder} holds a run on data of another transform; see its transform.json"
+            )
 
     def write(self, folder: Path, **more: Any) -> None:
         """Write model.json, and config.json, with `more`, where it is `fit`'s own."""
         if _made_by_fit(folder):
             write_json(folder / "config.json", {**_FIT, **self.config, **more})
         write_json(folder / "model.json", self.spec)
+        if self.transform is None:
+            (folder / "transform.json").unlink(missing_ok=True)
+        else:
+            write_json(folder / "transform.json", self.transform)
 
 
 def check_config(folder: Path, config: Any, ignore: Sequence[str] = ()) -> None:

@@ -88,8 +88,8 @@ def fit(
         the records that it has, so it must depend on its arguments alone. The checkpoint of that step and the
         best state are the ones before it.
       folder: where metrics.jsonl, checkpoints, and what `runs.load` reads beside them go: model.json, the
-        model's spec, and config.json, how `fit` was called (one that `runs.create` made stays as it is). None
-        keeps everything in memory.
+        model's spec, config.json, how `fit` was called (one that `runs.create` made stays as it is), and
+        transform.json, what `data.standardised` did to the data. None keeps everything in memory.
       resume: continue from the newest checkpoint in `folder` if there is one; key, batch size, number of
         examples and model must be those of the run, with other values in the data there is a RuntimeWarning;
         the objective is the caller's to keep (`runs.create` compares).
@@ -128,7 +128,7 @@ def fit(
     if folder is not None:
         check_savable(like)
     config = {**counts._asdict(), "examples": data.size, "support": data.support}
-    description = Description(model.spec, config)
+    description = Description(model.spec, config, getattr(data.transform, "spec", None))
     with open_runs(key, seeds, folder, data, counts, description, resume, tensorboard) as runs:
         states = [_started(run, initial, like, callbacks, description) for run in runs]
         with reporting(progress, counts.steps, runs) as report:

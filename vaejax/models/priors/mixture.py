@@ -56,8 +56,8 @@ def vamp(pseudo_inputs: int) -> Prior:
     """p(z) = (1/R) sum_r q(z|u_r): the posteriors at R pseudo-inputs u_r, which are learned.
 
     Gradients reach the pseudo-inputs and, through p too, the encoder. A sample is of one component, drawn
-    uniformly. Where the likelihood bounds the values of x, u is low + (high - low) sigmoid(v) with v free, so
-    that it stays among them; else it is v. They start as noise, v from N(0, I), or by
+    uniformly. Where the likelihood bounds the values of x, u is low + (high - low) sigmoid(v) with v free, or
+    e^v of counts, so that it stays among them; else it is v. They start as noise, v from N(0, I), or by
     `models.pseudo_inputs_from` at rows of the data. With u = the data it is the aggregate posterior; many
     rows that are copied over-fit.
 
@@ -105,6 +105,8 @@ def _vamp(own: PyTree, around: Around) -> Mixture:
 
 def in_range(support: str, v: Array) -> Array:
     """Values of x, of the same shape as the free numbers v."""
+    if support == "counts":
+        return jnp.exp(v)
     if support not in RANGES:
         return v
     low, high = RANGES[support]
@@ -113,6 +115,8 @@ def in_range(support: str, v: Array) -> Array:
 
 def free(support: str, x: Array, margin: float = 0.01) -> Array:
     """What `in_range` makes x of; at least `margin` of the range from its ends, where v would be infinite."""
+    if support == "counts":
+        return jnp.log(jnp.maximum(x, margin))
     if support not in RANGES:
         return x
     low, high = RANGES[support]
