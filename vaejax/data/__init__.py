@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vaejax.data.anchored import Anchored, anchored
 from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
@@ -13,11 +14,13 @@ from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
 
 __all__ = [
+    "Anchored",
     "Dataset",
     "MiniSprites",
     "NaturalPatches",
     "SpritesMulti",
     "ThreeDots",
+    "anchored",
     "colour_patches",
     "digits",
     "fashion_mnist",

@@ -13,6 +13,7 @@ from vaejax.nets.maps import ConvDown, ConvUp
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
 from vaejax.nets.pyramid import Pyramid
+from vaejax.nets.sparse import SparseDecoder
 
 __all__ = [
     "ACTIVATIONS",
@@ -49,6 +50,7 @@ __all__ = [
     "PixelHead",
     "Pyramid",
     "SharedScale",
+    "SparseDecoder",
     "conv",
     "conv_transpose",
 ]

@@ -8,7 +8,7 @@ from vaejax.objectives.auxiliary import (
 )
 from vaejax.objectives.codes import codebook, commitment
 from vaejax.objectives.compose import compose, logs, mixes_examples, scaled, sees_step
-from vaejax.objectives.coupling import hessian_penalty, orthogonality
+from vaejax.objectives.coupling import hessian_penalty, ima, orthogonality
 from vaejax.objectives.critics import (
     adversarial,
     adversarial_critic,
@@ -39,6 +39,7 @@ from vaejax.objectives.mixture import siwae, stratified
 from vaejax.objectives.posterior_mean import contractive, kumar_poole, reconstruction_at_mean
 from vaejax.objectives.rate import capacity, free_bits, geco, target_rate
 from vaejax.objectives.schedules import cosine_schedule, cyclical_schedule, ramp_schedule, sigmoid_schedule
+from vaejax.objectives.sparse import spike_and_slab
 from vaejax.objectives.transport import mmd, sliced_wasserstein
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "free_bits",
     "geco",
     "hessian_penalty",
+    "ima",
     "info_nce",
     "iwae",
     "jacobian_l1",
@@ -95,6 +97,7 @@ __all__ = [
     "sliced_wasserstein",
     "spectral",
     "spectral_norm",
+    "spike_and_slab",
     "stratified",
     "target_rate",
     "total_correlation",
