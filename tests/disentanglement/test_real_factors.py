@@ -62,7 +62,7 @@ def test_the_map_is_judged_on_other_rows():
 
 
 def test_a_monotone_function_of_each_factor_keeps_its_ranks():
-    codes = np.stack([np.exp(3 * V[:, 1]), -V[:, 0] ** 3, np.arctan(V[:, 2])], axis=1)
+    codes = np.stack([np.exp(3 * V[:, 1]), -(V[:, 0] ** 3), np.arctan(V[:, 2])], axis=1)
     assert mcc(codes, V, correlation="spearman").value == pytest.approx(1, abs=1e-12)
     assert mcc(codes, V).value < 0.9
 

@@ -17,7 +17,10 @@ LAM0, LAM1 = 10.0, 0.5
 
 
 def test_the_slab_probability_is_bayes_rule():
-    slab, spike = (ETA * stats.laplace(scale=1 / LAM1).pdf(W), (1 - ETA) * stats.laplace(scale=1 / LAM0).pdf(W))
+    slab, spike = (
+        ETA * stats.laplace(scale=1 / LAM1).pdf(W),
+        (1 - ETA) * stats.laplace(scale=1 / LAM0).pdf(W),
+    )
     p = ops.slab_probability(W, ETA, LAM0, LAM1)
     np.testing.assert_allclose(p, slab / (slab + spike), rtol=2e-5)
     # at w = 0 the densities are lam / 2: without their factors it would be eta

@@ -133,7 +133,7 @@ def dci_real(
     test: Chosen = TEST,
     trees: int = 100,
 ) -> DCI:
-    """DCI by gradient-boosted trees for factors that are real numbers: a regression each, as `dci` classifies.
+    """DCI by gradient-boosted trees for factors that are real numbers: a regression for each.
 
     Informativeness is R^2 on other rows, a mean over factors; it may be negative.
 

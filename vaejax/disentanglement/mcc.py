@@ -18,7 +18,7 @@ CORRELATIONS = ("pearson", "spearman")
 
 
 def mcc(codes: np.ndarray, factors: np.ndarray, *, correlation: str = "pearson") -> Score:
-    """MCC = mean_k |corr(z_j(k), v_k)| with each factor k given a code j(k) of its own, as is best for the sum.
+    """MCC = mean_k |corr(z_j(k), v_k)|, each factor k with a code j(k) of its own, as is best for the sum.
 
     1 for codes that are the factors up to order, sign and scale ("pearson"), or up to order and a monotone
     function of each ("spearman": of ranks). A factor that is left without a code, where there are fewer codes

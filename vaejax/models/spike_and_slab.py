@@ -30,10 +30,10 @@ def spike_and_slab(
     model: Model, *, examples: int, lam0: float = 10.0, lam1: float = 0.1, a: float = 1.0,
     b: float | None = None,
 ) -> Model:  # fmt: skip
-    """Give a model with a masked decoder a sparse prior on its mask W, which `objectives.spike_and_slab` costs.
+    """Give a model with a masked decoder a sparse prior on its mask W, for `objectives.spike_and_slab`.
 
         p(w_jk | eta_k) = eta_k psi_1 + (1 - eta_k) psi_0,   psi_s(w) = (lam_s / 2) exp(-lam_s |w|)
-        p_jk = eta_k psi_1 / (eta_k psi_1 + (1 - eta_k) psi_0),   eta_k <- (a - 1 + sum_j p_jk) / (a + b + D - 2)
+        p_jk = eta_k psi_1 / p(w_jk | eta_k),   eta_k <- (a - 1 + sum_j p_jk) / (a + b + D - 2)
 
     One EM step a step of training: p is that of W as it is, W moves by the gradient, in which each weight has
     the slope p lam1 + (1 - p) lam0, and eta_k is set, as the mode of its Beta. Zeros are not met exactly: W
@@ -87,7 +87,8 @@ def spike_and_slab(
 
 def _init(model: Model, key: Array, batch: Batch) -> tuple[dict[str, PyTree], PyTree]:
     params, inner = model.init(key, batch)
-    return params, _variables(jnp.full(_mask(params).shape[1], 0.5), inner)
+    W = _mask(params)
+    return params, _variables(jnp.full(W.shape[1], 0.5, W.dtype), inner)
 
 
 def _mask(params: Params) -> Array:
@@ -106,9 +107,7 @@ def _variables(eta: Array, inner: PyTree) -> dict[str, PyTree]:
     return {"eta": eta} | ({} if inner is None else {"model": inner})
 
 
-def _bind(
-    model: Model, prior: _Prior, params: Params, variables: PyTree = None, *, step: Any = None
-) -> VAE:
+def _bind(model: Model, prior: _Prior, params: Params, variables: PyTree = None, *, step: Any = None) -> VAE:
     if not (isinstance(variables, Mapping) and "eta" in variables):
         raise ValueError(f"variables: expected a mapping with 'eta', as init makes it; got {variables!r}")
     eta, inner, W = variables["eta"], variables.get("model"), _mask(params)

@@ -20,7 +20,7 @@ class SparseDecoder(nn.Module):
 
     [..., d] -> [..., D]; its parameters are those of `MLP`, and W [D, d], standard normal at the start. The
     hidden layers run D times for each z, as one product; of the last layer each run has its own output only.
-    With rows of ones it is the `MLP`. What holds W sparse is a prior on it, as `models.spike_and_slab` has it.
+    With rows of ones it is the `MLP`. What holds W sparse is a prior on it, `models.spike_and_slab`.
 
     Deviations from the authors' code: features are an axis, not a loop; the first layer has a bias; rows
     of |W| are not normalised to sum 1, as in their simulation: where their code does so its penalty is on the
