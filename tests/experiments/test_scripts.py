@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import codes, disentangle, jl1_cost, likelihoods, two_stage, wae
+from experiments import codes, disentangle, identify, jl1_cost, likelihoods, two_stage, wae
 from tests.experiments.tiny import TINY, dense
 from tests.test_commands import COMMANDS
 from vaejax import evaluation, lab, runs
@@ -26,6 +26,7 @@ FIGURES = {
     "deep_hierarchy": {"levels", "reconstructions", "samples"},
     "disentangle": {"scores_mini_sprites", "traversals_mini_sprites"},
     "expressiveness": {"pseudo_inputs", "samples", "scores"},
+    "identify": {"masks", "scores"},
     "iwae": {"k_curve", "training_curves"},
     "jl1_cost": {"against_seconds", "against_steps"},
     "jl1_natural_patches": {"columns", "jacobian_columns", "reconstructions", "scores", "training_curves"},
@@ -59,6 +60,7 @@ def empty(tmp_path_factory):
         patch.setattr(jl1_cost, "ROWS", {k: jl1_cost.ROWS[k] for k in ("beta_vae", "jl1_exact")})
         patch.setattr(codes, "ROWS", {k: k for k in ("fsq",)})
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
+        patch.setattr(identify, "ROWS", {k: k for k in ("anchors",)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
         patch.setattr(codes, "ROWS", {k: k for k in ("residual",)})
         patch.setattr(two_stage, "ROWS", {k: k for k in ("rae",)})

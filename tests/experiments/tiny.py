@@ -14,6 +14,7 @@ from experiments import (
     deep_hierarchy,
     disentangle,
     expressiveness,
+    identify,
     iwae,
     jl1_cost,
     jl1_natural_patches,
@@ -61,6 +62,7 @@ CONFIGS: dict[ModuleType, Any] = {
         dataset="digits", pairs=("diagonal-vamp",), components=4, latents=2, hidden=(4,), ramp=1,
         batch_size=10, samples=6, test_images=5, gap_images=3,
     ),
+    identify: identify.Config(examples=24, latents=3, hidden=(4,), batch_size=10, ramp=0),
     deep_hierarchy: deep_hierarchy.Config(
         dataset="digits", levels="1x1,8m1", encoder="8x1,8d8,1x1", width=4, channels=1, components=2,
         batch_size=6, warmup=1, judged=8,
