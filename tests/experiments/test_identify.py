@@ -13,14 +13,8 @@ from experiments import identify as experiment
 from tests.experiments.tiny import CONFIGS
 from vaejax.types import TrainState
 
-TINY = replace(CONFIGS[experiment], beta=0.5, jl1=0.3, orojar=0.2, ima=0.4, prior=3.0)
-WEIGHTS = {
-    "vae": {},
-    "jl1": {"jl1": 0.3},
-    "orojar": {"orojar": 0.2},
-    "ima": {"ima": 0.4},
-    "sparse": {"prior": 3.0},
-}
+TINY = replace(CONFIGS[experiment], beta=0.5, orojar=0.2, ima=0.4, prior=3.0)
+WEIGHTS = {"orojar": {"orojar": 0.2}, "ima": {"ima": 0.4}, "sparse": {"prior": 3.0}}
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -67,8 +61,9 @@ def scored():
 
 def test_scores_of_codes_that_are_the_factors(scored):
     scores, _ = scored
-    for name in ("mcc", "mcc_spearman", "mcc_linear", "dci"):
-        assert scores[name] > 0.9, name
+    for name in ("mcc", "mcc_spearman", "mcc_linear"):
+        assert scores[name] > 0.97, name
+    assert scores["dci"] > 0.8  # trees on 200 rows
     assert scores["on_mask"] == pytest.approx(1)
     assert scores["active_units"] == 2
     assert np.isfinite(scores["neg_elbo"])

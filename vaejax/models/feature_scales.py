@@ -29,8 +29,8 @@ def feature_scales(
 
     the mode under sigma_j^2 ~ inverse-gamma(nu / 2, nu xi / 2), with r_j a running mean over batches, at one
     z ~ q(z|x) each, of what is a sum over all examples; with decay = 0 and the whole set as the batch it is
-    the M step itself. Training scores a batch with the scales of the steps before. r starts at 1: without a
-    running start the first scales are those of an untrained decoder, and soon forgotten.
+    the M step itself. Training scores a batch with the scales of the steps before. r starts at 1, which is
+    forgotten in some 1 / (1 - decay) steps.
 
     Deviation from the authors' code, which moves log sigma by the gradient, beside a squared error that is a
     mean over features.
