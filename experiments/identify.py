@@ -2,10 +2,34 @@
 
     python -m experiments.identify --preset fast
 
-Trains a VAE, a JL1-VAE, OroJaR, the contrast of independent mechanism analysis and two sparse VAEs, one of
-which knows the anchor features, on x = (v0, 2 v0, 3 v0^2, 4 v1, 5 v1, 6 sin v1, 7 v0 v1) + noise.
+Trains a VAE, a JL1-VAE, OroJaR, the contrast of independent mechanism analysis (IMA) and two sparse VAEs, one
+of which knows the anchor features, on x = (v0, 2 v0, 3 v0^2, 4 v1, 5 v1, 6 sin v1, 7 v0 v1) + noise, the
+authors' synthetic set at correlation .6. IMA is Jacobian orthogonality as a penalty: Simon, Frossard & De
+Vleeschouwer 2026 (arXiv 2606.21385) prove that orthogonal columns identify factors all of whose combinations
+occur, for flows; of their paper only the abstract was read.
 
-NUMBERS
+`fast`: 3000 steps of 100 of 500 rows, five seeds of weights on one data set; seven minutes of one core's
+time. Means and 95 % intervals over seeds, of 500 other rows:
+
+                   MCC              after linear map   DCI               |J| on true mask   -ELBO
+    VAE            .73 [.65, .81]   .96 [.94, .98]     .18 [-.07, .43]   .47 [.37, .57]     14.1
+    JL1-VAE        .72 [.66, .78]   .96 [.93, .98]     .17 [-.01, .34]   .49 [.40, .58]     14.2
+    OroJaR         .71 [.62, .80]   .96 [.93, .98]     .23 [-.15, .61]   .46 [.38, .54]     14.6
+    IMA            .75 [.61, .89]   .96 [.93, .99]     .24 [-.08, .56]   .51 [.40, .62]     14.4
+    Sparse VAE     .87 [.78, .97]   .96 [.92, 1.00]    .58 [.11, 1.04]   .59 [.39, .79]     14.6
+    anchors known  .86 [.66, 1.07]  .88 [.71, 1.06]    .84 [.56, 1.12]   .88 [.72, 1.04]    13.9
+
+All know the factors up to a linear map; the Sparse VAE comes nearest to having each by itself, though not
+with every seed: .92, .97, .78, .81, .89. With the anchors known three seeds have .98, and two lose a feature
+to a latent of its own and have .72 and .65. No penalty on the Jacobian is told from the VAE at the weights
+tried. The KL to N(0, I) pays for codes that are not correlated, and the factors are: at correlation 0, seeds
+100-102, an earlier setting (2000 steps, rate .003, beta 1, prior 1) gave .93 for the VAE, .98 for the Sparse
+VAE.
+
+The weights were looked for on seeds 100-103 of the same rows, where this setting gave .75 (VAE), .79
+(JL1-VAE), .77 (IMA), .75 (OroJaR), .90 (Sparse VAE), .98 (anchors known). The prior by Bayes' rule (weight 1)
+held little of W there; as many as the authors' code has (beta .2, prior 5 per example, no ramp) gave .89, and
+.75 for the VAE. `long` has not been run.
 """
 
 from dataclasses import dataclass
@@ -111,8 +135,8 @@ def score(config: Config, name: str, vae: VAE, rows: data.Anchored) -> dict[str,
 def masks(run: lab.Run) -> Any:
     """The true mask, then of each row |J| at codes and |W|; the codes of the factors stand first."""
     shown = {"true": np.pad(data.anchored().support, ((0, 0), (0, run.config.latents - 2)))}
-    shown |= {label: run.array(name, "jacobian") for name, label in run.labels.items()}
-    shown |= {f"|W|, {run.labels[name]}": run.array(name, "mask") for name in MASKED if name in run.labels}
+    shown |= {name: run.array(name, "jacobian") for name in run.labels}
+    shown |= {f"W {name}": run.array(name, "mask") for name in MASKED if name in run.labels}
     images = np.stack([1 - a / a.max() for a in shown.values()])[..., None]
     return plots.image_grid(images, columns=len(images), titles=[*shown])
 
