@@ -6,7 +6,7 @@ Trains a VAE, a JL1-VAE, OroJaR, the contrast of independent mechanism analysis 
 of which knows the anchor features, on x = (v0, 2 v0, 3 v0^2, 4 v1, 5 v1, 6 sin v1, 7 v0 v1) + noise, the
 authors' synthetic set at correlation .6. IMA is Jacobian orthogonality as a penalty: Simon, Frossard & De
 Vleeschouwer 2026 (arXiv 2606.21385) prove that orthogonal columns identify factors all of whose combinations
-occur, for flows; of their paper only the abstract was read.
+occur, and train flows so; of their paper only the abstract was read.
 
 `fast`: 3000 steps of 100 of 500 rows, five seeds of weights on one data set; seven minutes of one core's
 time. Means and 95 % intervals over seeds, of 500 other rows:
@@ -19,17 +19,17 @@ time. Means and 95 % intervals over seeds, of 500 other rows:
     Sparse VAE     .87 [.78, .97]   .96 [.92, 1.00]    .58 [.11, 1.04]   .59 [.39, .79]     14.6
     anchors known  .86 [.66, 1.07]  .88 [.71, 1.06]    .84 [.56, 1.12]   .88 [.72, 1.04]    13.9
 
-All know the factors up to a linear map; the Sparse VAE comes nearest to having each by itself, though not
-with every seed: .92, .97, .78, .81, .89. With the anchors known three seeds have .98, and two lose a feature
-to a latent of its own and have .72 and .65. No penalty on the Jacobian is told from the VAE at the weights
-tried. The KL to N(0, I) pays for codes that are not correlated, and the factors are: at correlation 0, seeds
-100-102, an earlier setting (2000 steps, rate .003, beta 1, prior 1) gave .93 for the VAE, .98 for the Sparse
+All but the last know the factors up to a linear map. The Sparse VAE comes nearer to having each by itself,
+though not with every seed: .92, .97, .78, .81, .89. With the anchors known three seeds have .98, and two lose
+a feature to a latent of its own and have .72 and .65. No penalty on the Jacobian is told from the VAE at the
+weights tried. The KL to N(0, I) pays for codes that are not correlated, and the factors are: at correlation
+0, seeds 100-102, an earlier setting (2000 steps, rate .003, beta 1, prior 1) gave .93 for the VAE, .98 for the Sparse
 VAE.
 
 The weights were looked for on seeds 100-103 of the same rows, where this setting gave .75 (VAE), .79
 (JL1-VAE), .77 (IMA), .75 (OroJaR), .90 (Sparse VAE), .98 (anchors known). The prior by Bayes' rule (weight 1)
-held little of W there; as many as the authors' code has (beta .2, prior 5 per example, no ramp) gave .89, and
-.75 for the VAE. `long` has not been run.
+held little of W there; the balance of the authors' code (beta .2, prior 5, no ramp) gave .89, and .75 for the
+VAE. `long` has not been run.
 """
 
 from dataclasses import dataclass
