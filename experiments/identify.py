@@ -23,8 +23,8 @@ All but the last know the factors up to a linear map. The Sparse VAE comes neare
 though not with every seed: .92, .97, .78, .81, .89. With the anchors known three seeds have .98, and two lose
 a feature to a latent of its own and have .72 and .65. No penalty on the Jacobian is told from the VAE at the
 weights tried. The KL to N(0, I) pays for codes that are not correlated, and the factors are: at correlation
-0, seeds 100-102, an earlier setting (2000 steps, rate .003, beta 1, prior 1) gave .93 for the VAE, .98 for the Sparse
-VAE.
+0, seeds 100-102, an earlier setting (2000 steps, rate .003, beta 1, prior 1) gave .93 for the VAE, .98 for
+the Sparse VAE.
 
 The weights were looked for on seeds 100-103 of the same rows, where this setting gave .75 (VAE), .79
 (JL1-VAE), .77 (IMA), .75 (OroJaR), .90 (Sparse VAE), .98 (anchors known). The prior by Bayes' rule (weight 1)
