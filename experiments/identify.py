@@ -120,7 +120,7 @@ def score(config: Config, name: str, vae: VAE, rows: data.Anchored) -> dict[str,
     if name in MASKED:
         arrays["mask"] = np.abs(vae.heads["W"]())[:, order]
     parts = evaluation.elbo_parts(key, vae, rows.test, aggregate=False)
-    half = {"train": np.arange(len(z) // 2), "test": np.arange(len(z) // 2, len(z))}
+    half: Any = {"train": np.arange(len(z) // 2), "test": np.arange(len(z) // 2, len(z))}
     return {
         "mcc": mcc(z, v).value,
         "mcc_spearman": mcc(z, v, correlation="spearman").value,
