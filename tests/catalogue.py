@@ -96,6 +96,12 @@ def of_two_parts():
     }
 
 
+def masked():
+    """A decoder whose features have a mask each."""
+    decoder = nets.SparseDecoder(features=(8,), outputs=D, activation="tanh")
+    return {"decoder": decoder, "posterior": models.posteriors.gaussian(LATENTS)}
+
+
 def of_parts():
     """Gaussian and one-hot latents."""
     heads = (nets.GaussianHead(LATENTS), nets.MLP(features=(), output_shape=(1, 3)))
@@ -125,6 +131,13 @@ TERMS = {
         parts=of_two_parts,
     ),
     "spectral": TermEntry("spectral", lambda: objectives.spectral, wrap=models.spectral),
+    "spike_and_slab": TermEntry(
+        "spike_and_slab",
+        lambda: objectives.spike_and_slab,
+        untouched=("encoder",),
+        parts=masked,
+        wrap=lambda model: models.spike_and_slab(model, examples=50),
+    ),
     "cross_entropy": TermEntry("cross_entropy", lambda: objectives.cross_entropy, untouched=("decoder",)),
     "kl_sampled": TermEntry("kl_sampled", lambda: objectives.kl_sampled, untouched=("decoder",)),
     "kl_stl": TermEntry("kl_stl", lambda: objectives.kl_stl, untouched=("decoder",)),
@@ -200,6 +213,7 @@ TERMS = {
         random=True,
         untouched=("encoder",),
     ),
+    "ima": TermEntry("ima", objectives.ima, untouched=("encoder",)),
     "hessian_penalty_hutchinson": TermEntry(
         "hessian_penalty",
         lambda: objectives.hessian_penalty(method="hutchinson", stop_gradient=False),
@@ -396,6 +410,7 @@ NETS = {  # net, shape of one of each input
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
     "FromCounts": (lambda: nets.FromCounts(nets.MLP((7,), (2,), event_ndims=2), columns=(0, 2)), (2, 3)),
     "Masked": (lambda: nets.Masked(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3), (2, 3)),
+    "SparseDecoder": (lambda: nets.SparseDecoder((7, 6), 5, "tanh", anchors=((0, 1),)), (4,)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
     "Constant": (lambda: nets.Constant(0.5), (4,)),
     "Embeddings": (lambda: nets.Embeddings(2, 3, scale=0.5), (4,)),

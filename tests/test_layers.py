@@ -43,7 +43,7 @@ HOMES = {  # third party -> packages that may import it
     "tensorboardX": {"train"},
     "tensorflow_datasets": {"data"},
     "matplotlib": {"plots"},
-    "scipy": {"runs"},
+    "scipy": {"runs", "disentanglement"},
     "sklearn": {"disentanglement", "data"},
     "tyro": {"lab"},
     "chex": {"ops", "nets"},

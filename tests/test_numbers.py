@@ -77,6 +77,7 @@ TERMS = {  # with Python's numbers, and with numpy's
     "dreg": lambda i, f: objectives.dreg(i(3)),
     "free_bits": lambda i, f: objectives.free_bits(f(0.25), groups=np.array([0, 1, 0])),
     "hessian": lambda i, f: objectives.hessian_penalty(method="hutchinson", probes=i(3), chunk=i(2)),
+    "ima": lambda i, f: objectives.ima(ridge=f(0.25)),
     "iwae": lambda i, f: objectives.iwae(i(3), chunk=i(2)),
     "jacobian_l1": lambda i, f: objectives.jacobian_l1(method="columns", columns=i(2)),
     "finite differences": lambda i, f: objectives.jacobian_l1(method="finite_difference", eps=f(0.125)),

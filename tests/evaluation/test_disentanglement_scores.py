@@ -26,6 +26,7 @@ CHEAP = {"train": 140, "test": 80, "num_samples_chen": 500, "num_samples": 400}
 CENTRE = np.array([0.5, 4.5, 5.0])
 NAMES = [
     "mig", "active_mig", "mig_chen", "modularity", "active_modularity", "explicitness", "sap", "sap_svm",
+    "mcc", "mcc_spearman", "mcc_linear",
     "dci_disentanglement", "dci_completeness", "dci_informativeness", "dci_linear_disentanglement",
     "dci_linear_completeness", "dci_linear_informativeness", "factor_vae", "beta_vae", "irs",
     "gaussian_total_correlation", "wasserstein_correlation", "pairwise_information",
@@ -72,6 +73,7 @@ def test_perfect_codes_score_high_everywhere(perfect):
     assert list(made.scores) == NAMES
     value = made.values
     ones = {"mig", "active_mig", "modularity", "active_modularity", "sap", "factor_vae", "beta_vae", "irs"}
+    ones |= {"mcc", "mcc_spearman", "mcc_linear"}
     for name in ones | {"dci_disentanglement", "dci_completeness", "dci_informativeness"}:
         assert value[name] == pytest.approx(1, abs=0.02), name
     # a third of the codes is of the factor that clusters freeze, and the mean is over all codes

@@ -15,6 +15,7 @@ from experiments import (
     codes,
     decoders,
     disentangle,
+    identify,
     iwae,
     jl1_cost,
     labels,
@@ -42,6 +43,7 @@ FIGURES = {
     "disentangle": {"scores_mini_sprites", "traversals_mini_sprites"},
     "expressiveness": {"pseudo_inputs", "samples", "scores"},
     "holes": {"imputations"},
+    "identify": {"masks", "scores"},
     "iwae": {"k_curve", "training_curves"},
     "jl1_cost": {"against_seconds", "against_steps"},
     "jl1_natural_patches": {"columns", "jacobian_columns", "reconstructions", "scores", "training_curves"},
@@ -82,6 +84,7 @@ def empty(tmp_path_factory):
             some = lambda config, of=script.rows, n=most: dict(list(of(config).items())[:n])  # noqa: E731
             patch.setattr(script, "rows", some)
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
+        patch.setattr(identify, "ROWS", {k: k for k in ("anchors",)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
         patch.setattr(codes, "ROWS", {k: k for k in ("residual",)})
         patch.setattr(two_stage, "ROWS", {k: k for k in ("rae",)})

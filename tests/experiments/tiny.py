@@ -16,6 +16,7 @@ from experiments import (
     disentangle,
     expressiveness,
     holes,
+    identify,
     iwae,
     jl1_cost,
     jl1_natural_patches,
@@ -67,6 +68,7 @@ CONFIGS: dict[ModuleType, Any] = {
     decoders: decoders.Config(
         dataset="digits", pool=1, latents=2, hidden=(4,), features=8, batch_size=6, samples=2, sampling=2
     ),
+    identify: identify.Config(examples=24, latents=3, hidden=(4,), batch_size=10, ramp=0),
     deep_hierarchy: deep_hierarchy.Config(
         dataset="digits", levels="1x1,8m1", encoder="8x1,8d8,1x1", width=4, channels=1, components=2,
         batch_size=6, warmup=1, judged=8,

@@ -22,6 +22,7 @@ from vaejax.ops import (
     probes,
     sliced,
     slopes,
+    spike_and_slab,
 )
 
 RNG = np.random.default_rng(0)
@@ -135,6 +136,12 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "sliced.sliced_wasserstein": (sliced.sliced_wasserstein, (V, W, np.eye(3))),
     "slopes.absolute": (slopes.absolute, (V,)),
     "slopes.safe_norm": (lambda v: slopes.safe_norm(v, 0), (V,)),
+    "spike_and_slab.eta_mode": (lambda p: spike_and_slab.eta_mode(p / 9, 1.5, 4.0), (POSITIVE,)),
+    "spike_and_slab.log_prob": (lambda w, e: spike_and_slab.log_prob(w, e[0] / 9, 10.0, 0.5), (V, POSITIVE)),
+    "spike_and_slab.slab_probability": (
+        lambda w, e: spike_and_slab.slab_probability(w, e[0] / 9, 10.0, 0.5), (V, POSITIVE)
+    ),
+    "spike_and_slab.variance_mode": (lambda r: spike_and_slab.variance_mode(r, 9, 3.0, 0.5), (POSITIVE,)),
 }  # fmt: skip
 NOT_OF_FLOATS = {  # names, choices and integers
     "aggregate.ACTIVE_VARIANCE", "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from vaejax.data.anchored import Anchored, anchored
 from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
-from vaejax.data.labels import keep_labels, one_hot, with_condition
 from vaejax.data.holes import missing_squares, with_holes
+from vaejax.data.labels import keep_labels, one_hot, with_condition
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
@@ -16,12 +17,14 @@ from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
 
 __all__ = [
+    "Anchored",
     "Dataset",
     "MiniSprites",
     "NaturalPatches",
     "SpritesMulti",
     "Standardise",
     "ThreeDots",
+    "anchored",
     "colour_patches",
     "digits",
     "fashion_mnist",

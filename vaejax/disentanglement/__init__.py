@@ -1,6 +1,6 @@
 """Disentanglement: functions of codes and factors; `evaluation` takes them on a model."""
 
-from vaejax.disentanglement.dci import DCI, dci, dci_from, dci_linear
+from vaejax.disentanglement.dci import DCI, dci, dci_from, dci_linear, dci_real
 from vaejax.disentanglement.information import discrete_entropy, discrete_mutual_information, discretise
 from vaejax.disentanglement.interventions import (
     FactorSampler,
@@ -13,6 +13,7 @@ from vaejax.disentanglement.interventions import (
 from vaejax.disentanglement.linear import LinearModel, linear_models
 from vaejax.disentanglement.local import LocalScores, local_clusters, represent_factors, score_local
 from vaejax.disentanglement.matrices import mig, mig_from, modularity, modularity_from, sap, sap_from
+from vaejax.disentanglement.mcc import mcc, mcc_linear
 from vaejax.disentanglement.posterior_mig import mig_chen
 from vaejax.disentanglement.predictors import explicitness, sap_svm
 from vaejax.disentanglement.score import Score
@@ -33,6 +34,7 @@ __all__ = [
     "dci",
     "dci_from",
     "dci_linear",
+    "dci_real",
     "discrete_entropy",
     "discrete_mutual_information",
     "discretise",
@@ -47,6 +49,8 @@ __all__ = [
     "linear_models",
     "local_clusters",
     "main_share",
+    "mcc",
+    "mcc_linear",
     "mig",
     "mig_chen",
     "mig_from",

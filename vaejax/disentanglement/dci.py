@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaejax.disentanglement.predictors import TEST, TRAIN, Chosen, Rows, sklearn_version, split_rows
+from vaejax.disentanglement.information import check_codes, check_same_length
+from vaejax.disentanglement.predictors import (
+    TEST,
+    TRAIN,
+    Chosen,
+    Rows,
+    chosen_rows,
+    sklearn_version,
+    split_rows,
+)
 from vaejax.disentanglement.score import Score
 from vaejax.keys import named_key, numpy_generator
 from vaejax.types import Array
@@ -113,6 +122,45 @@ def dci_linear(
         return np.abs(model.coef_), float(1 - error)
 
     return _scores(fit, *split_rows(key, codes, factors, train, test), library)
+
+
+def dci_real(
+    key: Array,
+    codes: np.ndarray,
+    factors: np.ndarray,
+    *,
+    train: Chosen = TRAIN,
+    test: Chosen = TEST,
+    trees: int = 100,
+) -> DCI:
+    """DCI by gradient-boosted trees for factors that are real numbers: a regression for each.
+
+    Informativeness is R^2 on other rows, a mean over factors; it may be negative.
+
+    Args:
+      key: as `dci`.
+      codes: as `dci`.
+      factors: [n, F], integers or real numbers.
+      train: as `dci`.
+      test: as `dci`.
+      trees: boosting rounds, each of one tree.
+
+    Returns, Raises: as `dci`.
+    """
+    library = sklearn_version()
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    seed = int(numpy_generator(named_key(key, "trees")).integers(2**31))
+
+    def fit(z: np.ndarray, v: np.ndarray, z_held: np.ndarray, v_held: np.ndarray) -> tuple[np.ndarray, float]:
+        model = GradientBoostingRegressor(n_estimators=trees, random_state=seed).fit(z, v)
+        error = np.mean((v_held - model.predict(z_held)) ** 2) / v.var()
+        return np.maximum(model.feature_importances_, 0.0), float(1 - error)  # as in `dci`
+
+    codes, factors = check_codes(codes), check_codes(factors, "factors")
+    check_same_length(codes, factors, "codes")
+    rows, held = chosen_rows(key, len(codes), train, test)
+    return _scores(fit, (codes[rows], factors[rows]), (codes[held], factors[held]), library)
 
 
 def dci_from(importance: np.ndarray) -> tuple[Score, Score]:

@@ -122,6 +122,13 @@ def sklearn_version() -> str:
 
 def split_rows(key: Array, codes: Any, factors: Any, train: Chosen, test: Chosen) -> tuple[Rows, Rows]:
     """(codes, factors) of the rows to fit and of those to score on; see `explicitness`."""
+    codes, factors = check_codes_and_factors(codes, factors)
+    fit, held = chosen_rows(key, len(codes), train, test)
+    return (codes[fit], factors[fit]), (codes[held], factors[held])
+
+
+def chosen_rows(key: Array, n: int, train: Chosen, test: Chosen) -> tuple[np.ndarray, np.ndarray]:
+    """The places, among n, of the rows to fit and of those to score on; see `explicitness`."""
     check_key(key)
     counted = np.ndim(train) == 0
     if counted != (np.ndim(test) == 0):
@@ -129,9 +136,7 @@ def split_rows(key: Array, codes: Any, factors: Any, train: Chosen, test: Chosen
     if counted:
         check_positive_int(train, "train")
         check_positive_int(test, "test")
-    codes, factors = check_codes_and_factors(codes, factors)
-    rows = _drawn(key, len(codes), train, test) if counted else _given(len(codes), train, test)
-    return (codes[rows[0]], factors[rows[0]]), (codes[rows[1]], factors[rows[1]])
+    return _drawn(key, n, train, test) if counted else _given(n, train, test)
 
 
 def _drawn(key: Array, n: int, train: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -3,9 +3,9 @@
 from vaejax.distributions.autoregressive import Autoregressive
 from vaejax.distributions.categorical import Categorical, categorical
 from vaejax.distributions.codes import AutoregressiveCodes, CodePoint, Codes, Coding
-from vaejax.distributions.diffusion import Diffusion, diffusion
 from vaejax.distributions.columns import ByColumns, by_columns
 from vaejax.distributions.counts import NegativeBinomial, negative_binomial
+from vaejax.distributions.diffusion import Diffusion, diffusion
 from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.flow_likelihood import Dequantised, flow
 from vaejax.distributions.flows import Flow
@@ -30,13 +30,7 @@ from vaejax.distributions.likelihoods import (
     logits,
     mean,
 )
-from vaejax.distributions.location_scale import (
-    Gaussian,
-    Laplace,
-    gaussian,
-    gaussian_learned_scale,
-    laplace,
-)
+from vaejax.distributions.location_scale import Gaussian, Laplace, gaussian, gaussian_learned_scale, laplace
 from vaejax.distributions.logistic import (
     DiscretisedLogistic,
     DiscretisedLogisticMixture,

@@ -20,6 +20,7 @@ from vaejax.disentanglement.interventions import (
 )
 from vaejax.disentanglement.local import local_clusters, score_local
 from vaejax.disentanglement.matrices import mig, modularity, sap
+from vaejax.disentanglement.mcc import mcc, mcc_linear
 from vaejax.disentanglement.posterior_mig import mig_chen
 from vaejax.disentanglement.predictors import TEST, TRAIN, explicitness, sap_svm, sklearn_version
 from vaejax.disentanglement.score import Score, missing
@@ -43,6 +44,8 @@ NAMES = {  # of the scores of each group
     "explicitness": ("explicitness",),
     "sap": ("sap",),
     "sap_svm": ("sap_svm",),
+    "mcc": ("mcc", "mcc_spearman"),
+    "mcc_linear": ("mcc_linear",),
     "dci": ("dci_disentanglement", "dci_completeness", "dci_informativeness"),
     "dci_linear": ("dci_linear_disentanglement", "dci_linear_completeness", "dci_linear_informativeness"),
     "factor_vae": ("factor_vae",),
@@ -52,6 +55,7 @@ NAMES = {  # of the scores of each group
     "local": ("local_mig", "local_mig_over_ceiling", "local_modularity"),
 }
 GROUPS = tuple(NAMES)
+_MCC = {"mcc": "pearson", "mcc_spearman": "spearman"}
 _NONE = np.zeros(0)  # no parts
 
 
@@ -146,13 +150,13 @@ def disentanglement_scores(
       num_samples: rows for mig, modularity, sap, irs and the unsupervised scores; points of each of the 20
         local clusters, all encoded where the set is larger than `limit`. With fewer, local modularity is
         lower.
-      train: rows, votes and features that explicitness, sap_svm, both forms of dci, factor_vae and
-        beta_vae fit on.
+      train: rows, votes and features that explicitness, sap_svm, mcc_linear, both forms of dci, factor_vae
+        and beta_vae fit on.
       test: those that they score on.
       train_dci: the rows that the trees of dci learn from; None: `train`.
       num_samples_chen: draws of each entropy of `mig_chen`, which needs a Gaussian posterior.
-      skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, dci,
-        dci_linear, factor_vae, beta_vae, irs, unsupervised, local.
+      skip: names of `GROUPS` to leave out: mig, mig_chen, modularity, explicitness, sap, sap_svm, mcc,
+        mcc_linear, dci, dci_linear, factor_vae, beta_vae, irs, unsupervised, local.
       batch_size: images at a time.
       progress: wraps the range of batches, as a progress bar does.
 
@@ -245,6 +249,7 @@ def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Grou
         "modularity": lambda key: with_active("modularity", modularity),
         "sap": lambda key: {"sap": sap(z, v)},
         "irs": lambda key: {"irs": irs(z, v)},
+        "mcc": lambda key: _each({n: partial(mcc, z, v, correlation=c) for n, c in _MCC.items()}),
         "unsupervised": unsupervised,
     }
 
@@ -264,6 +269,7 @@ def _by_fitting(codes: Codes, train: int, test: int, train_dci: int) -> dict[str
     return {
         "explicitness": lambda key: {"explicitness": explicitness(key, z, v, train=train, test=test)},
         "sap_svm": lambda key: {"sap_svm": sap_svm(key, z, v, train=train, test=test)},
+        "mcc_linear": lambda key: {"mcc_linear": mcc_linear(key, z, v, train=train, test=test)},
         "dci": lambda key: parts("dci", dci(key, z, v, train=train_dci, test=test)),
         "dci_linear": lambda key: parts("dci_linear", dci_linear(key, z, v, train=train, test=test)),
         "factor_vae": intervening("factor_vae", partial(factor_vae_score, train=train, test=test)),

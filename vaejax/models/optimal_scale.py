@@ -39,11 +39,7 @@ def optimal_scale(model: Model) -> Model:
 
     Source: Rybkin, Daniilidis & Levine 2020, arXiv 2006.13202.
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
-    name = model.spec.get("likelihood", {}).get("name", "gaussian")
-    if name != "gaussian":
-        raise ValueError(f"model: expected the likelihood gaussian(), got {name}()")
+    check_gaussian(model)
     return Model(
         init=partial(_init, model),
         bind=partial(_bind, model),
@@ -51,6 +47,15 @@ def optimal_scale(model: Model) -> Model:
         spec={"builder": "optimal_scale", "model": model.spec},
         groups=model.groups,
     )
+
+
+def check_gaussian(model: Any) -> None:
+    """Raise unless it is a Model whose likelihood is `gaussian()`, as far as its spec tells."""
+    if not isinstance(model, Model):
+        raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
+    name = model.spec.get("likelihood", {}).get("name", "gaussian")
+    if name != "gaussian":
+        raise ValueError(f"model: expected the likelihood gaussian(), got {name}()")
 
 
 def _init(model: Model, key: Array, batch: Batch) -> tuple[dict[str, PyTree], PyTree]:
@@ -70,9 +75,9 @@ def _bind(model: Model, params: Mapping[str, PyTree], variables: PyTree = None, 
     encode = (
         Partial(_encode, vae.encode, vae.decode, inner)
         if step is not None
-        else Partial(_undecoded, vae.encode)
+        else Partial(undecoded, vae.encode)
     )
-    return vae._replace(encode=encode, decode=Partial(_decode, vae.decode, variables["scale"]))
+    return vae._replace(encode=encode, decode=Partial(decode_at, vae.decode, variables["scale"]))
 
 
 def _encode(encode: Callable, decode: Callable, variables: PyTree, key: Array, batch: Batch) -> Draw:
@@ -83,12 +88,13 @@ def _encode(encode: Callable, decode: Callable, variables: PyTree, key: Array, b
     return draw._replace(variables=new, px=None)
 
 
-def _undecoded(encode: Callable, key: Array, batch: Batch) -> Draw:
+def undecoded(encode: Callable, key: Array, batch: Batch) -> Draw:
     """Without a p(x|z) that the model's own encode may have made, whose scale is another."""
     return encode(key, batch)._replace(px=None)
 
 
-def _decode(decode: Callable, scale: Array, z: PyTree, c: Array | None = None) -> Distribution:
+def decode_at(decode: Callable, scale: Array, z: PyTree, c: Array | None = None) -> Distribution:
+    """The Gaussian of a model's own mean and this scale, a number or [*event]."""
     px = decode(z, c)
     if not isinstance(px, Gaussian):
         raise TypeError(f"model: expected a Gaussian p(x|z), got {px.name}")

@@ -1,9 +1,9 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
-from vaejax.nets.around import Beside, Constant, Embeddings, First, FromBytes, Heads, SharedScale
 from vaejax.nets.around import (
     Beside,
     Constant,
+    Embeddings,
     First,
     FromBytes,
     FromCounts,
@@ -26,6 +26,7 @@ from vaejax.nets.maps import ConvDown, ConvUp
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
 from vaejax.nets.pyramid import Pyramid
+from vaejax.nets.sparse import SparseDecoder
 
 __all__ = [
     "ACTIVATIONS",
@@ -68,6 +69,7 @@ __all__ = [
     "PixelHead",
     "Pyramid",
     "SharedScale",
+    "SparseDecoder",
     "UNet",
     "conv",
     "conv_transpose",

@@ -46,7 +46,8 @@ def check_floating(array: Array, name: str) -> None:
         raise TypeError(f"{name}: expected floating point values; got dtype {array.dtype}")
 
 
-def _check_features(features: tuple[int, ...]) -> None:
+def check_features(features: tuple[int, ...]) -> None:
+    """Raise unless widths are ints of at least 1."""
     for n, width in enumerate(features):
         check_positive_int(width, f"features[{n}]")
 
@@ -101,7 +102,7 @@ class MLP(nn.Module):
 
     def __post_init__(self) -> None:
         self.dtype = dtype_name(self.dtype)
-        _check_features(self.features)
+        check_features(self.features)
         for n, size in enumerate(self.output_shape):
             check_positive_int(size, f"output_shape[{n}]")
         check_choice(self.activation, ACTIVATIONS, "activation")
@@ -143,7 +144,7 @@ class Critic(nn.Module):
 
     def __post_init__(self) -> None:
         self.dtype = dtype_name(self.dtype)
-        _check_features(self.features)
+        check_features(self.features)
         if not 0 <= self.slope < 1:
             raise ValueError(f"slope: expected a number in [0, 1), got {self.slope!r}")
         super().__post_init__()
@@ -225,7 +226,7 @@ class MLPEncoder(nn.Module):
         self.dtype = dtype_name(self.dtype)
         check_positive_int(self.latents, "latents")
         check_context(self.context)
-        _check_features(self.features)
+        check_features(self.features)
         check_choice(self.activation, ACTIVATIONS, "activation")
         check_positive_int(self.event_ndims, "event_ndims")
         super().__post_init__()

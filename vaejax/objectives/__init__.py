@@ -8,7 +8,7 @@ from vaejax.objectives.auxiliary import (
 )
 from vaejax.objectives.codes import codebook, commitment
 from vaejax.objectives.compose import compose, logs, mixes_examples, scaled, sees_step
-from vaejax.objectives.coupling import hessian_penalty, orthogonality
+from vaejax.objectives.coupling import hessian_penalty, ima, orthogonality
 from vaejax.objectives.critics import (
     adversarial,
     adversarial_critic,
@@ -25,13 +25,7 @@ from vaejax.objectives.elbo import (
     optimal_gaussian_reconstruction,
     reconstruction,
 )
-from vaejax.objectives.geometry import (
-    column_group_l1,
-    jacobian_l1,
-    jacobian_l2,
-    row_group_l1,
-    spectral_norm,
-)
+from vaejax.objectives.geometry import column_group_l1, jacobian_l1, jacobian_l2, row_group_l1, spectral_norm
 from vaejax.objectives.gradients import dreg, kl_stl, piwae
 from vaejax.objectives.importance import ciwae, iwae, miwae, renyi
 from vaejax.objectives.independence import beta_tc, dip
@@ -47,6 +41,7 @@ from vaejax.objectives.schedules import (
     sigmoid_schedule,
 )
 from vaejax.objectives.semi_supervised import semi_supervised
+from vaejax.objectives.sparse import spike_and_slab
 from vaejax.objectives.supervised import supervised
 from vaejax.objectives.transport import mmd, sliced_wasserstein
 
@@ -75,6 +70,7 @@ __all__ = [
     "free_bits",
     "geco",
     "hessian_penalty",
+    "ima",
     "info_nce",
     "iwae",
     "jacobian_l1",
@@ -107,6 +103,7 @@ __all__ = [
     "sliced_wasserstein",
     "spectral",
     "spectral_norm",
+    "spike_and_slab",
     "stratified",
     "supervised",
     "target_rate",
