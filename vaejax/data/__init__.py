@@ -6,7 +6,9 @@ from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
+from vaejax.data.modalities import captioned, halves, joined, missing_modalities, only
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
+from vaejax.data.pairs import pairs
 from vaejax.data.splits import first, pooled, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.tfds_sets import from_tfds
@@ -18,15 +20,21 @@ __all__ = [
     "NaturalPatches",
     "SpritesMulti",
     "ThreeDots",
+    "captioned",
     "colour_patches",
     "digits",
     "fashion_mnist",
     "first",
     "from_arrays",
     "from_tfds",
+    "halves",
+    "joined",
     "mini_sprites",
+    "missing_modalities",
     "mnist",
     "natural_patches",
+    "only",
+    "pairs",
     "pooled",
     "sample",
     "sprites_multi",

@@ -6,6 +6,7 @@ from vaejax.distributions.codes import AutoregressiveCodes, CodePoint, Codes, Co
 from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.flows import Flow
 from vaejax.distributions.gaussian import FullGaussian, GaussianOnPath, diagonal_gaussian
+from vaejax.distributions.joint import Joint, joint
 from vaejax.distributions.kl import (
     has_closed_form,
     has_kl_per_dimension,
@@ -40,7 +41,8 @@ from vaejax.distributions.logistic import (
 )
 from vaejax.distributions.mixture import GaussianMixture, Mixture, mixture_of
 from vaejax.distributions.point import Point
-from vaejax.distributions.score import score
+from vaejax.distributions.score import score, score_each
+from vaejax.distributions.tokens import Tokens, one_hot
 
 __all__ = [
     "Autoregressive",
@@ -58,11 +60,13 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "GaussianOnPath",
+    "Joint",
     "Laplace",
     "Likelihood",
     "Mixture",
     "OneHot",
     "Point",
+    "Tokens",
     "bernoulli",
     "categorical",
     "continuous_bernoulli",
@@ -75,6 +79,7 @@ __all__ = [
     "has_kl_per_dimension",
     "is_diagonal_gaussian",
     "is_one_hot",
+    "joint",
     "kl_divergence",
     "kl_or_sampled",
     "kl_per_dimension",
@@ -83,5 +88,7 @@ __all__ = [
     "logits",
     "mean",
     "mixture_of",
+    "one_hot",
     "score",
+    "score_each",
 ]

@@ -42,16 +42,16 @@ class Likelihood:
 
     `build(parameters, event_ndims) -> Distribution`, parameters from the decoder: [..., *event], but for the
     last axis, the channels, which holds all parameters of a pixel.
-    `support`: the values it scores, a key of `vaejax.types.SUPPORTS`.
+    `support`: the values it scores, a key of `vaejax.types.SUPPORTS`; of several modalities {name: key}.
     `channels(c)`: how many the decoder gives for data of c channels; ValueError for a c it cannot score.
 
     The results of one factory with equal options are equal.
     """
 
     name: str
-    support: str
-    build: Callable[[Array, int], Distribution] = field(repr=False)
-    options: Mapping[str, float | bool] = field(default_factory=dict, hash=False)
+    support: Any = field(hash=False)
+    build: Callable[..., Distribution] = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     channels: Callable[[int], int] = field(default=_same, repr=False)
 
     def parameter_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from vaejax.evaluation.images import (
     variance_explained,
 )
 from vaejax.evaluation.local_scores import local_scores
+from vaejax.evaluation.modalities import coherence, conditional_log_likelihood
 from vaejax.evaluation.moves import interpolate, jacobian_images, traverse
 from vaejax.evaluation.round_trip import latent_distances
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
@@ -33,7 +34,9 @@ __all__ = [
     "DisentanglementScores",
     "annealed_log_likelihood",
     "bits_per_dim",
+    "coherence",
     "collapse",
+    "conditional_log_likelihood",
     "decoder_geometry",
     "decoder_samples",
     "disentanglement_scores",

@@ -150,7 +150,7 @@ def _moved(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, bat
     z = prior_codes(key, vae, batch)
     # the same noise in both scores, where the score is itself a bound
     score_key = example_keys(named_key(named_key(key, "sample"), "score"), batch)
-    return jnp.abs(draw.log_px - score(score_key, vae.decode(z, c), batch["x"]))
+    return jnp.abs(draw.log_px - score(score_key, vae.decode(z, c), batch["x"], batch.get("observed")))
 
 
 _jitted_moved = jax.jit(_moved, static_argnums=0)  # the boundary

@@ -32,6 +32,8 @@ def spec_of(part: Any) -> Any:
     if isinstance(part, Level):
         fields = dataclasses.fields(part)
         return {"name": "models.Level", "options": {f.name: spec_of(getattr(part, f.name)) for f in fields}}
+    if isinstance(part, Mapping):  # of named nets; those that take one take pairs too
+        return tuple((name, spec_of(value)) for name, value in part.items())
     if isinstance(part, tuple | list):
         return tuple(map(spec_of, part))
     return spec_of(part.tolist()) if isinstance(part, jax.Array | np.ndarray) else plain(part)
@@ -59,7 +61,8 @@ def net_spec(net: nn.Module) -> dict[str, Any]:
 
 def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:
     """{"name": factory, "options": keyword arguments}."""
-    return {"name": likelihood.name, "options": dict(likelihood.options)}
+    options = {name: spec_of(value) for name, value in likelihood.options.items()}
+    return {"name": likelihood.name, "options": options}
 
 
 def _family_spec(family: Posterior | Prior) -> dict[str, Any]:
@@ -134,7 +137,8 @@ def _option(home: Any, value: Any) -> Any:
 def _built(home: Any, part: Mapping[str, Any]) -> Any:
     """A public part, of the package that its name says or else of `home`, and the parts among its options."""
     package, _, name = str(part["name"]).rpartition(".")
-    options = {k: _option(nets, v) for k, v in (part["options"] or {}).items()}
+    inner = distributions if home is distributions else nets  # where the parts of a likelihood come from
+    options = {k: _option(inner, v) for k, v in (part["options"] or {}).items()}
     if package in ("posteriors", "priors", "models"):
         from vaejax import models
 

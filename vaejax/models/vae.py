@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,7 +53,7 @@ class _Parts(NamedTuple):
     posterior: Posterior
     prior: Prior
     decode: Callable[..., Distribution]
-    support: str
+    support: Any
     conditional: bool
 
 
@@ -70,9 +70,10 @@ def vae(
 
     Args:
       encoder: a Flax module, x [..., *event] -> what the posterior needs, `posterior.parameters`; or
-        (x, c) -> the same.
+        (x, c) -> the same. Of several modalities, x a mapping, it is called with `batch["observed"]` behind
+        these where a batch has one: `nets.Modalities`.
       decoder: a Flax module, z [..., *event] -> the likelihood's parameters: [..., *event], but for as many
-        channels as `likelihood.channels` says; or (z, c) -> the same. Or an autoregressive one that sees x
+        channels as `likelihood.channels` says, or a mapping of such for a joint one; or (z, c) -> the same. Or an autoregressive one that sees x
         too, such as `nets.GatedPixelCNN`, whose p(x|z) is a product of such likelihoods of x_i given x_<i.
       posterior: a factory's result, such as `posteriors.gaussian(latents)`.
       likelihood: a factory's result, such as `distributions.bernoulli()`.
@@ -195,10 +196,17 @@ def _family(
 def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> tuple[PyTree, Distribution]:
     """The parameters of q for a batch, and the prior."""
     c = condition(parts.conditional, batch.get("c"))
-    parameters = apply(parts.encoder, params["encoder"], batch["x"], *c)
+    parameters = apply(parts.encoder, params["encoder"], batch["x"], *c, *_who_has_which(batch))
     check_batch(parts.posterior, parameters, batch["x"])
     p = _prior(parts, params, variables, batch.get("c"), jnp.result_type(*jax.tree.leaves(parameters)))
     return parts.posterior.relative(parameters, p), p
+
+
+def _who_has_which(batch: Batch) -> tuple[Any, ...]:
+    """The encoder's last input, where x is of several modalities and not every example has all."""
+    if not isinstance(batch["x"], Mapping) or batch.get("observed") is None:
+        return ()
+    return (batch["observed"],)
 
 
 def _prior(

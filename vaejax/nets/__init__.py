@@ -10,6 +10,7 @@ from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
 from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
 from vaejax.nets.made import MADE
 from vaejax.nets.maps import ConvDown, ConvUp
+from vaejax.nets.modalities import Modalities, PerModality
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
 from vaejax.nets.pyramid import Pyramid
@@ -44,8 +45,10 @@ __all__ = [
     "GaussianHead",
     "Heads",
     "MLPEncoder",
+    "Modalities",
     "PatchDecoder",
     "PatchEncoder",
+    "PerModality",
     "PixelHead",
     "Pyramid",
     "SharedScale",

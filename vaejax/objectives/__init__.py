@@ -36,6 +36,8 @@ from vaejax.objectives.importance import ciwae, iwae, miwae, renyi
 from vaejax.objectives.independence import beta_tc, dip
 from vaejax.objectives.levels import balanced_kl, spectral
 from vaejax.objectives.mixture import siwae, stratified
+from vaejax.objectives.modalities import modality_reconstruction, sub_sampled
+from vaejax.objectives.pairs import group
 from vaejax.objectives.posterior_mean import contractive, kumar_poole, reconstruction_at_mean
 from vaejax.objectives.rate import capacity, free_bits, geco, target_rate
 from vaejax.objectives.schedules import cosine_schedule, cyclical_schedule, ramp_schedule, sigmoid_schedule
@@ -64,6 +66,7 @@ __all__ = [
     "enumerated",
     "free_bits",
     "geco",
+    "group",
     "hessian_penalty",
     "info_nce",
     "iwae",
@@ -79,6 +82,7 @@ __all__ = [
     "miwae",
     "mixes_examples",
     "mmd",
+    "modality_reconstruction",
     "optimal_gaussian_reconstruction",
     "orthogonality",
     "piwae",
@@ -96,6 +100,7 @@ __all__ = [
     "spectral",
     "spectral_norm",
     "stratified",
+    "sub_sampled",
     "target_rate",
     "total_correlation",
     "total_correlation_critic",

@@ -21,7 +21,7 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
     Args:
       key: a typed PRNG key; example i's noise derives from it and i's place in the whole batch.
       vae: a bound model.
-      batch: {"x": [B, ...], "c"?: [B, ...], "index"?: [B]}.
+      batch: {"x": [B, ...], "c"?: [B, ...], "index"?: [B]}; of several modalities x and "observed"? are mappings.
 
     Returns:
       A Draw; every array leads with [B], log-densities in nats.
@@ -34,7 +34,7 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
     draw = vae.encode(named_key(key, "encode"), batch)
     px = vae.decode(draw.z, batch.get("c")) if draw.px is None else draw.px  # a hierarchy has decoded already
     keys = example_keys(named_key(key, "score"), batch)
-    return draw._replace(px=px, log_px=score(keys, px, batch["x"]))
+    return draw._replace(px=px, log_px=score(keys, px, batch["x"], batch.get("observed")))
 
 
 def scored_at(draw: Draw) -> PyTree:

@@ -184,9 +184,10 @@ def log_likelihoods(key: Array, vae: VAE, batch: Batch, z: PyTree, *, chunk: int
         # samples and examples on one axis [B k]: XLA on CPU writes down the transpose of what a kernel's
         # gradient sums over two, 9 % of a step; examples first, as devices share them
         k = len(jax.tree.leaves(z)[0])
-        x, c = (jax.tree.map(lambda a: jnp.repeat(a, k, axis=0), batch.get(name)) for name in "xc")
+        repeated = lambda name: jax.tree.map(lambda a: jnp.repeat(a, k, axis=0), batch.get(name))  # noqa: E731
         z = jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(-1, *a.shape[2:]), z)
-        return score(key, vae.decode(z, c), x).reshape(-1, k).T
+        px = vae.decode(z, repeated("c"))
+        return score(key, px, repeated("x"), repeated("observed")).reshape(-1, k).T
 
     K = len(jax.tree.leaves(z)[0])
     chunk = chunk or math.ceil(K / math.ceil(K / AT_ONCE))

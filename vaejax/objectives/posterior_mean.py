@@ -32,7 +32,8 @@ def reconstruction_at_mean(key: Array, vae: VAE, draw: Draw) -> Array:
     """
     m = posterior_mean(draw)
     px = vae.decode(m, draw.batch.get("c"))
-    return -score(example_keys(named_key(key, "score"), draw.batch), px, draw.batch["x"])
+    keys = example_keys(named_key(key, "score"), draw.batch)
+    return -score(keys, px, draw.batch["x"], draw.batch.get("observed"))
 
 
 def kumar_poole(*, beta: float, covariance: str = "full", chunk: int | None = None) -> Term:
@@ -111,6 +112,8 @@ def contractive(*, chunk: int | None = None) -> Term:
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         posterior_mean(draw)
+        if not hasattr(draw.batch["x"], "dtype"):
+            raise TypeError("contractive: expected an x that is one array; got several modalities")
         if not jnp.issubdtype(draw.batch["x"].dtype, jnp.floating):
             raise TypeError(
                 f"x: expected floating point data to differentiate by, got {draw.batch['x'].dtype}"
