@@ -26,6 +26,7 @@ class TermEntry(NamedTuple):
         dict  # of `models.vae`, where they are others than those of `small_vae`
     )
     wrap: Callable[[Any], Any] = lambda model: model  # what goes around the model
+    batch: Callable[[dict], dict] = lambda batch: batch  # what becomes of {"x": [n, D], "index": [n]}
 
 
 def critic():
@@ -74,6 +75,32 @@ def of_parts():
         ),
         "prior": models.priors.product(models.priors.standard(), models.priors.uniform()),
     }
+
+
+MODALITIES = {"a": slice(0, 2), "b": slice(2, 4), "c": slice(4, 5)}  # columns of x
+
+
+def of_modalities():
+    """Three modalities and the product of their experts."""
+    sizes = {name: (at.stop - at.start,) for name, at in MODALITIES.items()}
+    encoders = {name: nets.MLPEncoder(LATENTS, (4,), activation="tanh") for name in sizes}
+    return {
+        "encoder": nets.Modalities(encoders),
+        "decoder": nets.PerModality({name: nets.MLP((4,), size, activation="tanh") for name, size in sizes.items()}),
+        "posterior": models.posteriors.poe(LATENTS, 3),
+        "likelihood": distributions.joint(**{name: distributions.bernoulli() for name in sizes}),
+    }
+
+
+def in_modalities(batch):
+    """Of which one example lacks one."""
+    x = {name: batch["x"][..., at] for name, at in MODALITIES.items()}
+    return {**batch, "x": x, "observed": {"b": batch["index"] != 1}}
+
+
+def with_partner(batch):
+    """A second example for each."""
+    return {**batch, "x2": jnp.roll(batch["x"], 1, axis=-1)}
 
 
 TERMS = {
@@ -265,6 +292,23 @@ TERMS = {
         untouched=("decoder",),
         heads=mlp("auxiliary", D),
     ),
+    "group_mean": TermEntry("group", objectives.group, random=True, batch=with_partner),
+    "group_precision": TermEntry(
+        "group", lambda: objectives.group("precision", shared=2), random=True, batch=with_partner
+    ),
+    "sub_sampled": TermEntry(
+        "sub_sampled",
+        lambda: objectives.sub_sampled(1, beta=0.5),
+        random=True,
+        parts=of_modalities,
+        batch=in_modalities,
+    ),
+    "modality_reconstruction": TermEntry(
+        "modality_reconstruction",
+        lambda: objectives.modality_reconstruction(a=3.0),
+        parts=of_modalities,
+        batch=in_modalities,
+    ),
     "info_nce": TermEntry("info_nce", lambda: objectives.info_nce, untouched=("decoder",), mixes=True),
 }
 
@@ -286,10 +330,12 @@ LIKELIHOODS = {
     "discretised_logistic_mixture": lambda: distributions.discretised_logistic_mixture(2),
     "discretised_logistic_mixture_grey": lambda: distributions.discretised_logistic_mixture(3),
     "categorical": lambda: distributions.categorical(),
+    "one_hot": lambda: distributions.one_hot(),
 }
 EVENTS = {  # the shape of one example where it is not (D,)
     "discretised_logistic_mixture": (2, 3),
     "discretised_logistic_mixture_grey": (2, 1),
+    "one_hot": (2, 3),
 }
 
 NETS = {  # net, shape of one of each input
@@ -307,6 +353,11 @@ NETS = {  # net, shape of one of each input
     "DenseLadder": (lambda: nets.DenseLadder(((5,), (7, 6)), event_ndims=2), (2, 3), (3,)),
     "First": (lambda: nets.First(nets.MLP((7,), (2,))), (4,), (3,)),
     "Beside": (lambda: nets.Beside(nets.ConvTranspose(3, (2, 2)), event_ndims=3), (3, 3, 2), (2,)),
+    "Modalities": (
+        lambda: nets.Modalities({"a": nets.MLPEncoder(2, (7,)), "b": nets.MLPEncoder(2, (6,), event_ndims=2)}),
+        {"a": (4,), "b": (2, 3)},
+    ),
+    "PerModality": (lambda: nets.PerModality({"a": nets.MLP((7,), (3,)), "b": nets.MLP((), (2, 2))}), (4,)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
     "SharedScale": (lambda: nets.SharedScale(nets.MLP(features=(7,), output_shape=(2, 3))), (4,)),
     "Constant": (lambda: nets.Constant(0.5), (4,)),
@@ -340,7 +391,11 @@ OF_CODES = ("CausalTransformer", "CodePixelCNN")  # the first input is indices
 
 def net_inputs(name, *lead):
     """Inputs of a net with these leading axes: numbers in [0, 1), or indices of codes."""
-    inputs = [jax.random.uniform(jax.random.key(0), (*lead, *shape)) for shape in NETS[name][1:]]
+    random = lambda shape: jax.random.uniform(jax.random.key(0), (*lead, *shape))  # noqa: E731
+    inputs = [
+        {k: random(s) for k, s in shape.items()} if isinstance(shape, dict) else random(shape)
+        for shape in NETS[name][1:]
+    ]
     if name in OF_CODES:
         inputs[0] = jnp.int32(CODES * inputs[0])
     return inputs

@@ -58,7 +58,8 @@ def moments(names):
 
 def log_evidence(x, names=NAMES):
     """log p(x_A), [n]."""
-    return stats.multivariate_normal(*moments(names)).logpdf(np.concatenate([x[k] for k in names], axis=1))
+    side_by_side = np.concatenate([x[k] for k in names], axis=1)
+    return np.atleast_1d(stats.multivariate_normal(*moments(names)).logpdf(side_by_side))
 
 
 def model(posterior=None):

@@ -30,7 +30,7 @@ class _Term:
         self.model, self.x = small_vae(entry.likelihood(), entry.heads(), entry.parts())
         self.model = entry.wrap(self.model)
         if (name := str(self.model.spec)) not in _PARAMS:
-            _PARAMS[name] = jax.jit(self.model.init)(jax.random.key(1), _batch(self.x))
+            _PARAMS[name] = jax.jit(self.model.init)(jax.random.key(1), entry.batch(_batch(self.x)))
         self.params, self.variables = _PARAMS[name]
         self._program = jax.jit(self._run)
 
@@ -52,7 +52,7 @@ class _Term:
         return *composed, np.mean(value)
 
     def _value(self, params, key, batch):
-        vae = self.model.bind(params, self.variables)
+        vae, batch = self.model.bind(params, self.variables), self.entry.batch(batch)
         draw = objectives.sample(named_key(KEY, "/draw"), vae, batch)
         time = (0,) if getattr(self.term, "sees_step", False) else ()
         return self.term(named_key(key, "mine"), vae, draw, *time)
@@ -64,7 +64,8 @@ class _Term:
 
         (_, value), grads = jax.value_and_grad(mean, has_aux=True)(params)
         objective = objectives.compose(other=objectives.kl_sampled, mine=objectives.scaled(0.5, self.term))
-        loss, (metrics, _) = objective(KEY, self.model.bind(params, self.variables), batch, 0)
+        vae = self.model.bind(params, self.variables)
+        loss, (metrics, _) = objective(KEY, vae, self.entry.batch(batch), 0)
         return value, grads, (loss, metrics)
 
 
@@ -89,7 +90,7 @@ def test_every_likelihood_and_net_is_catalogued():
         for n in distributions.__all__
         if getattr(getattr(distributions, n), "__annotations__", {}).get("return") == "Likelihood"
     }
-    assert built == returning
+    assert built == returning - {"joint"}  # of several arrays: tests/models/test_modalities.py
     assert set(NETS) == {n for n in nets.__all__ if isinstance(getattr(nets, n), type)}
 
 
@@ -186,7 +187,7 @@ def test_laws_of_likelihoods(name):
     top = 255 if likelihood.support == "bytes" else 1
     if likelihood.support != "real":
         assert ((x >= 0) & (x <= top)).all()
-    if likelihood.support in ("binary", "bytes"):
+    if likelihood.support in ("binary", "bytes", "one_hot"):
         assert (x == jnp.round(x)).all()
     # many samples have the stated mean
     assert_mean_is(x, mean, errors=4.5)
@@ -211,12 +212,12 @@ def test_laws_of_likelihoods(name):
 @pytest.mark.parametrize("name", NETS)
 def test_laws_of_nets(name):
     net, inputs = NETS[name][0](), net_inputs(name, 2, BATCH)
-    variables = jax.jit(net.init)(jax.random.key(1), *(x[0] for x in inputs))
+    variables = jax.jit(net.init)(jax.random.key(1), *jax.tree.map(lambda a: a[0], inputs))
     assert set(variables) == {"params"}
     apply = jax.jit(net.apply)
     whole = apply(variables, *inputs)
     for k, b in ((0, 0), (1, 2)):
-        one = apply(variables, *(x[k, b] for x in inputs))  # any leading axes, none among them
+        one = apply(variables, *jax.tree.map(lambda a: a[k, b], inputs))  # noqa: B023 - any leading axes, none among them
         jax.tree.map(lambda w, o: np.testing.assert_allclose(w[k, b], o, rtol=2e-5, atol=2e-6), whole, one)  # noqa: B023
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(whole))
     hash(net)  # a plain frozen dataclass

@@ -100,7 +100,7 @@ def check_modalities(known: Any, given: Any, *, all_of: bool = True) -> None:
         raise ValueError(f"x: expected the modalities {', '.join(sorted(known))}; got {sorted(given)}")
 
 
-def joint(**likelihoods: Likelihood) -> JointLikelihood:
+def joint(**likelihoods: Likelihood) -> Likelihood:
     """log p(x|z) = sum_m log p(x_m|z) of modalities that are independent given z.
 
     x is a mapping {name: array} and the decoder gives a mapping of the same names, as `nets.PerModality` does. A

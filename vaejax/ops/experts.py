@@ -50,11 +50,12 @@ def product(loc: Array, logvar: Array, present: Array, *, of: str = "likelihoods
     there, loc, logvar = jnp.broadcast_arrays(there, loc, logvar)
     loc = jnp.where(there, loc, 0.0)  # before anything else: a gradient through nan is nan wherever it goes
     scores = jnp.where(there, -jnp.where(there, logvar, 0.0), -jnp.inf)
-    # shares of the precision and its logarithm: no 1 / v_m, which overflows first
-    prior = jnp.zeros_like(scores[..., :1, :])
-    log_precision = jax.nn.logsumexp(jnp.concatenate([prior, scores], axis=-2), axis=-2)
+    # the prior's and the experts' shares of the precision, and its logarithm: no 1 / v_m, which overflows first
+    each = jnp.concatenate([jnp.zeros_like(scores[..., :1, :]), scores], axis=-2)
+    share, log_precision = jax.nn.softmax(each, axis=-2), jax.nn.logsumexp(each, axis=-2)
+    of_prior, of_experts = share[..., 0, :], share[..., 1:, :]
+    loc = jnp.sum(of_experts * loc, axis=-2)
     if of == "posteriors":
-        twice = jnp.sum(there, axis=-2) * jnp.exp(-log_precision)  # the priors counted too often, as a share
-        log_precision = log_precision + jnp.log1p(-twice)
-    loc = jnp.sum(jnp.exp(scores - log_precision[..., None, :]) * loc, axis=-2)
+        counted_once = 1 - jnp.sum(there, axis=-2) * of_prior
+        loc, log_precision = loc / counted_once, log_precision + jnp.log(counted_once)
     return loc, -log_precision
