@@ -5,155 +5,113 @@
 HEADER
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import jax
 import numpy as np
 import optax
+from jax.random import key
 from sklearn.neighbors import KNeighborsClassifier
 
 from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, plots, train
-from vaejax.keys import named_key
-from vaejax.models import posteriors
+from vaejax.models.posteriors import moe, mopoe, poe
 
-METHODS = {
-    "poe": "PoE, all modalities", "mvae": "PoE, sub-sampled (MVAE)", "moe": "MoE (MMVAE)", "mopoe": "MoPoE",
-}  # fmt: skip
-SETS = {"sprites": ("image", "text"), "halves": ("bottom", "top")}
+METHODS: dict[str, Any] = {  # label, posterior, terms of the loss
+    "poe": ("PoE, all modalities", poe, {"reconstruction": objectives.reconstruction, "kl": objectives.kl}),
+    "mvae": ("PoE, sub-sampled (MVAE)", poe, {"subsets": objectives.sub_sampled()}),
+    "moe": ("MoE (MMVAE)", moe, {"bound": objectives.stratified()}),
+    "mopoe": ("MoPoE", mopoe, {"bound": objectives.stratified()}),
+}
+SETS = ("sprites", "fashion_mnist", "mnist", "digits")
 
 
 @dataclass(frozen=True)
 class Config(lab.Settings):
     """Four ways to put experts together, on one or two sets of two modalities."""
 
-    dataset: tuple[Literal[*SETS], ...] = (*SETS,)  # pyright: ignore
-    """sprites: mini-sprites and a caption of their factors; halves: of binarised Fashion-MNIST."""
-    methods: tuple[Literal[*METHODS], ...] = (*METHODS,)  # pyright: ignore
-    latents: lab.Positive[int] = 16  # d, the number of latents
-    hidden: tuple[lab.Positive[int], ...] = (256, 256)  # widths of the images' encoders; reversed, of decoders
-    words: tuple[lab.Positive[int], ...] = (64,)  # widths of the captions' nets
+    dataset: tuple[Literal[*SETS], ...] = SETS[:2]  # pyright: ignore
+    """sprites: mini-sprites and captions of their factors; the others: halves of images, binary."""
+    side: lab.Positive[int] = 32  # pixels on a side of the sprites, a multiple of 16
+    hidden: tuple[lab.Positive[int], ...] = (128, 128)  # widths of the encoders; reversed, of decoders
     missing: lab.NonNegative[float] = 0.0  # share of modalities that are hidden in training, at random
-    steps: lab.Positive[int] = 3000  # training steps
-    batch_size: lab.Positive[int] = 100  # examples per step
-    samples: lab.Positive[int] = 500  # K, per test example, in the estimates of log p
-    test_images: lab.Positive[int] = 300  # the first, whose log p is estimated
-    judged: lab.Positive[int] = 1000  # the first, from which modalities are made that a classifier reads
+    samples: lab.Positive[int] = 200  # K, per test example, in the estimates of log p
+    test_images: lab.Positive[int] = 300  # the first, that scores are of
 
 
-PRESETS = {"fast": Config(), "medium": Config("medium", steps=40_000, hidden=(512, 512), samples=2000)}
-COLUMNS = {
-    "NLL, both": "joint",
-    "image or bottom": "a",
-    "given the other": "a_given_b",
-    "text or top": "b",
-    "given the other ": "b_given_a",
-    "right a from b": "made_a",
-    "right b from a": "made_b",
-    "agree, prior": "agreement",
-}
+FAST = Config(latents=16, steps=1200, batch_size=100, learning_rate=2e-3)
+PRESETS = {"fast": FAST, "medium": replace(FAST, preset="medium", steps=40_000, hidden=(512, 512))}
+COLUMNS = {  # a is the image or the bottom, b the caption or the top
+    "NLL": "joint", "a": "a", "a given b": "a_given_b", "b": "b", "b given a": "b_given_a",
+    "right a from b": "made_a", "right b from a": "made_b", "agree, prior": "agreement",
+}  # fmt: skip
 
 
 def rows(config: Config) -> dict[str, str]:
     """Every method on every set."""
-    return {f"{d}-{m}": f"{d}: {METHODS[m]}" for d in config.dataset for m in config.methods}
+    return {f"{d}-{m}": f"{d}: {METHODS[m][0]}" for d in config.dataset for m in METHODS}
 
 
-def load(name: str) -> data.Dataset:
+def load(config: Config, of_set: str) -> data.Dataset:
     """The set of two modalities."""
-    if name == "sprites":
-        return data.captioned(data.mini_sprites())
-    return data.halves(data.fashion_mnist(pixels="dynamic"))
-
-
-def model_of(config: Config, method: str, images: data.Dataset) -> Any:
-    """Dense nets for each modality, captions of one-hot words among them."""
-    encoders, decoders, likelihoods = {}, {}, {}
-    for name, x in images.train.arrays["x"].items():
-        text = images.train.support[name] == "one_hot"
-        widths = config.words if text else config.hidden
-        encoders[name] = nets.MLPEncoder(config.latents, widths, event_ndims=x.ndim - 1)
-        decoders[name] = nets.MLP(widths[::-1], x.shape[1:])
-        likelihoods[name] = distributions.one_hot() if text else distributions.bernoulli()
-    family = {"poe": posteriors.poe, "mvae": posteriors.poe, "moe": posteriors.moe, "mopoe": posteriors.mopoe}
-    return models.vae(
-        encoder=nets.Modalities(encoders),
-        decoder=nets.PerModality(decoders),
-        posterior=family[method](config.latents, len(encoders)),
-        likelihood=distributions.joint(**likelihoods),
-    )
+    if of_set == "sprites":
+        return data.captioned(data.mini_sprites(config.side))
+    return data.halves(getattr(data, of_set)(pixels="dynamic"))
 
 
 def training(config: Config, name: str) -> lab.Training:
-    """The bound of all modalities; MVAE's sum over subsets; of mixtures the bound with samples of each expert."""
+    """Dense nets for each modality; the bound of all, MVAE's sum, or a sample of each component."""
     of_set, method = name.split("-")
-    images = load(of_set)
+    images, (_, posterior, terms) = load(config, of_set), METHODS[method]
+    x, widths = images.train.arrays["x"], config.hidden
+    encoders = {k: nets.MLPEncoder(config.latents, widths, event_ndims=a.ndim - 1) for k, a in x.items()}
+    decoders = {k: nets.MLP(widths[::-1], a.shape[1:]) for k, a in x.items()}
+    likelihoods = {k: distributions.one_hot() if k == "text" else distributions.bernoulli() for k in x}
+    parts = {"posterior": posterior(config.latents, 2), "likelihood": distributions.joint(**likelihoods)}
+    model = models.vae(encoder=nets.Modalities(encoders), decoder=nets.PerModality(decoders), **parts)
     if config.missing:
-        hidden = data.missing_modalities(images.train, config.missing)
-        images = data.Dataset(hidden, images.validation, images.test, images.factor_names)
-    loss = {
-        "poe": compose(reconstruction=objectives.reconstruction, kl=objectives.kl),
-        "mvae": compose(subsets=objectives.sub_sampled()),
-        "moe": compose(bound=objectives.stratified()),
-        "mopoe": compose(bound=objectives.stratified()),
-    }[method]
-    model = model_of(config, method, images)
-    update = train.gradient_update(loss, model, optax.adam(config.learning_rate))
+        images = replace(images, train=data.missing_modalities(images.train, config.missing))
+    update = train.gradient_update(compose(**terms), model, optax.adam(config.learning_rate))
     return lab.Training(model, update, images, work={"poe": 1.0, "mvae": 2.0}.get(method, 2.5))
 
 
-def classifiers(name: str, images: data.Dataset) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """What reads labels: of a sprite the nearest of all, of a caption its words, of half a garment its neighbours."""
-    if name == "halves":
-        x, y = images.train.arrays["x"], images.train.arrays["y"][:10_000]
-        known = {k: KNeighborsClassifier(5).fit(x[k][: len(y)].reshape(len(y), -1) / 255, y) for k in x}
-        return {k: lambda made, of=of: of.predict(made.reshape(len(made), -1)) for k, of in known.items()}
-    sprites = data.mini_sprites()
-    every = sprites.sample_images(sprites.factors_of(np.arange(sprites.num_images))).reshape(-1, 32 * 32)
-    sizes = (every**2).sum(1) / 2
-    starts = np.cumsum((0, *sprites.num_values))
-    words = [slice(*ends) for ends in zip(starts[:-1], starts[1:], strict=True)]
-    return {
-        "image": lambda x: sprites.factors_of(np.argmax(x.reshape(len(x), -1) @ every.T - sizes, axis=1)),
-        "text": lambda p: np.stack([p[:, f, own].argmax(axis=1) for f, own in enumerate(words)], axis=1),
-    }
+def classifiers(config: Config, images: data.Dataset) -> dict[str, Any]:
+    """What reads labels: of a sprite the nearest of all, of a caption its words, of a half its neighbours."""
+    flat, others = lambda x: np.reshape(x, (len(x), -1)), {}
+    if "text" in images.train.arrays["x"]:
+        sprites = data.mini_sprites(config.side)
+        y, near = sprites.factors_of(np.arange(sprites.num_images)), 1
+        x = {"image": sprites.sample_images(y)}
+        others = {"text": lambda p: data.read_captions(p, sprites.num_values)}
+    else:
+        y, near = images.train.arrays["y"][:10_000], 5
+        x = {k: a[:10_000] / np.float32(255) for k, a in images.train.arrays["x"].items()}
+    known = {k: KNeighborsClassifier(near).fit(flat(a), y) for k, a in x.items()}
+    return others | {k: lambda made, of=of: of.predict(flat(made)) for k, of in known.items()}
 
 
 def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str, Any]:
-    """log p of both, of each, and of each given the other; how often what is made has the labels of what is given."""
-    of_set, key = name.split("-")[0], jax.random.key(2105)
-    a, b = SETS[of_set]
-    some, judged = (data.first(images.test, n) for n in (config.test_images, config.judged))
-    known = classifiers(of_set, images)
-    scores, options = {}, {"num_samples": config.samples}
+    """log p of both, of each, and of each given the other; how often what is made has the labels."""
+    found, options, some = {}, {"num_samples": config.samples}, data.first(images.test, config.test_images)
+    (a, b), known = sorted(some.arrays["x"]), classifiers(config, images)
     for label, split in (("joint", some), ("a", data.only(some, (a,))), ("b", data.only(some, (b,)))):
-        scores[label] = evaluation.marginal_log_likelihood(named_key(key, label), vae, split, **options)["nll"]
-    for label, given, made in (("a_given_b", b, a), ("b_given_a", a, b)):
-        found = evaluation.conditional_log_likelihood(named_key(key, label), vae, some, (given,), **options)
-        scores |= {label: found["nll"], f"{label}_se": found["nll_se"], f"{label}_ess": found["ess"]}
-        right = evaluation.coherence(named_key(key, made), vae, judged, {made: known[made]}, (given,))
-        scores[{a: "made_a", b: "made_b"}[made]] = right[made]
-    return scores | {"agreement": evaluation.coherence(named_key(key, "prior"), vae, judged, known)["agreement"]}
+        found[label] = evaluation.marginal_log_likelihood(key(2105), vae, split, **options)["nll"]
+    for label, given, made, right in (("a_given_b", b, a, "made_a"), ("b_given_a", a, b, "made_b")):
+        nll = evaluation.conditional_log_likelihood(key(2106), vae, some, (given,), **options)
+        found |= {label: nll["nll"], f"{label}_se": nll["nll_se"], f"{label}_ess": nll["ess"]}
+        found[right] = evaluation.coherence(key(2107), vae, some, {made: known[made]}, (given,))[made]
+    return found | {"agreement": evaluation.coherence(key(2108), vae, some, known)["agreement"]}
 
 
-def made(run: lab.Run, of_set: str) -> Any:
-    """Images from captions; or garments of which one half is given and the model makes the other."""
-    split = data.first(load(of_set).test, 8)
-    x = jax.tree.map(np.asarray, dict(split.transform(jax.random.key(0), dict(split.arrays))["x"]))
-    names = {run.labels[n].split(": ")[1]: n for n in run.labels if n.startswith(of_set)}
-    if of_set == "sprites":
-        seen = {k: evaluation.reconstruct(run.vae(n), {"text": x["text"]})["image"] for k, n in names.items()}
-        return plots.reconstructions(x["image"], seen, data_label="data; image from text:")
-    shown, whole = {}, np.concatenate([x["top"], x["bottom"]], axis=1)
-    for label, name in names.items():
-        below = evaluation.reconstruct(run.vae(name), {"top": x["top"]})["bottom"]
-        above = evaluation.reconstruct(run.vae(name), {"bottom": x["bottom"]})["top"]
-        shown[label] = np.concatenate([np.concatenate([x["top"], below], 1), np.concatenate([above, x["bottom"]], 1)])
-    groups = (("bottom from top", 8), ("top from bottom", 8))
-    return plots.reconstructions(np.concatenate([whole, whole]), shown, groups=groups)
+def completed(run: lab.Run, of_set: str) -> Any:
+    """Images from captions; bottoms from tops."""
+    split = data.first(load(run.config, of_set).test, 10)
+    x, (made, given) = split.transform(key(0), dict(split.arrays))["x"], sorted(split.arrays["x"])
+    seen = {run.labels[n].split(": ")[1]: run.vae(n) for n in run.labels if n.startswith(of_set)}
+    made_of = {k: evaluation.reconstruct(v, {given: x[given]})[made] for k, v in seen.items()}
+    shown = {"data": x[made], **made_of}
+    if given == "top":
+        shown = {k: np.concatenate([x[given], below], axis=1) for k, below in shown.items()}
+    return plots.reconstructions(shown.pop("data"), shown)
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -161,7 +119,7 @@ def main(config: Config) -> dict[str, Any]:
     run = lab.run(config, PRESETS, rows, training, score)
     run.table(COLUMNS)
     for of_set in run.config.dataset:
-        run.figure(f"made_{of_set}", lambda run, of_set=of_set: made(run, of_set))
+        run.figure(f"made_{of_set}", lambda run, of_set=of_set: completed(run, of_set))
     return run.report
 
 

@@ -86,7 +86,9 @@ def of_modalities():
     encoders = {name: nets.MLPEncoder(LATENTS, (4,), activation="tanh") for name in sizes}
     return {
         "encoder": nets.Modalities(encoders),
-        "decoder": nets.PerModality({name: nets.MLP((4,), size, activation="tanh") for name, size in sizes.items()}),
+        "decoder": nets.PerModality(
+            {name: nets.MLP((4,), size, activation="tanh") for name, size in sizes.items()}
+        ),
         "posterior": models.posteriors.poe(LATENTS, 3),
         "likelihood": distributions.joint(**{name: distributions.bernoulli() for name in sizes}),
     }
@@ -354,7 +356,9 @@ NETS = {  # net, shape of one of each input
     "First": (lambda: nets.First(nets.MLP((7,), (2,))), (4,), (3,)),
     "Beside": (lambda: nets.Beside(nets.ConvTranspose(3, (2, 2)), event_ndims=3), (3, 3, 2), (2,)),
     "Modalities": (
-        lambda: nets.Modalities({"a": nets.MLPEncoder(2, (7,)), "b": nets.MLPEncoder(2, (6,), event_ndims=2)}),
+        lambda: nets.Modalities(
+            {"a": nets.MLPEncoder(2, (7,)), "b": nets.MLPEncoder(2, (6,), event_ndims=2)}
+        ),
         {"a": (4,), "b": (2, 3)},
     ),
     "PerModality": (lambda: nets.PerModality({"a": nets.MLP((7,), (3,)), "b": nets.MLP((), (2, 2))}), (4,)),

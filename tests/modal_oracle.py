@@ -1,7 +1,8 @@
 """The exact linear-Gaussian model of three modalities: p(x_A) of every subset, posteriors, conditionals.
 
-x_m = W_m z + b_m + sigma_m eps, z ~ N(0, I). The columns of each W_m are orthogonal, so that a modality's likelihood,
-as a function of z, is a Gaussian with a diagonal covariance: N(W_m^+ (x_m - b_m), sigma_m^2 (W_m^T W_m)^-1).
+x_m = W_m z + b_m + sigma_m eps, z ~ N(0, I). The columns of each W_m are orthogonal, so that a modality's
+likelihood, as a function of z, is a Gaussian with a diagonal covariance: N(W_m^+ (x_m - b_m), sigma_m^2
+(W_m^T W_m)^-1).
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ W = {
     "sound": np.array([[0.7, 0.0], [0.0, 0.9]]),
     "text": np.array([[0.6, 0.8], [0.8, -0.6], [0.0, 0.0]]),
 }
-B = {"image": np.array([0.1, -0.2, 0.3, 0.0]), "sound": np.array([0.5, -0.1]), "text": np.array([0.2, 0.0, -0.4])}
+B = {
+    "image": np.array([0.1, -0.2, 0.3, 0.0]),
+    "sound": np.array([0.5, -0.1]),
+    "text": np.array([0.2, 0.0, -0.4]),
+}
 SIGMA = {"image": 0.5, "sound": 0.7, "text": 0.4}
 NAMES = tuple(sorted(W))
 SUBSETS = [of for n in (1, 2, 3) for of in combinations(NAMES, n)]

@@ -93,7 +93,10 @@ def check_support(likelihood: Any, data: Any) -> None:
 def _check_supports(likelihood: Any, data: Any) -> None:
     """`check_support` for every modality."""
     if not (isinstance(likelihood, Mapping) and isinstance(data, Mapping)):
-        of, got = (f"modalities {', '.join(sorted(s))}" if isinstance(s, Mapping) else "one array x" for s in (likelihood, data))
+        of, got = (
+            f"modalities {', '.join(sorted(s))}" if isinstance(s, Mapping) else "one array x"
+            for s in (likelihood, data)
+        )
         raise ValueError(f"likelihood: scores {of}; the data have {got}")
     without = sorted(set(data) - set(likelihood))
     if without:
@@ -167,19 +170,23 @@ def check_split(value: Any, name: str = "split") -> None:
 
 
 def _by_modality(arrays: Mapping[str, Any], support: Any, name: str) -> dict[str, Any]:
-    """Every array of a split by its name, "x.image" of a modality; raise where names do not fit each other."""
+    """Every array of a split by its name, "x.image" of a modality; raise where names do not fit."""
     modalities = arrays["x"] if isinstance(arrays["x"], Mapping) else None
     if (modalities is None) == isinstance(support, Mapping):
         expected = "a support for each modality" if modalities is not None else "one support for one array x"
         raise ValueError(f"{name}: expected {expected}, got {support!r}")
     if modalities is not None and (not modalities or set(support) != set(modalities)):
         got = f"{sorted(modalities)} and {sorted(support)}"
-        raise ValueError(f"{name}: expected modalities, one at least, and supports of the same names; got {got}")
+        raise ValueError(
+            f"{name}: expected modalities, one at least, and supports of the same names; got {got}"
+        )
     observed = arrays.get("observed")
     if modalities is not None and observed is not None:
         if not isinstance(observed, Mapping) or not set(observed) <= set(modalities):
             got = sorted(observed) if isinstance(observed, Mapping) else type(observed).__name__
-            raise ValueError(f"{name}: expected observed as {{name: [N]}} of modalities {sorted(modalities)}; got {got}")
+            raise ValueError(
+                f"{name}: expected observed as {{name: [N]}} of modalities {sorted(modalities)}; got {got}"
+            )
         for part, mask in observed.items():
             check_array(mask, f"{name}: observed.{part}")
             if mask.dtype.kind not in "biu" or mask.ndim != 1:
@@ -187,7 +194,11 @@ def _by_modality(arrays: Mapping[str, Any], support: Any, name: str) -> dict[str
                 raise ValueError(f"{name}: expected observed.{part} as booleans [N], got {got}")
     each = {}
     for key, value in arrays.items():
-        parts = {f"{key}.{part}": array for part, array in value.items()} if isinstance(value, Mapping) else {key: value}
+        parts = (
+            {f"{key}.{part}": array for part, array in value.items()}
+            if isinstance(value, Mapping)
+            else {key: value}
+        )
         each |= parts
     return each
 

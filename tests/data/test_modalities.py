@@ -33,7 +33,9 @@ def test_each_modality_keeps_its_values_its_support_and_its_transform():
     assert set(np.unique(made["x"]["image"])) == {0.0, 1.0}
     rows = np.array([6, 1])
     part = {"x": {k: a[rows] for k, a in BOTH.arrays["x"].items()}, "index": rows}
-    np.testing.assert_array_equal(BOTH.transform(jax.random.key(0), part)["x"]["image"], made["x"]["image"][rows])
+    np.testing.assert_array_equal(
+        BOTH.transform(jax.random.key(0), part)["x"]["image"], made["x"]["image"][rows]
+    )
     twice = data.joined({"a": IMAGE, "b": IMAGE})
     made = twice.transform(jax.random.key(0), dict(twice.arrays))
     assert (made["x"]["a"] != made["x"]["b"]).any()  # noise of their own
@@ -71,7 +73,13 @@ def test_captions_name_every_factor():
     assert text.shape == (8, 2, 5)
     assert made.train.support == {"image": "binary", "text": "one_hot"}
     np.testing.assert_array_equal(text.sum(axis=-1), 1)
-    np.testing.assert_array_equal(text.argmax(axis=-1), Y + [0, 2])
+    np.testing.assert_array_equal(text.argmax(axis=-1), Y + np.array([0, 2]))
+    np.testing.assert_array_equal(data.read_captions(text, (2, 3)), Y)
+    likely = 0.5 * text + 0.1
+    likely[:, 0, 3] = 2  # no word of the first factor
+    np.testing.assert_array_equal(data.read_captions(likely, (2, 3)), Y)
+    with pytest.raises(ValueError, match=r"text: expected \[N, 2, 5\], got \[8, 5\]"):
+        data.read_captions(text[:, 0], (2, 3))
     assert made.factor_names == ("kind", "size")
     np.testing.assert_array_equal(made.test.arrays["y"], Y)
 
@@ -98,22 +106,45 @@ def test_one_hot_data_are_checked():
     [
         (lambda: data.joined({}), TypeError, "parts: expected {name: Split}"),
         (lambda: data.joined({"a": IMAGES}), TypeError, r"parts\['a'\]: expected a Split or a data set"),
-        (lambda: data.joined({"a": IMAGE, "b": set_of(SOUND)}), TypeError, "parts: expected Splits or data sets"),
-        (lambda: data.joined({"a": IMAGE, "b": data.first(SOUND, 3)}), ValueError, "expected as many examples of each"),
+        (
+            lambda: data.joined({"a": IMAGE, "b": set_of(SOUND)}),
+            TypeError,
+            "parts: expected Splits or data sets",
+        ),
+        (
+            lambda: data.joined({"a": IMAGE, "b": data.first(SOUND, 3)}),
+            ValueError,
+            "expected as many examples of each",
+        ),
         (lambda: data.joined({"a": BOTH}), TypeError, r"parts\['a'\]: expected an x that is one array"),
-        (lambda: data.joined({"a": IMAGE, "b": Split({**SOUND.arrays, "y": 1 - Y}, "real")}), ValueError,
-         r"parts\['b'\]: expected the labels of 'a', got others"),
-        (lambda: data.joined({"a": Split({**SOUND.arrays, "c": Y}, "real")}), ValueError, "expected arrays x and y, got c"),
+        (
+            lambda: data.joined({"a": IMAGE, "b": Split({**SOUND.arrays, "y": 1 - Y}, "real")}),
+            ValueError,
+            r"parts\['b'\]: expected the labels of 'a', got others",
+        ),
+        (
+            lambda: data.joined({"a": Split({**SOUND.arrays, "c": Y}, "real")}),
+            ValueError,
+            "expected arrays x and y, got c",
+        ),
         (lambda: data.only(BOTH, ["smell"]), ValueError, "names: expected some of image, sound; got smell"),
         (lambda: data.only(IMAGE, ["image"]), TypeError, "split: expected several modalities"),
         (lambda: data.missing_modalities(BOTH, 1.0), ValueError, r"share: expected a number in \[0, 1\)"),
-        (lambda: data.missing_modalities(data.missing_modalities(BOTH, 0.1), 0.1), ValueError, "expected no observed"),
+        (
+            lambda: data.missing_modalities(data.missing_modalities(BOTH, 0.1), 0.1),
+            ValueError,
+            "expected no observed",
+        ),
         (lambda: data.captioned(IMAGE), TypeError, "images: expected a set with factors"),
         (lambda: data.halves(set_of(SOUND)), ValueError, r"images: expected x \[N, H, W, C\]"),
         (lambda: data.halves(IMAGE), TypeError, "images: expected a set of three splits"),
-        (lambda: data.from_arrays({"a": IMAGES}, {"a": IMAGES}, support="real"), TypeError, "data.joined makes one set"),
+        (
+            lambda: data.from_arrays({"a": IMAGES}, {"a": IMAGES}, support="real"),
+            TypeError,
+            "data.joined makes one set",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()

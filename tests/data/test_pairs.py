@@ -42,11 +42,15 @@ def test_the_same_seed_makes_the_same_pairs_and_rows_without_a_partner_are_left_
     a, b, c = (data.pairs(GRID, 1, num_pairs=50, seed=s).arrays["x2"] for s in (3, 3, 4))
     np.testing.assert_array_equal(a, b)
     assert (a != c).any()
-    lonely = np.concatenate([Y[Y[:, 0] == 0], [[1, 0, 0]]])  # the last shares all but one with one row, by factor 0
+    lonely = np.concatenate(
+        [Y[Y[:, 0] == 0], [[1, 0, 0]]]
+    )  # the last shares all but one with one row, by factor 0
     made = data.pairs(Split({"x": lonely.astype(np.uint8), "y": lonely}, "bytes"), 1, num_pairs=500)
     rows = made.arrays["x"][made.arrays["x"][:, 0] == 1]
     assert 0 < len(rows) < 30
-    np.testing.assert_array_equal(made.arrays["x2"][made.arrays["x"][:, 0] == 1], np.tile([[0, 0, 0]], (len(rows), 1)))
+    np.testing.assert_array_equal(
+        made.arrays["x2"][made.arrays["x"][:, 0] == 1], np.tile([[0, 0, 0]], (len(rows), 1))
+    )
 
 
 def test_both_examples_are_transformed_with_noise_of_their_own():
@@ -54,7 +58,9 @@ def test_both_examples_are_transformed_with_noise_of_their_own():
     batch = made.transform(jax.random.key(0), {**made.arrays, "index": np.arange(60)})
     assert set(np.unique(batch["x"])) == set(np.unique(batch["x2"])) == {0.0, 1.0}
     assert 0.4 < np.mean(batch["x"] == batch["x2"]) < 0.6
-    part = made.transform(jax.random.key(0), {k: a[[7]] for k, a in (made.arrays | {"index": np.arange(60)}).items()})
+    part = made.transform(
+        jax.random.key(0), {k: a[[7]] for k, a in (made.arrays | {"index": np.arange(60)}).items()}
+    )
     np.testing.assert_array_equal(part["x2"][0], batch["x2"][7])
     assert hash(made.transform) == hash(data.pairs(GRID, 2).transform)
 
@@ -86,7 +92,11 @@ def test_of_a_set_that_draws_its_images_pairs_are_made():
         ((GRID, 3), ValueError, "k: expected at most 2 of 3 factors"),
         ((GRID, 0), ValueError, "k: expected at least 1"),
         ((GRID, 1.0), TypeError, "k: expected an int"),
-        ((Split({"x": X}, "binary"),), ValueError, r"images: expected factors y as integers \[N, F\], got none"),
+        (
+            (Split({"x": X}, "binary"),),
+            ValueError,
+            r"images: expected factors y as integers \[N, F\], got none",
+        ),
         ((Split({"x": X, "y": Y / 2}, "bytes"),), ValueError, r"images: expected factors y as integers"),
         ((Split({"x": X, "y": Y[:, :1]}, "bytes"),), ValueError, "y: expected two factors at least, got 1"),
         ((X,), TypeError, "images: expected a vaejax.Split"),

@@ -49,7 +49,10 @@ def test_log_p_of_all_and_of_some_modalities_is_exact_at_the_posterior():
     for names in (NAMES, ("sound",), ("image", "text")):
         found = evaluation.marginal_log_likelihood(KEY, VAE, data.only(SPLIT, names), num_samples=2)
         np.testing.assert_allclose(
-            found["per_example"]["log_likelihood"], oracle.log_evidence(X, names), atol=5e-5, err_msg=str(names)
+            found["per_example"]["log_likelihood"],
+            oracle.log_evidence(X, names),
+            atol=5e-5,
+            err_msg=str(names),
         )
     parts = evaluation.elbo_parts(KEY, VAE, SPLIT)
     assert parts["kl_is_analytic"]
@@ -65,17 +68,23 @@ def test_a_row_without_what_is_given_has_the_marginal_and_without_the_rest_nothi
     marginal = oracle.log_evidence({k: a[:1] for k, a in X.items()}, ("image", "sound"))
     assert abs(each["log_likelihood"][0] - marginal[0]) < 4.5 * np.sqrt((K / each["ess"][0] - 1) / K)
     assert each["log_likelihood"][1] == pytest.approx(0.0, abs=1e-6)
-    np.testing.assert_allclose(each["log_likelihood"][2:], conditional()["per_example"]["log_likelihood"][2:], rtol=1e-5)
+    np.testing.assert_allclose(
+        each["log_likelihood"][2:], conditional()["per_example"]["log_likelihood"][2:], rtol=1e-5
+    )
 
 
 def test_neither_batches_nor_chunks_change_a_number_and_a_second_model_compiles_nothing():
     options = {"num_samples": 40, "batch_size": 4}
     first = evaluation.conditional_log_likelihood(KEY, VAE, SPLIT, ("text",), **options)
     seen = len(plain.COMPILED)
-    again = evaluation.conditional_log_likelihood(KEY, oracle.model().bind(PARAMS), SPLIT, ["text"], **options)
+    again = evaluation.conditional_log_likelihood(
+        KEY, oracle.model().bind(PARAMS), SPLIT, ["text"], **options
+    )
     assert len(plain.COMPILED) == seen
     assert again["nll"] == first["nll"]
-    other = evaluation.conditional_log_likelihood(KEY, VAE, SPLIT, ("text",), num_samples=40, batch_size=6, chunk=7)
+    other = evaluation.conditional_log_likelihood(
+        KEY, VAE, SPLIT, ("text",), num_samples=40, batch_size=6, chunk=7
+    )
     np.testing.assert_allclose(
         other["per_example"]["log_likelihood"], first["per_example"]["log_likelihood"], rtol=2e-5, atol=2e-5
     )
@@ -90,7 +99,9 @@ def test_coherence_is_the_share_of_right_labels_of_what_is_made_from_z():
     """By hand: z of the encoder that sees the image alone, decoded, read."""
     found = evaluation.coherence(KEY, VAE, SPLIT, {"text": read}, ("image",), batch_size=4)
     seen = []
-    evaluation.coherence(KEY, VAE, SPLIT, {"text": lambda x: seen.append(x) or read(x)}, ("image",), batch_size=6)
+    evaluation.coherence(
+        KEY, VAE, SPLIT, {"text": lambda x: seen.append(x) or read(x)}, ("image",), batch_size=6
+    )
     np.testing.assert_allclose(seen[0].shape, (N, 3))
     # what is made is W z + b of a z from p(z|image)
     z = (seen[0] - oracle.B["text"]) @ oracle.W["text"]
@@ -104,7 +115,9 @@ def test_coherence_is_the_share_of_right_labels_of_what_is_made_from_z():
     np.testing.assert_allclose(found["per_factor"]["text"], right.mean(axis=0))
     assert evaluation.coherence(KEY, VAE, SPLIT, {"text": lambda x: Y}, ("image",))["text"] == 1.0
     flat = dataclasses.replace(SPLIT, arrays={**SPLIT.arrays, "y": Y[:, 0]})
-    assert "per_factor" not in evaluation.coherence(KEY, VAE, flat, {"text": lambda x: 1 - Y[:, 0]}, ("image",))
+    assert "per_factor" not in evaluation.coherence(
+        KEY, VAE, flat, {"text": lambda x: 1 - Y[:, 0]}, ("image",)
+    )
 
 
 def test_from_the_prior_it_is_how_often_classifiers_agree():
@@ -128,13 +141,29 @@ def test_one_modality_makes_the_others():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda f: f(KEY, VAE, SPLIT, ("text", "image", "sound")), ValueError, "given: expected some of the modalities"),
-        (lambda f: f(KEY, VAE, SPLIT, ("smell",)), ValueError, r"given: expected names among .*; got \['smell'\]"),
+        (
+            lambda f: f(KEY, VAE, SPLIT, ("text", "image", "sound")),
+            ValueError,
+            "given: expected some of the modalities",
+        ),
+        (
+            lambda f: f(KEY, VAE, SPLIT, ("smell",)),
+            ValueError,
+            r"given: expected names among .*; got \['smell'\]",
+        ),
         (lambda f: f(KEY, VAE, SPLIT, "text"), TypeError, "given: expected names, as"),
         (lambda f: f(KEY, VAE, SPLIT, ()), ValueError, "given: expected names among"),
-        (lambda f: f(KEY, plain.VAE_OF, plain.SPLIT, ("text",)), TypeError, "split: expected several modalities"),
+        (
+            lambda f: f(KEY, plain.VAE_OF, plain.SPLIT, ("text",)),
+            TypeError,
+            "split: expected several modalities",
+        ),
         (lambda f: f(KEY, VAE, SPLIT, ("text",), chunk=0), ValueError, "chunk: expected at least 1"),
-        (lambda f: f(KEY, VAE, SPLIT, ("text",), num_samples=0), ValueError, "num_samples: expected at least 1"),
+        (
+            lambda f: f(KEY, VAE, SPLIT, ("text",), num_samples=0),
+            ValueError,
+            "num_samples: expected at least 1",
+        ),
     ],
 )
 def test_bad_arguments_of_the_conditional(call, error, message):
@@ -146,8 +175,16 @@ def test_bad_arguments_of_the_conditional(call, error, message):
     ("changed", "error", "message"),
     [
         ({"classifiers": {}}, TypeError, "classifiers: expected {name of a modality: function}"),
-        ({"classifiers": {"smell": read}}, ValueError, "classifiers: expected those of modalities of the model; got smell"),
-        ({"classifiers": {"text": lambda x: Y[:3]}}, ValueError, r"classifiers\['text'\]: expected labels of the shape"),
+        (
+            {"classifiers": {"smell": read}},
+            ValueError,
+            "classifiers: expected those of modalities of the model; got smell",
+        ),
+        (
+            {"classifiers": {"text": lambda x: Y[:3]}},
+            ValueError,
+            r"classifiers\['text'\]: expected labels of the shape",
+        ),
         ({"given": ()}, ValueError, "classifiers: expected two at least"),
         ({"split": Split({"x": X}, SPLIT.support)}, ValueError, "split: expected labels y"),
     ],
@@ -166,7 +203,7 @@ def test_what_is_of_one_array_refuses_several():
 
 
 def test_a_mixture_of_experts_is_scored_as_it_is():
-    """Of MoE, whose density is a mixture: L_K of many samples reaches the evidence, and of one it is below."""
+    """Of MoE: L_K of many samples reaches the evidence, and of one it is below."""
     model = oracle.model(posteriors.moe(oracle.D, 3, prior_expert=True)).bind(PARAMS)
     found = evaluation.marginal_log_likelihood(KEY, model, SPLIT, num_samples=K, curve=(1,))
     expected = oracle.log_evidence(X)

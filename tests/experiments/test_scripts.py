@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import codes, disentangle, jl1_cost, likelihoods, two_stage, wae
+from experiments import codes, disentangle, jl1_cost, likelihoods, modalities, two_stage, wae
 from tests.experiments.tiny import TINY, dense
 from tests.test_commands import COMMANDS
 from vaejax import evaluation, lab, runs
@@ -26,6 +26,7 @@ FIGURES = {
     "deep_hierarchy": {"levels", "reconstructions", "samples"},
     "disentangle": {"scores_mini_sprites", "traversals_mini_sprites"},
     "expressiveness": {"pseudo_inputs", "samples", "scores"},
+    "groups": {"scores", "shared", "traversals"},
     "iwae": {"k_curve", "training_curves"},
     "jl1_cost": {"against_seconds", "against_steps"},
     "jl1_natural_patches": {"columns", "jacobian_columns", "reconstructions", "scores", "training_curves"},
@@ -39,6 +40,7 @@ FIGURES = {
     },
     "ladder": {"kl_per_level", "levels_ladder-2", "samples"},
     "likelihoods": {"gallery"},
+    "modalities": {"made_digits", "made_sprites"},
     "two_stage": {"samples"},
     "wae": {"codes", "gallery"},
 }  # fmt: skip
@@ -61,6 +63,7 @@ def empty(tmp_path_factory):
         patch.setattr(likelihoods, "ROWS", {k: k for k in (likelihoods.BYTES,)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
         patch.setattr(codes, "ROWS", {k: k for k in ("residual",)})
+        patch.setattr(modalities, "METHODS", {k: v for k, v in modalities.METHODS.items() if k == "moe"})
         patch.setattr(two_stage, "ROWS", {k: k for k in ("rae",)})
         patch.setattr(two_stage, "EACH", {k: at for k, at in two_stage.EACH.items() if at[0] == "rae"})
         patch.setattr(disentangle, "METHODS", {k: k for k in ("factor_vae",)})

@@ -14,6 +14,7 @@ from experiments import (
     deep_hierarchy,
     disentangle,
     expressiveness,
+    groups,
     iwae,
     jl1_cost,
     jl1_natural_patches,
@@ -21,6 +22,7 @@ from experiments import (
     jl1_three_dots,
     ladder,
     likelihoods,
+    modalities,
     two_stage,
     wae,
 )
@@ -64,6 +66,14 @@ CONFIGS: dict[ModuleType, Any] = {
     deep_hierarchy: deep_hierarchy.Config(
         dataset="digits", levels="1x1,8m1", encoder="8x1,8d8,1x1", width=4, channels=1, components=2,
         batch_size=6, warmup=1, judged=8,
+    ),
+    groups: replace(
+        groups.PRESETS["fast"], methods=("ml",), side=16, images=300, latents=3, batch_size=8, ramp=1,
+        scored=200, fitted=60,
+    ),
+    modalities: modalities.Config(
+        dataset=("sprites", "digits"), side=16, latents=2, hidden=(4,), batch_size=10, samples=4,
+        test_images=20, missing=0.2,
     ),
     ladder: ladder.Config(
         dataset="digits", rules=("ladder",), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,

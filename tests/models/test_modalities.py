@@ -40,13 +40,15 @@ def of(names, x=X):
 
 def test_at_exact_factors_every_subset_has_its_evidence_for_every_draw(x64):
     """The product takes experts for likelihood factors: then q is the posterior of what was seen."""
-    found = jax.jit(lambda p, x: [log_weights(p, of(names, x)) for names in SUBSETS])(oracle.exact_params(), X)
+    found = jax.jit(lambda p, x: [log_weights(p, of(names, x)) for names in SUBSETS])(
+        oracle.exact_params(), X
+    )
     for names, log_w in zip(SUBSETS, found, strict=True):
         np.testing.assert_allclose(log_w, oracle.log_evidence(X, names), rtol=1e-12, err_msg=str(names))
 
 
 def test_experts_that_are_posteriors_count_the_prior_once_each_unless_it_is_divided_out(x64):
-    """What tells the two conventions apart: each is exact on experts of its own kind, and wrong on the other's."""
+    """What tells the two conventions apart: each is exact on experts of its own kind alone."""
 
     def stacked(expert):
         each = [expert(name) for name in NAMES]
@@ -69,7 +71,7 @@ def test_experts_that_are_posteriors_count_the_prior_once_each_unless_it_is_divi
 
 
 def bound(params, x):
-    """The ELBO without noise: of a linear model the reconstruction is quadratic, so two points a latent give its mean."""
+    """The ELBO without noise: the reconstruction is quadratic in z, so two points a latent give its mean."""
     vae = oracle.model().bind(params)
     draw = vae.encode(KEY, {"x": x})
     loc, scale = draw.q.mean(), draw.q.stddev()
@@ -84,7 +86,7 @@ def density(family, parameters, z):
 
 
 def test_of_one_modality_they_are_the_plain_vae(x64):
-    """Its expert times the prior is a ladder's posterior under N(0, I); the mixture's is the encoder's own."""
+    """Its expert times the prior is a ladder's posterior under N(0, I); a mixture's is the encoder's own."""
     loc, logvar = RNG.normal(size=(2, N, 1, 3))
     given = loc, logvar, np.ones((N, 1))
     z = RNG.normal(size=(N, 3))
@@ -138,7 +140,11 @@ def test_subsets_make_the_mixture_of_experts_and_the_product_of_it(x64):
     loc, logvar = RNG.normal(size=(2, 4, 3, 2))
     z = RNG.normal(size=(4, 2))
     pairs = [
-        (posteriors.mopoe(2, 3, subsets=((0,), (1,), (2,))), posteriors.moe(2, 3, prior_expert=True), PRESENT),
+        (
+            posteriors.mopoe(2, 3, subsets=((0,), (1,), (2,))),
+            posteriors.moe(2, 3, prior_expert=True),
+            PRESENT,
+        ),
         (posteriors.mopoe(2, 3, subsets=((0, 1, 2),)), posteriors.poe(2, 3), PRESENT[[0, 0, 3, 3]]),
     ]
     for a, b, present in pairs:
@@ -148,7 +154,7 @@ def test_subsets_make_the_mixture_of_experts_and_the_product_of_it(x64):
 
 @cache
 def with_missing():
-    """log w and the mean's gradient where absent x are nan, and where they are 7; and without a mask by subset."""
+    """log w and the mean's gradient where absent x are nan, and where they are 7."""
     params = oracle.exact_params()
 
     def run(params, x, observed):
@@ -200,7 +206,7 @@ def small_split(n=6, **changed):
 
 
 def test_a_run_goes_through_fit_and_its_folder(tmp_path):
-    """Two steps with some captions missing, whole and in slices: the same; saved, and loaded without the code."""
+    """Two steps with some captions missing, whole and in slices alike; saved, and loaded without the code."""
     model, split = small(posteriors.poe(2, 2)), small_split()
     loss = compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
     whole, sliced = (gradient_update(loss, model, optax.sgd(0.1), microbatch=m) for m in (None, 2))
@@ -219,34 +225,85 @@ def test_a_run_goes_through_fit_and_its_folder(tmp_path):
 
 IMAGE = np.zeros((6, 4), np.float32)
 BAD = [  # what is refused before anything compiles
-    ("a modality without a likelihood", lambda: (small(posteriors.poe(2, 2), joint(image=distributions.bernoulli()),
-     ("image",)), small_split()), ValueError, r"likelihood: expected one for each modality of the data.* none for text"),
-    ("one likelihood for several", lambda: (small(posteriors.poe(2, 2), distributions.bernoulli()), small_split()),
-     ValueError, r"likelihood: scores one array x; the data have modalities image, text"),
-    ("one array for several likelihoods", lambda: (small(posteriors.poe(2, 2)), Split({"x": IMAGE}, "binary")),
-     ValueError, r"likelihood: scores modalities image, text; the data have one array x"),
-    ("other experts than modalities", lambda: (small(posteriors.poe(2, 3)), small_split()),
-     ValueError, r"encoder: expected outputs of shapes \(\(1, 3, 2\)"),
-    ("a mask of another shape", lambda: (small(posteriors.poe(2, 2)),
-     small_split(arrays={"observed": {"text": np.ones((6, 2), bool)}})),
-     ValueError, r"expected observed.text as booleans \[N\], got bool \[6, 2\]"),
-    ("a mask of real numbers", lambda: (small(posteriors.poe(2, 2)),
-     small_split(arrays={"observed": {"text": np.ones(6)}})), ValueError, r"observed.text as booleans .*float64"),
-    ("a mask of another name", lambda: (small(posteriors.poe(2, 2)),
-     small_split(arrays={"observed": {"sound": np.ones(6, bool)}})),
-     ValueError, r"observed as \{name: \[N\]\} of modalities \['image', 'text'\]; got \['sound'\]"),
-    ("a mask of another length", lambda: (small(posteriors.poe(2, 2)),
-     small_split(arrays={"observed": {"text": np.ones(5, bool)}})), ValueError, r"expected as many of each array"),
-    ("support of another modality", lambda: (small(posteriors.poe(2, 2)),
-     small_split(support={"image": "binary", "text": "bytes"})),
-     ValueError, r"modality 'text': likelihood: scores data of support 'one_hot'"),
-    ("supports of other names", lambda: (small(posteriors.poe(2, 2)), small_split(support={"image": "binary"})),
-     ValueError, r"expected modalities, one at least, and supports of the same names"),
-    ("one support for several", lambda: (small(posteriors.poe(2, 2)), small_split(support="binary")),
-     ValueError, r"expected a support for each modality, got 'binary'"),
-    ("a modality that lacks", lambda: (small(posteriors.poe(2, 2)), Split({"x": {"image": IMAGE}},
-     {"image": "binary"})), ValueError, r"x: expected all of image, text to make parameters; got image"),
-]  # fmt: skip
+    (
+        "a modality without a likelihood",
+        lambda: (
+            small(posteriors.poe(2, 2), joint(image=distributions.bernoulli()), ("image",)),
+            small_split(),
+        ),
+        ValueError,
+        r"likelihood: expected one for each modality of the data.* none for text",
+    ),
+    (
+        "one likelihood for several",
+        lambda: (small(posteriors.poe(2, 2), distributions.bernoulli()), small_split()),
+        ValueError,
+        r"likelihood: scores one array x; the data have modalities image, text",
+    ),
+    (
+        "one array for several likelihoods",
+        lambda: (small(posteriors.poe(2, 2)), Split({"x": IMAGE}, "binary")),
+        ValueError,
+        r"likelihood: scores modalities image, text; the data have one array x",
+    ),
+    (
+        "other experts than modalities",
+        lambda: (small(posteriors.poe(2, 3)), small_split()),
+        ValueError,
+        r"encoder: expected outputs of shapes \(\(1, 3, 2\)",
+    ),
+    (
+        "a mask of another shape",
+        lambda: (
+            small(posteriors.poe(2, 2)),
+            small_split(arrays={"observed": {"text": np.ones((6, 2), bool)}}),
+        ),
+        ValueError,
+        r"expected observed.text as booleans \[N\], got bool \[6, 2\]",
+    ),
+    (
+        "a mask of real numbers",
+        lambda: (small(posteriors.poe(2, 2)), small_split(arrays={"observed": {"text": np.ones(6)}})),
+        ValueError,
+        r"observed.text as booleans .*float64",
+    ),
+    (
+        "a mask of another name",
+        lambda: (small(posteriors.poe(2, 2)), small_split(arrays={"observed": {"sound": np.ones(6, bool)}})),
+        ValueError,
+        r"observed as \{name: \[N\]\} of modalities \['image', 'text'\]; got \['sound'\]",
+    ),
+    (
+        "a mask of another length",
+        lambda: (small(posteriors.poe(2, 2)), small_split(arrays={"observed": {"text": np.ones(5, bool)}})),
+        ValueError,
+        r"expected as many of each array",
+    ),
+    (
+        "support of another modality",
+        lambda: (small(posteriors.poe(2, 2)), small_split(support={"image": "binary", "text": "bytes"})),
+        ValueError,
+        r"modality 'text': likelihood: scores data of support 'one_hot'",
+    ),
+    (
+        "supports of other names",
+        lambda: (small(posteriors.poe(2, 2)), small_split(support={"image": "binary"})),
+        ValueError,
+        r"expected modalities, one at least, and supports of the same names",
+    ),
+    (
+        "one support for several",
+        lambda: (small(posteriors.poe(2, 2)), small_split(support="binary")),
+        ValueError,
+        r"expected a support for each modality, got 'binary'",
+    ),
+    (
+        "a modality that lacks",
+        lambda: (small(posteriors.poe(2, 2)), Split({"x": {"image": IMAGE}}, {"image": "binary"})),
+        ValueError,
+        r"x: expected all of image, text to make parameters; got image",
+    ),
+]
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case[0])
@@ -267,9 +324,17 @@ def test_what_does_not_fit_is_one_clear_error_before_anything_compiles(case, mon
         (lambda: posteriors.moe(2, 2.0), TypeError, "experts: expected an int"),
         (lambda: posteriors.moe(2, 2, prior_expert=1), TypeError, "prior_expert: expected a bool"),
         (lambda: posteriors.mopoe(2, 2, subsets=((0, 2),)), ValueError, r"subsets: .* of places 0..1"),
-        (lambda: posteriors.mopoe(2, 2, subsets=((0,), (0,))), ValueError, "subsets: expected different ones"),
+        (
+            lambda: posteriors.mopoe(2, 2, subsets=((0,), (0,))),
+            ValueError,
+            "subsets: expected different ones",
+        ),
         (lambda: posteriors.mopoe(2, 2, subsets=(0, 1)), TypeError, "subsets: expected tuples"),
-        (lambda: posteriors.mopoe(2, 2, subsets=()), ValueError, "subsets: expected different ones, not empty"),
+        (
+            lambda: posteriors.mopoe(2, 2, subsets=()),
+            ValueError,
+            "subsets: expected different ones, not empty",
+        ),
         (lambda: joint(), ValueError, "joint: expected at least one modality"),
         (lambda: joint(image=gaussian), TypeError, "image: expected a likelihood of one array"),
         (lambda: joint(a=joint(b=gaussian())), TypeError, "a: expected a likelihood of one array"),
@@ -289,7 +354,10 @@ def test_parts_that_cannot_be_are_refused(make, error, message):
 
 
 def test_a_joint_distribution_is_the_sum_of_its_parts_and_samples_each():
-    parts = {"b": gaussian(0.5).build(jnp.ones((3, 4)), 1), "a": distributions.bernoulli().build(jnp.zeros((3, 2)), 1)}
+    parts = {
+        "b": gaussian(0.5).build(jnp.ones((3, 4)), 1),
+        "a": distributions.bernoulli().build(jnp.zeros((3, 2)), 1),
+    }
     px = distributions.Joint(parts)
     assert (px.batch_shape, px.event_shape) == ((3,), {"a": (2,), "b": (4,)})
     assert px.support == {"a": "binary", "b": "real"}
@@ -299,11 +367,23 @@ def test_a_joint_distribution_is_the_sum_of_its_parts_and_samples_each():
     expected = parts["a"].log_prob(one["a"]) + parts["b"].log_prob(one["b"])
     np.testing.assert_allclose(px.log_prob(one), expected, rtol=1e-6)
     np.testing.assert_allclose(distributions.score(KEY, px, one), expected, rtol=1e-6)
-    np.testing.assert_array_equal(distributions.score(KEY, px, {"a": one["a"]}), parts["a"].log_prob(one["a"]))
+    np.testing.assert_array_equal(
+        distributions.score(KEY, px, {"a": one["a"]}), parts["a"].log_prob(one["a"])
+    )
     for x, observed, error, message in (
-        ({"c": one["a"]}, None, ValueError, r"expected modalities that have a likelihood, a, b; got \['c'\] without"),
+        (
+            {"c": one["a"]},
+            None,
+            ValueError,
+            r"expected modalities that have a likelihood, \['a', 'b'\]; got \['c'\] without",
+        ),
         (one["a"], None, TypeError, "x: expected a mapping"),
-        (one, {"a": jnp.ones((3, 1), bool)}, ValueError, r"observed\['a'\]: expected booleans .*\(3,\); got bool"),
+        (
+            one,
+            {"a": jnp.ones((3, 1), bool)},
+            ValueError,
+            r"observed\['a'\]: expected booleans .*\(3,\); got bool",
+        ),
         (one, jnp.ones(3, bool), TypeError, "observed: expected a mapping"),
     ):
         with pytest.raises(error, match=message):

@@ -57,12 +57,17 @@ def test_weights_count_modalities_and_the_true_sum_is_logged():
     def run():
         batch = {"x": X, "observed": OBSERVED}
         draw = objectives.sample(jax.random.key(0), vae, batch)
-        return draw.z, objectives.modality_reconstruction(text=3.0, image=0.5)(KEY, vae, draw), draw.log_px, objective(
-            KEY, vae, batch, 0
-        )[1][0]
+        return (
+            draw.z,
+            objectives.modality_reconstruction(text=3.0, image=0.5)(KEY, vae, draw),
+            draw.log_px,
+            objective(KEY, vae, batch, 0)[1][0],
+        )
 
     z, cost, log_px, metrics = run()
-    each = {k: gaussian(oracle.SIGMA[k]).build(z @ oracle.W[k].T + oracle.B[k], 1).log_prob(X[k]) for k in NAMES}
+    each = {
+        k: gaussian(oracle.SIGMA[k]).build(z @ oracle.W[k].T + oracle.B[k], 1).log_prob(X[k]) for k in NAMES
+    }
     each["text"] = jnp.where(OBSERVED["text"], each["text"], 0.0)
     weighted = 0.5 * each["image"] + each["sound"] + 3 * each["text"]
     np.testing.assert_allclose(cost, -weighted, rtol=1e-5)
@@ -81,8 +86,16 @@ def test_weights_count_modalities_and_the_true_sum_is_logged():
         (lambda: objectives.sub_sampled(beta=-1), ValueError, "beta: expected a finite number of at least 0"),
         (lambda: objectives.modality_reconstruction(), ValueError, "weights: expected at least one"),
         (lambda: objectives.modality_reconstruction(a=np.inf), ValueError, "a: expected a finite number"),
-        (lambda: traced(objectives.modality_reconstruction(smell=2.0)), ValueError, "weights: expected names among"),
-        (lambda: traced(objectives.sub_sampled(1), ("text", "image")), ValueError, "subsets: expected 0, of 2 modalities"),
+        (
+            lambda: traced(objectives.modality_reconstruction(smell=2.0)),
+            ValueError,
+            "weights: expected names among",
+        ),
+        (
+            lambda: traced(objectives.sub_sampled(1), ("text", "image")),
+            ValueError,
+            "subsets: expected 0, of 2 modalities",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(make, error, message):

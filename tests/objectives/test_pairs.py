@@ -97,7 +97,9 @@ def test_both_examples_have_noise_of_their_own_and_a_schedule_is_followed():
     np.testing.assert_allclose(metrics[0]["kl"], objectives.kl(KEY, vae, draw).mean(), rtol=1e-5)
     # of two equal examples no latent is below the middle, and the two reconstructions differ by their noise
     assert run(same, 0)["shared"] == 0.0
-    alone = jax.jit(lambda key, batch: objectives.group(shared=0)(key, vae, objectives.sample(key, vae, batch)))
+    alone = jax.jit(
+        lambda key, batch: objectives.group(shared=0)(key, vae, objectives.sample(key, vae, batch))
+    )
     whole, swapped = alone(KEY, BATCH), alone(KEY, {"x": BATCH["x2"], "x2": BATCH["x"]})
     assert (whole != swapped).all()
 
@@ -110,8 +112,16 @@ def test_both_examples_have_noise_of_their_own_and_a_schedule_is_followed():
         (lambda: objectives.group(shared=1.0), TypeError, "shared: expected an int or None"),
         (lambda: objectives.group(beta=-1.0), ValueError, "beta: expected a finite number of at least 0"),
         (lambda: run(objectives.group(), {"x": X}), ValueError, "batch: expected x2, the second example"),
-        (lambda: run(objectives.group(), {"x": X, "x2": X2[:, :3]}), ValueError, r"x2: expected pairs of equal sets"),
-        (lambda: run(objectives.group(shared=3), BATCH), ValueError, "shared: expected at most the number of latents, 2"),
+        (
+            lambda: run(objectives.group(), {"x": X, "x2": X2[:, :3]}),
+            ValueError,
+            r"x2: expected pairs of equal sets",
+        ),
+        (
+            lambda: run(objectives.group(shared=3), BATCH),
+            ValueError,
+            "shared: expected at most the number of latents, 2",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(make, error, message):

@@ -70,7 +70,9 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "codes.rotation": (codes.rotation, (V, W)),
     "codes.straight_through": (codes.straight_through, (V, W)),
     "experts.product": (
-        lambda m, v, p: [experts.product(m, -jnp.abs(v), p[:, 0] > 1, of=of) for of in ("likelihoods", "posteriors")],
+        lambda m, v, p: [
+            experts.product(m, -jnp.abs(v), p[:, 0] > 1, of=of) for of in ("likelihoods", "posteriors")
+        ],
         (V, W, POSITIVE),
     ),
     "flows.affine": (flows.affine, (V, W, POSITIVE)),

@@ -14,8 +14,8 @@ HALF = np.log(0.5)
 
 def product(loc, v, present=None, **options):
     loc = jnp.asarray(loc, jnp.float32)[..., None]
-    loc, logvar = experts.product(loc, jnp.log(jnp.asarray(v, jnp.float32))[..., None],
-                                  jnp.ones(loc.shape[:-1]) if present is None else present, **options)  # fmt: skip
+    present = jnp.ones(loc.shape[:-1]) if present is None else present
+    loc, logvar = experts.product(loc, jnp.log(jnp.asarray(v, jnp.float32))[..., None], present, **options)
     return np.concatenate([loc, np.exp(logvar)], axis=-1)
 
 

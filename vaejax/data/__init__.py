@@ -6,7 +6,14 @@ from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
-from vaejax.data.modalities import captioned, halves, joined, missing_modalities, only
+from vaejax.data.modalities import (
+    captioned,
+    halves,
+    joined,
+    missing_modalities,
+    only,
+    read_captions,
+)
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
 from vaejax.data.pairs import pairs
 from vaejax.data.splits import first, pooled, sample
@@ -36,6 +43,7 @@ __all__ = [
     "only",
     "pairs",
     "pooled",
+    "read_captions",
     "sample",
     "sprites_multi",
     "three_dots",

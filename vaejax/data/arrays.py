@@ -57,8 +57,8 @@ def from_arrays(
         labels: None, or numeric arrays (train, test), or (train, test, validation) where `validation`
             is an array; each leads with its split's N and becomes "y". Finite, and integers that jax holds,
             of 32 bits without x64.
-        support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255), "real" or "one_hot" (rows of
-            one 1, [N, ..., V]).
+        support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255), "real" or "one_hot"
+            (rows of one 1, [N, ..., V]).
         validation: an array like the others, or the fraction of `train` to hold out, in (0, 1): its
             last round(fraction N) examples, with no shuffling (shuffle sorted data beforehand).
         transform: `(key, batch) -> batch`, pure; None for the default.
@@ -192,7 +192,9 @@ def _check_stored(split: Split, name: str) -> None:
     x, support = split.arrays["x"], split.support
     if support == "bytes" and x.dtype != np.uint8:
         raise TypeError(f"{name}: expected uint8 for support 'bytes', got {x.dtype}")
-    if support in ("binary", "one_hot") or x.dtype != np.uint8:  # any other uint8 is in the support, once scaled
+    if (
+        support in ("binary", "one_hot") or x.dtype != np.uint8
+    ):  # any other uint8 is in the support, once scaled
         _check_values(x, support, name)
 
 

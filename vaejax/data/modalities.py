@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,12 @@ _SPLITS = ("train", "validation", "test")
 def joined(parts: Mapping[str, Any]) -> Any:
     """One set of several: x is {name: x of that part}, row by row the same example.
 
-    Each modality keeps its transform, with noise of its own, and its support. The labels y are those that a part has;
-    where several have some they must be equal.
+    Each modality keeps its transform, with noise of its own, and its support. The labels y are those that a
+    part has; where several have some they must be equal.
 
     Args:
-        parts: {name: Split}, or {name: data set} with the splits train, validation and test, with as many rows each.
+        parts: {name: Split}, or {name: data set} with the splits train, validation and test, with as many
+            rows each.
 
     Returns:
         A `Split`, or a `Dataset` of three.
@@ -44,7 +45,9 @@ def joined(parts: Mapping[str, Any]) -> Any:
     if any(isinstance(part, Split) for part in parts.values()):
         raise TypeError("parts: expected Splits or data sets, got some of each")
     splits = {s: _joined({name: getattr(part, s) for name, part in parts.items()}) for s in _SPLITS}
-    names = next((getattr(p, "factor_names", None) for p in parts.values() if hasattr(p, "factor_names")), None)
+    names = next(
+        (getattr(p, "factor_names", None) for p in parts.values() if hasattr(p, "factor_names")), None
+    )
     return Dataset(**splits, factor_names=names)
 
 
@@ -63,7 +66,10 @@ def _joined(parts: Mapping[str, Split]) -> Split:
     for name, y in labels.items():
         if not np.array_equal(y, next(iter(labels.values()))):
             raise ValueError(f"parts[{name!r}]: expected the labels of {next(iter(labels))!r}, got others")
-    arrays = {"x": {name: part.arrays["x"] for name, part in parts.items()}, "y": next(iter(labels.values()), None)}
+    arrays = {
+        "x": {name: part.arrays["x"] for name, part in parts.items()},
+        "y": next(iter(labels.values()), None),
+    }
     transform = Fixed(_each, tuple((name, part.transform) for name, part in parts.items()))
     support = {name: part.support for name, part in parts.items()}
     return Split({name: a for name, a in arrays.items() if a is not None}, support, transform)
@@ -101,8 +107,9 @@ def only(split: Split, names: Iterable[str]) -> Split:
 def missing_modalities(split: Split, share: float, *, seed: int = 0) -> Split:
     """The same examples, of each of which some modalities were not observed.
 
-    Each modality of each example is hidden with the chance `share`, whatever the others; an example that would lose
-    all keeps one, drawn at random. The arrays stay, and `observed` says who has which: {name: [N] booleans}.
+    Each modality of each example is hidden with the chance `share`, whatever the others; an example that
+    would lose all keeps one, drawn at random. The arrays stay, and `observed` says who has which: {name: [N]
+    booleans}.
 
     Args:
         split: of several modalities, all observed.
@@ -129,14 +136,17 @@ def missing_modalities(split: Split, share: float, *, seed: int = 0) -> Split:
 def _check_modalities(split: Any) -> None:
     check_split(split)
     if not isinstance(split.arrays["x"], Mapping):
-        raise TypeError("split: expected several modalities, x a mapping as data.joined makes it; got one array")
+        raise TypeError(
+            "split: expected several modalities, x a mapping as data.joined makes it; got one array"
+        )
 
 
 def captioned(images: Any) -> Dataset:
     """Images with captions that name their factors: x = {"image": [N, H, W, C], "text": one-hot [N, F, V]}.
 
-    A caption is a token for each of F factors, in their order, of a vocabulary of V words, the sum of the numbers of
-    values: "ellipse, scale 2, ..." as one-hot rows. Its support is "one_hot", for `distributions.one_hot()`.
+    A caption is a token for each of F factors, in their order, of a vocabulary of V words, the sum of the
+    numbers of values: "ellipse, scale 2, ..." as one-hot rows. Its support is "one_hot", for
+    `distributions.one_hot()`.
 
     Args:
         images: a set whose splits have factors y [N, F], and `num_values`, such as `mini_sprites()`.
@@ -149,7 +159,9 @@ def captioned(images: Any) -> Dataset:
     """
     num_values = getattr(images, "num_values", None)
     if num_values is None or not hasattr(images, "train"):
-        raise TypeError(f"images: expected a set with factors, as mini_sprites(); got {type(images).__name__}")
+        raise TypeError(
+            f"images: expected a set with factors, as mini_sprites(); got {type(images).__name__}"
+        )
     splits = {}
     for name in _SPLITS:
         split = getattr(images, name)
@@ -165,6 +177,21 @@ def _words(factors: np.ndarray, num_values: tuple[int, ...]) -> np.ndarray:
     return (word[..., None] == np.arange(sum(num_values))).astype(np.uint8)
 
 
+def read_captions(text: Any, num_values: Sequence[int]) -> np.ndarray:
+    """The factors that captions name, integers [N, F]: of each token the likeliest word of its factor.
+
+    Args:
+        text: one-hot rows as those of `captioned`, or the probabilities that a model gives, [N, F, V].
+        num_values: of each factor, V their sum.
+
+    Raises:
+        ValueError: a text of another shape.
+    """
+    text, ends = np.asarray(text), np.cumsum(num_values)
+    if text.ndim != 3 or text.shape[1:] != (len(num_values), sum(num_values)):
+        raise ValueError(f"text: expected [N, {len(num_values)}, {sum(num_values)}], got {list(text.shape)}")
+    words = [slice(end - n, end) for end, n in zip(ends, num_values, strict=True)]
+    return np.stack([text[:, f, own].argmax(axis=1) for f, own in enumerate(words)], axis=1)
 
 
 def halves(images: Any) -> Dataset:
@@ -190,5 +217,7 @@ def halves(images: Any) -> Dataset:
         cut = x.shape[1] // 2
         parts = {"top": x[:, :cut], "bottom": x[:, cut:]}
         labels = {"y": split.arrays["y"]} if "y" in split.arrays else {}
-        splits[name] = joined({k: dataclasses.replace(split, arrays={"x": a, **labels}) for k, a in parts.items()})
+        splits[name] = joined(
+            {k: dataclasses.replace(split, arrays={"x": a, **labels}) for k, a in parts.items()}
+        )
     return Dataset(**splits)

@@ -18,25 +18,26 @@ from vaejax.types import Array, Batch, Split
 def pairs(images: Any, k: int | None = None, *, num_pairs: int | None = None, seed: int = 0) -> Split:
     """Pairs (x, x2) of which k factors, drawn anew for each pair, take new values and the others stay.
 
-    Of a split the partners are found among its rows: to a row and k of its factors, both at random, another row with
-    the other factors the same, all such rows equally likely; a row that has no partner is drawn again. Of a set that
-    draws its images they are made: factors at random, and again k of them. A factor that is drawn again may come out
-    as it was, so that at most k differ. Which did is not kept: that is what `objectives.group` finds out.
+    Of a split the partners are found among its rows: to a row and k of its factors, both at random, another
+    row with the other factors the same, all such rows equally likely; a row that has no partner is drawn
+    again. Of a set that draws its images they are made: factors at random, and again k of them. A factor that
+    is drawn again may come out as it was, so that at most k differ. Which did is not kept: that is what
+    `objectives.group` finds out.
 
     Args:
-        images: a Split with factors y [N, F], integers; or a set with `sample_images` and `num_values`, such as
-            `three_dots()`, of which the rows of a split hardly ever share factors.
+        images: a Split with factors y [N, F], integers; or a set with `sample_images` and `num_values`, such
+            as `three_dots()`, of which the rows of a split hardly ever share factors.
         k: how many factors may differ, 1..F - 1; None: a number of these at random, for each pair.
         num_pairs: None: as many as the split, or the set's training split, has examples.
         seed: of the pairs, not negative.
 
     Returns:
-        A `Split` with arrays x and x2, and y, the factors of x; its transform is the split's, of both, with noise of
-        their own.
+        A `Split` with arrays x and x2, and y, the factors of x; its transform is the split's, of both, with
+        noise of their own.
 
     Raises:
-        TypeError, ValueError: arguments of another kind, factors that are no integers [N, F] of two at least, or no
-            row with a partner.
+        TypeError, ValueError: arguments of another kind, factors that are no integers [N, F] of two at least,
+            or no row with a partner.
 
     Source: Locatello et al. 2020, arXiv 2002.02886, section 3.
     """
@@ -76,7 +77,9 @@ def _changed(rng: np.random.Generator, n: int, F: int, k: int | None) -> np.ndar
     return rng.random((n, F)).argsort(axis=1).argsort(axis=1) < number[:, None]
 
 
-def _partners(rng: np.random.Generator, y: np.ndarray, k: int | None, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _partners(
+    rng: np.random.Generator, y: np.ndarray, k: int | None, n: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows [n] and, to each, another with the same factors but for k at most."""
     found = []
     for _ in range(100):
@@ -93,7 +96,9 @@ def _partners(rng: np.random.Generator, y: np.ndarray, k: int | None, n: int) ->
     return tuple(np.concatenate(rows) for rows in zip(*found, strict=True))  # type: ignore[return-value]
 
 
-def _some_partner(rng: np.random.Generator, y: np.ndarray, first: np.ndarray, changed: np.ndarray) -> np.ndarray:
+def _some_partner(
+    rng: np.random.Generator, y: np.ndarray, first: np.ndarray, changed: np.ndarray
+) -> np.ndarray:
     """To each row one of those with the same factors where none changes, [n]; -1 where there is no other."""
     second = np.full(len(first), -1)
     for subset in np.unique(changed, axis=0):

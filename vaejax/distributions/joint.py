@@ -20,8 +20,8 @@ class Joint(distrax.Distribution):
     """prod_m p(x_m|z) of named parts: log p(x|z) = sum_m log p(x_m|z).
 
     `parts`: {name: distribution}, of one batch shape. x, samples and means are mappings of the same names.
-    A name that x lacks is a modality that was not observed, and its factor is left out; `score` also takes a mask
-    for each of the others.
+    A name that x lacks is a modality that was not observed, and its factor is left out; `score` also takes a
+    mask for each of the others.
     """
 
     def __init__(self, parts: Mapping[str, Distribution]):
@@ -82,19 +82,19 @@ class JointLikelihood(Likelihood):
         """{name: what the decoder gives of it}, for {name: shape of one example}."""
         if not isinstance(event, Mapping):
             raise ValueError(
-                f"x: expected a mapping of {', '.join(self.options)} to arrays, one for each likelihood of the "
-                "joint one; got one array"
+                f"x: expected a mapping of {', '.join(self.options)} to arrays, one for each likelihood; "
+                "got one array"
             )
         check_modalities(self.options, event)
         return {name: part.parameter_shape(event[name]) for name, part in self.options.items()}
 
 
 def check_modalities(known: Any, given: Any, *, all_of: bool = True) -> None:
-    """Raise ValueError unless the modalities that are given have a likelihood, and all that have one are given."""
+    """Raise ValueError unless the modalities given have a likelihood, and all that have one are given."""
     without = sorted(set(given) - set(known))
     if without:
         raise ValueError(
-            f"x: expected modalities that have a likelihood, {', '.join(sorted(known))}; got {without} without one"
+            f"x: expected modalities that have a likelihood, {sorted(known)}; got {without} without"
         )
     if not given or (all_of and set(given) != set(known)):
         raise ValueError(f"x: expected the modalities {', '.join(sorted(known))}; got {sorted(given)}")
@@ -103,9 +103,9 @@ def check_modalities(known: Any, given: Any, *, all_of: bool = True) -> None:
 def joint(**likelihoods: Likelihood) -> Likelihood:
     """log p(x|z) = sum_m log p(x_m|z) of modalities that are independent given z.
 
-    x is a mapping {name: array} and the decoder gives a mapping of the same names, as `nets.PerModality` does. A
-    modality that an example lacks drops out: by name, for all examples of a batch, or by `batch["observed"]`,
-    {name: [B] booleans}, for some.
+    x is a mapping {name: array} and the decoder gives a mapping of the same names, as `nets.PerModality`
+    does. A modality that an example lacks drops out: by name, for all examples of a batch, or by
+    `batch["observed"]`, {name: [B] booleans}, for some.
 
     Args:
       **likelihoods: name=likelihood, such as image=bernoulli(), text=one_hot().

@@ -26,8 +26,8 @@ def score(key: Array, px: Distribution, x: Any, observed: Any = None) -> Array:
         as many. Their `log_prob_bound(keys, x)` takes the former.
       px: batch shape [B], events of the shape of one example.
       x: [B, ...]; of several modalities a mapping {name: [B, ...]}, without those that nobody observed.
-      observed: of several modalities {name: [B] booleans or 0 and 1}, who has which; a name that is not there is
-        observed for all. None: all are.
+      observed: of several modalities {name: [B] booleans or 0 and 1}, who has which; a name that is not there
+        is observed for all. None: all are.
 
     Returns:
       [B] nats, summed over event dimensions and over the modalities that were observed.
@@ -64,7 +64,9 @@ def score_each(key: Array, px: Distribution, x: Any, observed: Any = None) -> di
     """
     if not (isinstance(px, Joint) and isinstance(x, Mapping)):
         got = f"p(x|z) {px.name} and x as {type(x).__name__}"
-        raise TypeError(f"x: expected a mapping {{name: array}} and a p(x|z) of distributions.joint; got {got}")
+        raise TypeError(
+            f"x: expected a mapping {{name: array}} and a p(x|z) of distributions.joint; got {got}"
+        )
     check_modalities(px.parts, x, all_of=False)
     masks = check_observed(observed, x, tuple(px.batch_shape))
     each = {}

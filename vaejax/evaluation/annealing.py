@@ -53,7 +53,9 @@ def path(key: Array, vae: VAE, batch: Batch, chains: int, leapfrog_steps: int) -
 
     def log_joint(z: Array) -> Array:
         z = z.reshape(draw.z.shape)
-        return score(key, vae.decode(z, batch.get("c")), batch["x"], batch.get("observed")) + draw.p.log_prob(z)
+        return score(key, vae.decode(z, batch.get("c")), batch["x"], batch.get("observed")) + draw.p.log_prob(
+            z
+        )
 
     def log_q(z: Array) -> Array:
         return draw.q.log_prob(z.reshape(draw.z.shape))

@@ -83,7 +83,9 @@ def checked_data(x: Any, name: str, shape: str) -> Any:
     parts = {part: checked(array, f"{name}.{part}", shape) for part, array in x.items()}
     if len({len(array) for array in parts.values()}) != 1:
         got = {part: list(array.shape) for part, array in parts.items()}
-        raise ValueError(f"{name}: expected as many examples of each modality, one modality at least; got {got}")
+        raise ValueError(
+            f"{name}: expected as many examples of each modality, one modality at least; got {got}"
+        )
     return parts
 
 

@@ -244,4 +244,8 @@ def _log_weight(
     own = jax.random.fold_in(key, place)
     z, log_q = sampled(parameters, example_keys(named_key(own, "noise"), draw.batch))
     px = vae.decode(z, draw.batch.get("c"))
-    return score(named_key(own, "score"), px, draw.batch["x"], draw.batch.get("observed")) + draw.p.log_prob(z) - log_q
+    return (
+        score(named_key(own, "score"), px, draw.batch["x"], draw.batch.get("observed"))
+        + draw.p.log_prob(z)
+        - log_q
+    )

@@ -1,4 +1,4 @@
-"""What a model of several modalities knows of one from others: p(x_a|x_b), and whether what it makes agrees."""
+"""Several modalities: log p(x_a|x_b), and whether what is made of one agrees with another."""
 
 from __future__ import annotations
 
@@ -36,14 +36,16 @@ def conditional_log_likelihood(
 ) -> dict[str, Any]:
     """Estimate log p(x_a|x_b) of every example, b the modalities that are given and a all others.
 
-        log p(x_a|x_b) = log (1/K) sum_k p(x_a, x_b, z_k) / q(z_k|x_b) - log (1/K) sum_k p(x_b, z_k) / q(z_k|x_b)
+        log p(x_a|x_b) = log (1/K) sum_k p(x_a, x_b, z_k) / q(z_k|x_b) - log (1/K) sum_k p(x_b, z_k) /
+        q(z_k|x_b)
 
-    with the same z_k ~ q(.|x_b): the encoder sees x_b alone. Of q(z|x_b) = p(z|x_b) it is the log of the mean of
-    p(x_a|z_k). It is the difference of two lower bounds, each from below in expectation, and so no bound itself: a
-    small effective sample size says that the first, of which x_a asks for z that x_b alone does not tell, is loose.
+    with the same z_k ~ q(.|x_b): the encoder sees x_b alone. Of q(z|x_b) = p(z|x_b) it is the log of the mean
+    of p(x_a|z_k). It is the difference of two lower bounds, each from below in expectation, and so no bound
+    itself: a small effective sample size says that the first, of which x_a asks for z that x_b alone does not
+    tell, is loose.
 
-    log p(x) of all modalities, and of some with `data.only`, is `marginal_log_likelihood`'s. Of an example that
-    lacks a modality the factor is left out: without x_a the value is 0, without x_b it is log p(x_a).
+    log p(x) of all modalities, and of some with `data.only`, is `marginal_log_likelihood`'s. Of an example
+    that lacks a modality the factor is left out: without x_a the value is 0, without x_b it is log p(x_a).
 
     Args:
       key: typed PRNG key.
@@ -56,13 +58,13 @@ def conditional_log_likelihood(
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:
-      `n`, `num_samples`; means over the split and their standard errors over examples, in nats: `nll`, `nll_se` of
-      -log p(x_a|x_b), `nll_given`, `nll_given_se` of -log p(x_b); `ess`, `ess_se`, of the weights with x_a, in
-      samples; `per_example`: `log_likelihood`, `log_given` and `ess`, [N] each.
+      `n`, `num_samples`; means over the split and their standard errors over examples, in nats: `nll`,
+      `nll_se` of -log p(x_a|x_b), `nll_given`, `nll_given_se` of -log p(x_b); `ess`, `ess_se`, of the weights
+      with x_a, in samples; `per_example`: `log_likelihood`, `log_given` and `ess`, [N] each.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, log p(x|z) is itself a bound, q a point, the likelihood
-        cannot score the split, or its x is one array.
+      TypeError, ValueError: an argument is of another kind, log p(x|z) is itself a bound, q a point, the
+        likelihood cannot score the split, or its x is one array.
 
     Source: Wu & Goodman 2018, arXiv 1802.05335, appendix; Shi et al. 2019, arXiv 1911.03393, section 4.
     """
@@ -93,7 +95,9 @@ def _given(given: Any, split: Split, least: int) -> tuple[str, ...]:
     """The names in order; raise unless they are of modalities of the split."""
     x = split.arrays["x"]
     if not isinstance(x, Mapping):
-        raise TypeError("split: expected several modalities, x a mapping as data.joined makes it; got one array")
+        raise TypeError(
+            "split: expected several modalities, x a mapping as data.joined makes it; got one array"
+        )
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(f"given: expected names, as ('text',); got {given!r}")
     names = tuple(sorted(set(given)))
@@ -141,10 +145,10 @@ def coherence(
 ) -> dict[str, Any]:
     """How often what a model makes of one modality has the labels of another.
 
-    From z ~ q(z|x_b), one for every example, the model makes the mean of p(x_m|z) for each modality that has a
-    classifier, and the classifier reads its labels: the share that are those of the example. With nothing given z
-    is drawn from the prior, where no label is right: then it is the share in which all classifiers agree. A model
-    cannot do better than its classifiers do on data; their accuracy belongs beside it.
+    From z ~ q(z|x_b), one for every example, the model makes the mean of p(x_m|z) for each modality that has
+    a classifier, and the classifier reads its labels: the share that are those of the example. With nothing
+    given z is drawn from the prior, where no label is right: then it is the share in which all classifiers
+    agree. A model cannot do better than its classifiers do on data; their accuracy belongs beside it.
 
     Args:
       key: typed PRNG key; an example's z is of its place in the split.
@@ -157,13 +161,13 @@ def coherence(
       progress: wraps the range of batches, as a progress bar does.
 
     Returns:
-      `n`; for every classifier's `name`: the share of right labels, over examples and factors, and `name_se`, its
-      standard error over examples; from the prior `agreement` and `agreement_se` instead; `per_factor`: {name:
-      [F]}, where y has factors.
+      `n`; for every classifier's `name`: the share of right labels, over examples and factors, and `name_se`,
+      its standard error over examples; from the prior `agreement` and `agreement_se` instead; `per_factor`:
+      {name: [F]}, where y has factors.
 
     Raises:
-      TypeError, ValueError: an argument is of another kind, the split has one array x or no labels, a classifier is
-        for no modality of the model or gives labels of another shape, or p(x_m|z) has no mean.
+      TypeError, ValueError: an argument is of another kind, the split has one array x or no labels, a
+        classifier is for no modality of the model or gives labels of another shape, or p(x_m|z) has no mean.
 
     Source: Shi et al. 2019, arXiv 1911.03393, section 4.
     """
@@ -171,16 +175,24 @@ def coherence(
     names, y = _given(given, split, least=0), split.arrays.get("y")
     if y is None:
         raise ValueError("split: expected labels y, got none")
-    if not isinstance(classifiers, Mapping) or not classifiers or not all(map(callable, classifiers.values())):
+    if (
+        not isinstance(classifiers, Mapping)
+        or not classifiers
+        or not all(map(callable, classifiers.values()))
+    ):
         raise TypeError(f"classifiers: expected {{name of a modality: function}}, got {classifiers!r}")
     if not names and len(classifiers) < 2:
-        raise ValueError("classifiers: expected two at least, which agree or not, with nothing given; got one")
+        raise ValueError(
+            "classifiers: expected two at least, which agree or not, with nothing given; got one"
+        )
     size = even_size(split, batch_size)
     draw, _ = traced(key, vae, split, size)
     unknown = sorted(set(classifiers) - set(getattr(draw.px, "parts", {})))
     if unknown:
         raise ValueError(f"classifiers: expected those of modalities of the model; got {', '.join(unknown)}")
-    made = per_example(program(_jitted_made, split.transform, names, tuple(classifiers), key, vae), split, size, progress)
+    made = per_example(
+        program(_jitted_made, split.transform, names, tuple(classifiers), key, vae), split, size, progress
+    )
     labels = {name: _labels(name, of(made[name]), np.asarray(y)) for name, of in classifiers.items()}
     if names:
         right = {name: (found == y).reshape(len(y), -1) for name, found in labels.items()}
@@ -190,13 +202,17 @@ def coherence(
     result: dict[str, Any] = {"n": split.size}
     for name, hits in right.items():
         result |= mean_and_error(name, hits.mean(axis=1))
-    return result | ({"per_factor": {k: hits.mean(axis=0) for k, hits in right.items()}} if y.ndim > 1 else {})
+    return result | (
+        {"per_factor": {k: hits.mean(axis=0) for k, hits in right.items()}} if y.ndim > 1 else {}
+    )
 
 
 def _labels(name: str, found: Any, y: np.ndarray) -> np.ndarray:
     found = np.asarray(found)
     if found.shape != y.shape:
-        raise ValueError(f"classifiers[{name!r}]: expected labels of the shape of y, {y.shape}; got {found.shape}")
+        raise ValueError(
+            f"classifiers[{name!r}]: expected labels of the shape of y, {y.shape}; got {found.shape}"
+        )
     return found
 
 
@@ -205,7 +221,9 @@ def _made(
     key: Array, vae: VAE, batch: Batch,
 ) -> dict[str, Array]:  # fmt: skip
     batch = transformed(transform, key, batch)
-    z: PyTree = vae.encode(named_key(key, "sample"), _only(batch, given)).z if given else prior_codes(key, vae, batch)
+    z: PyTree = (
+        vae.encode(named_key(key, "sample"), _only(batch, given)).z if given else prior_codes(key, vae, batch)
+    )
     px = vae.decode(z, batch.get("c"))
     return {name: px.parts[name].mean() for name in names}
 

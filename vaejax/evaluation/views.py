@@ -32,13 +32,14 @@ def reconstruct(vae: VAE, x: Any, *, c: AnyArray | None = None, key: Array | Non
 
     Args:
       vae: a bound model.
-      x: [n, *event], transformed as the model eats it; of several modalities {name: [n, *event]} of those that
-        are given.
+      x: [n, *event], transformed as the model eats it; of several modalities {name: [n, *event]} of those
+        that are given.
       c: [n, ...], the conditions of a model that has one.
       key: typed PRNG key, for the draws of a decoder without a mean; None: such a one is refused.
 
     Returns:
-      [n, *event]; of several modalities {name: [n, *event]} of all: those that x lacks are made of the others.
+      [n, *event]; of several modalities {name: [n, *event]} of all: those that x lacks are made of the
+      others.
 
     Raises:
       TypeError, ValueError: an argument is of another kind, c is missing or one too many, or p(x|z) has no

@@ -63,7 +63,9 @@ def init_decoder(
     got = jax.tree.map(lambda a: a.shape, output)
     if isinstance(x, Mapping) and not isinstance(likelihood, JointLikelihood):
         names = ", ".join(f"{name}=..." for name in sorted(x))
-        raise ValueError(f"likelihood: expected distributions.joint({names}) for such an x; got {likelihood.name}")
+        raise ValueError(
+            f"likelihood: expected distributions.joint({names}) for such an x; got {likelihood.name}"
+        )
     shapes = likelihood.parameter_shape(jax.tree.map(lambda a: a.shape[1:], x))
     expected = {k: (1, *v) for k, v in shapes.items()} if isinstance(shapes, Mapping) else (1, *shapes)
     if got != expected:

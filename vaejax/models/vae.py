@@ -73,8 +73,9 @@ def vae(
         (x, c) -> the same. Of several modalities, x a mapping, it is called with `batch["observed"]` behind
         these where a batch has one: `nets.Modalities`.
       decoder: a Flax module, z [..., *event] -> the likelihood's parameters: [..., *event], but for as many
-        channels as `likelihood.channels` says, or a mapping of such for a joint one; or (z, c) -> the same. Or an autoregressive one that sees x
-        too, such as `nets.GatedPixelCNN`, whose p(x|z) is a product of such likelihoods of x_i given x_<i.
+        channels as `likelihood.channels` says, or a mapping of such for a joint one; or (z, c) -> the same.
+        Or an autoregressive one that sees x too, such as `nets.GatedPixelCNN`, whose p(x|z) is a product of
+        such likelihoods of x_i given x_<i.
       posterior: a factory's result, such as `posteriors.gaussian(latents)`.
       likelihood: a factory's result, such as `distributions.bernoulli()`.
       prior: a factory's result, such as `priors.standard()`, which None is.

@@ -31,19 +31,20 @@ def named_nets(nets: Any) -> FrozenDict[str, nn.Module]:
 class Modalities(nn.Module):
     """An encoder for each of M modalities: x {name: [..., *event]} -> (loc, logvar, present).
 
-    loc and logvar are [..., M, d], an expert for each modality in the order of the names, and present [..., M] is
-    1 where there is one, 0 where not: what `posteriors.poe`, `moe` and `mopoe` take. A modality is absent for all
-    examples where x lacks its name, and for some by a mask, which comes last: {name: [...]}, booleans or 0 and 1,
-    names that it lacks being there for all. What stands in x where it is absent, nan too, is not seen.
+    loc and logvar are [..., M, d], an expert for each modality in the order of the names, and present [...,
+    M] is 1 where there is one, 0 where not: what `posteriors.poe`, `moe` and `mopoe` take. A modality is
+    absent for all examples where x lacks its name, and for some by a mask, which comes last: {name: [...]},
+    booleans or 0 and 1, names that it lacks being there for all. What stands in x where it is absent, nan
+    too, is not seen.
 
     Args:
       nets: {name: net}, each x_m [..., *event] -> (loc, logvar), such as `MLPEncoder(d, ...)`; all of one d.
         Further inputs, such as a condition, each gets too.
 
     Raises:
-      TypeError, ValueError: for anything but named nets; when called, for modalities without a net, or none, for
-        experts of different sizes or that are no (loc, logvar), or a mask of another shape; when initialised, for
-        an x that lacks a modality.
+      TypeError, ValueError: for anything but named nets; when called, for modalities without a net, or none,
+        for experts of different sizes or that are no (loc, logvar), or a mask of another shape; when
+        initialised, for an x that lacks a modality.
     """
 
     nets: Any
@@ -107,7 +108,9 @@ def _check_names(x: Any, nets: Mapping[str, Any], initialising: bool) -> None:
     if unknown or not x:
         raise ValueError(f"x: expected modalities among {', '.join(nets)}; got {unknown or 'none'}")
     if initialising and set(x) != set(nets):
-        raise ValueError(f"x: expected all of {', '.join(nets)} to make parameters; got {', '.join(sorted(x))}")
+        raise ValueError(
+            f"x: expected all of {', '.join(nets)} to make parameters; got {', '.join(sorted(x))}"
+        )
 
 
 def _mask(mask: Any, x: Array, name: str) -> Array:
@@ -138,6 +141,6 @@ def _checked(expert: Any, name: str) -> tuple[Array, Array]:
     """The (loc, logvar) of a net."""
     if not isinstance(expert, tuple) or len(expert) != 2 or jnp.shape(expert[0]) != jnp.shape(expert[1]):
         raise ValueError(
-            f"nets[{name!r}]: expected to give (loc, logvar) of one shape, [..., d]; got {type(expert).__name__}"
+            f"nets[{name!r}]: expected (loc, logvar) of one shape, [..., d]; got {type(expert).__name__}"
         )
     return expert

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Mapping
+from functools import reduce
 from itertools import combinations
 from typing import Any
 
@@ -24,14 +25,14 @@ __all__ = ["modality_reconstruction", "sub_sampled"]
 
 
 def sub_sampled(subsets: int = 0, *, beta: float | Callable[[Any], Any] = 1.0) -> Term:
-    """MVAE's sub-sampled training: the negative ELBOs of all modalities, of each alone, and of random subsets.
+    """MVAE's sub-sampled training: negative ELBOs of all modalities, of each alone, of random subsets.
 
         sum_A [ -log p(x_A|z_A) + beta KL(q(z|x_A) || p) ],    A = all, {1}, .., {M}, and `subsets` others,
 
-    where z_A ~ q(z|x_A): what is not in A is neither seen nor scored. Without it an expert of a product is never
-    asked what it knows by itself. It stands for `reconstruction` and `kl` together, and is a sum: of M modalities
-    about M + 1 times an ELBO. Of an example that lacks a modality, A is what it has of A; where that is nothing the
-    cost is KL(q || p) without x, 0 of the posteriors of several modalities here.
+    where z_A ~ q(z|x_A): what is not in A is neither seen nor scored. Without it an expert of a product is
+    never asked what it knows by itself. It stands for `reconstruction` and `kl` together, and is a sum: of M
+    modalities about M + 1 times an ELBO. Of an example that lacks a modality, A is what it has of A; where
+    that is nothing the cost is KL(q || p) without x, 0 of the posteriors of several modalities here.
 
     Args:
       subsets: how many further subsets an example has each step, drawn from those of 2..M - 1 modalities; the
@@ -42,10 +43,11 @@ def sub_sampled(subsets: int = 0, *, beta: float | Callable[[Any], Any] = 1.0) -
       A term, [B] nats; it logs `kl` and `reconstruction`, those of all modalities together.
 
     Raises:
-      TypeError, ValueError: for subsets that are no int of at least 0, or a beta that is neither or negative; when
-        called, for an x that is one array, or subsets of fewer than three modalities.
+      TypeError, ValueError: for subsets that are no int of at least 0, or a beta that is neither or negative;
+        when called, for an x that is one array, or subsets of fewer than three modalities.
 
-    Source: Wu & Goodman 2018, arXiv 1802.05335, section 2.3, eq. 4. Deviation: there one random subset serves the
+    Source: Wu & Goodman 2018, arXiv 1802.05335, section 2.3, eq. 4. Deviation: there one random subset serves
+    the
     whole batch.
     """
     if isinstance(subsets, bool) or not isinstance(subsets, numbers.Integral):
@@ -57,7 +59,9 @@ def sub_sampled(subsets: int = 0, *, beta: float | Callable[[Any], Any] = 1.0) -
     def cost(beta: Any, key: Array, vae: VAE, draw: Draw) -> Array:
         names = _names(draw)
         if subsets and len(names) < 3:
-            raise ValueError(f"subsets: expected 0, of {len(names)} modalities there are no others; got {subsets}")
+            raise ValueError(
+                f"subsets: expected 0, of {len(names)} modalities there are no others; got {subsets}"
+            )
         total = -draw.log_px + beta * kl(key, vae, draw)
         batches = {f"/{name}": {**draw.batch, "x": {name: draw.batch["x"][name]}} for name in names}
         for i in range(int(subsets)):
@@ -91,15 +95,17 @@ def _random_subset(key: Array, batch: Batch, names: list[str]) -> dict[str, Any]
     keys = example_keys(key, batch)
     row = jax.vmap(lambda k: jax.random.randint(k, (), 0, len(subsets)))(keys)
     observed = batch.get("observed") or {}
-    there = {name: member[row, m] & (jnp.asarray(observed.get(name, True)) != 0) for m, name in enumerate(names)}
+    there = {
+        name: member[row, m] & (jnp.asarray(observed.get(name, True)) != 0) for m, name in enumerate(names)
+    }
     return {**batch, "observed": there}
 
 
 def modality_reconstruction(**weights: float) -> Term:
     """-sum_m lam_m log p(x_m|z), [B] nats: some modalities count more than others.
 
-    A caption's few nats beside an image's hundreds may go unlearned. With weights other than 1 what is minimised
-    bounds nothing; the true sum is logged beside it.
+    A caption's few nats beside an image's hundreds may go unlearned. With weights other than 1 what is
+    minimised bounds nothing; the true sum is logged beside it.
 
     Args:
       **weights: name=lam_m, finite numbers; modalities that are not named have 1.
@@ -108,8 +114,8 @@ def modality_reconstruction(**weights: float) -> Term:
       A term, [B] nats; it logs `reconstruction`, and `reconstruction_<name>` of those that are named.
 
     Raises:
-      TypeError, ValueError: for no weight, or one that is no finite number; when called, for names that x does not
-        have.
+      TypeError, ValueError: for no weight, or one that is no finite number; when called, for names that x
+        does not have.
 
     Source: Wu & Goodman 2018, arXiv 1802.05335, section 2.1.
     """
@@ -122,12 +128,19 @@ def modality_reconstruction(**weights: float) -> Term:
     def each(key: Array, draw: Draw) -> dict[str, Array]:
         unknown = sorted(set(lam) - set(_names(draw)))
         if unknown:
-            raise ValueError(f"weights: expected names among {', '.join(_names(draw))}; got {', '.join(unknown)}")
-        return score_each(example_keys(named_key(key, "score"), draw.batch), draw.px, draw.batch["x"], draw.batch.get("observed"))
+            raise ValueError(
+                f"weights: expected names among {', '.join(_names(draw))}; got {', '.join(unknown)}"
+            )
+        return score_each(
+            example_keys(named_key(key, "score"), draw.batch),
+            draw.px,
+            draw.batch["x"],
+            draw.batch.get("observed"),
+        )
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         parts = each(key, draw)
-        return -sum((lam.get(name, 1.0) * log_px for name, log_px in parts.items()), jnp.zeros(()))
+        return -reduce(jnp.add, [lam.get(name, 1.0) * log_px for name, log_px in parts.items()])
 
     measures = {f"reconstruction_{name}": _of_one(name, each) for name in lam}
     return logs(term, reconstruction=reconstruction, **measures)

@@ -25,32 +25,32 @@ _AVERAGES = {"mean": pairs.mean_average, "precision": pairs.precision_average}
 def group(
     average: str = "mean", *, shared: int | None = None, beta: float | Callable[[Any], Any] = 1.0
 ) -> Term:  # fmt: skip
-    """The mean of the negative ELBOs of both examples of a pair, of posteriors that are one where it shares them.
+    """The mean of the negative ELBOs of both examples of a pair, whose posteriors share what the pair does.
 
         1/2 sum_i [ -log p(x_i|z_i) + beta KL(q_i || p) ],    z_i ~ q_i,
 
-    where q_1 and q_2 are the encoder's but for the latents that count as shared (`ops.pairs.shared_latents`): there
-    both are the average of the two. Which are shared is found for each pair, and no gradient goes through that.
-    The batch has the second example as `batch["x2"]`, of the shape of x, as `data.pairs` makes it; the model is one
-    of single examples, and stands for `reconstruction` and `kl` together.
+    where q_1 and q_2 are the encoder's but for the latents that count as shared (`ops.pairs.shared_latents`):
+    there both are the average of the two. Which are shared is found for each pair, and no gradient goes
+    through that. The batch has the second example as `batch["x2"]`, of the shape of x, as `data.pairs` makes
+    it; the model is one of single examples, and stands for `reconstruction` and `kl` together.
 
     Args:
       average: "mean", GroupVAE's (mean of means and of variances); or "precision", ML-VAE's (their product).
-      shared: how many latents are; None: those whose delta_j is below the middle of the largest and the least, as in
-        Ada-GVAE and Ada-ML-VAE. 0 is a beta-VAE of twice as many examples.
+      shared: how many latents are; None: those whose delta_j is below the middle of the largest and the
+        least, as in Ada-GVAE and Ada-ML-VAE. 0 is a beta-VAE of twice as many examples.
       beta: weight of the KL: a number >= 0, or a schedule step -> weight.
 
     Returns:
-      A term in nats, [B], a mean over both; it logs `kl`, of x alone and unmerged, and `shared`, how many latents
-      are on average.
+      A term in nats, [B], a mean over both; it logs `kl`, of x alone and unmerged, and `shared`, how many
+      latents are on average.
 
     Raises:
-      TypeError, ValueError: for another average, a shared that is no int of at least 0, a beta that is neither or
-        negative; when called, for a batch without x2 or of another shape than x, another q than one diagonal Gaussian
-        of latents [d], or more shared latents than there are.
+      TypeError, ValueError: for another average, a shared that is no int of at least 0, a beta that is
+        neither or negative; when called, for a batch without x2 or of another shape than x, another q than
+        one diagonal Gaussian of latents [d], or more shared latents than there are.
 
-    Source: Locatello et al. 2020, arXiv 2002.02886, section 4.1, after Bouchacourt et al. 2018, arXiv 1705.08841, and
-    Hosoya 2019, arXiv 1809.02383.
+    Source: Locatello et al. 2020, arXiv 2002.02886, section 4.1, after Bouchacourt et al. 2018, arXiv
+    1705.08841, and Hosoya 2019, arXiv 1809.02383.
     """
     check_choice(average, tuple(_AVERAGES), "average")
     shared = _count(shared)
@@ -106,17 +106,23 @@ def weight_at(beta: Any) -> Callable[[Any], Any]:
 def _second(batch: Batch) -> dict[str, Any]:
     """The batch of the second examples."""
     if "x2" not in batch:
-        raise ValueError(f"batch: expected x2, the second example of each pair, beside x; got {sorted(batch)}")
+        raise ValueError(
+            f"batch: expected x2, the second example of each pair, beside x; got {sorted(batch)}"
+        )
     x, x2 = batch["x"], batch["x2"]
     if jnp.shape(x) != jnp.shape(x2):
-        raise ValueError(f"x2: expected pairs of equal sets, the shape of x, {jnp.shape(x)}; got {jnp.shape(x2)}")
+        raise ValueError(
+            f"x2: expected pairs of equal sets, the shape of x, {jnp.shape(x)}; got {jnp.shape(x2)}"
+        )
     return {**{name: a for name, a in batch.items() if name != "x2"}, "x": x2}
 
 
 def _parameters(q: Distribution, other: Distribution) -> tuple[Array, Array, Array, Array]:
     """(loc, scale) of both posteriors."""
     if not (is_diagonal_gaussian(q) and is_diagonal_gaussian(other)):
-        raise TypeError(f"q: expected one diagonal Gaussian with latents [d]; got {getattr(q, 'name', type(q).__name__)}")
+        raise TypeError(
+            f"q: expected one diagonal Gaussian with latents [d]; got {getattr(q, 'name', type(q).__name__)}"
+        )
     return q.mean(), q.stddev(), other.mean(), other.stddev()
 
 

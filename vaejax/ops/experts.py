@@ -50,7 +50,7 @@ def product(loc: Array, logvar: Array, present: Array, *, of: str = "likelihoods
     there, loc, logvar = jnp.broadcast_arrays(there, loc, logvar)
     loc = jnp.where(there, loc, 0.0)  # before anything else: a gradient through nan is nan wherever it goes
     scores = jnp.where(there, -jnp.where(there, logvar, 0.0), -jnp.inf)
-    # the prior's and the experts' shares of the precision, and its logarithm: no 1 / v_m, which overflows first
+    # shares of the precision, the prior's first, and its logarithm: no 1 / v_m, which overflows first
     each = jnp.concatenate([jnp.zeros_like(scores[..., :1, :]), scores], axis=-2)
     share, log_precision = jax.nn.softmax(each, axis=-2), jax.nn.logsumexp(each, axis=-2)
     of_prior, of_experts = share[..., 0, :], share[..., 1:, :]

@@ -63,7 +63,8 @@ def mean_average(loc_1: Array, scale_1: Array, loc_2: Array, scale_2: Array) -> 
 def precision_average(loc_1: Array, scale_1: Array, loc_2: Array, scale_2: Array) -> tuple[Array, Array]:
     """ML-VAE's: their product, with the mean of their precisions for its precision.
 
-    v = 2 v_1 v_2 / (v_1 + v_2), loc = (loc_1 / v_1 + loc_2 / v_2) v / 2. N(0, 1) and N(2, 3) make N(1/2, 3/2).
+    v = 2 v_1 v_2 / (v_1 + v_2), loc = (loc_1 / v_1 + loc_2 / v_2) v / 2. N(0, 1) and N(2, 3) make N(1/2,
+    3/2).
 
     Args:
       loc_1: [..., d].

@@ -1,10 +1,10 @@
 """Posteriors of several modalities: what the experts of those that are present say, put together.
 
-The encoder, `nets.Modalities`, gives a Gaussian for each of M modalities and which of them are present, so that
-one model takes any subset of them. A posterior of none is N(0, I).
+The encoder, `nets.Modalities`, gives a Gaussian for each of M modalities and which of them are present, so
+that one model takes any subset of them. A posterior of none is N(0, I).
 
-Where an expert is multiplied, by the prior N(0, I) and others, it stands for a likelihood factor p(x_m|z), as a
-function of z, and not for the posterior p(z|x_m), which has the prior in it (`ops.experts.product`).
+Where an expert is multiplied, by the prior N(0, I) and others, it stands for a likelihood factor p(x_m|z), as
+a function of z, and not for the posterior p(z|x_m), which has the prior in it (`ops.experts.product`).
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ Experts = tuple[Array, Array, Array]  # loc [..., M, d], logvar [..., M, d], pre
 
 
 def poe(latents: int, experts: int) -> Posterior:
-    """Product of experts (MVAE): q(z|x_A) prop. to N(z; 0, I) prod_{m in A} N(z; loc_m, v_m), A those present.
+    """Product of experts (MVAE): q(z|x_A) prop. to N(z; 0, I) prod_m N(z; loc_m, v_m), m in A.
 
-    The experts stand for likelihood factors: at those of an exact linear-Gaussian model q is the exact posterior
-    of every subset. Its KL to N(0, I) is in closed form. `objectives.sub_sampled` trains it so that subsets are
-    met: the bound of all modalities alone says nothing of an expert by itself.
+    A are the modalities that are present.
+        The experts stand for likelihood factors: at those of an exact linear-Gaussian model q is the exact
+    posterior of every subset. Its KL to N(0, I) is in closed form. `objectives.sub_sampled` trains it so that
+    subsets are met: the bound of all modalities alone says nothing of an expert by itself.
 
     Args:
       latents: d.
@@ -63,8 +64,8 @@ def moe(latents: int, experts: int, *, prior_expert: bool = False) -> Posterior:
     Args:
       latents: d.
       experts: M, the number of modalities.
-      prior_expert: whether each component is multiplied by N(0, I), as the experts of `poe` and `mopoe` are: an
-        expert is then a likelihood factor, else, as in the paper, the posterior of its modality.
+      prior_expert: whether each component is multiplied by N(0, I), as the experts of `poe` and `mopoe` are:
+        an expert is then a likelihood factor, else, as in the paper, the posterior of its modality.
 
     Returns:
       A Posterior as `poe`; its code is the mean, which may lie between components.
@@ -88,8 +89,8 @@ def mopoe(latents: int, experts: int, *, subsets: Sequence[Sequence[int]] | None
     With the single modalities for subsets it is `moe(prior_expert=True)`, with the full set alone `poe`.
 
     Deviations: the prior expert is in every product, not in that of the full set alone; and what
-    `objectives.stratified` minimises is the bound of the whole mixture, which is tighter than the authors' sum of
-    the KLs of the components.
+    `objectives.stratified` minimises is the bound of the whole mixture, which is tighter than the authors'
+    sum of the KLs of the components.
 
     Args:
       latents: d.
@@ -132,8 +133,15 @@ def _checked(subsets: Any, M: int) -> tuple[tuple[int, ...], ...]:
         raise TypeError(f"subsets: expected tuples of places of modalities, got {subsets!r}") from error
     places = set(range(M))
     fine = all(row and len(set(row)) == len(row) and set(row) <= places for row in rows)
-    if not rows or not fine or len(set(rows)) < len(rows) or any(isinstance(m, bool) for r in rows for m in r):
-        raise ValueError(f"subsets: expected different ones, not empty, of places 0..{M - 1}; got {subsets!r}")
+    if (
+        not rows
+        or not fine
+        or len(set(rows)) < len(rows)
+        or any(isinstance(m, bool) for r in rows for m in r)
+    ):
+        raise ValueError(
+            f"subsets: expected different ones, not empty, of places 0..{M - 1}; got {subsets!r}"
+        )
     return rows
 
 
@@ -155,7 +163,9 @@ def _moe(prior_expert: bool, own: PyTree, state: PyTree, parameters: Experts) ->
     return GaussianMixture(_equal(there, loc.dtype), loc, jnp.exp(logvar / 2))
 
 
-def _mopoe(rows: tuple[tuple[int, ...], ...], own: PyTree, state: PyTree, parameters: Experts) -> Distribution:
+def _mopoe(
+    rows: tuple[tuple[int, ...], ...], own: PyTree, state: PyTree, parameters: Experts
+) -> Distribution:
     del own, state
     loc, logvar, present = parameters
     member = np.array([[m in row for m in range(loc.shape[-2])] for row in rows])  # [S, M]
