@@ -192,9 +192,8 @@ def _check_stored(split: Split, name: str) -> None:
     x, support = split.arrays["x"], split.support
     if support == "bytes" and x.dtype != np.uint8:
         raise TypeError(f"{name}: expected uint8 for support 'bytes', got {x.dtype}")
-    if (
-        support in ("binary", "one_hot") or x.dtype != np.uint8
-    ):  # any other uint8 is in the support, once scaled
+    # any other uint8 is in the support, once scaled
+    if support in ("binary", "one_hot") or x.dtype != np.uint8:
         _check_values(x, support, name)
 
 

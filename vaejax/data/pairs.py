@@ -39,7 +39,7 @@ def pairs(images: Any, k: int | None = None, *, num_pairs: int | None = None, se
         TypeError, ValueError: arguments of another kind, factors that are no integers [N, F] of two at least,
             or no row with a partner.
 
-    Source: Locatello et al. 2020, arXiv 2002.02886, section 3.
+    Source: Locatello et al. 2020, arXiv 2002.02886.
     """
     check_seed(seed)
     if num_pairs is not None:

@@ -116,7 +116,7 @@ def joint(**likelihoods: Likelihood) -> Likelihood:
     Raises:
       TypeError, ValueError: for anything but likelihoods, each of one array, or none at all.
 
-    Source: Wu & Goodman 2018, arXiv 1802.05335, section 2.1.
+    Source: Wu & Goodman 2018, arXiv 1802.05335.
     """
     if not likelihoods:
         raise ValueError("joint: expected at least one modality, as name=likelihood; got none")

@@ -36,8 +36,7 @@ def conditional_log_likelihood(
 ) -> dict[str, Any]:
     """Estimate log p(x_a|x_b) of every example, b the modalities that are given and a all others.
 
-        log p(x_a|x_b) = log (1/K) sum_k p(x_a, x_b, z_k) / q(z_k|x_b) - log (1/K) sum_k p(x_b, z_k) /
-        q(z_k|x_b)
+        log (1/K) sum_k p(x_a, x_b, z_k) / q(z_k|x_b) - log (1/K) sum_k p(x_b, z_k) / q(z_k|x_b)
 
     with the same z_k ~ q(.|x_b): the encoder sees x_b alone. Of q(z|x_b) = p(z|x_b) it is the log of the mean
     of p(x_a|z_k). It is the difference of two lower bounds, each from below in expectation, and so no bound
@@ -66,7 +65,7 @@ def conditional_log_likelihood(
       TypeError, ValueError: an argument is of another kind, log p(x|z) is itself a bound, q a point, the
         likelihood cannot score the split, or its x is one array.
 
-    Source: Wu & Goodman 2018, arXiv 1802.05335, appendix; Shi et al. 2019, arXiv 1911.03393, section 4.
+    Source: Wu & Goodman 2018, arXiv 1802.05335; Shi et al. 2019, arXiv 1911.03393.
     """
     key = enter(key, vae, split, progress=progress, num_samples=num_samples, batch_size=batch_size)
     names = _given(given, split, least=1)
@@ -169,7 +168,7 @@ def coherence(
       TypeError, ValueError: an argument is of another kind, the split has one array x or no labels, a
         classifier is for no modality of the model or gives labels of another shape, or p(x_m|z) has no mean.
 
-    Source: Shi et al. 2019, arXiv 1911.03393, section 4.
+    Source: Shi et al. 2019, arXiv 1911.03393.
     """
     key = enter(key, vae, split, progress=progress, batch_size=batch_size)
     names, y = _given(given, split, least=0), split.arrays.get("y")

@@ -46,9 +46,7 @@ def sub_sampled(subsets: int = 0, *, beta: float | Callable[[Any], Any] = 1.0) -
       TypeError, ValueError: for subsets that are no int of at least 0, or a beta that is neither or negative;
         when called, for an x that is one array, or subsets of fewer than three modalities.
 
-    Source: Wu & Goodman 2018, arXiv 1802.05335, section 2.3, eq. 4. Deviation: there one random subset serves
-    the
-    whole batch.
+    Source: Wu & Goodman 2018, arXiv 1802.05335. Deviation: there one random subset serves the whole batch.
     """
     if isinstance(subsets, bool) or not isinstance(subsets, numbers.Integral):
         raise TypeError(f"subsets: expected an int, got {type(subsets).__name__} ({subsets!r})")
@@ -117,7 +115,7 @@ def modality_reconstruction(**weights: float) -> Term:
       TypeError, ValueError: for no weight, or one that is no finite number; when called, for names that x
         does not have.
 
-    Source: Wu & Goodman 2018, arXiv 1802.05335, section 2.1.
+    Source: Wu & Goodman 2018, arXiv 1802.05335.
     """
     if not weights:
         raise ValueError("weights: expected at least one, as name=weight; got none")

@@ -49,7 +49,7 @@ def group(
         neither or negative; when called, for a batch without x2 or of another shape than x, another q than
         one diagonal Gaussian of latents [d], or more shared latents than there are.
 
-    Source: Locatello et al. 2020, arXiv 2002.02886, section 4.1, after Bouchacourt et al. 2018, arXiv
+    Source: Locatello et al. 2020, arXiv 2002.02886, after Bouchacourt et al. 2018, arXiv
     1705.08841, and Hosoya 2019, arXiv 1809.02383.
     """
     check_choice(average, tuple(_AVERAGES), "average")

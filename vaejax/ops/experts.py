@@ -42,7 +42,7 @@ def product(loc: Array, logvar: Array, present: Array, *, of: str = "likelihoods
     Raises:
       ValueError: for another name.
 
-    Source: Wu & Goodman 2018, arXiv 1802.05335, section 2.2.
+    Source: Wu & Goodman 2018, arXiv 1802.05335.
     """
     check_choice(of, ("likelihoods", "posteriors"), "of")
     chex.assert_equal_shape([loc, logvar])

@@ -29,7 +29,7 @@ def shared_latents(
     Returns:
       [..., d] booleans. Where all delta are equal none is below.
 
-    Source: Locatello et al. 2020, arXiv 2002.02886, section 4.1.
+    Source: Locatello et al. 2020, arXiv 2002.02886.
     """
     chex.assert_equal_shape([loc_1, scale_1, loc_2, scale_2])
     delta = kl.diagonal_gaussian(loc_1, scale_1, loc_2, scale_2)
@@ -54,7 +54,7 @@ def mean_average(loc_1: Array, scale_1: Array, loc_2: Array, scale_2: Array) -> 
     Returns:
       (loc, scale), each [..., d].
 
-    Source: Hosoya 2019, arXiv 1809.02383; Locatello et al. 2020, arXiv 2002.02886, section 4.1.
+    Source: Hosoya 2019, arXiv 1809.02383; Locatello et al. 2020, arXiv 2002.02886.
     """
     chex.assert_equal_shape([loc_1, scale_1, loc_2, scale_2])
     return (loc_1 + loc_2) / 2, jnp.sqrt((jnp.square(scale_1) + jnp.square(scale_2)) / 2)

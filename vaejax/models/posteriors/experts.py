@@ -31,10 +31,9 @@ Experts = tuple[Array, Array, Array]  # loc [..., M, d], logvar [..., M, d], pre
 def poe(latents: int, experts: int) -> Posterior:
     """Product of experts (MVAE): q(z|x_A) prop. to N(z; 0, I) prod_m N(z; loc_m, v_m), m in A.
 
-    A are the modalities that are present.
-        The experts stand for likelihood factors: at those of an exact linear-Gaussian model q is the exact
-    posterior of every subset. Its KL to N(0, I) is in closed form. `objectives.sub_sampled` trains it so that
-    subsets are met: the bound of all modalities alone says nothing of an expert by itself.
+    A are the modalities that are present. The experts stand for likelihood factors: at those of an exact
+    linear-Gaussian model q is the exact posterior of every subset. Its KL to N(0, I) is in closed form. The
+    bound of all modalities alone says nothing of an expert by itself: `objectives.sub_sampled` asks each.
 
     Args:
       latents: d.
@@ -47,7 +46,7 @@ def poe(latents: int, experts: int) -> Posterior:
     Raises:
       TypeError, ValueError: for sizes that are not ints of at least 1.
 
-    Source: Wu & Goodman 2018, arXiv 1802.05335, section 2.2.
+    Source: Wu & Goodman 2018, arXiv 1802.05335.
     """
     d, M = _sizes(latents, experts)
     options = {"latents": d, "experts": M}
@@ -73,7 +72,7 @@ def moe(latents: int, experts: int, *, prior_expert: bool = False) -> Posterior:
     Raises:
       TypeError, ValueError: for sizes that are not ints of at least 1, or a prior_expert that is no bool.
 
-    Source: Shi, Siddharth, Paige & Torr 2019, arXiv 1911.03393, section 3.
+    Source: Shi, Siddharth, Paige & Torr 2019, arXiv 1911.03393.
     """
     d, M = _sizes(latents, experts)
     prior_expert = plain(prior_expert)
@@ -106,7 +105,7 @@ def mopoe(latents: int, experts: int, *, subsets: Sequence[Sequence[int]] | None
       TypeError, ValueError: for sizes that are not ints of at least 1, or subsets that are not different, not
         empty, and of places 0..M-1.
 
-    Source: Sutter, Daunhawer & Vogt 2021, arXiv 2105.02470, eq. 6.
+    Source: Sutter, Daunhawer & Vogt 2021, arXiv 2105.02470.
     """
     d, M = _sizes(latents, experts)
     chosen = None if subsets is None else _checked(subsets, M)
