@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -81,5 +82,6 @@ def test_scores_are_of_single_images(small, monkeypatch):
     made = experiment.training(TINY, "group")
     params = jax.jit(made.model.init)(jax.random.key(0), {"x": X[:1]})[0]
     scores = experiment.score(replace(TINY, fitted=20), "group", made.model.bind(params), small)
-    assert set(experiment.SCORES) - {"factor_vae"} <= set(scores) | set(scores.get("missing", ()))
+    assert {"mig", "sap", "reconstruction", "kl"} <= set(scores)  # of 20 codes DCI and the votes are none
+    assert scores["neg_elbo"] == pytest.approx(scores["reconstruction"] + scores["kl"])
     assert scores["kl_per_dimension"].shape == (TINY.latents,)
