@@ -29,7 +29,7 @@ SETS = ("sprites", "fashion_mnist", "mnist", "digits")
 class Config(lab.Settings):
     """Four ways to put experts together, on one or two sets of two modalities."""
 
-    dataset: tuple[Literal[*SETS], ...] = SETS[:2]  # pyright: ignore
+    dataset: tuple[Literal[*SETS], ...] = SETS[:1]  # pyright: ignore
     """sprites: mini-sprites and captions of their factors; the others: halves of images, binary."""
     side: lab.Positive[int] = 32  # pixels on a side of the sprites, a multiple of 16
     hidden: tuple[lab.Positive[int], ...] = (128, 128)  # widths of the encoders; reversed, of decoders
