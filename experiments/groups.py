@@ -35,19 +35,19 @@ class Config(lab.BetaVAE):
     methods: tuple[Literal[*METHODS], ...] = (*METHODS,)  # pyright: ignore
     k: lab.Positive[int] | None = 1
     """How many of the five factors may differ in a pair; None: 1 to 4, at random."""
-    side: lab.Positive[int] = 32  # pixels on a side, a power of two from 16
-    steps: lab.Positive[int] = 1500  # training steps
+    side: lab.Positive[int] = 16  # pixels on a side, a power of two from 16
+    steps: lab.Positive[int] = 1000  # training steps
     batch_size: lab.Positive[int] = 32  # pairs per step
-    ramp: lab.NonNegative[int] = 500  # steps over which the KL's weight rises linearly from 0
+    ramp: lab.NonNegative[int] = 300  # steps over which the KL's weight rises linearly from 0
     microbatch: lab.NonNegative[int] | None = None  # pairs per slice of a step; 0: as many as are fast here
     beta: lab.NonNegative[float] = 4.0  # weight of the KL in all rows
     scored: lab.Positive[int] = 10_000  # codes of scores that fit nothing
-    fitted: lab.Positive[int] = 2000  # codes that DCI's trees learn from; half as many judge
+    fitted: lab.Positive[int] = 1000  # codes that DCI's trees learn from; half as many judge
 
 
 PRESETS = {
     "fast": Config(width=0.5, learning_rate=2e-3),
-    "medium": Config("medium", width=0.5, learning_rate=2e-3, steps=15_000, seeds=3),
+    "medium": Config("medium", width=0.5, learning_rate=2e-3, steps=15_000, side=32, seeds=3),
 }
 
 

@@ -174,16 +174,7 @@ def coherence(
     names, y = _given(given, split, least=0), split.arrays.get("y")
     if y is None:
         raise ValueError("split: expected labels y, got none")
-    if (
-        not isinstance(classifiers, Mapping)
-        or not classifiers
-        or not all(map(callable, classifiers.values()))
-    ):
-        raise TypeError(f"classifiers: expected {{name of a modality: function}}, got {classifiers!r}")
-    if not names and len(classifiers) < 2:
-        raise ValueError(
-            "classifiers: expected two at least, which agree or not, with nothing given; got one"
-        )
+    _check_classifiers(classifiers, 1 if names else 2)
     size = even_size(split, batch_size)
     draw, _ = traced(key, vae, split, size)
     unknown = sorted(set(classifiers) - set(getattr(draw.px, "parts", {})))
@@ -204,6 +195,15 @@ def coherence(
     return result | (
         {"per_factor": {k: hits.mean(axis=0) for k, hits in right.items()}} if y.ndim > 1 else {}
     )
+
+
+def _check_classifiers(classifiers: Any, least: int) -> None:
+    """Raise unless these are functions of modalities, two where nothing is given: they agree or not."""
+    fine = isinstance(classifiers, Mapping) and classifiers and all(map(callable, classifiers.values()))
+    if not fine:
+        raise TypeError(f"classifiers: expected {{name of a modality: function}}, got {classifiers!r}")
+    if len(classifiers) < least:
+        raise ValueError("classifiers: expected two at least with nothing given, to agree or not; got one")
 
 
 def _labels(name: str, found: Any, y: np.ndarray) -> np.ndarray:
