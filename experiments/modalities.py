@@ -91,12 +91,12 @@ def classifiers(config: Config, images: data.Dataset) -> dict[str, Any]:
 
 def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str, Any]:
     """log p of both, of each, and of each given the other; how often what is made has the labels."""
-    found, options, some = {}, {"num_samples": config.samples}, data.first(images.test, config.test_images)
+    found, K, some = {}, config.samples, data.first(images.test, config.test_images)
     (a, b), known = sorted(some.arrays["x"]), classifiers(config, images)
     for label, split in (("joint", some), ("a", data.only(some, (a,))), ("b", data.only(some, (b,)))):
-        found[label] = evaluation.marginal_log_likelihood(key(2105), vae, split, **options)["nll"]
+        found[label] = evaluation.marginal_log_likelihood(key(2105), vae, split, num_samples=K)["nll"]
     for label, given, made, right in (("a_given_b", b, a, "made_a"), ("b_given_a", a, b, "made_b")):
-        nll = evaluation.conditional_log_likelihood(key(2106), vae, some, (given,), **options)
+        nll = evaluation.conditional_log_likelihood(key(2106), vae, some, (given,), num_samples=K)
         found |= {label: nll["nll"], f"{label}_se": nll["nll_se"], f"{label}_ess": nll["ess"]}
         found[right] = evaluation.coherence(key(2107), vae, some, {made: known[made]}, (given,))[made]
     return found | {"agreement": evaluation.coherence(key(2108), vae, some, known)["agreement"]}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import distrax
 import jax
+import jax.numpy as jnp
 
 from vaejax.distributions.likelihoods import Likelihood
 from vaejax.fixed import Fixed
@@ -61,7 +63,7 @@ class Joint(distrax.Distribution):
 
     def log_prob(self, value: Mapping[str, Array]) -> Array:
         each = [self._parts[name].log_prob(x) for name, x in sorted(value.items())]
-        return sum(each[1:], each[0])
+        return reduce(jnp.add, each)
 
     def mean(self) -> dict[str, Array]:
         return {name: part.mean() for name, part in self._parts.items()}
