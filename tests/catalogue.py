@@ -114,6 +114,34 @@ def of_parts():
     }
 
 
+MODALITIES = {"a": slice(0, 2), "b": slice(2, 4), "c": slice(4, 5)}  # columns of x
+
+
+def of_modalities():
+    """Three modalities and the product of their experts."""
+    sizes = {name: (at.stop - at.start,) for name, at in MODALITIES.items()}
+    encoders = {name: nets.MLPEncoder(LATENTS, (4,), activation="tanh") for name in sizes}
+    return {
+        "encoder": nets.Modalities(encoders),
+        "decoder": nets.PerModality(
+            {name: nets.MLP((4,), size, activation="tanh") for name, size in sizes.items()}
+        ),
+        "posterior": models.posteriors.poe(LATENTS, 3),
+        "likelihood": distributions.joint(**{name: distributions.bernoulli() for name in sizes}),
+    }
+
+
+def in_modalities(batch):
+    """Of which one example lacks one."""
+    x = {name: batch["x"][..., at] for name, at in MODALITIES.items()}
+    return {**batch, "x": x, "observed": {"b": batch["index"] != 1}}
+
+
+def with_partner(batch):
+    """A second example for each."""
+    return {**batch, "x2": jnp.roll(batch["x"], 1, axis=-1)}
+
+
 TERMS = {
     "reconstruction": TermEntry("reconstruction", lambda: objectives.reconstruction),
     "optimal_gaussian_reconstruction": TermEntry(
@@ -355,6 +383,23 @@ TERMS = {
         untouched=("decoder",),
         heads=mlp("auxiliary", D),
     ),
+    "group_mean": TermEntry("group", objectives.group, random=True, batch=with_partner),
+    "group_precision": TermEntry(
+        "group", lambda: objectives.group("precision", shared=2), random=True, batch=with_partner
+    ),
+    "sub_sampled": TermEntry(
+        "sub_sampled",
+        lambda: objectives.sub_sampled(1, beta=0.5),
+        random=True,
+        parts=of_modalities,
+        batch=in_modalities,
+    ),
+    "modality_reconstruction": TermEntry(
+        "modality_reconstruction",
+        lambda: objectives.modality_reconstruction(a=3.0),
+        parts=of_modalities,
+        batch=in_modalities,
+    ),
     "info_nce": TermEntry("info_nce", lambda: objectives.info_nce, untouched=("decoder",), mixes=True),
 }
 
@@ -381,6 +426,7 @@ LIKELIHOODS = {
     "by_columns": lambda: distributions.by_columns(
         {"0:2": distributions.gaussian(0.3), 3: distributions.bernoulli(), "2,4": distributions.gaussian(2.0)}
     ),
+    "one_hot": lambda: distributions.one_hot(),
 }
 OF_NETWORKS = {  # what has no parameters of values: its own tests have its laws
     "flow": lambda: distributions.flow(),
@@ -390,6 +436,7 @@ OF_NETWORKS = {  # what has no parameters of values: its own tests have its laws
 EVENTS = {  # the shape of one example where it is not (D,)
     "discretised_logistic_mixture": (2, 3),
     "discretised_logistic_mixture_grey": (2, 1),
+    "one_hot": (2, 3),
 }
 
 NETS = {  # net, shape of one of each input
@@ -407,6 +454,13 @@ NETS = {  # net, shape of one of each input
     "DenseLadder": (lambda: nets.DenseLadder(((5,), (7, 6)), event_ndims=2), (2, 3), (3,)),
     "First": (lambda: nets.First(nets.MLP((7,), (2,))), (4,), (3,)),
     "Beside": (lambda: nets.Beside(nets.ConvTranspose(3, (2, 2)), event_ndims=3), (3, 3, 2), (2,)),
+    "Modalities": (
+        lambda: nets.Modalities(
+            {"a": nets.MLPEncoder(2, (7,)), "b": nets.MLPEncoder(2, (6,), event_ndims=2)}
+        ),
+        {"a": (4,), "b": (2, 3)},
+    ),
+    "PerModality": (lambda: nets.PerModality({"a": nets.MLP((7,), (3,)), "b": nets.MLP((), (2, 2))}), (4,)),
     "FromBytes": (lambda: nets.FromBytes(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3)),
     "FromCounts": (lambda: nets.FromCounts(nets.MLP((7,), (2,), event_ndims=2), columns=(0, 2)), (2, 3)),
     "Masked": (lambda: nets.Masked(nets.MLPEncoder(latents=2, features=(7,), event_ndims=2)), (2, 3), (2, 3)),
@@ -456,7 +510,11 @@ OF_CODES = ("CausalTransformer", "CodePixelCNN")  # the first input is indices
 
 def net_inputs(name, *lead):
     """Inputs of a net with these leading axes: numbers in [0, 1), or indices of codes."""
-    inputs = [jax.random.uniform(jax.random.key(0), (*lead, *shape)) for shape in NETS[name][1:]]
+    random = lambda shape: jax.random.uniform(jax.random.key(0), (*lead, *shape))  # noqa: E731
+    inputs = [
+        {k: random(s) for k, s in shape.items()} if isinstance(shape, dict) else random(shape)
+        for shape in NETS[name][1:]
+    ]
     if name in OF_CODES:
         inputs[0] = jnp.int32(CODES * inputs[0])
     return inputs

@@ -65,6 +65,12 @@ def heads(*of):
     return lambda: nets.Heads(nets.MLP(features=(), output_shape=(6,)), of, activation="tanh")
 
 
+def experts():
+    """Two experts and which of them are present, of one array x."""
+    sizes = (2, LATENTS), (2, LATENTS), (2,)
+    return heads(*(nets.MLP(features=(), output_shape=size) for size in sizes))
+
+
 POSTERIORS = {
     "gaussian": PosteriorEntry("gaussian", lambda: posteriors.gaussian(LATENTS), encoder()),
     "ladder": PosteriorEntry("ladder", lambda: posteriors.ladder(LATENTS), encoder(), relative=True),
@@ -90,6 +96,9 @@ POSTERIORS = {
     "mixture": PosteriorEntry(
         "mixture", lambda: posteriors.mixture(LATENTS, 2), encoder(2 * LATENTS, context=2)
     ),
+    "poe": PosteriorEntry("poe", lambda: posteriors.poe(LATENTS, 2), experts()),
+    "moe": PosteriorEntry("moe", lambda: posteriors.moe(LATENTS, 2), experts()),
+    "mopoe": PosteriorEntry("mopoe", lambda: posteriors.mopoe(LATENTS, 2, subsets=((1,), (0, 1))), experts()),
     "point": PosteriorEntry("point", lambda: posteriors.point(LATENTS), mlp(LATENTS), bound=False),
     "categorical": PosteriorEntry(
         "categorical",

@@ -68,7 +68,7 @@ class _Term:
         return np.mean(value), words, loss, metrics
 
     def _value(self, params, key, batch):
-        vae = self.model.bind(params, self.variables)
+        vae, batch = self.model.bind(params, self.variables), self.entry.batch(batch)
         draw = objectives.sample(named_key(KEY, "/draw"), vae, batch)
         time = (0,) if getattr(self.term, "sees_step", False) else ()
         return self.term(named_key(key, "mine"), vae, draw, *time)
@@ -115,7 +115,7 @@ def test_every_likelihood_and_net_is_catalogued():
         for n in distributions.__all__
         if getattr(getattr(distributions, n), "__annotations__", {}).get("return") == "Likelihood"
     }
-    assert built == returning
+    assert built == returning - {"joint"}  # of several arrays: tests/models/test_modalities.py
     assert set(NETS) == {n for n in nets.__all__ if isinstance(getattr(nets, n), type)}
 
 
@@ -213,7 +213,7 @@ def test_laws_of_likelihoods(name):
     top = {"bytes": 255, "counts": np.inf}.get(likelihood.support, 1)
     if likelihood.support not in ("real", "mixed"):
         assert ((x >= 0) & (x <= top)).all()
-    if likelihood.support in ("binary", "bytes", "counts"):
+    if likelihood.support in ("binary", "bytes", "counts", "one_hot"):
         assert (x == jnp.round(x)).all()
     # many samples have the stated mean
     assert_mean_is(x, mean, errors=4.5)
@@ -238,12 +238,12 @@ def test_laws_of_likelihoods(name):
 @pytest.mark.parametrize("name", NETS)
 def test_laws_of_nets(name):
     net, inputs = NETS[name][0](), net_inputs(name, 2, BATCH)
-    variables = jax.jit(net.init)(jax.random.key(1), *(x[0] for x in inputs))
+    variables = jax.jit(net.init)(jax.random.key(1), *jax.tree.map(lambda a: a[0], inputs))
     assert set(variables) == {"params"}
     apply = jax.jit(net.apply)
     whole = apply(variables, *inputs)
     for k, b in ((0, 0), (1, 2)):
-        one = apply(variables, *(x[k, b] for x in inputs))  # any leading axes, none among them
+        one = apply(variables, *jax.tree.map(lambda a: a[k, b], inputs))  # noqa: B023 - any leading axes, none among them
         jax.tree.map(lambda w, o: np.testing.assert_allclose(w[k, b], o, rtol=2e-5, atol=2e-6), whole, one)  # noqa: B023
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(whole))
     hash(net)  # a plain frozen dataclass

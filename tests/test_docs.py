@@ -192,5 +192,7 @@ def test_the_code_of_the_latents_page_runs(small):
     jax.tree.map(np.testing.assert_array_equal, names["frozen"].variables, names["of_codes"].variables)
     assert names["drawn"].shape == (16, 8, 8, 1)
     assert names["free"].shape == (7, 5)
+    assert names["completed"].shape == (4, 4, 8, 1)
+    assert 0 < names["known"]["nll"] < 32
     assert names["conditional"].groups == names["somewhere"].groups == ("encoder", "decoder", "prior")
     assert all(np.abs(a).max() > 0 for a in names["fitted"].state.params["prior"].values())

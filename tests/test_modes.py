@@ -67,7 +67,7 @@ def loss_of(entry, weight):
     """A composed loss of a float32 model as a function of its parameters, and their shapes."""
     model, x = small_vae(entry.likelihood(), entry.heads(), entry.parts())
     model = entry.wrap(model)
-    batch = {"x": jnp.asarray(x), "index": jnp.arange(len(x))}
+    batch = entry.batch({"x": jnp.asarray(x), "index": jnp.arange(len(x))})
     objective = objectives.compose(mine=objectives.scaled(weight, entry.make()))
     params, variables = jax.eval_shape(lambda: model.init(KEY, batch))
     variables = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), variables)

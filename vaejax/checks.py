@@ -67,8 +67,14 @@ def check_choice(value: Any, choices: tuple[str, ...], name: str) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}; got {value!r}")
 
 
-def check_support(likelihood: str, data: str) -> None:
-    """Raise ValueError unless a likelihood of the one support may score data of the other."""
+def check_support(likelihood: Any, data: Any) -> None:
+    """Raise ValueError unless a likelihood of the one support may score data of the other.
+
+    Of several modalities each is {name: support}, and the likelihood's has every name of the data's.
+    """
+    if isinstance(likelihood, Mapping) or isinstance(data, Mapping):
+        _check_supports(likelihood, data)
+        return
     check_choice(data, DATA_SUPPORTS, "support of the data")
     if data in SUPPORTS[likelihood]:
         return
@@ -82,6 +88,27 @@ def check_support(likelihood: str, data: str) -> None:
         f"likelihood: scores data of support {' or '.join(map(repr, SUPPORTS[likelihood]))}; "
         f"the data have support {data!r}{hint}"
     )
+
+
+def _check_supports(likelihood: Any, data: Any) -> None:
+    """`check_support` for every modality."""
+    if not (isinstance(likelihood, Mapping) and isinstance(data, Mapping)):
+        of, got = (
+            f"modalities {', '.join(sorted(s))}" if isinstance(s, Mapping) else "one array x"
+            for s in (likelihood, data)
+        )
+        raise ValueError(f"likelihood: scores {of}; the data have {got}")
+    without = sorted(set(data) - set(likelihood))
+    if without:
+        raise ValueError(
+            f"likelihood: expected one for each modality of the data, as distributions.joint(name=...) has; "
+            f"it has {', '.join(sorted(likelihood))}, and none for {', '.join(without)}"
+        )
+    for name, support in data.items():
+        try:
+            check_support(likelihood[name], support)
+        except ValueError as error:
+            raise ValueError(f"modality {name!r}: {error}") from error
 
 
 def check_array(array: Any, name: str) -> None:
@@ -151,19 +178,57 @@ def check_split(value: Any, name: str = "split") -> None:
     if "x" not in arrays or "index" in arrays:
         expected = 'arrays with the name "x" and without "index", the place of an example'
         raise ValueError(f"{name}: expected {expected}; got {list(arrays)}")
-    for key, array in arrays.items():
+    each = _by_modality(arrays, value.support, name)
+    for key, array in each.items():
         check_array(array, f"{name}: {key}")
-    lengths = {key: len(array) for key, array in arrays.items()}
-    if arrays["x"].size == 0:
-        raise ValueError(f"{name}: expected x of at least one example, got {list(arrays['x'].shape)}")
+    lengths = {key: len(array) for key, array in each.items()}
+    for key, array in each.items():
+        if key.startswith("x") and array.size == 0:
+            raise ValueError(f"{name}: expected {key} of at least one example, got {list(array.shape)}")
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{name}: expected as many of each array as examples x, got {lengths}")
     if "observed" in arrays:
         check_observed(arrays["observed"], arrays["x"], f"{name}: observed")
-    check_choice(value.support, DATA_SUPPORTS, f"{name}: support of the data")
+    supports = value.support if isinstance(value.support, Mapping) else {"": value.support}
+    for part, support in supports.items():
+        check_choice(support, DATA_SUPPORTS, f"{name}: support of {part or 'the data'}")
     if not callable(value.transform):
         expected = f"{name}: expected transform as a function (key, batch) -> batch"
         raise TypeError(f"{expected}; got {type(value.transform).__name__}")
+
+
+def _by_modality(arrays: Mapping[str, Any], support: Any, name: str) -> dict[str, Any]:
+    """Every array of a split by its name, "x.image" of a modality; raise where names do not fit."""
+    modalities = arrays["x"] if isinstance(arrays["x"], Mapping) else None
+    if (modalities is None) == isinstance(support, Mapping):
+        expected = "a support for each modality" if modalities is not None else "one support for one array x"
+        raise ValueError(f"{name}: expected {expected}, got {support!r}")
+    if modalities is not None and (not modalities or set(support) != set(modalities)):
+        got = f"{sorted(modalities)} and {sorted(support)}"
+        raise ValueError(
+            f"{name}: expected modalities, one at least, and supports of the same names; got {got}"
+        )
+    observed = arrays.get("observed")
+    if modalities is not None and observed is not None:
+        if not isinstance(observed, Mapping) or not set(observed) <= set(modalities):
+            got = sorted(observed) if isinstance(observed, Mapping) else type(observed).__name__
+            raise ValueError(
+                f"{name}: expected observed as {{name: [N]}} of modalities {sorted(modalities)}; got {got}"
+            )
+        for part, mask in observed.items():
+            check_array(mask, f"{name}: observed.{part}")
+            if mask.dtype.kind not in "biu" or mask.ndim != 1:
+                got = f"{mask.dtype} {list(mask.shape)}"
+                raise ValueError(f"{name}: expected observed.{part} as booleans [N], got {got}")
+    each = {}
+    for key, value in arrays.items():
+        parts = (
+            {f"{key}.{part}": array for part, array in value.items()}
+            if isinstance(value, Mapping)
+            else {key: value}
+        )
+        each |= parts
+    return each
 
 
 def check_vae(value: Any, name: str = "vae") -> None:

@@ -16,7 +16,8 @@ Array = jax.Array
 AnyArray = jax.Array | np.ndarray
 PyTree = Any
 Distribution = Any  # a distrax distribution: a pytree whose log_prob sums event dims, in nats
-# {"x": [B, ...], "c"?, "y"?, "observed"?: where x was observed, "index"?: place in the whole batch, [B]}
+# {"x": [B, ...], "c"?, "y"?, "observed"?: where x was observed, "index"?: place in the whole batch, [B]}. Of
+# several modalities x is a mapping {name: [B, ...]}, and "observed" one of {name: [B]}, who has which.
 Batch = Mapping[str, Any]
 Device = Any  # a jax.Device
 Params = Mapping[str, PyTree]  # named groups: "encoder", "decoder", ...
@@ -31,10 +32,11 @@ SUPPORTS: Mapping[str, tuple[str, ...]] = {
     "binary_or_unit_interval": ("unit_interval", "binary"),
     "bytes": ("bytes",),
     "real": ("real", "unit_interval", "binary"),
+    "one_hot": ("one_hot",),
     "counts": ("counts", "bytes", "binary"),
     "mixed": ("mixed",),
 }
-DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real", "counts", "mixed")
+DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real", "one_hot", "counts", "mixed")
 
 
 class Draw(NamedTuple):
@@ -76,14 +78,15 @@ class Model(NamedTuple):
     `init(key, batch) -> (params, variables)`; `bind(params, variables=None, *, step=None) -> VAE`, where
     step is that of training, on which temperatures depend, and None in evaluation: samples are then exact and
     `encode` returns no new variables.
-    `support` names the values that the likelihood scores (a key of `SUPPORTS`); `spec` is plain
+    `support` names the values that the likelihood scores (a key of `SUPPORTS`; of several modalities {name:
+    key}); `spec` is plain
     data from which `vaejax.models.from_spec` builds the model again. `groups` names the parameter groups, as
     for `wrt` of an update; () where the builder does not know them.
     """
 
     init: Callable[..., tuple[dict[str, PyTree], PyTree]]
     bind: Callable[..., VAE]
-    support: str
+    support: Any
     spec: Mapping[str, Any]
     groups: tuple[str, ...] = ()
 
@@ -123,17 +126,19 @@ class Split:
 
     `arrays`: {"x": [N, ...], "c"?: [N, ...], "y"?: [N, ...]}, uint8, integer or float, N >= 1; what takes a
     split checks them. The name "index" is taken, by the place of an example; "observed", booleans of the
-    shape of x, says where x has no hole (`data.with_holes`).
+    shape of x, says where x has no hole (`data.with_holes`). Of several modalities x is a mapping
+    {name: [N, ...]}, and "observed" {name: [N] booleans}, who has which (`data.joined`).
     `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real",
-    "counts" (whole numbers >= 0), or "mixed", of columns of several kinds.
+    "one_hot", "counts" (whole numbers >= 0), or "mixed", of columns of several kinds; of several modalities
+    {name: support}.
     `transform(key, batch) -> batch`: pure, runs first in the step and in evaluation.
     """
 
-    arrays: Mapping[str, np.ndarray]
-    support: str
+    arrays: Mapping[str, Any]
+    support: Any
     transform: Callable[[Array, Batch], Batch] = identity_transform
 
     @property
     def size(self) -> int:
         """N, the number of examples."""
-        return len(self.arrays["x"])
+        return len(jax.tree.leaves(self.arrays["x"])[0])

@@ -21,6 +21,7 @@ from experiments import (
     labels,
     ladder,
     likelihoods,
+    modalities,
     two_stage,
     wae,
 )
@@ -44,6 +45,7 @@ FIGURES = {
     "expressiveness": {"pseudo_inputs", "samples", "scores"},
     "holes": {"imputations"},
     "identify": {"masks", "scores"},
+    "groups": {"scores", "shared", "traversals"},
     "iwae": {"k_curve", "training_curves"},
     "jl1_cost": {"against_seconds", "against_steps"},
     "jl1_natural_patches": {"columns", "jacobian_columns", "reconstructions", "scores", "training_curves"},
@@ -58,6 +60,7 @@ FIGURES = {
     "labels": {"classes_digits", "swaps_digits"},
     "ladder": {"kl_per_level", "levels_ladder-2", "samples"},
     "likelihoods": {"gallery"},
+    "modalities": {"made_digits", "made_sprites"},
     "two_stage": {"samples"},
     "wae": {"codes", "gallery"},
 }  # fmt: skip
@@ -87,6 +90,7 @@ def empty(tmp_path_factory):
         patch.setattr(identify, "ROWS", {k: k for k in ("anchors",)})
         patch.setattr(wae, "ROWS", {k: k for k in ("wae_gan",)})
         patch.setattr(codes, "ROWS", {k: k for k in ("residual",)})
+        patch.setattr(modalities, "METHODS", {k: v for k, v in modalities.METHODS.items() if k == "moe"})
         patch.setattr(two_stage, "ROWS", {k: k for k in ("rae",)})
         patch.setattr(two_stage, "EACH", {k: at for k, at in two_stage.EACH.items() if at[0] == "rae"})
         patch.setattr(disentangle, "METHODS", {k: k for k in ("factor_vae",)})

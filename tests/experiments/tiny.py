@@ -15,6 +15,7 @@ from experiments import (
     deep_hierarchy,
     disentangle,
     expressiveness,
+    groups,
     holes,
     identify,
     iwae,
@@ -25,6 +26,7 @@ from experiments import (
     labels,
     ladder,
     likelihoods,
+    modalities,
     two_stage,
     wae,
 )
@@ -74,6 +76,14 @@ CONFIGS: dict[ModuleType, Any] = {
         batch_size=6, warmup=1, judged=8,
     ),
     labels: labels.Config(datasets=("digits",), labels=20, latents=2, hidden=(4,), batch_size=10),
+    groups: replace(
+        groups.PRESETS["fast"], methods=("ml",), side=16, images=300, latents=3, batch_size=8, ramp=1,
+        scored=200, fitted=60,
+    ),
+    modalities: modalities.Config(
+        dataset=("sprites", "digits"), side=16, latents=2, hidden=(4,), batch_size=10, samples=4,
+        test_images=20, missing=0.2,
+    ),
     ladder: ladder.Config(
         dataset="digits", rules=("ladder",), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,
         batch_size=10, samples=6, test_images=5,

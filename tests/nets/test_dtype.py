@@ -28,8 +28,8 @@ def products(net, variables, inputs):
 
 def test_all_nets_with_layers_of_their_own_have_it():
     assert set(NETS) - set(WITH_DTYPE) == {
-        "Beside", "BlockDecoder", "Constant", "First", "FromBytes", "GaussianHead", "Heads", "PixelHead",
-        "SharedScale",
+        "Beside", "BlockDecoder", "Constant", "First", "FromBytes", "GaussianHead", "Heads", "Modalities",
+        "PerModality", "PixelHead", "SharedScale",
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from vaejax.ops import (
     bounds,
     chunks,
     codes,
+    experts,
     flows,
     hierarchy,
     interpolation,
@@ -19,6 +20,7 @@ from vaejax.ops import (
     metric,
     mixtures,
     mmd,
+    pairs,
     probes,
     sliced,
     slopes,
@@ -68,6 +70,12 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "codes.residual": (lambda z, e: codes.residual(z, e)[::2], (V, JACOBIANS)),
     "codes.rotation": (codes.rotation, (V, W)),
     "codes.straight_through": (codes.straight_through, (V, W)),
+    "experts.product": (
+        lambda m, v, p: [
+            experts.product(m, -jnp.abs(v), p[:, 0] > 1, of=of) for of in ("likelihoods", "posteriors")
+        ],
+        (V, W, POSITIVE),
+    ),
     "flows.affine": (flows.affine, (V, W, POSITIVE)),
     "flows.affine_inverse": (flows.affine_inverse, (V, W, POSITIVE)),
     "flows.gated": (flows.gated, (V, W, POSITIVE)),
@@ -125,6 +133,8 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
     "mmd.median_length": (mmd.median_length, (V, W)),
     "mmd.mmd": (lambda x, y: mmd.mmd(x, y, mmd.rbf(2.0)), (V, W)),
     "mmd.rbf": (lambda x, y: mmd.rbf(mmd.median_length(x, y))(x, y), (V, W)),
+    "pairs.mean_average": (pairs.mean_average, (V, POSITIVE, W, POSITIVE[::-1])),
+    "pairs.precision_average": (pairs.precision_average, (V, POSITIVE, W, POSITIVE[::-1])),
     "probes.decoder_hessian": of_decoder(probes.decoder_hessian),
     "probes.encoder_jacobian": of_decoder(probes.encoder_jacobian),
     "probes.off_diagonal": (probes.off_diagonal, (V,)),
@@ -146,5 +156,5 @@ OPS = {  # "file.function": (a function of arrays, the arrays)
 NOT_OF_FLOATS = {  # names, choices and integers
     "aggregate.ACTIVE_VARIANCE", "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk",
     "chunks.largest_array", "codes.fsq_codes", "codes.fsq_indices", "codes.nearest", "codes.perplexity",
-    "codes.used_share", "jacobian.spread_columns", "mixtures.AT_ONCE",
+    "codes.used_share", "pairs.shared_latents", "jacobian.spread_columns", "mixtures.AT_ONCE",
 }  # fmt: skip

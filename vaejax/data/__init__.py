@@ -9,7 +9,9 @@ from vaejax.data.holes import missing_squares, with_holes
 from vaejax.data.labels import keep_labels, one_hot, with_condition
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
+from vaejax.data.modalities import captioned, halves, joined, missing_modalities, only, read_captions
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
+from vaejax.data.pairs import pairs
 from vaejax.data.splits import first, pooled, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.standard import Standardise, standardised, transform_from_spec
@@ -25,19 +27,26 @@ __all__ = [
     "Standardise",
     "ThreeDots",
     "anchored",
+    "captioned",
     "colour_patches",
     "digits",
     "fashion_mnist",
     "first",
     "from_arrays",
     "from_tfds",
+    "halves",
+    "joined",
     "keep_labels",
     "mini_sprites",
+    "missing_modalities",
     "missing_squares",
     "mnist",
     "natural_patches",
     "one_hot",
+    "only",
+    "pairs",
     "pooled",
+    "read_captions",
     "sample",
     "sprites_multi",
     "standardised",

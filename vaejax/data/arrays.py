@@ -59,8 +59,9 @@ def from_arrays(
         labels: None, or numeric arrays (train, test), or (train, test, validation) where `validation`
             is an array; each leads with its split's N and becomes "y". Finite, and integers that jax holds,
             of 32 bits without x64.
-        support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255), "real", "counts" (whole
-            numbers >= 0), or "mixed", columns of several kinds, of which only finite values are asked.
+        support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255), "real", "one_hot" (rows
+            of one 1, [N, ..., V]), "counts" (whole numbers >= 0), or "mixed", columns of several kinds, of
+            which only finite values are asked.
         validation: an array like the others, or the fraction of `train` to hold out, in (0, 1): its
             last round(fraction N) examples, with no shuffling (shuffle sorted data beforehand).
         transform: `(key, batch) -> batch`, pure; None for the default.
@@ -119,6 +120,7 @@ def _plain(array: Any, name: str, other: str = "") -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise TypeError(
             f"{name}: expected a numpy array{other}, as np.asarray makes it; got {type(array).__name__}"
+            + "; data.joined makes one set of several modalities" * isinstance(array, Mapping)
         )
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(
@@ -203,7 +205,8 @@ def _check_stored(split: Split, name: str) -> None:
     x, support = split.arrays["x"], split.support
     if support == "bytes" and x.dtype != np.uint8:
         raise TypeError(f"{name}: expected uint8 for support 'bytes', got {x.dtype}")
-    if support == "binary" or x.dtype != np.uint8:  # any other uint8 is in the support, once scaled
+    # any other uint8 is in the support, once scaled
+    if support in ("binary", "one_hot") or x.dtype != np.uint8:
         _check_values(x, support, name)
 
 
@@ -227,6 +230,8 @@ def _check_values(x: np.ndarray, support: str, name: str) -> None:
     top = {"binary": 1, "unit_interval": 1, "bytes": 255}.get(support)
     if top is not None and (low < 0 or high > top):
         raise ValueError(f"{name}: expected values in [0, {top}] for support {support!r}, got {low}..{high}")
+    if support == "one_hot" and not (np.isin(x, (0, 1)).all() and (x.sum(axis=-1) == 1).all()):
+        raise ValueError(f"{name}: expected rows of one 1 and zeros for support 'one_hot', got others")
     if support == "binary" and not np.all((x == 0) | (x == 1)):
         raise ValueError(f"{name}: expected the values 0 and 1 for support 'binary', got others between them")
     if support == "counts" and (low < 0 or not np.all(x == np.round(x))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
@@ -17,7 +18,8 @@ def first(split: Split, n: int) -> Split:
       TypeError, ValueError: n is not an int of at least 1.
     """
     check_positive_int(n, "n")
-    return Split({name: a[:n] for name, a in split.arrays.items()}, split.support, split.transform)
+    arrays = jax.tree.map(lambda a: a[:n], dict(split.arrays))
+    return Split(arrays, split.support, split.transform)
 
 
 def sample(images: Any, n: int) -> Split:
@@ -41,8 +43,9 @@ def pooled(split: Split, k: int) -> Split:
     """
     check_positive_int(k, "k")
     x = split.arrays["x"]
-    if x.dtype != np.uint8 or x.ndim != 4:
-        raise TypeError(f"split: expected x as uint8 [N, H, W, C], got {x.dtype} {x.shape}")
+    if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim != 4:
+        got = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise TypeError(f"split: expected x as uint8 [N, H, W, C], got {got}")
     n, height, width, channels = x.shape
     if height % k or width % k:
         raise ValueError(f"k: expected a divisor of the images' sides, {height} and {width}, got {k}")

@@ -10,6 +10,7 @@ from vaejax.distributions.discrete import OneHot
 from vaejax.distributions.flow_likelihood import Dequantised, flow
 from vaejax.distributions.flows import Flow
 from vaejax.distributions.gaussian import FullGaussian, GaussianOnPath, diagonal_gaussian
+from vaejax.distributions.joint import Joint, joint
 from vaejax.distributions.kl import (
     has_closed_form,
     has_kl_per_dimension,
@@ -39,7 +40,8 @@ from vaejax.distributions.logistic import (
 )
 from vaejax.distributions.mixture import GaussianMixture, Mixture, mixture_of
 from vaejax.distributions.point import Point
-from vaejax.distributions.score import score
+from vaejax.distributions.score import score, score_each
+from vaejax.distributions.tokens import Tokens, one_hot
 
 __all__ = [
     "Autoregressive",
@@ -60,12 +62,14 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "GaussianOnPath",
+    "Joint",
     "Laplace",
     "Likelihood",
     "Mixture",
     "NegativeBinomial",
     "OneHot",
     "Point",
+    "Tokens",
     "bernoulli",
     "by_columns",
     "categorical",
@@ -81,6 +85,7 @@ __all__ = [
     "has_kl_per_dimension",
     "is_diagonal_gaussian",
     "is_one_hot",
+    "joint",
     "kl_divergence",
     "kl_of_levels",
     "kl_or_sampled",
@@ -91,5 +96,7 @@ __all__ = [
     "mean",
     "mixture_of",
     "negative_binomial",
+    "one_hot",
     "score",
+    "score_each",
 ]

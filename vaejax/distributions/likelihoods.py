@@ -42,7 +42,7 @@ class Likelihood:
 
     `build(parameters, event_ndims) -> Distribution`, parameters from the decoder: [..., *event], but for the
     last axis, the channels, which holds all parameters of a pixel.
-    `support`: the values it scores, a key of `vaejax.types.SUPPORTS`.
+    `support`: the values it scores, a key of `vaejax.types.SUPPORTS`; of several modalities {name: key}.
     `channels(c)`: how many the decoder gives for data of c channels; ValueError for a c it cannot score.
     `decodes`: what a decoder must say that it is, by a class attribute of this name, where it is no net of
     parameters but sees x too; `of_network(network, batch, event) -> Distribution` then takes the place of
@@ -52,8 +52,8 @@ class Likelihood:
     """
 
     name: str
-    support: str
-    build: Callable[[Array, int], Distribution] = field(repr=False)
+    support: Any = field(hash=False)
+    build: Callable[..., Distribution] = field(repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     channels: Callable[[int], int] = field(default=_same, repr=False)
     decodes: str | None = None

@@ -25,6 +25,7 @@ from vaejax.evaluation.images import (
 )
 from vaejax.evaluation.impute import Imputation, impute
 from vaejax.evaluation.local_scores import local_scores
+from vaejax.evaluation.modalities import coherence, conditional_log_likelihood
 from vaejax.evaluation.moves import interpolate, jacobian_images, swap_condition, traverse
 from vaejax.evaluation.round_trip import latent_distances
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
@@ -38,7 +39,9 @@ __all__ = [
     "annealed_log_likelihood",
     "bits_per_dim",
     "classification_error",
+    "coherence",
     "collapse",
+    "conditional_log_likelihood",
     "decoder_geometry",
     "decoder_samples",
     "denoised",

@@ -23,7 +23,8 @@ def even_size(split: Split, batch_size: int) -> int:
 def batch_at(split: Split, i: int, batch_size: int) -> dict[str, Any]:
     """Batch i with every example's place in the split; past the end the last example repeats."""
     index = np.minimum(np.arange(i * batch_size, (i + 1) * batch_size), split.size - 1)
-    return {**{name: values[index] for name, values in split.arrays.items()}, "index": index.astype(np.int32)}
+    arrays = jax.tree.map(lambda values: values[index], dict(split.arrays))
+    return {**arrays, "index": index.astype(np.int32)}
 
 
 def transformed(transform: Callable[[Array, Batch], Batch], key: Array, batch: Batch) -> dict[str, Any]:
@@ -36,8 +37,9 @@ def transformed(transform: Callable[[Array, Batch], Batch], key: Array, batch: B
     if not isinstance(made, Mapping) or "x" not in made:
         raise TypeError(f"transform: expected it to return a mapping with 'x', got {type(made).__name__}")
     n = len(batch["index"])
-    if jnp.shape(made["x"])[:1] != (n,):
-        raise ValueError(f"transform: expected x for {n} examples, got shape {jnp.shape(made['x'])}")
+    shapes = [jnp.shape(x) for x in jax.tree.leaves(made["x"])]
+    if not shapes or any(shape[:1] != (n,) for shape in shapes):
+        raise ValueError(f"transform: expected x for {n} examples, got shape {', '.join(map(str, shapes))}")
     return {**made, "index": batch["index"]}
 
 
@@ -66,6 +68,6 @@ def mean_and_error(name: str, values: AnyArray) -> dict[str, float]:
 def check_likelihood(px: Distribution, split: Split) -> None:
     """Raise TypeError if p(x|z) names no support, ValueError if it cannot score the split's."""
     support = getattr(px, "support", None)
-    if not isinstance(support, str):
+    if not isinstance(support, str | Mapping):
         raise TypeError(f"likelihood: expected p(x|z) with a `support`, got {type(px).__name__}")
     check_support(support, split.support)

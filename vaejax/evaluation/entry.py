@@ -55,8 +55,9 @@ def check_batch(batch: Any) -> None:
     if not isinstance(batch, Mapping) or "x" not in batch:
         raise TypeError(f'batch: expected {{"x": [B, ...], "c"?: [B, ...]}}, got {type(batch).__name__}')
     for name, array in batch.items():
-        check_array(array, f"batch: {name}")
-    checked(batch["x"], "batch: x", "[B, *event]")
+        if not isinstance(array, Mapping):
+            check_array(array, f"batch: {name}")
+    checked_data(batch["x"], "batch: x", "[B, *event]")
 
 
 def checked(value: Any, name: str, shape: str) -> AnyArray:
@@ -73,6 +74,19 @@ def checked(value: Any, name: str, shape: str) -> AnyArray:
     if array.ndim < axes or (array.ndim > axes and "*" not in shape) or array.size == 0:
         raise ValueError(f"{name}: expected {shape} with one number at least, got {list(array.shape)}")
     return array
+
+
+def checked_data(x: Any, name: str, shape: str) -> Any:
+    """`checked` of x; of several modalities of each, {name: array}, as many examples of one as of another."""
+    if not isinstance(x, Mapping):
+        return checked(x, name, shape)
+    parts = {part: checked(array, f"{name}.{part}", shape) for part, array in x.items()}
+    if len({len(array) for array in parts.values()}) != 1:
+        got = {part: list(array.shape) for part, array in parts.items()}
+        raise ValueError(
+            f"{name}: expected as many examples of each modality, one modality at least; got {got}"
+        )
+    return parts
 
 
 def checked_condition(c: Any, n: int) -> AnyArray | None:

@@ -161,6 +161,8 @@ def reconstruction_quality(
         mean, q has no code, c is missing or one too many, or data of support "real" come without a range.
     """
     key = enter(key, vae, split, progress=progress, batch_size=batch_size)
+    if not hasattr(split.arrays["x"], "ndim"):
+        raise TypeError("split: expected an x that is one array; got several modalities")
     if "observed" in split.arrays:
         raise ValueError(
             'split: expected one without holes, whose x can be compared; got one with a mask "observed"'

@@ -20,24 +20,26 @@ import numpy as np
 
 from vaejax.checks import check_positive_int, check_progress
 from vaejax.evaluation.codes import batch_of, code_of
-from vaejax.evaluation.entry import check_model, checked, checked_condition, program
+from vaejax.evaluation.entry import check_model, checked, checked_condition, checked_data, program
 from vaejax.keys import check_key, example_keys, named_key, threefry_key
 from vaejax.types import VAE, AnyArray, Array, Progress, PyTree
 
 __all__ = ["decoder_samples", "level_reconstructions", "prior_samples", "reconstruct"]
 
 
-def reconstruct(vae: VAE, x: AnyArray, *, c: AnyArray | None = None, key: Array | None = None) -> AnyArray:
+def reconstruct(vae: VAE, x: Any, *, c: AnyArray | None = None, key: Array | None = None) -> Any:
     """The decoder's mean at the code of every x; with a key, one draw of x where it has none.
 
     Args:
       vae: a bound model.
-      x: [n, *event], transformed as the model eats it.
+      x: [n, *event], transformed as the model eats it; of several modalities {name: [n, *event]} of those
+        that are given.
       c: [n, ...], the conditions of a model that has one.
       key: typed PRNG key, for the draws of a decoder without a mean; None: such a one is refused.
 
     Returns:
-      [n, *event].
+      [n, *event]; of several modalities {name: [n, *event]} of all: those that x lacks are made of the
+      others.
 
     Raises:
       TypeError, ValueError: an argument is of another kind, c is missing or one too many, or p(x|z) has no
@@ -46,8 +48,8 @@ def reconstruct(vae: VAE, x: AnyArray, *, c: AnyArray | None = None, key: Array 
     check_model(vae)
     if key is not None:
         check_key(key)
-    x = checked(x, "x", "[n, *event]")
-    c = checked_condition(c, len(x))
+    x = checked_data(x, "x", "[n, *event]")
+    c = checked_condition(c, len(jax.tree.leaves(x)[0]))
     z, means = program(_jitted_reconstructed, key is not None, vae)(x, c)
     return means if key is None or means is not None else decoder_samples(key, vae, z, c=c)
 
@@ -227,8 +229,9 @@ def decoder_samples(
     parts = []
     for i in progress(range(math.ceil(n / size))):
         place = np.minimum(np.arange(i * size, (i + 1) * size), n - 1)  # past the end the last one again
-        parts.append(np.asarray(draws(*jax.tree.map(lambda a, place=place: a[place], (z, c)), place)))
-    return np.concatenate(parts)[:n]
+        drawn = draws(*jax.tree.map(lambda a, place=place: a[place], (z, c)), place)
+        parts.append(jax.tree.map(np.asarray, drawn))
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays)[:n], *parts)
 
 
 def _checked_latents(z: Any) -> PyTree:

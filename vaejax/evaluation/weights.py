@@ -125,4 +125,4 @@ def samples_at_once(draw: Draw, K: int, curve: tuple[int, ...], chunk: int | Non
     numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves((draw.batch["x"], draw.z)))
     most = chunk or max(1, MEMORY // (4 * max(BUFFERS * numbers, ALIVE * largest)))
     fits = [c for c in range(1, min(K, most) + 1) if all(c % k == 0 or k % c == 0 for k in curve)]
-    return min(fits, key=lambda c: math.ceil(K / c) * (len(draw.batch["x"]) * c + STEP))
+    return min(fits, key=lambda c: math.ceil(K / c) * (len(jax.tree.leaves(draw.batch["x"])[0]) * c + STEP))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from flax import linen as nn
 from jax.tree_util import Partial
 
 from vaejax.distributions import Autoregressive, Likelihood
+from vaejax.distributions.joint import JointLikelihood
 from vaejax.fixed import Fixed
 from vaejax.models.apply import apply, initialised
 from vaejax.types import Array, Distribution, PyTree
@@ -80,11 +82,11 @@ def _independent(
     net: Callable, likelihood: Likelihood, params: PyTree, z: Array, lead: int, *c: Array
 ) -> Distribution:
     parameters = net(params, z, *c)
-    return likelihood.build(parameters, parameters.ndim - lead)
+    return likelihood.build(parameters, jax.tree.map(lambda a: a.ndim - lead, parameters))
 
 
 def init_decoder(
-    key: Array, decoder: nn.Module, likelihood: Likelihood, z: Array, x: Array, *c: Array
+    key: Array, decoder: nn.Module, likelihood: Likelihood, z: Array, x: Any, *c: Array
 ) -> PyTree:
     """The decoder's parameters from what it eats for one example: z [1, *event], c, and x [1, *event].
 
@@ -100,11 +102,17 @@ def init_decoder(
     if likelihood.decodes is not None:
         return params  # x and u have the shape that the decoder states, and checks
     got = jax.tree.map(lambda a: a.shape, output)
-    expected = (1, *likelihood.parameter_shape(x.shape[1:]))
+    if isinstance(x, Mapping) and not isinstance(likelihood, JointLikelihood):
+        names = ", ".join(f"{name}=..." for name in sorted(x))
+        raise ValueError(
+            f"likelihood: expected distributions.joint({names}) for such an x; got {likelihood.name}"
+        )
+    shapes = likelihood.parameter_shape(jax.tree.map(lambda a: a.shape[1:], x))
+    expected = {k: (1, *v) for k, v in shapes.items()} if isinstance(shapes, Mapping) else (1, *shapes)
     if got != expected:
         raise ValueError(
             f"decoder: expected an output of shape {expected} for one example, which {likelihood.name} needs "
-            f"for x of shape {x.shape}; got {got}"
+            f"for x of shape {jax.tree.map(jnp.shape, x)}; got {got}"
         )
     return params
 

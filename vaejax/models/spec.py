@@ -32,6 +32,8 @@ def spec_of(part: Any) -> Any:
     if isinstance(part, Level):
         fields = dataclasses.fields(part)
         return {"name": "models.Level", "options": {f.name: spec_of(getattr(part, f.name)) for f in fields}}
+    if isinstance(part, Mapping):  # of named nets; those that take one take pairs too
+        return tuple((name, spec_of(value)) for name, value in part.items())
     if isinstance(part, tuple | list):
         return tuple(map(spec_of, part))
     return spec_of(part.tolist()) if isinstance(part, jax.Array | np.ndarray) else plain(part)
@@ -65,11 +67,13 @@ def likelihood_spec(likelihood: Likelihood) -> dict[str, Any]:
 
 
 def _of_options(value: Any) -> Any:
-    """An option of a likelihood: plain data, or a mapping to further likelihoods, whose home is named."""
-    if not isinstance(value, Mapping):
+    """An option of a likelihood: plain data, a further likelihood with its home, or a mapping to such."""
+    if isinstance(value, Mapping):
+        return {key: _of_options(part) for key, part in value.items()}
+    if not isinstance(value, Likelihood):
         return value
-    specs = {key: likelihood_spec(part) for key, part in value.items()}
-    return {key: {**spec, "name": f"distributions.{spec['name']}"} for key, spec in specs.items()}
+    spec = likelihood_spec(value)
+    return {**spec, "name": f"distributions.{spec['name']}"}
 
 
 def _family_spec(family: Posterior | Prior) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ class _Parts(NamedTuple):
     posterior: Posterior
     prior: Prior
     decode: Callable[..., Distribution]
-    support: str
+    support: Any
     conditional: bool
 
 
@@ -73,9 +73,12 @@ def vae(
       encoder: a Flax module, x [..., *event] -> what the posterior needs, `posterior.parameters`; or
         (x, c) -> the same. Where a batch has a mask "observed" it sees 0 in the holes of x, and the mask too,
         (x, observed) or (x, observed, c), if it has `sees_observed`, as `nets.Masked` around a net does.
+        Of several modalities, x a mapping, `batch["observed"]` comes behind these where a batch has one:
+        `nets.Modalities`.
       decoder: a Flax module, z [..., *event] -> the likelihood's parameters: [..., *event], but for as many
-        channels as `likelihood.channels` says; or (z, c) -> the same. Or an autoregressive one that sees x
-        too, such as `nets.GatedPixelCNN`, whose p(x|z) is a product of such likelihoods of x_i given x_<i.
+        channels as `likelihood.channels` says, or a mapping of such for a joint one; or (z, c) -> the same.
+        Or an autoregressive one that sees x too, such as `nets.GatedPixelCNN`, whose p(x|z) is a product of
+        such likelihoods of x_i given x_<i.
       posterior: a factory's result, such as `posteriors.gaussian(latents)`.
       likelihood: a factory's result, such as `distributions.bernoulli()`.
       prior: a factory's result, such as `priors.standard()`, which None is.
@@ -197,10 +200,18 @@ def _family(
 def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> tuple[PyTree, Distribution]:
     """The parameters of q for a batch, and the prior."""
     c = condition(parts.conditional, batch.get("c"))
-    parameters = apply(parts.encoder, params["encoder"], *seen(parts.encoder, batch), *c)
+    inputs = (*seen(parts.encoder, batch), *c, *_who_has_which(batch))
+    parameters = apply(parts.encoder, params["encoder"], *inputs)
     check_batch(parts.posterior, parameters, batch["x"])
     p = _prior(parts, params, variables, batch.get("c"), jnp.result_type(*jax.tree.leaves(parameters)))
     return parts.posterior.relative(parameters, p), p
+
+
+def _who_has_which(batch: Batch) -> tuple[Any, ...]:
+    """The encoder's last input, where x is of several modalities and not every example has all."""
+    if not isinstance(batch["x"], Mapping) or batch.get("observed") is None:
+        return ()
+    return (batch["observed"],)
 
 
 def _prior(

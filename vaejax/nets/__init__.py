@@ -23,6 +23,7 @@ from vaejax.nets.invertible import FlatFlow
 from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
 from vaejax.nets.made import MADE
 from vaejax.nets.maps import ConvDown, ConvUp
+from vaejax.nets.modalities import Modalities, PerModality
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
 from vaejax.nets.pixelcnn import GatedPixelCNN
 from vaejax.nets.pyramid import Pyramid
@@ -64,8 +65,10 @@ __all__ = [
     "ImageFlow",
     "MLPEncoder",
     "Masked",
+    "Modalities",
     "PatchDecoder",
     "PatchEncoder",
+    "PerModality",
     "PixelHead",
     "Pyramid",
     "SharedScale",

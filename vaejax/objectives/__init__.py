@@ -31,6 +31,8 @@ from vaejax.objectives.importance import ciwae, iwae, miwae, renyi
 from vaejax.objectives.independence import beta_tc, dip
 from vaejax.objectives.levels import balanced_kl, spectral
 from vaejax.objectives.mixture import siwae, stratified
+from vaejax.objectives.modalities import modality_reconstruction, sub_sampled
+from vaejax.objectives.pairs import group
 from vaejax.objectives.posterior_mean import contractive, kumar_poole, reconstruction_at_mean
 from vaejax.objectives.rate import capacity, free_bits, geco, target_rate
 from vaejax.objectives.schedules import (
@@ -69,6 +71,7 @@ __all__ = [
     "enumerated",
     "free_bits",
     "geco",
+    "group",
     "hessian_penalty",
     "ima",
     "info_nce",
@@ -86,6 +89,7 @@ __all__ = [
     "miwae",
     "mixes_examples",
     "mmd",
+    "modality_reconstruction",
     "optimal_gaussian_reconstruction",
     "orthogonality",
     "piwae",
@@ -105,6 +109,7 @@ __all__ = [
     "spectral_norm",
     "spike_and_slab",
     "stratified",
+    "sub_sampled",
     "supervised",
     "target_rate",
     "total_correlation",

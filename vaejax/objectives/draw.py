@@ -22,7 +22,8 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
     Args:
       key: a typed PRNG key; example i's noise derives from it and i's place in the whole batch.
       vae: a bound model.
-      batch: {"x": [B, ...], "c"?: [B, ...], "observed"?: a mask of the shape of x, "index"?: [B]}.
+      batch: {"x": [B, ...], "c"?: [B, ...], "observed"?: a mask of the shape of x, "index"?: [B]}; of several
+        modalities x and "observed"? are mappings.
 
     Returns:
       A Draw; every array leads with [B], log-densities in nats.

@@ -114,6 +114,8 @@ def contractive(*, chunk: int | None = None) -> Term:
 
     def term(key: Array, vae: VAE, draw: Draw) -> Array:
         posterior_mean(draw)
+        if not hasattr(draw.batch["x"], "dtype"):
+            raise TypeError("contractive: expected an x that is one array; got several modalities")
         if not jnp.issubdtype(draw.batch["x"].dtype, jnp.floating):
             raise TypeError(
                 f"x: expected floating point data to differentiate by, got {draw.batch['x'].dtype}"

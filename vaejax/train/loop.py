@@ -195,7 +195,7 @@ def _check_metrics(metrics: dict[str, Any]) -> None:
 
 def initialiser(model: Model, update: Update, data: Split) -> Callable[[Array], TrainState]:
     """A function of a run's key that makes its state of step 0."""
-    first = {name: a[:1] for name, a in data.arrays.items()}
+    first = jax.tree.map(lambda a: a[:1], dict(data.arrays))
 
     def initial(key: Array) -> TrainState:
         batch = data.transform(

@@ -249,9 +249,9 @@ def _numbers(scores: Any) -> dict[str, float]:
     return numbers
 
 
-def digest(data: Split) -> dict[str, int]:
-    """{name: crc32} of a split's arrays."""
-    return {name: zlib.crc32(np.ascontiguousarray(a).view(np.uint8).data) for name, a in data.arrays.items()}
+def digest(data: Split) -> dict[str, Any]:
+    """{name: crc32} of a split's arrays; of several modalities {name: {modality: crc32}}."""
+    return jax.tree.map(lambda a: zlib.crc32(np.ascontiguousarray(a).view(np.uint8).data), dict(data.arrays))
 
 
 def is_of_a_job(error: Exception) -> bool:

@@ -142,7 +142,7 @@ def _slice_size(
         return None if microbatch is None else int(microbatch)
     if whole:
         return None
-    B = batch["x"].shape[0]
+    B = jax.tree.leaves(batch["x"])[0].shape[0]
     batch = {"index": jnp.arange(B), **batch}
     most = microbatch(lambda example: loss_fn(moving, jax.tree.map(lambda a: a[None], example)), batch)
     check_positive_int(most, "what the function microbatch returns")
@@ -167,7 +167,7 @@ def _gradient(
 
 def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> tuple[Array, dict, PyTree]:
     """Mean loss, metrics and gradients over the slices of m examples: those of the whole batch."""
-    B = batch["x"].shape[0]
+    B = jax.tree.leaves(batch["x"])[0].shape[0]
     if B % m:
         raise ValueError(f"microbatch: expected a divisor of the batch of {B} examples, got {m}")
     batch = {"index": jnp.arange(B), **batch}  # a slice draws what its examples draw in the whole

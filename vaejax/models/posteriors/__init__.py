@@ -2,6 +2,7 @@
 
 from vaejax.models.posteriors.codes import fsq, residual_vq, vq
 from vaejax.models.posteriors.discrete import categorical
+from vaejax.models.posteriors.experts import moe, mopoe, poe
 from vaejax.models.posteriors.family import Drawn, Posterior
 from vaejax.models.posteriors.flows import autoregressive, coupling, iaf, planar, radial, stack, sylvester
 from vaejax.models.posteriors.gaussian import full, gaussian
@@ -22,7 +23,10 @@ __all__ = [
     "iaf",
     "ladder",
     "mixture",
+    "moe",
+    "mopoe",
     "planar",
+    "poe",
     "point",
     "product",
     "radial",
