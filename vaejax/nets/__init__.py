@@ -1,16 +1,6 @@
 """Networks as Flax Linen modules: arrays -> arrays, any leading axes, plain data for fields."""
 
-from vaejax.nets.around import (
-    Beside,
-    Constant,
-    Embeddings,
-    First,
-    FromBytes,
-    FromCounts,
-    Heads,
-    Masked,
-    SharedScale,
-)
+from vaejax.nets.around import Beside, Constant, Embeddings, First, Heads, SharedScale
 from vaejax.nets.blocks import BlockDecoder, BlockEncoder, BlockPrior, Bottleneck, PixelHead
 from vaejax.nets.cells import DecoderCell, EncoderCell
 from vaejax.nets.codes import CausalTransformer, CodePixelCNN
@@ -19,6 +9,7 @@ from vaejax.nets.convolutional import Conv, ConvDecoder, ConvEncoder, ConvTransp
 from vaejax.nets.denoisers import Denoiser, UNet
 from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
 from vaejax.nets.image_flow import ImageFlow
+from vaejax.nets.inputs import FromBytes, FromCounts, Masked
 from vaejax.nets.invertible import FlatFlow
 from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
 from vaejax.nets.made import MADE
