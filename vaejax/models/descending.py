@@ -57,7 +57,9 @@ def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) ->
 
     def q(i: int, kept: Any) -> Distribution:
         level = parts.levels[i]
-        return kept.over(level) if isinstance(kept, Moments) else built(level, of_level(parts.runs, params, i), kept)
+        if isinstance(kept, Moments):
+            return kept.over(level)
+        return built(level, of_level(parts.runs, params, i), kept)
 
     steps, log_p, h = _inferred(parts, params, batch, drawn)
     c = condition(parts.conditional, batch.get("c"))
