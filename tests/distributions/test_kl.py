@@ -90,7 +90,7 @@ def test_the_closed_form_comes_first():
 
 
 def test_levels_of_any_kinds_have_the_kl_that_each_has_alone():
-    """Neighbours that are Gaussians of one shape are stacked; not those of another event, prior or path."""
+    """Neighbours that are Gaussians of one shape are stacked, not those of another event, or on a path."""
     a, b = (distributions.diagonal_gaussian(*args) for args in ((LOC, SCALE), (OTHER_LOC, OTHER_SCALE)))
     one = distributions.diagonal_gaussian(np.zeros(2), np.ones(2))
     small = [distributions.diagonal_gaussian(loc[:, :1], SCALE[:, :1]) for loc in (LOC, OTHER_LOC)]

@@ -99,7 +99,8 @@ def test_float32_is_about_as_exact_as_the_native_convolution(g, worse):
         assert errors[0] < 1e-5 * np.abs(truth).max()
 
 
-def test_second_derivatives_in_either_form_are_of_the_same_maps(monkeypatch, _float64):  # noqa: PT019
+@pytest.mark.usefixtures("_float64")
+def test_second_derivatives_in_either_form_are_of_the_same_maps(monkeypatch):
     """Forward over reverse, where every map is the minimal one."""
     g = THREE_TAPS[0]
     _, y, w = maps(g, 2, 3, 3)

@@ -15,7 +15,6 @@ from vaejax.distributions import GaussianOnPath, diagonal_gaussian, is_diagonal_
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply
-from vaejax.models.holes import seen, seen_whole
 from vaejax.models.levels import Level, Runs
 from vaejax.models.posteriors.family import as_they_are, check_batch
 from vaejax.models.priors import Around, Prior
@@ -58,11 +57,9 @@ def encode(parts: Parts, params: Params, step: Any, key: Array, batch: Batch) ->
 
     def q(i: int, kept: Any) -> Distribution:
         level = parts.levels[i]
-        return (
-            kept.over(level)
-            if isinstance(kept, Moments)
-            else built(level, of_level(parts.runs, params, i), kept)
-        )
+        if isinstance(kept, Moments):
+            return kept.over(level)
+        return built(level, of_level(parts.runs, params, i), kept)
 
     steps, log_p, h = _inferred(parts, params, batch, drawn)
     c = condition(parts.conditional, batch.get("c"))
@@ -102,7 +99,7 @@ def _inferred(
     Densities are taken within the walk, where equal levels are one program.
     """
     levels, c = parts.levels, condition(parts.conditional, batch.get("c"))
-    a = apply(parts.encoder, params["encoder"]["net"], *seen(parts.encoder, batch), *c)
+    a = apply(parts.encoder, params["encoder"]["net"], batch["x"], *c)
     top = _top(parts, params, batch.get("c"), jnp.result_type(jnp.float32, *jax.tree.leaves(a)))
     if parts.inference == "top_down":
 
@@ -146,7 +143,7 @@ def around(parts: Parts, params: Params, c: Array | None, dtype: Any, x: Any = N
                 f"'top_down' and a family like gaussian, got {parts.inference!r} and {level.posterior.name}"
             )
         inputs = condition(parts.conditional, c)
-        a = apply(parts.encoder, params["encoder"]["net"], *seen_whole(parts.encoder, x), *inputs)
+        a = apply(parts.encoder, params["encoder"]["net"], x, *inputs)
         return apply(level.encoder, own["encoder"], a[0], *inputs)
 
     build = Partial(level.posterior.build, own.get("posterior", {}), None)

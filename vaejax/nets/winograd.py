@@ -9,9 +9,10 @@ since k(t) x(t), of degree five, is known by its values at six t, one of them in
 X_r = x(t_r), and Y = V^-T y for V the powers of the t_r. C is the derivative in x, T in y, G in k; along both
 sides every factor is one product with the square (by Kronecker) of its small matrix.
 
-Sums and differences of numbers of unlike size lose digits: the result is 2 to 5 times as far from the exact
-one as the native convolution's, a few 1e-6 of its size in float32. Among five finite points of few bits
-0, +-3/4, +-3/2 lost least.
+Sums and differences of numbers of unlike size lose digits. In float32, 128 channels to 128, the results are
+1.2e-6 to 1.7e-6 of their size (rms; the most 1.2e-5) off those of float64, where the native convolution's are
+.2e-6 to .8e-6; with the usual points 0, +-1, +-2 it would be 2.6e-6 to 3.4e-6. Of twelve choices of five
+points of few bits 0, +-3/4, +-3/2 lost least.
 
 Source: Winograd 1980, "Arithmetic Complexity of Computations", doi 10.1137/1.9781611970364, whose F(4, 3) it
 is; Lavin & Gray 2016, arXiv 1509.09308; on the points, Barabasz et al. 2020, arXiv 1803.10986.
