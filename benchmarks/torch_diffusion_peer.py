@@ -58,7 +58,7 @@ class UNet(nn.Module):
         self.halve = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
         self.down = nn.ModuleList(Block(f, f, embed) for f in features)
         self.middle = Block(features[-1], features[-1], embed)
-        self.double = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in pairs)
+        self.doubled = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in pairs)
         self.up = nn.ModuleList(Block(2 * f, f, embed) for f in features)
         self.norm, self.out = nn.GroupNorm(8, features[0]), nn.Conv2d(features[0], 1, 3, padding=1)
         nn.init.zeros_(self.out.weight)
@@ -77,7 +77,7 @@ class UNet(nn.Module):
         for n in reversed(range(len(self.up))):
             if n < len(self.up) - 1:
                 v = F.interpolate(v, scale_factor=2, mode="nearest")
-                v = self.double[n](v[..., : kept[n].shape[-2], : kept[n].shape[-1]])
+                v = self.doubled[n](v[..., : kept[n].shape[-2], : kept[n].shape[-1]])
             v = self.up[n](torch.cat([v, kept[n]], 1), h)
         return self.out(F.silu(self.norm(v)))
 
