@@ -1,0 +1,90 @@
+"""A report as rows of tables, to print or to put into a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["tables"]
+
+Rows = list[dict[str, Any]]
+
+
+def tables(report: Mapping[str, Any]) -> dict[str, Rows]:
+    """{title: rows of {column: text or number}} of what `report` found; `runs.table` prints such rows."""
+    found: dict[str, Rows] = {}
+    for task in ("ab", "diversity"):
+        for name, scores in report.get(task, {}).items():
+            found[f"{task}, {name}: how often the first is preferred"] = [
+                {"first": r["a"], "second": r["b"], "preferred": _shown(r), "answers": r["n"], "ties": r["ties"]}
+                for r in scores["win_rates"]
+            ]
+            found[f"{task}, {name}: strengths (Bradley-Terry)"] = [
+                {"": system, "strength": _shown(s)} for system, s in scores["strengths"].items()
+            ]
+    for name, scores in report.get("likert", {}).items():
+        found[f"likert, {name}: answers"] = [
+            {"": system, **dict(zip(report["scale"], d["counts"], strict=True)), "median": d["median"], "mean": d["mean"]}
+            for system, d in scores["systems"].items()
+        ]
+        found[f"likert, {name}: chance that the first is rated higher, ties half"] = [
+            {"first": c["a"], "second": c["b"], "higher": _shown(c), "p": _p(c["p"]), "p, Holm": _p(c["p_holm"])}
+            for c in scores["compared"]
+        ]
+    for name, scores in report.get("turing", {}).items():
+        every = {**scores["systems"], "all": scores["all"]}
+        found[f"turing, {name}: generated told from real (.5 by guessing)"] = [
+            {
+                "": system, "balanced accuracy": _shown(d["balanced_accuracy"]),
+                "sensitivity": _shown(d["sensitivity"]), "specificity": _shown(d["specificity"]), "d'": f"{d['d_prime']:.2f}",
+            }
+            for system, d in every.items()
+        ]  # fmt: skip
+    found["agreement and consistency"] = _agreement(report)
+    found["raters"] = _raters(report)
+    return found
+
+
+def _agreement(report: Mapping[str, Any]) -> Rows:
+    return [
+        {
+            "task": task, "question": name,
+            "Krippendorff's alpha": _number(scores["agreement"]["krippendorff_alpha"]),
+            "Fleiss' kappa": _number(scores["agreement"]["fleiss_kappa"]),
+            "repeats answered alike": _shown(report["consistency"][task]),
+            "left preferred": _left(report["left"].get(task)),
+        }
+        for task in ("ab", "diversity", "likert", "turing")
+        for name, scores in report.get(task, {}).items()
+    ]  # fmt: skip
+
+
+def _raters(report: Mapping[str, Any]) -> Rows:
+    return [
+        {
+            "rater": name, "seconds an answer": f"{of['seconds']:.1f}",
+            "checks missed": f"{of['checks_missed']} of {of['checks']}",
+            "repeats answered alike": _number(of["consistency"]),
+            "": "left out" if name in report["left_out"] else "missed a check" if name in report["failed"] else "",
+        }
+        for name, of in report["raters"].items()
+    ]  # fmt: skip
+
+
+def _left(entry: Mapping[str, Any] | None) -> str:
+    return "" if entry is None else f"{_shown(entry)}, p = {_p(entry['p'])}"
+
+
+def _shown(entry: Mapping[str, Any]) -> str:
+    """`mean [low, high]`, the mean alone without an interval, or a dash."""
+    low, high = entry["ci95"]
+    interval = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+    return _number(entry["mean"]) + interval
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}" if value >= 1e-4 else "< 1e-4"
