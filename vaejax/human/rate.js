@@ -191,7 +191,7 @@ document.addEventListener("visibilitychange", () => {
   else clock.since = performance.now();
 });
 
-// --- sizes: whole multiples of a picture's pixels, so that pixel art stays what it is
+// --- sizes: a picture's pixel is a whole number of the screen's, so that pixel art stays what it is
 
 function size() {
   const trial = shown;
@@ -199,30 +199,33 @@ function size() {
   const images = [...document.images];
   Promise.all(images.map((image) => image.decode().catch(() => {}))).then(() => {
     if (shown !== trial) return;
-    const grids = [...document.querySelectorAll(".parts")];
-    const high = window.innerHeight * (byId("main").querySelector(":scope > figure") ? 0.3 : 0.5);
-    for (const grid of grids) sizeGrid(grid, high);
+    const crowded = window.innerWidth < NARROW && document.querySelector(".scale");
+    const input = document.querySelector("main > figure > .parts");
+    const high = window.innerHeight * (crowded ? (input ? 0.32 : 0.38) : 0.5);
+    if (input) sizeGrid(input, 0.35 * high, 60);
+    for (const grid of document.querySelectorAll(".beside .parts")) sizeGrid(grid, input ? 0.65 * high : high, 120);
   });
 }
 
-function sizeGrid(grid, high) {
+function sizeGrid(grid, high, least) {
   const [first] = grid.querySelectorAll("img");
-  const narrow = window.innerWidth < NARROW;
+  const stacked = window.innerWidth < NARROW && grid.closest(".beside")?.children.length === 2;
   const number = grid.children.length;
   const square = grid.dataset.square === "true";
-  const columns = square ? Math.ceil(Math.sqrt(number)) : narrow || !first ? 1 : number;
+  const columns = square ? Math.ceil(Math.sqrt(number)) : stacked || !first ? 1 : number;
   const rows = Math.ceil(number / columns);
   grid.style.gridTemplateColumns = `repeat(${columns}, auto)`;
   if (!first) return;
   const wide = Math.min(grid.parentElement.clientWidth, number > 1 ? 2 * WIDEST : WIDEST);
   const room = Math.min(
     (wide - 3 * (columns - 1)) / columns / first.naturalWidth,
-    (Math.max(high, 160) - 3 * (rows - 1)) / rows / first.naturalHeight,
+    (Math.max(high, least) - 3 * (rows - 1)) / rows / first.naturalHeight,
   );
-  const scale = room >= 1 ? Math.floor(room) : room;
+  const dense = window.devicePixelRatio || 1;
+  const scale = room * dense >= 1 ? Math.floor(room * dense) / dense : room;
   for (const image of grid.querySelectorAll("img")) {
     image.style.width = `${Math.max(1, scale * image.naturalWidth)}px`;
-    image.classList.toggle("smaller", scale < 1);
+    image.classList.toggle("smaller", scale * dense < 1);
   }
 }
 

@@ -80,6 +80,8 @@ def _strengths(of: Mapping[str, Any], axes: Axes, palette: Mapping[str, Any]) ->
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     _points(of, axes, palette, 1.0)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.45), max(high, 2.2))  # two ticks or more
     axes.set_xlabel("Bradley-Terry strength, 1: geometric mean", fontsize=NORMAL, color=INK)
 
 
