@@ -192,15 +192,16 @@ def forms(rng: np.random.Generator, made: Sequence[Trial], tasks: Sequence[str],
 
 def _sides(rng: np.random.Generator, made: Sequence[Trial]) -> list[bool]:
     """Of each question each of two systems is on the left half the time; a repeat has its sides swapped."""
-    groups: dict[tuple[object, ...], list[int]] = {}
+    groups: dict[tuple[str, str, str, frozenset[str]], list[int]] = {}
     for i, trial in enumerate(made):
         if trial.paired and trial.repeats is None:
-            groups.setdefault((trial.task, trial.question, trial.role, *sorted(trial.systems)), []).append(i)
+            group = (trial.task, trial.question, trial.role, frozenset(trial.systems))
+            groups.setdefault(group, []).append(i)
     swapped = [False] * len(made)
-    for group, places in groups.items():
+    for places in groups.values():
         on_left = rng.permutation(np.arange(len(places)) % 2 == rng.integers(2))
         for i, left in zip(places, on_left, strict=True):
-            swapped[i] = bool(left) != (made[i].systems[0] == group[-1])
+            swapped[i] = bool(left) != (made[i].systems == made[places[0]].systems)
     for i, trial in enumerate(made):
         if trial.paired and trial.repeats is not None:
             swapped[i] = not swapped[trial.repeats]

@@ -54,7 +54,8 @@ def over_raters(
 
     The answers of one rater go together: they resemble each other more than those of two. The percentiles are
     those whose normal interval has the width of Student's with R - 1 degrees of freedom; those of 2.5 and
-    97.5 % would be too near with few raters.
+    97.5 % would be too near with few raters. Below six raters these are too near as well: no draw lies beyond
+    the most extreme rater.
 
     Args:
       key: typed PRNG key.

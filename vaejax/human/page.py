@@ -68,7 +68,7 @@ def read_key(folder: str | os.PathLike[str]) -> AnswerKey:
 
 def _page(page: Any) -> str:
     """The whole file; what is not ours stands in it as JSON without a tag, or escaped."""
-    style, script = (_read(name) for name in ("rate.css", "rate.js"))
+    style, script = _read("rate.css"), _read("layout.js") + _read("rate.js")
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
     return Template(_read(PAGE)).substitute(
         title=html.escape(page["title"]), policy=policy, style=style, script=script, page=_safe(page)

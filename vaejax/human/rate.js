@@ -4,8 +4,6 @@
 
 const page = JSON.parse(document.getElementById("page").textContent);
 const STORE = `vaejax-rating-${page.sheet}`;
-const NARROW = 640; // pixels, below which the frames of a strip stand under each other
-const WIDEST = 360; // pixels, of what one of two sides shows
 
 let state = restored() ?? fresh(); // all that is kept, and what the file at the end holds
 let here = 0; // the place in this rater's order, of the trial that is shown
@@ -43,30 +41,6 @@ function order() {
 
 function answerOf(trial) {
   return state.answers.find((answer) => answer.trial === trial);
-}
-
-// --- elements; texts are always text, never markup
-
-function byId(id) {
-  return document.getElementById(id);
-}
-
-function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("aria-") || name === "role") made.setAttribute(name, value);
-    else made[name] = value;
-  }
-  made.append(...children);
-  return made;
-}
-
-function fill(...children) {
-  const title = children[0];
-  title.tabIndex = -1;
-  byId("main").replaceChildren(...children);
-  title.focus({ preventScroll: true }); // a screen reader begins with what is new
-  window.scrollTo(0, 0);
 }
 
 // --- a trial
@@ -113,15 +87,16 @@ function show(place) {
 
 function figure(parts, name, trial) {
   const caption = name ? [element("figcaption", { textContent: name })] : [];
-  const grid = element("div", { className: "parts" }, ...parts.map((part, i) => partOf(part, name, i, parts)));
+  const each = parts.map((part, i) => partOf(part, name, i, parts.length));
+  const grid = element("div", { className: "parts" }, ...each);
   grid.dataset.square = trial.task === "diversity";
   return element("figure", {}, ...caption, grid);
 }
 
-function partOf(number, name, i, parts) {
+function partOf(number, name, i, total) {
   const part = page.parts[number];
   if (part.text !== undefined) return element("blockquote", { textContent: part.text });
-  const alt = `${name || "The"} picture${parts.length > 1 ? ` ${i + 1} of ${parts.length}` : ""}`;
+  const alt = `${name || "The"} picture${total > 1 ? ` ${i + 1} of ${total}` : ""}`;
   return element("img", { alt, src: `data:image/png;base64,${part.png}`, draggable: false });
 }
 
@@ -162,8 +137,8 @@ function go(place) {
 
 function progress() {
   const all = order().length;
-  byId("title").hidden = false;
   const done = state.answers.length;
+  byId("title").hidden = false;
   byId("done").hidden = false;
   byId("bar").max = all;
   byId("bar").value = done;
@@ -175,8 +150,7 @@ function progress() {
 function start() {
   const trial = shown;
   clock = { since: null, spent: 0 };
-  const pictures = [...document.images].map((image) => image.decode().catch(() => {}));
-  Promise.all(pictures).then(() => {
+  pictures().then(() => {
     if (shown === trial) clock.since = performance.now();
   });
 }
@@ -191,46 +165,6 @@ document.addEventListener("visibilitychange", () => {
   else clock.since = performance.now();
 });
 
-// --- sizes: a picture's pixel is a whole number of the screen's, so that pixel art stays what it is
-
-function size() {
-  const trial = shown;
-  if (!trial) return;
-  const images = [...document.images];
-  Promise.all(images.map((image) => image.decode().catch(() => {}))).then(() => {
-    if (shown !== trial) return;
-    const crowded = window.innerWidth < NARROW && document.querySelector(".scale");
-    const input = document.querySelector("main > figure > .parts");
-    const high = window.innerHeight * (crowded ? (input ? 0.32 : 0.38) : 0.5);
-    if (input) sizeGrid(input, 0.35 * high, 60);
-    for (const grid of document.querySelectorAll(".beside .parts")) sizeGrid(grid, input ? 0.65 * high : high, 120);
-  });
-}
-
-function sizeGrid(grid, high, least) {
-  const [first] = grid.querySelectorAll("img");
-  const stacked = window.innerWidth < NARROW && grid.closest(".beside")?.children.length === 2;
-  const number = grid.children.length;
-  const square = grid.dataset.square === "true";
-  const columns = square ? Math.ceil(Math.sqrt(number)) : stacked || !first ? 1 : number;
-  const rows = Math.ceil(number / columns);
-  grid.style.gridTemplateColumns = `repeat(${columns}, auto)`;
-  if (!first) return;
-  const wide = Math.min(grid.parentElement.clientWidth, number > 1 ? 2 * WIDEST : WIDEST);
-  const room = Math.min(
-    (wide - 3 * (columns - 1)) / columns / first.naturalWidth,
-    (Math.max(high, least) - 3 * (rows - 1)) / rows / first.naturalHeight,
-  );
-  const dense = window.devicePixelRatio || 1;
-  const scale = room * dense >= 1 ? Math.floor(room * dense) / dense : room;
-  for (const image of grid.querySelectorAll("img")) {
-    image.style.width = `${Math.max(1, scale * image.naturalWidth)}px`;
-    image.classList.toggle("smaller", scale * dense < 1);
-  }
-}
-
-window.addEventListener("resize", size);
-
 // --- the first and the last page
 
 function text(of) {
@@ -238,11 +172,16 @@ function text(of) {
   return element("div", { className: "reading" }, ...paragraphs);
 }
 
+function mainButton(id, label) {
+  return element("button", { type: "button", className: "main", id }, label);
+}
+
 function welcome() {
   shown = null;
   const done = state.answers.length;
-  const label = done ? `Go on: ${done} of ${order().length} are answered` : `Start: ${order().length} questions`;
-  const button = element("button", { type: "button", className: "main", id: "start", textContent: label });
+  const all = order().length;
+  const label = done ? `Go on: ${done} of ${all} are answered` : `Start: ${all} questions`;
+  const button = mainButton("start", label);
   button.addEventListener("click", () => go(done));
   const keys = "With a keyboard: press the sign on an answer, Backspace to go back. Answers can be changed.";
   fill(element("h1", { textContent: page.title }), text(page.intro), text(keys), button);
@@ -254,8 +193,9 @@ function end() {
   shown = null;
   here = order().length;
   const file = JSON.stringify(state, null, 1);
-  const save = element("button", { type: "button", className: "main", id: "save", textContent: "Save the answers" });
-  const again = element("button", { type: "button", id: "again", hidden: true, textContent: "Another person rates on this device" });
+  const save = mainButton("save", "Save the answers");
+  const anew = { type: "button", id: "again", hidden: true };
+  const again = element("button", anew, "Another person rates on this device");
   const whole = element("textarea", { readOnly: true, value: file, "aria-label": "The answers as text" });
   save.addEventListener("click", () => {
     download(file);
@@ -267,8 +207,9 @@ function end() {
     byId("done").hidden = true;
     welcome();
   });
-  const otherwise = element("details", {}, element("summary", { textContent: "No file? Copy the answers as text" }), whole);
-  fill(element("h1", { textContent: "That was all. Thank you!" }), text(page.outro), save, again, otherwise);
+  const summary = element("summary", {}, "No file? Copy the answers as text");
+  const otherwise = element("details", {}, summary, whole);
+  fill(element("h1", {}, "That was all. Thank you!"), text(page.outro), save, again, otherwise);
   byId("moves").hidden = false;
   byId("back").disabled = false;
   byId("next").disabled = true;
@@ -286,12 +227,14 @@ function download(file) {
 byId("back").addEventListener("click", () => go(here - 1));
 byId("next").addEventListener("click", () => go(here + 1));
 document.addEventListener("keydown", (event) => {
-  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return; // a key held down answers once
+  // a key that is held down answers once
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.tagName === "TEXTAREA" || byId("moves").hidden) return;
   const choice = shown?.choices.find((each) => each.key === event.key);
+  const onward = event.key === "Enter" && event.target.tagName !== "BUTTON" && !byId("next").disabled;
   if (choice) choose(choice);
   else if (event.key === "Backspace") go(here - 1);
-  else if (event.key === "Enter" && event.target.tagName !== "BUTTON" && !byId("next").disabled) go(here + 1);
+  else if (onward) go(here + 1);
   else return;
   event.preventDefault();
 });
