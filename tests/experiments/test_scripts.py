@@ -26,6 +26,7 @@ FIGURES = {
     "deep_hierarchy": {"levels", "reconstructions", "samples"},
     "disentangle": {"scores_mini_sprites", "traversals_mini_sprites"},
     "expressiveness": {"pseudo_inputs", "samples", "scores"},
+    "human_eval": {"gallery", "ratings"},
     "iwae": {"k_curve", "training_curves"},
     "jl1_cost": {"against_seconds", "against_steps"},
     "jl1_natural_patches": {"columns", "jacobian_columns", "reconstructions", "scores", "training_curves"},

@@ -14,6 +14,7 @@ from experiments import (
     deep_hierarchy,
     disentangle,
     expressiveness,
+    human_eval,
     iwae,
     jl1_cost,
     jl1_natural_patches,
@@ -64,6 +65,9 @@ CONFIGS: dict[ModuleType, Any] = {
     deep_hierarchy: deep_hierarchy.Config(
         dataset="digits", levels="1x1,8m1", encoder="8x1,8d8,1x1", width=4, channels=1, components=2,
         batch_size=6, warmup=1, judged=8,
+    ),
+    human_eval: human_eval.Config(
+        dataset="digits", latents=2, hidden=(4,), batch_size=10, samples=4, pairs=1, items=1, raters=2
     ),
     ladder: ladder.Config(
         dataset="digits", rules=("ladder",), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,
