@@ -4,9 +4,23 @@
 
 Trains a VAE and a WAE-MMD with the same dense networks on Fashion-MNIST, makes a page of their prior samples
 by `python -m vaejax.human make`, lets raters of a known taste answer it, and reads their answers by
-`python -m vaejax.human report`. What comes out says nothing of the two models: it says whether a study of this
-size would find what its raters think. People take the place of `simulate` by opening RUN/rating/rate.html;
-docs/human.md says what a real study needs.
+`python -m vaejax.human report`. What comes out says nothing of the two models: it says whether a study of
+this size would find what its raters think. People take the place of `simulate` by opening
+RUN/rating/rate.html; docs/human.md says what a real study needs.
+
+`fast`, seed 0: 2000 steps of 100 images; four minutes on two cores that others shared. Ten raters, who prefer
+the WAE by .6 log-odds with a standard deviation of .3, see no difference in a tenth of the pairs, favour the
+left by .2 and slip once in fifty, 122 trials each:
+
+    WAE-MMD preferred (ties half)        .65 [.58, .71]      what was put in: .63
+    strength, WAE-MMD to VAE            1.35 to .74          a ratio of 1.82; exp(.6) is 1.82
+    rated higher, WAE-MMD than VAE       .63 [.56, .68]
+    left preferred                       .60 [.53, .66]      .55
+    told from real, VAE                  .73 [.69, .77]      .75
+    told from real, WAE-MMD              .68 [.63, .72]      .70
+    Krippendorff's alpha of the pairs    .07                 raters of so mild a taste agree little
+
+One of the ten missed an attention check, by a slip. `long` has not been run.
 """
 
 import shutil
@@ -17,7 +31,21 @@ import jax
 import numpy as np
 import optax
 
-from vaejax import VAE, compose, data, distributions, evaluation, human, lab, models, nets, objectives, plots, runs, train
+from vaejax import (
+    VAE,
+    compose,
+    data,
+    distributions,
+    evaluation,
+    human,
+    lab,
+    models,
+    nets,
+    objectives,
+    plots,
+    runs,
+    train,
+)
 from vaejax.human.__main__ import main as human_command
 
 ROWS = {"vae": "VAE", "wae_mmd": "WAE-MMD"}

@@ -34,7 +34,12 @@ REFERENCES = grey(np.arange(EACH) + 4 * EACH + 2)
 
 def study(key=KEY, names=SYSTEMS, **options):
     """A sheet of all tasks."""
-    options = {"real": REAL, "tasks": ("ab", "likert", "turing", "diversity"), "pairs": 6, "items": 4} | options
+    options = {
+        "real": REAL,
+        "tasks": ("ab", "likert", "turing", "diversity"),
+        "pairs": 6,
+        "items": 4,
+    } | options
     return human.sheet(key, systems(names), **options)
 
 

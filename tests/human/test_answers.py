@@ -1,4 +1,4 @@
-"""Files of raters: what a page writes is read back; anything else is refused by its name, and the rest used."""
+"""Files of raters: what a page writes is read back; all else is refused by name, and the rest used."""
 
 from __future__ import annotations
 
@@ -69,24 +69,42 @@ REFUSED = {
     "another sheet": (lambda h, k: h.update(sheet="0123"), "expected answers to sheet"),
     "no sheet": (lambda h, k: h.pop("sheet"), "expected answers to sheet .*, got None"),
     "a trial less": (lambda h, k: h["answers"].pop(), "expected all .* trials, got none for 1 of them"),
-    "a trial twice": (lambda h, k: h["answers"].append(h["answers"][0]), "expected each trial once, got .* again"),
+    "a trial twice": (
+        lambda h, k: h["answers"].append(h["answers"][0]),
+        "expected each trial once, got .* again",
+    ),
     "a trial too many": (lambda h, k: h["answers"].append({"trial": 10**6}), "expected trials 0 to"),
-    "a trial of words": (lambda h, k: h["answers"].append({"trial": "0"}), "expected trials 0 to .*, got '0'"),
+    "a trial of words": (
+        lambda h, k: h["answers"].append({"trial": "0"}),
+        "expected trials 0 to .*, got '0'",
+    ),
     "no trial": (lambda h, k: h["answers"].append(7), "expected trials 0 to .*, got None"),
     "a true trial": (lambda h, k: h["answers"][0].update(trial=True), "expected trials 0 to .*, got True"),
     "no answers": (lambda h, k: h.update(answers={}), "expected the answers of a rating page"),
     "another form": (lambda h, k: h.update(form=8), "form: expected one of 8, got 8"),
     "a form of words": (lambda h, k: h.update(form="0"), "form: expected"),
     "a rater of words": (lambda h, k: h.update(rater="<b>bob</b>"), "rater: expected 8 to 32 hexadecimal"),
-    "another side": (lambda h, k: of_task(h, k, "ab").update(answer="up"), "expected an answer of its page, got 'up'"),
+    "another side": (
+        lambda h, k: of_task(h, k, "ab").update(answer="up"),
+        "expected an answer of its page, got 'up'",
+    ),
     "a level too high": (lambda h, k: of_task(h, k, "likert").update(answer=6), "answer of its page, got 6"),
-    "a level of truth": (lambda h, k: of_task(h, k, "likert").update(answer=True), "answer of its page, got True"),
+    "a level of truth": (
+        lambda h, k: of_task(h, k, "likert").update(answer=True),
+        "answer of its page, got True",
+    ),
     "a side of a level": (lambda h, k: of_task(h, k, "likert").update(answer="left"), "got 'left'"),
     "a level of a side": (lambda h, k: of_task(h, k, "ab").update(answer=1), "answer of its page, got 1"),
     "a list": (lambda h, k: of_task(h, k, "turing").update(answer=["real"]), "answer of its page, got list"),
-    "no time": (lambda h, k: h["answers"][0].pop("seconds"), "seconds: expected a number of at least 0, got None"),
+    "no time": (
+        lambda h, k: h["answers"][0].pop("seconds"),
+        "seconds: expected a number of at least 0, got None",
+    ),
     "a time below 0": (lambda h, k: h["answers"][0].update(seconds=-1), "seconds: .*, got -1"),
-    "a time that is none": (lambda h, k: h["answers"][0].update(seconds=float("nan")), "seconds: .*, got nan"),
+    "a time that is none": (
+        lambda h, k: h["answers"][0].update(seconds=float("nan")),
+        "seconds: .*, got nan",
+    ),
 }
 
 
@@ -146,7 +164,9 @@ def test_a_rater_counts_once(sheet, files):
 def test_without_any_answer_there_is_an_error_with_all_reasons(sheet, files, tmp_path):
     for file in files:
         file.write_text("{}")
-    with pytest.raises(ValueError, match=r"got none that can be used\n  .*answers-.*: expected the answers") as error:
+    with pytest.raises(
+        ValueError, match=r"got none that can be used\n  .*answers-.*: expected the answers"
+    ) as error:
         human.read_answers(sheet.key, files)
     assert str(error.value).count("\n") == 4
     with pytest.raises(ValueError, match="got none that can be used"):

@@ -1,4 +1,4 @@
-"""The page in a real browser: rated by keyboard and by touch, closed and opened again, saved and read back."""
+"""The page in a browser: rated by keyboard and by touch, closed and opened again, saved and read back."""
 
 from __future__ import annotations
 
@@ -155,13 +155,15 @@ def test_the_page_fits_a_phone_and_answers_to_touch(written, browsers, tmp_path)
     for turn in range(len(sheet.key.trials)):
         ready(browser)
         seen = browser.execute_script(
-            """const boxes = [...document.querySelectorAll("button, img")].map((e) => e.getBoundingClientRect());
+            """const every = [...document.querySelectorAll("button, img")];
+            const boxes = every.map((e) => e.getBoundingClientRect());
             const images = [...document.images];
             return {
               wide: document.documentElement.scrollWidth,
               right: Math.max(...boxes.map((b) => b.right)),
               low: Math.min(...[...document.querySelectorAll(".choices button")].map((b) => b.offsetHeight)),
-              pixels: images.map((i) => (i.getBoundingClientRect().width * devicePixelRatio) / i.naturalWidth),
+              pixels: images.map(
+                (i) => (i.getBoundingClientRect().width * devicePixelRatio) / i.naturalWidth),
               smooth: images.map((i) => getComputedStyle(i).imageRendering),
               named: images.every((i) => i.alt) && document.activeElement.tagName === "H2",
             };"""

@@ -34,7 +34,9 @@ def loaded():
     batch = {"x": np.zeros((2, 8, 8, 1), np.float32)}
     init = jax.jit(lambda key: model.init(key, batch)[0])
     config = {"dataset": "digits", "steps": 3}
-    return {n: SimpleNamespace(config=config, vae=model.bind(init(jax.random.key(s)))) for s, n in enumerate("ab")}
+    return {
+        n: SimpleNamespace(config=config, vae=model.bind(init(jax.random.key(s)))) for s, n in enumerate("ab")
+    }
 
 
 @pytest.fixture
@@ -57,6 +59,7 @@ def make(loaded, tmp_path, monkeypatch, capsys):
 
 def pictures(page):
     """What each trial shows, as uint8 [parts, H, W], and what stands beside it."""
+
     def opened(i):
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(page["parts"][i]["png"]))))
 

@@ -19,7 +19,7 @@ from vaejax import human
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "vaejax" / "human"
-NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \u2028 \"quoted\""
+NASTY = '</script><script>alert(1)</script><img src=x onerror=alert(2)> & \u2028 "quoted"'
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +101,16 @@ def test_a_policy_in_the_page_allows_its_own_script_and_style_and_no_request(wri
 def test_texts_that_users_give_become_no_markup(tmp_path):
     questions = {"ab": {"q": NASTY}, "likert": {"q": NASTY}}
     texts = {"x": [NASTY, "b"], "y": ["c", NASTY]}
-    options = {"title": NASTY, "intro": NASTY, "outro": NASTY, "scale": (NASTY, "b"), "references": [NASTY, "e"]}
-    sheet = human.sheet(KEY, texts, tasks=("ab", "likert"), questions=questions, pairs=1, items=1, checks=1, **options)
+    options = {
+        "title": NASTY,
+        "intro": NASTY,
+        "outro": NASTY,
+        "scale": (NASTY, "b"),
+        "references": [NASTY, "e"],
+    }
+    sheet = human.sheet(
+        KEY, texts, tasks=("ab", "likert"), questions=questions, pairs=1, items=1, checks=1, **options
+    )
     text = human.write(sheet, tmp_path).read_text()
     blocks = Blocks(text)
     assert [tag for tag, _ in blocks.tags].count("script") == 2
@@ -122,7 +130,9 @@ def test_the_key_of_another_sheet_is_not_overwritten(written, tmp_path):
     sheet, page = written
     before = page.read_text()
     assert human.write(sheet, page.parent).read_text() == before
-    with pytest.raises(ValueError, match=f"folder: expected one without a sheet, .* holds sheet {sheet.key.sheet}"):
+    with pytest.raises(
+        ValueError, match=f"folder: expected one without a sheet, .* holds sheet {sheet.key.sheet}"
+    ):
         human.write(study(jax.random.key(1)), page.parent)
     assert page.read_text() == before
     (tmp_path / "key.json").write_text('{"sheet": "a"}')
@@ -133,9 +143,13 @@ def test_the_key_of_another_sheet_is_not_overwritten(written, tmp_path):
 
 
 def test_the_files_of_the_page_are_short_and_in_the_wheel():
-    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["vaejax"]
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "vaejax"
+    ]
     files = {path for path in PACKAGE.iterdir() if path.suffix not in (".py", "")}
-    assert files == {path for glob in shipped for path in PACKAGE.parent.glob(glob)} - {PACKAGE.parent / "py.typed"}
+    assert files == {path for glob in shipped for path in PACKAGE.parent.glob(glob)} - {
+        PACKAGE.parent / "py.typed"
+    }
     assert {path.name for path in files} == {"rate.css", "rate.html", "rate.js", "layout.js"}
     for path in files:
         lines = path.read_text().splitlines()

@@ -28,7 +28,9 @@ def sheet():
 def first_is_best(trial):
     """The system that comes first in SYSTEMS wins; of it all levels are 5; all generated ones are seen."""
     if trial.paired:
-        return trial.systems[1] == "noise" or SYSTEMS.index(trial.systems[0]) < SYSTEMS.index(trial.systems[1])
+        return trial.systems[1] == "noise" or SYSTEMS.index(trial.systems[0]) < SYSTEMS.index(
+            trial.systems[1]
+        )
     if trial.task == "turing":
         return trial.systems[0] != "real"
     return 5 if trial.systems[0] == SYSTEMS[0] else 2
@@ -49,8 +51,13 @@ def test_a_study_counted_by_hand(sheet):
     assert levels[SYSTEMS[0]] == {"counts": [0, 0, 0, 0, 8], "median": 5.0, "mean": 5.0, "n": 8}
     assert levels[SYSTEMS[2]]["counts"] == [0, 8, 0, 0, 0]
     compared = {(c["a"], c["b"]): c for c in found["likert"]["quality"]["compared"]}
-    assert [compared[pair]["mean"] for pair in ((SYSTEMS[0], SYSTEMS[1]), (SYSTEMS[1], SYSTEMS[2]))] == [1.0, 0.5]
-    assert compared[SYSTEMS[0], SYSTEMS[1]]["p_holm"] == pytest.approx(3 * compared[SYSTEMS[0], SYSTEMS[1]]["p"])
+    assert [compared[pair]["mean"] for pair in ((SYSTEMS[0], SYSTEMS[1]), (SYSTEMS[1], SYSTEMS[2]))] == [
+        1.0,
+        0.5,
+    ]
+    assert compared[SYSTEMS[0], SYSTEMS[1]]["p_holm"] == pytest.approx(
+        3 * compared[SYSTEMS[0], SYSTEMS[1]]["p"]
+    )
     turing = found["turing"]["origin"]
     assert turing["all"]["balanced_accuracy"]["mean"] == turing["all"]["sensitivity"]["mean"] == 1.0
     assert turing["all"]["sensitivity"]["n"] == turing["all"]["specificity"]["n"] == 24
@@ -59,7 +66,12 @@ def test_a_study_counted_by_hand(sheet):
         ("ab", "likert", "turing", "diversity"), 1.0
     )
     assert found["failed"] == []
-    assert found["raters"]["00000000"] == {"checks_missed": 0, "checks": 3, "seconds": 2.0, "consistency": 1.0}
+    assert found["raters"]["00000000"] == {
+        "checks_missed": 0,
+        "checks": 3,
+        "seconds": 2.0,
+        "consistency": 1.0,
+    }
 
 
 def test_repeats_and_checks_enter_no_score(sheet):
@@ -80,7 +92,9 @@ def test_ties_count_as_they_are_said_to(sheet):
 
     half, dropped = (counted(sheet, tied, count_ties=how) for how in ("half", "drop"))
     assert {entry["mean"] for entry in half["ab"]["quality"]["win_rates"]} == {0.5}
-    assert {(entry["mean"], entry["n"], entry["ties"]) for entry in dropped["ab"]["quality"]["win_rates"]} == {(None, 0, 12)}
+    assert {
+        (entry["mean"], entry["n"], entry["ties"]) for entry in dropped["ab"]["quality"]["win_rates"]
+    } == {(None, 0, 12)}
     assert half["ab"]["quality"]["strengths"][SYSTEMS[0]]["mean"] == pytest.approx(1)
     assert half["left"]["ab"] == {"mean": None, "ci95": [None, None], "n": 0, "p": None}
     assert half["ab"]["quality"]["agreement"] == {"krippendorff_alpha": None, "fleiss_kappa": None}
@@ -137,7 +151,11 @@ def test_a_known_confusion_and_known_levels_are_found():
     found = human.report(KEY, sheet.key, answers, resamples=50)
     for name in SYSTEMS:
         of = found["turing"]["origin"]["systems"][name]
-        for share, truth in (("sensitivity", called[name]), ("specificity", 0.9), ("balanced_accuracy", called[name] / 2 + 0.45)):
+        for share, truth in (
+            ("sensitivity", called[name]),
+            ("specificity", 0.9),
+            ("balanced_accuracy", called[name] / 2 + 0.45),
+        ):
             low, high = of[share]["ci95"]
             assert low < truth < high
     assert abs(found["turing"]["origin"]["systems"][SYSTEMS[0]]["d_prime"]) < 0.3

@@ -30,7 +30,8 @@ RATERS = np.array(
 
 
 @pytest.mark.parametrize(
-    ("count", "n", "low", "high"), [(8, 10, 0.49016, 0.94332), (0, 10, 0, 0.27753), (50, 100, 0.40383, 0.59617)]
+    ("count", "n", "low", "high"),
+    [(8, 10, 0.49016, 0.94332), (0, 10, 0, 0.27753), (50, 100, 0.40383, 0.59617)],
 )
 def test_wilson_has_the_printed_values(count, n, low, high):
     entry = human.proportion(count, n)
@@ -76,7 +77,9 @@ def test_position_bias_has_the_exact_test():
 def strengths(wins, **options):
     wins = np.asarray(wins, float)
     names = [f"s{i}" for i in range(wins.shape[-1])]
-    return human.bradley_terry(KEY, wins[None] if wins.ndim == 2 else wins, names, **{"resamples": 20, **options})
+    return human.bradley_terry(
+        KEY, wins[None] if wins.ndim == 2 else wins, names, **{"resamples": 20, **options}
+    )
 
 
 def test_the_strengths_of_two_have_the_ratio_of_their_wins():
@@ -104,7 +107,9 @@ def test_systems_that_nothing_joins_are_named():
     with pytest.raises(ValueError, match=r"join, got the groups \[\['s0', 's2'\], \['s1', 's3'\]\]"):
         strengths(wins)
     wins = np.array([[0, 3, 2], [0, 0, 1], [0, 1, 0]])  # the first never loses
-    with pytest.raises(ValueError, match=r"to win and to lose, or pseudo_wins above 0, got the groups .*\['s0'\]"):
+    with pytest.raises(
+        ValueError, match=r"to win and to lose, or pseudo_wins above 0, got the groups .*\['s0'\]"
+    ):
         strengths(wins, pseudo_wins=0)
     found = strengths(wins)
     assert 2 < found["s0"]["mean"] < 20
@@ -134,7 +139,7 @@ def covered(ends, truth):
 def test_wilson_covers_at_its_rate():
     rng = np.random.default_rng(0)
     ends = [human.proportion(int(k), 60)["ci95"] for k in rng.binomial(60, 0.7, SIMULATIONS)]
-    assert LEAST <= covered(ends, 0.7)
+    assert covered(ends, 0.7) >= LEAST
 
 
 @pytest.mark.parametrize("raters", [6, 10])
@@ -148,7 +153,7 @@ def test_intervals_over_raters_cover_at_their_rate(raters):
         human.over_raters(key, raters, lambda weights, s=s: weights @ s / raters, resamples=200)
         for key, s in zip(keys, shares, strict=True)
     ]
-    assert LEAST <= covered(ends, 0.6)
+    assert covered(ends, 0.6) >= LEAST
     weights = rng.multinomial(raters, np.full(raters, 1 / raters), 200)
     plain = [np.quantile(weights @ s / raters, [0.025, 0.975]) for s in shares]
     assert covered(plain, 0.6) < covered(ends, 0.6)
@@ -160,7 +165,9 @@ def test_intervals_of_strengths_cover_at_their_rate(monkeypatch):
     def ilsr_pairwise_dense(wins):  # of two it is a ratio, as a test above has it; choix takes a millisecond
         return np.array([math.log(wins[0, 1]), math.log(wins[1, 0])])
 
-    monkeypatch.setattr(comparisons, "imported", lambda name: SimpleNamespace(ilsr_pairwise_dense=ilsr_pairwise_dense))
+    monkeypatch.setattr(
+        comparisons, "imported", lambda name: SimpleNamespace(ilsr_pairwise_dense=ilsr_pairwise_dense)
+    )
     rng = np.random.default_rng(1)
     taste = math.log(2) + 0.5 * rng.normal(size=(SIMULATIONS, 10))
     truth = math.log(2)  # the mean taste; the log-odds of the mean rate lie 3 % nearer to 0
@@ -171,7 +178,7 @@ def test_intervals_of_strengths_cover_at_their_rate(monkeypatch):
         human.bradley_terry(key, w, ("a", "b"), resamples=150)["a"]["ci95"]
         for key, w in zip(jax.random.split(KEY, SIMULATIONS), wins, strict=True)
     ]
-    assert LEAST <= covered(found, math.exp(truth / 2))
+    assert covered(found, math.exp(truth / 2)) >= LEAST
 
 
 def test_intervals_of_superiority_and_of_detection_cover_at_their_rate():
@@ -181,11 +188,11 @@ def test_intervals_of_superiority_and_of_detection_cover_at_their_rate():
     keys = jax.random.split(KEY, SIMULATIONS)
     a, b = (rng.choice(4, (SIMULATIONS, 8, 12), p=of) + 1 for of in (p, q))
     ends = [human.superiority(k, x, y, 4, resamples=100)["ci95"] for k, x, y in zip(keys, a, b, strict=True)]
-    assert LEAST <= covered(ends, truth)
+    assert covered(ends, truth) >= LEAST
 
     hits, alarms = rng.binomial(40, 0.8, SIMULATIONS), rng.binomial(120, 0.3, SIMULATIONS)
     found = [human.detection(int(h), 40, int(f), 120) for h, f in zip(hits, alarms, strict=True)]
-    assert LEAST <= covered([of["balanced_accuracy"]["ci95"] for of in found], 0.75)
+    assert covered([of["balanced_accuracy"]["ci95"] for of in found], 0.75) >= LEAST
 
 
 def test_one_rater_has_no_interval():

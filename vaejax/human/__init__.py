@@ -1,9 +1,10 @@
 """Human evaluation: a page that people rate samples on, and the statistics that read their answers.
 
-`sheet` blinds and balances what is shown, `write` makes of it rate.html, one file for the raters, and key.json,
-which alone says what is what; `read_answers` takes the files that raters send back, `report` makes numbers of
-them, `tables` rows, `vaejax.plots.ratings` a figure. `python -m vaejax.human make` and `report` do all that from
-run folders; docs/human.md says how a study means something. The statistics need the extra `human`.
+`sheet` blinds and balances what is shown, `write` makes of it rate.html, one file for the raters, and
+key.json, which alone says what is what; `read_answers` takes the files that raters send back, `report` makes
+numbers of them, `tables` rows, `vaejax.plots.ratings` a figure. `python -m vaejax.human make` and `report` do
+all that from run folders; docs/human.md says how a study means something. The statistics need the extra
+`human`.
 """
 
 from vaejax.human.agreement import fleiss_kappa, krippendorff_alpha

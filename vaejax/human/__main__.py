@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     add = make.add_argument
     add("--runs", nargs="+", required=True, metavar="FOLDER", help="two run folders or more")
     add("--out", required=True, metavar="FOLDER", help="where rate.html and key.json go")
-    add("--show", choices=SHOWN, default=SHOWN[0], help="what raters see of the models (default: %(default)s)")
+    add(
+        "--show", choices=SHOWN, default=SHOWN[0], help="what raters see of the models (default: %(default)s)"
+    )
     add("--samples", type=int, default=40, help="items of each model to choose from (default: %(default)s)")
     add("--data", help="the set of the inputs and of real images, as fashion_mnist (default: the runs' own)")
     add("--pixels", help="what its pixels are, as dynamic (default: the set's own)")
@@ -70,7 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     add = told.add_argument
     add("folder", help="that of the page, with its key.json")
     add("answers", nargs="+", help="files that raters sent, or folders of them")
-    add("--ties", choices=("half", "drop"), default="half", help="half a win, or not counted (default: %(default)s)")
+    add(
+        "--ties",
+        choices=("half", "drop"),
+        default="half",
+        help="half a win, or not counted (default: %(default)s)",
+    )
     add("--leave-out-failed", action="store_true", help="without raters who missed an attention check")
     add("--resamples", type=int, default=1000, help="of each bootstrap (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the bootstraps (default: %(default)s)")
@@ -95,14 +102,17 @@ def _make(given: argparse.Namespace) -> None:
     systems = {name: take(name, run.vae) for name, run in loaded.items()}
     options = {name: getattr(given, name) for name in ("pairs", "items", "repeats", "checks")}
     options |= {"title": given.title} if given.title else {}
-    options |= {"questions": {t: STRIPS[t] for t in tasks if t in STRIPS}} if given.show == "traversals" else {}
+    options |= (
+        {"questions": {t: STRIPS[t] for t in tasks if t in STRIPS}} if given.show == "traversals" else {}
+    )
     references = inputs if given.show == "reconstructions" else None
     made = sheet(
         named_key(key, "/sheet"), systems, real=real, references=references, tasks=tasks, limits=(0.0, 1.0),
         **options,
     )  # fmt: skip
     page = write(made, given.out)
-    print(f"{page}: {len(made.key.trials)} trials, {page.stat().st_size / 1e6:.1f} MB; raters get this file alone")
+    size = page.stat().st_size / 1e6
+    print(f"{page}: {len(made.key.trials)} trials, {size:.1f} MB; raters get this file alone")
     print(f"{page.parent / 'key.json'} says what is what: keep it")
 
 
@@ -141,15 +151,21 @@ def _shared(configs: Sequence[Mapping[str, Any]], field: str) -> Any:
 
 
 def _images(
-    given: argparse.Namespace, key: Array, source: str | None, options: Mapping[str, Any], tasks: Sequence[str]
+    given: argparse.Namespace,
+    key: Array,
+    source: str | None,
+    options: Mapping[str, Any],
+    tasks: Sequence[str],
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Real images and inputs as the models eat them, different ones, of the test split; None where unneeded."""
+    """Real images and other ones, the inputs, of the test split, as models eat them; None where unneeded."""
     num_real = given.items * len(given.runs) if "turing" in tasks else 0
     num_inputs = given.samples if given.show != "samples" else 0
     if not num_real + num_inputs:
         return None, None
     if source is None:
-        raise ValueError("data: expected --data NAME, as fashion_mnist: the runs do not say what they learned")
+        raise ValueError(
+            "data: expected --data NAME, as fashion_mnist: the runs do not say what they learned"
+        )
     maker: Any = getattr(data, source) if source in data.__all__ else partial(data.from_tfds, source)
     known = inspect.signature(maker).parameters
     test = maker(**{k: v for k, v in options.items() if v is not None and k in known}).test
@@ -160,7 +176,7 @@ def _images(
 
 
 def _items(key: Array, show: str, n: int, x: np.ndarray | None, name: str, vae: VAE) -> np.ndarray:
-    """What raters see of a model: n samples or reconstructions [n, H, W, C], or traversals [n, F, H, W, C]."""
+    """What raters see of a model: n images [n, H, W, C], or traversals of F frames [n, F, H, W, C]."""
     bar: Any = partial(Bar, desc=name, leave=False)
     if show == "samples":
         return _saturated(name, evaluation.prior_samples(named_key(key, name), vae, n, progress=bar))
@@ -168,7 +184,9 @@ def _items(key: Array, show: str, n: int, x: np.ndarray | None, name: str, vae: 
     if show == "reconstructions":
         return _saturated(name, evaluation.reconstruct(vae, x, key=named_key(key, name)))
     first = np.asarray(evaluation.traverse(vae, x[0], FRAMES))  # [d, F, H, W, C]
-    rest = [np.asarray(evaluation.traverse(vae, x[i], FRAMES)) for i in bar(range(1, math.ceil(n / len(first))))]
+    rest = [
+        np.asarray(evaluation.traverse(vae, x[i], FRAMES)) for i in bar(range(1, math.ceil(n / len(first))))
+    ]
     return _saturated(name, np.concatenate([first, *rest])[:n])
 
 

@@ -135,7 +135,9 @@ def _compared(rng: np.random.Generator, dealt: Pools, counts: Counts, matched: b
     for a, b in itertools.combinations(dealt.others, 2):
         for k in range(counts.pairs):
             steps = (k, k) if matched else (used[a] + k, used[b] + k)
-            items = [(int(np.take(dealt.others[s], i, mode="wrap")),) for s, i in zip((a, b), steps, strict=True)]
+            items = [
+                (int(np.take(dealt.others[s], i, mode="wrap")),) for s, i in zip((a, b), steps, strict=True)
+            ]
             made.append(_in_any_order(rng, (a, b), items))
         used[a], used[b] = used[a] + counts.pairs, used[b] + counts.pairs
     return made
@@ -147,16 +149,12 @@ def _grids(rng: np.random.Generator, dealt: Pools, counts: Counts, matched: bool
     made = []
     for pair in itertools.combinations(dealt.others, 2):
         for _ in range(counts.grids):
-            groups = [
-                tuple(rng.permutation(dealt.others[name])[: counts.grid].tolist()) for name in pair
-            ]
+            groups = [tuple(rng.permutation(dealt.others[name])[: counts.grid].tolist()) for name in pair]
             made.append(_in_any_order(rng, pair, groups))
     return made
 
 
-def _in_any_order(
-    rng: np.random.Generator, pair: tuple[str, str], items: Sequence[tuple[int, ...]]
-) -> Shown:
+def _in_any_order(rng: np.random.Generator, pair: tuple[str, str], items: Sequence[tuple[int, ...]]) -> Shown:
     turn = -1 if rng.random() < 0.5 else 1
     return pair[::turn], tuple(items)[::turn]
 

@@ -28,9 +28,7 @@ def distribution(levels: np.ndarray, num_levels: int) -> dict[str, Any]:
     return {"counts": counts.tolist(), "median": middle, "mean": mean, "n": int(given.size)}
 
 
-def superiority(
-    key: Array, a: np.ndarray, b: np.ndarray, num_levels: int, *, resamples: int = 1000
-) -> Entry:
+def superiority(key: Array, a: np.ndarray, b: np.ndarray, num_levels: int, *, resamples: int = 1000) -> Entry:
     """P(A > B) + P(A = B) / 2 of a rating of each, by ranks alone: {"mean", "ci95", "p"}.
 
     It is U / (n_A n_B) of Mann and Whitney; p is their test's, which takes all answers as independent. The
@@ -91,8 +89,8 @@ def detection(hits: int, generated: int, false_alarms: int, real: int) -> dict[s
     Raises:
       ValueError: a count is not in its range, or there are no items of one kind.
 
-    Source: Newcombe 1998, doi 10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I (the interval);
-    Hautus 1995, doi 10.3758/BF03203619 (the log-linear correction).
+    Source: Newcombe 1998, Statistics in Medicine 17:873 (the interval, method 10); Hautus 1995, doi
+    10.3758/BF03203619 (the log-linear correction).
     """
     if not (generated and real):
         raise ValueError(f"generated, real: expected items of both, got {generated} and {real}")

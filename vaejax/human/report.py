@@ -158,7 +158,9 @@ def _paired(
         np.add.at(tied, (every, i, j), share == 0.5)
     rates = []
     for i, j in itertools.combinations(range(len(names)), 2):
-        numbers = [int(counts.sum(axis=0)[place]) for counts, place in ((won, (i, j)), (won, (j, i)), (tied, (i, j)))]
+        numbers = [
+            int(counts.sum(axis=0)[place]) for counts, place in ((won, (i, j)), (won, (j, i)), (tied, (i, j)))
+        ]
         rate = win_rate(*numbers, count_ties=options["count_ties"])
         rates.append({"a": names[i], "b": names[j], **rate, "ties": numbers[2]})
     kept = {name: options[name] for name in ("resamples", "progress")}

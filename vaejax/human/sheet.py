@@ -12,7 +12,7 @@ import numpy as np
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.human import design
-from vaejax.human.design import NOISE, PAIRED, REAL, TASKS, Counts, Form, Trial
+from vaejax.human.design import NOISE, REAL, TASKS, Counts, Form, Trial
 from vaejax.human.parts import Item, Part, items_of, kind_of, noise_like
 from vaejax.keys import check_key, numpy_generator
 from vaejax.plots.cells import Limits
@@ -33,11 +33,11 @@ _MATCH = {
 }
 TITLE = "What do you see?"
 INTRO = (
-    "You will see pictures or texts and answer a short question about each. There is no right answer: say what "
-    "you see. If you are in doubt, take the answer that comes first.\n\n"
-    "What is stored: your answers, their order, the seconds that each took, and a random number in place of a "
-    "name. They stay in this browser until you save them as a file at the end; nothing is sent anywhere. You "
-    "can stop at any time, and go on later on this device."
+    "You will see pictures or texts and answer a short question about each. There is no right answer: say "
+    "what you see. If you are in doubt, take the answer that comes first.\n\n"
+    "What is stored: your answers, their order, the seconds that each took, and a random number in place of "
+    "a name. They stay in this browser until you save them as a file at the end; nothing is sent anywhere. "
+    "You can stop at any time, and go on later on this device."
 )
 OUTRO = "Please save your answers as a file, and send the file to whoever asked you."
 
@@ -124,9 +124,7 @@ def sheet(
         **_placed(rng, made, shown, asked), "forms": [form._asdict() for form in orders],
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()[:16]
-    solution = AnswerKey(
-        digest, tuple(systems), asked, tuple(scale), bool(ties), tuple(made), tuple(orders)
-    )
+    solution = AnswerKey(digest, tuple(systems), asked, tuple(scale), bool(ties), tuple(made), tuple(orders))
     return Sheet({"sheet": digest, **page}, solution)
 
 

@@ -62,8 +62,12 @@ def simulate(
     tied = (rng.random(shape) < ties) & answer_key.ties & (second != names.index(NOISE))
     cuts = np.linspace(-2, 2, len(answer_key.scale) - 1)
     level = 1 + (rng.random(shape)[..., None] < expit(seen[:, first, None] - cuts)).sum(axis=-1)
-    paired, likert = (np.array(of) for of in zip(*((t.paired, t.task == "likert") for t in trials), strict=True))
-    values = np.where(paired, np.where(tied, 0.5, wins), np.where(likert, level, rng.random(shape) < chance[first]))
+    paired, likert = (
+        np.array(of) for of in zip(*((t.paired, t.task == "likert") for t in trials), strict=True)
+    )
+    values = np.where(
+        paired, np.where(tied, 0.5, wins), np.where(likert, level, rng.random(shape) < chance[first])
+    )
     blind = np.where(likert, rng.integers(1, len(answer_key.scale) + 1, shape), rng.integers(0, 2, shape))
     values = np.where(rng.random(shape) < slips, blind, values).astype(float)
     places = np.argsort([answer_key.forms[form].order for form in forms], axis=1)

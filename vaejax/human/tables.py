@@ -16,7 +16,13 @@ def tables(report: Mapping[str, Any]) -> dict[str, Rows]:
     for task in ("ab", "diversity"):
         for name, scores in report.get(task, {}).items():
             found[f"{task}, {name}: how often the first is preferred"] = [
-                {"first": r["a"], "second": r["b"], "preferred": _shown(r), "answers": r["n"], "ties": r["ties"]}
+                {
+                    "first": r["a"],
+                    "second": r["b"],
+                    "preferred": _shown(r),
+                    "answers": r["n"],
+                    "ties": r["ties"],
+                }
                 for r in scores["win_rates"]
             ]
             found[f"{task}, {name}: strengths (Bradley-Terry)"] = [
@@ -24,11 +30,22 @@ def tables(report: Mapping[str, Any]) -> dict[str, Rows]:
             ]
     for name, scores in report.get("likert", {}).items():
         found[f"likert, {name}: answers"] = [
-            {"": system, **dict(zip(report["scale"], d["counts"], strict=True)), "median": d["median"], "mean": d["mean"]}
+            {
+                "": system,
+                **dict(zip(report["scale"], d["counts"], strict=True)),
+                "median": d["median"],
+                "mean": _number(d["mean"]),
+            }
             for system, d in scores["systems"].items()
         ]
         found[f"likert, {name}: chance that the first is rated higher, ties half"] = [
-            {"first": c["a"], "second": c["b"], "higher": _shown(c), "p": _p(c["p"]), "p, Holm": _p(c["p_holm"])}
+            {
+                "first": c["a"],
+                "second": c["b"],
+                "higher": _shown(c),
+                "p": _p(c["p"]),
+                "p, Holm": _p(c["p_holm"]),
+            }
             for c in scores["compared"]
         ]
     for name, scores in report.get("turing", {}).items():
@@ -36,7 +53,8 @@ def tables(report: Mapping[str, Any]) -> dict[str, Rows]:
         found[f"turing, {name}: generated told from real (.5 by guessing)"] = [
             {
                 "": system, "balanced accuracy": _shown(d["balanced_accuracy"]),
-                "sensitivity": _shown(d["sensitivity"]), "specificity": _shown(d["specificity"]), "d'": f"{d['d_prime']:.2f}",
+                "sensitivity": _shown(d["sensitivity"]), "specificity": _shown(d["specificity"]),
+                "d'": _number(d["d_prime"]),
             }
             for system, d in every.items()
         ]  # fmt: skip
@@ -60,12 +78,13 @@ def _agreement(report: Mapping[str, Any]) -> Rows:
 
 
 def _raters(report: Mapping[str, Any]) -> Rows:
+    told = {"left out": report["left_out"], "missed a check": report["failed"]}
     return [
         {
             "rater": name, "seconds an answer": f"{of['seconds']:.1f}",
             "checks missed": f"{of['checks_missed']} of {of['checks']}",
             "repeats answered alike": _number(of["consistency"]),
-            "": "left out" if name in report["left_out"] else "missed a check" if name in report["failed"] else "",
+            "": next((text for text, names in told.items() if name in names), ""),
         }
         for name, of in report["raters"].items()
     ]  # fmt: skip

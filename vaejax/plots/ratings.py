@@ -61,8 +61,12 @@ def ratings(
         _dress(axes, title, names)
     if report.get("likert"):
         shades = _shades(len(report["scale"]))
-        legend(figure, [Patch(facecolor=c, edgecolor=INK, linewidth=0.5, label=f"{i} {name}")
-                        for i, (c, name) in enumerate(zip(shades, report["scale"], strict=True), 1)])  # fmt: skip
+        named = zip(shades, report["scale"], strict=True)
+        handles: list[Any] = [
+            Patch(facecolor=shade, edgecolor=INK, linewidth=0.5, label=f"{i} {name}")
+            for i, (shade, name) in enumerate(named, 1)
+        ]
+        legend(figure, handles)
     return figure
 
 
@@ -105,14 +109,20 @@ def _points(of: Mapping[str, Any], axes: Axes, palette: Mapping[str, Any], neutr
 
 
 def _levels(of: Mapping[str, Any], axes: Axes, palette: Mapping[str, Any]) -> None:
-    """Bars of shares, the lowest level at the left; the number of the level that holds the median stands in it."""
+    """Bars of shares, the lowest level at the left; a line at one half, and the median as a number."""
     del palette
     axes.grid(visible=False)
     for place, found in enumerate(of.values()):
         shares = np.asarray(found["counts"], float) / max(1, found["n"])
         starts = np.cumsum(shares) - shares
         axes.barh(
-            np.full(len(shares), place), shares, 0.62, starts, color=_shades(len(shares)), edgecolor=INK, linewidth=0.5
+            np.full(len(shares), place),
+            shares,
+            0.62,
+            starts,
+            color=_shades(len(shares)),
+            edgecolor=INK,
+            linewidth=0.5,
         )
         if found["median"] is not None:
             axes.plot([0.5, 0.5], [place - 0.4, place + 0.4], color=INK, linewidth=1.2)
