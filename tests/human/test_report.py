@@ -86,6 +86,30 @@ def test_repeats_and_checks_enter_no_score(sheet):
     assert found["raters"]["00000000"]["checks_missed"] == 3
 
 
+def test_what_is_not_answered_counts_nowhere(sheet):
+    """One rater of whom every second answer is missing, beside one of whom none is."""
+    rows = np.array([[float(first_is_best(trial)) for trial in sheet.key.trials]] * 2)
+    rows[1, ::2] = np.nan
+    answers = human.Answers(
+        ("0" * 8, "1" * 8), np.arange(2), rows, np.where(np.isnan(rows), np.nan, 3), rows * 0
+    )
+    found = human.report(KEY, sheet.key, answers, resamples=10)
+    firsts = np.array([trial.role == "first" for trial in sheet.key.trials])
+    for task in ("ab", "turing"):
+        of = firsts & [trial.task == task for trial in sheet.key.trials]
+        ((_, scores),) = found[task].items()
+        if task == "ab":
+            assert sum(entry["n"] for entry in scores["win_rates"]) == np.isfinite(rows[:, of]).sum()
+        else:
+            both = scores["all"]["sensitivity"]["n"] + scores["all"]["specificity"]["n"]
+            assert both == np.isfinite(rows[:, of]).sum()
+        assert scores["agreement"]["fleiss_kappa"] is None
+        assert scores["agreement"]["krippendorff_alpha"] == pytest.approx(1)
+    assert found["failed"] == []
+    assert {entry["mean"] for entry in found["consistency"].values()} <= {1.0, None}
+    assert found["raters"]["1" * 8]["seconds"] == 3
+
+
 def test_ties_count_as_they_are_said_to(sheet):
     def tied(trial):
         return 0.5 if trial.paired else first_is_best(trial)
@@ -189,3 +213,5 @@ def test_the_same_key_gives_the_same_report(sheet):
     assert one == again
     with pytest.raises(TypeError, match="answer_key"):
         human.report(KEY, sheet, answers)
+    with pytest.raises(ValueError, match=r"answers: expected .* of each rater, as the sheet has trials"):
+        human.report(KEY, study(tasks=("ab",)).key, answers)

@@ -60,7 +60,7 @@ def bradley_terry(
       progress: wraps their range.
 
     Returns:
-      {name: {"mean": s, "ci95": [low, high]}}; of one rater the ends are None.
+      {name: {"mean": s, "ci95": [low, high]}}; the ends are None of one rater, and without pseudo-wins.
 
     Raises:
       ValueError: bad counts; systems that no chain of comparisons joins, named in groups; without
@@ -90,15 +90,11 @@ def bradley_terry(
     def resampled(weights: np.ndarray) -> np.ndarray:
         return strengths(np.tensordot(weights, wins, 1))
 
-    found = np.exp(strengths(total))
-    if not pseudo_wins:  # a resample may lack what joins its systems
-        return {name: {"mean": float(s), "ci95": [None, None]} for name, s in zip(names, found, strict=True)}
-    ends = over_raters(key, len(wins), resampled, resamples=resamples, progress=progress)
-    low, high = (None, None) if ends is None else np.exp(ends)
-    return {
-        name: {"mean": float(s), "ci95": [None, None] if ends is None else [float(low[i]), float(high[i])]}
-        for i, (name, s) in enumerate(zip(names, found, strict=True))
-    }
+    found, ends = np.exp(strengths(total)), None
+    if pseudo_wins:  # without them a resample may lack what joins its systems
+        ends = over_raters(key, len(wins), resampled, resamples=resamples, progress=progress)
+    limits = [[None, None]] * len(names) if ends is None else np.exp(ends).T.tolist()
+    return {name: {"mean": float(s), "ci95": ci} for name, s, ci in zip(names, found, limits, strict=True)}
 
 
 def _check_joined(joined: np.ndarray, names: Sequence[str], connection: Any, expected: str) -> None:

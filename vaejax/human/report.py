@@ -44,10 +44,13 @@ def report(
 
     Raises:
       TypeError: `answer_key` is no AnswerKey.
-      ValueError: nobody is left.
+      ValueError: nobody is left, or the answers are of another sheet.
     """
     check_key(key)
     check_answer_key(answer_key)
+    if answers.values.shape != (len(answers.raters), len(answer_key.trials)):
+        expected = f"answers: expected {len(answer_key.trials)} of each rater, as the sheet has trials"
+        raise ValueError(f"{expected}; got {answers.values.shape[1]}")
     raters = _raters(answer_key, answers)
     failed = [name for name, of in raters.items() if of["checks_missed"]]
     if leave_out_failed:
@@ -73,10 +76,9 @@ def report(
 
 def _places(answer_key: AnswerKey, task: str, role: str, question: str | None = None) -> np.ndarray:
     """Of the trials of a task and role, and where one is named of a question."""
-    of = (
-        t.task == task and t.role == role and question in (None, t.question) for t in answer_key.trials
-    )  # fmt: skip
-    return np.flatnonzero(list(of))
+    trials = answer_key.trials
+    of = [t.task == task and t.role == role and question in (None, t.question) for t in trials]
+    return np.flatnonzero(of)
 
 
 def _without(answers: Answers, names: Sequence[str]) -> Answers:
@@ -91,30 +93,37 @@ def _without(answers: Answers, names: Sequence[str]) -> Answers:
 def _raters(answer_key: AnswerKey, answers: Answers) -> dict[str, dict[str, Any]]:
     """Of each rater the checks missed, the time of an answer, and the share of repeats answered alike."""
     checks = _places(answer_key, "ab", "check")
-    missed = (answers.values[:, checks] != 1).sum(axis=1)  # noise stands second
-    same = _same(answer_key, answers, [i for i, t in enumerate(answer_key.trials) if t.repeats is not None])
+    missed = (answers.values[:, checks] < 1).sum(axis=1)  # noise stands second
+    same = _same(answer_key, answers)
     return {
         name: {
             "checks_missed": int(missed[r]), "checks": len(checks),
-            "seconds": float(np.nanmedian(answers.seconds[r])),
-            "consistency": float(same[r].mean()) if same.size else None,
+            "seconds": float(np.median(answers.seconds[r][np.isfinite(answers.seconds[r])])),
+            "consistency": _share(same[r])["mean"],
         }
         for r, name in enumerate(answers.raters)
     }  # fmt: skip
 
 
-def _same(answer_key: AnswerKey, answers: Answers, repeats: Sequence[int]) -> np.ndarray:
-    """Whether each repeat has the answer of what it repeats, [R, repeats]."""
-    firsts = [answer_key.trials[i].repeats for i in repeats]
-    return answers.values[:, np.array(repeats, int)] == answers.values[:, np.array(firsts, int)]
+def _same(answer_key: AnswerKey, answers: Answers) -> np.ndarray:
+    """Whether a repeat has the answer of what it repeats, [R, T]: 1 or 0, nan of what is no repeat."""
+    same = np.full(answers.values.shape, np.nan)
+    for i, trial in enumerate(answer_key.trials):
+        if trial.repeats is not None:
+            again, first = answers.values[:, i], answers.values[:, trial.repeats]
+            same[:, i] = np.where(np.isfinite(again + first), again == first, np.nan)
+    return same
+
+
+def _share(flags: np.ndarray) -> dict[str, Any]:
+    """The share of ones among what is not nan."""
+    return proportion(int(np.nansum(flags)), int(np.isfinite(flags).sum()))
 
 
 def _consistency(answer_key: AnswerKey, answers: Answers) -> dict[str, Any]:
-    found = {}
-    for task in answer_key.questions:
-        same = _same(answer_key, answers, _places(answer_key, task, "repeat").tolist())
-        found[task] = proportion(int(same.sum()), same.size)
-    return found
+    """Of each task the share of repeats with the same answer."""
+    same = _same(answer_key, answers)
+    return {task: _share(same[:, _places(answer_key, task, "repeat")]) for task in answer_key.questions}
 
 
 def _left(answer_key: AnswerKey, answers: Answers) -> dict[str, Any]:
@@ -158,11 +167,9 @@ def _paired(
         np.add.at(tied, (every, i, j), share == 0.5)
     rates = []
     for i, j in itertools.combinations(range(len(names)), 2):
-        numbers = [
-            int(counts.sum(axis=0)[place]) for counts, place in ((won, (i, j)), (won, (j, i)), (tied, (i, j)))
-        ]
-        rate = win_rate(*numbers, count_ties=options["count_ties"])
-        rates.append({"a": names[i], "b": names[j], **rate, "ties": numbers[2]})
+        numbers = (won[:, i, j].sum(), won[:, j, i].sum(), tied[:, i, j].sum())
+        rate = win_rate(*map(int, numbers), count_ties=options["count_ties"])
+        rates.append({"a": names[i], "b": names[j], **rate, "ties": int(numbers[2])})
     kept = {name: options[name] for name in ("resamples", "progress")}
     return {"win_rates": rates, "strengths": bradley_terry(key, wins, names, **kept)}
 
@@ -172,9 +179,8 @@ def _rated(
 ) -> dict[str, Any]:
     """Levels of each system, and each two compared by ranks; p adjusted for their number after Holm."""
     L, names = len(answer_key.scale), answer_key.systems
-    of = {
-        name: values[:, [answer_key.trials[i].systems[0] == name for i in at]] for name in names
-    }  # fmt: skip
+    shown = np.array([answer_key.trials[i].systems[0] for i in at])
+    of = {name: values[:, shown == name] for name in names}
     compared = [
         {"a": a, "b": b, **superiority(key, of[a], of[b], L, resamples=options["resamples"])}
         for a, b in itertools.combinations(names, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["tables"]
@@ -15,52 +15,48 @@ def tables(report: Mapping[str, Any]) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     for task in ("ab", "diversity"):
         for name, scores in report.get(task, {}).items():
-            found[f"{task}, {name}: how often the first is preferred"] = [
-                {
-                    "first": r["a"],
-                    "second": r["b"],
-                    "preferred": _shown(r),
-                    "answers": r["n"],
-                    "ties": r["ties"],
-                }
-                for r in scores["win_rates"]
-            ]
-            found[f"{task}, {name}: strengths (Bradley-Terry)"] = [
-                {"": system, "strength": _shown(s)} for system, s in scores["strengths"].items()
-            ]
+            found |= _paired(f"{task}, {name}", scores)
     for name, scores in report.get("likert", {}).items():
-        found[f"likert, {name}: answers"] = [
-            {
-                "": system,
-                **dict(zip(report["scale"], d["counts"], strict=True)),
-                "median": d["median"],
-                "mean": _number(d["mean"]),
-            }
-            for system, d in scores["systems"].items()
-        ]
-        found[f"likert, {name}: chance that the first is rated higher, ties half"] = [
-            {
-                "first": c["a"],
-                "second": c["b"],
-                "higher": _shown(c),
-                "p": _p(c["p"]),
-                "p, Holm": _p(c["p_holm"]),
-            }
-            for c in scores["compared"]
-        ]
+        found |= _rated(f"likert, {name}", scores, report["scale"])
     for name, scores in report.get("turing", {}).items():
         every = {**scores["systems"], "all": scores["all"]}
         found[f"turing, {name}: generated told from real (.5 by guessing)"] = [
             {
-                "": system, "balanced accuracy": _shown(d["balanced_accuracy"]),
-                "sensitivity": _shown(d["sensitivity"]), "specificity": _shown(d["specificity"]),
-                "d'": _number(d["d_prime"]),
+                "": system, "balanced accuracy": _shown(of["balanced_accuracy"]),
+                "sensitivity": _shown(of["sensitivity"]), "specificity": _shown(of["specificity"]),
+                "d'": _number(of["d_prime"]),
             }
-            for system, d in every.items()
+            for system, of in every.items()
         ]  # fmt: skip
-    found["agreement and consistency"] = _agreement(report)
-    found["raters"] = _raters(report)
-    return found
+    return found | {"agreement and consistency": _agreement(report), "raters": _raters(report)}
+
+
+def _paired(title: str, scores: Mapping[str, Any]) -> dict[str, Rows]:
+    rates = [
+        {"first": r["a"], "second": r["b"], "preferred": _shown(r), "answers": r["n"], "ties": r["ties"]}
+        for r in scores["win_rates"]
+    ]
+    strengths = [{"": system, "strength": _shown(of)} for system, of in scores["strengths"].items()]
+    return {
+        f"{title}: how often the first is preferred": rates,
+        f"{title}: strengths (Bradley-Terry)": strengths,
+    }
+
+
+def _rated(title: str, scores: Mapping[str, Any], scale: Sequence[str]) -> dict[str, Rows]:
+    levels = [
+        {"": system, **dict(zip(scale, of["counts"], strict=True)), "median": of["median"]}
+        | {"mean": _number(of["mean"])}
+        for system, of in scores["systems"].items()
+    ]
+    higher = [
+        {"first": c["a"], "second": c["b"], "higher": _shown(c), "p": _p(c["p"]), "p, Holm": _p(c["p_holm"])}
+        for c in scores["compared"]
+    ]
+    return {
+        f"{title}: answers": levels,
+        f"{title}: chance that the first is rated higher, ties half": higher,
+    }
 
 
 def _agreement(report: Mapping[str, Any]) -> Rows:
