@@ -73,6 +73,13 @@ def place(browser):
     return browser.execute_script("return here")
 
 
+def standing(browser):
+    """The pictures at each side, as the page has them."""
+    script = """return [...document.querySelectorAll(".beside > figure")].map(
+      (side) => [...side.querySelectorAll("img")].map((image) => image.src.split(",")[1]))"""
+    return browser.execute_script(script)
+
+
 def key_for(browser, turn):
     """A key that answers the trial on the screen, another each time."""
     keys = browser.execute_script("return shown.choices.map((choice) => choice.key)")
@@ -118,6 +125,11 @@ def test_a_rater_rates_all_by_keyboard_with_a_break_and_the_file_is_read(written
     press(browser, pressed[-1])
     for turn in range(half, total):
         ready(browser)
+        i = browser.execute_script("return shown.number")
+        form = sheet.key.forms[browser.execute_script("return state.form")]
+        groups = sheet.page["trials"][i]["shown"]
+        sides = [[sheet.page["parts"][part]["png"] for part in group] for group in groups]
+        assert standing(browser) == (sides[::-1] if form.swapped[i] else sides)
         assert browser.find_element("id", "count").text == f"{turn + 1} of {total}"
         assert browser.find_element("id", "bar").get_property("value") == turn
         pressed.append(key_for(browser, turn))

@@ -194,7 +194,7 @@ def _placed(
     rng: np.random.Generator, made: Sequence[Trial], shown: Mapping[str, list[Item]],
     asked: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:  # fmt: skip
-    """Trials as the page has them, and their parts, each once and in random order."""
+    """Trials as the page has them, and their parts, each once, as they come: by chance, as the trials do."""
     places: dict[Part, int] = {}
     entries = []
     for trial in made:
@@ -202,21 +202,13 @@ def _placed(
             noise_like(rng, shown[trial.systems[0]][i[0]]) if name == NOISE else _parts(shown[name], i)
             for name, i in zip(trial.systems, trial.items, strict=True)
         ]
-        beside: Item = ()
-        if "reference" in shown and trial.task in ("ab", "likert"):
-            beside = shown["reference"][trial.items[0][0]]
+        beside = "reference" in shown and trial.task in ("ab", "likert")
+        groups.append(shown["reference"][trial.items[0][0]] if beside else ())
+        *numbers, reference = [[places.setdefault(p, len(places)) for p in group] for group in groups]
         text = asked.get(trial.task, QUESTIONS["ab"])[trial.question]
-        entry = {"task": trial.task, "question": text, "shown": groups, "reference": beside}
+        entry = {"task": trial.task, "question": text, "shown": numbers, "reference": reference}
         entries.append(entry)
-        for part in (*(part for group in groups for part in group), *beside):
-            places.setdefault(part, len(places))
-    order = rng.permutation(len(places))
-    places = {part: int(order[i]) for part, i in places.items()}
-    for entry in entries:
-        entry["shown"] = [[places[part] for part in group] for group in entry["shown"]]
-        entry["reference"] = [places[part] for part in entry["reference"]]
-    parts = sorted(places, key=lambda part: places[part])
-    return {"parts": [_plain(part) for part in parts], "trials": entries}
+    return {"parts": [_plain(part) for part in places], "trials": entries}
 
 
 def _parts(items: Sequence[Item], places: Sequence[int]) -> Item:
