@@ -34,9 +34,8 @@ def loaded():
     batch = {"x": np.zeros((2, 8, 8, 1), np.float32)}
     init = jax.jit(lambda key: model.init(key, batch)[0])
     config = {"dataset": "digits", "steps": 3}
-    return {
-        n: SimpleNamespace(config=config, vae=model.bind(init(jax.random.key(s)))) for s, n in enumerate("ab")
-    }
+    vaes = {name: model.bind(init(jax.random.key(seed))) for seed, name in enumerate("ab")}
+    return {name: SimpleNamespace(config=config, vae=vae, model=model) for name, vae in vaes.items()}
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_samples_stand_beside_real_images_of_the_runs_own_set(make):
     assert not seen["a"] & seen["b"]
     assert all(len({item for item, _ in of}) == len(of) for of in seen.values())
     assert f"{len(key.trials)} trials" in printed
-    assert "values are outside [0, 1]" in printed  # of models that nobody trained
+    assert "values are beyond the limits" in printed  # of models that nobody trained
 
 
 def test_reconstructions_stand_beside_their_input(make, loaded):
@@ -119,6 +118,17 @@ def test_traversals_are_strips_of_one_latent(make, loaded):
             assert len(frames) == len(command.FRAMES)
             if name != "noise":
                 np.testing.assert_allclose(np.stack(frames), strips[name][item], atol=1)
+
+
+def test_bytes_and_other_ranges_are_shown_in_black_and_white(make):
+    _, key, page, _ = make("--samples=12", "--pixels=bytes", "--limits", "0", "0.5")
+    real = data.digits().test.arrays["x"][:4, ..., 0] / 255
+    for trial, (groups, _) in zip(key.trials, pictures(page), strict=True):
+        if trial.systems == ("real",):
+            ((item,),) = trial.items
+            np.testing.assert_array_equal(groups[0][0], np.round(255 * np.clip(2 * real[item], 0, 1)))
+    assert command._in_unit(np.array([51.0], np.float32), "bytes") == np.float32(0.2)
+    assert command._in_unit(np.array([0.2]), "unit_interval") == 0.2
 
 
 def test_names_are_the_last_parts_of_the_paths_that_differ():
@@ -161,11 +171,13 @@ def test_a_set_that_is_drawn_has_the_side_of_the_runs(monkeypatch):
 
     monkeypatch.setattr(command.data, "three_dots", three_dots)
     given = SimpleNamespace(items=1, runs=["a", "b"], show="samples", samples=3)
-    real, inputs = command._images(given, KEY, "three_dots", {"side": 16, "pixels": None}, ("turing",))
-    assert inputs is None
+    options = {"side": 16, "pixels": None}
+    real, inputs, support = command._images(given, KEY, "three_dots", options, ("turing",))
+    assert (inputs, support) == (None, "unit_interval")
     assert real.shape == (2, 16, 16, 1)
     given.show = "reconstructions"
-    real, inputs = command._images(given, KEY, "three_dots", {"side": None, "pixels": "bytes"}, ("turing",))
+    options = {"side": None, "pixels": "bytes"}  # of which three-dots know nothing
+    real, inputs, _ = command._images(given, KEY, "three_dots", options, ("turing",))
     assert (real.shape, inputs.shape) == ((2, 64, 64, 1), (3, 64, 64, 1))
 
 

@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", help="the set of the inputs and of real images, as fashion_mnist (default: the runs' own)")
     add("--pixels", help="what its pixels are, as dynamic (default: the set's own)")
     add("--side", type=int, help="of a set that is drawn, as three_dots (default: the runs' own)")
+    black_white: Any = {"type": float, "nargs": 2, "default": (0.0, 1.0), "metavar": ("BLACK", "WHITE")}
+    add("--limits", **black_white, help="values of images; beyond them they saturate (default: 0 1)")
     add("--tasks", nargs="+", help="of ab, likert, turing, diversity (default: ab likert, turing with data)")
     add("--pairs", type=int, default=10, help="comparisons of each two models (default: %(default)s)")
     add("--items", type=int, default=10, help="of each model, rated alone (default: %(default)s)")
@@ -97,18 +99,18 @@ def _make(given: argparse.Namespace) -> None:
     source = given.data or _shared(configs, "dataset")
     tasks = given.tasks or ["ab", "likert", *(["turing"] if source and given.show != "traversals" else [])]
     options = {"pixels": given.pixels, "side": given.side or _shared(configs, "side")}
-    real, inputs = _images(given, key, source, options, tasks)
-    take = partial(_items, named_key(key, "/samples"), given.show, given.samples, inputs)
-    systems = {name: take(name, run.vae) for name, run in loaded.items()}
-    options = {name: getattr(given, name) for name in ("pairs", "items", "repeats", "checks")}
-    options |= {"title": given.title} if given.title else {}
-    options |= (
-        {"questions": {t: STRIPS[t] for t in tasks if t in STRIPS}} if given.show == "traversals" else {}
-    )
-    references = inputs if given.show == "reconstructions" else None
+    real, inputs, support = _images(given, key, source, options, tasks)
+    take = partial(_items, named_key(key, "/samples"), given, inputs)
+    systems = {name: take(name, run.vae, run.model.support) for name, run in loaded.items()}
+    of_sheet = {name: getattr(given, name) for name in ("pairs", "items", "repeats", "checks")}
+    of_sheet |= {"title": given.title} if given.title else {}
+    if given.show == "traversals":
+        of_sheet["questions"] = {task: STRIPS[task] for task in tasks if task in STRIPS}
+    if given.show == "reconstructions":
+        of_sheet["references"] = _in_unit(inputs, support)
     made = sheet(
-        named_key(key, "/sheet"), systems, real=real, references=references, tasks=tasks, limits=(0.0, 1.0),
-        **options,
+        named_key(key, "/sheet"), systems, real=_in_unit(real, support), tasks=tasks,
+        limits=tuple(given.limits), **of_sheet,
     )  # fmt: skip
     page = write(made, given.out)
     size = page.stat().st_size / 1e6
@@ -151,52 +153,55 @@ def _shared(configs: Sequence[Mapping[str, Any]], field: str) -> Any:
 
 
 def _images(
-    given: argparse.Namespace,
-    key: Array,
-    source: str | None,
-    options: Mapping[str, Any],
+    given: argparse.Namespace, key: Array, source: str | None, options: Mapping[str, Any],
     tasks: Sequence[str],
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Real images and other ones, the inputs, of the test split, as models eat them; None where unneeded."""
+) -> tuple[np.ndarray | None, np.ndarray | None, str]:  # fmt: skip
+    """Real images and other ones, the inputs, of the test split, as models eat them, and their support.
+
+    None where there is no need of them.
+    """
     num_real = given.items * len(given.runs) if "turing" in tasks else 0
     num_inputs = given.samples if given.show != "samples" else 0
     if not num_real + num_inputs:
-        return None, None
+        return None, None, ""
     if source is None:
-        raise ValueError(
-            "data: expected --data NAME, as fashion_mnist: the runs do not say what they learned"
-        )
+        expected = "data: expected --data NAME, as fashion_mnist"
+        raise ValueError(f"{expected}: the configs of the runs do not name one set")
     maker: Any = getattr(data, source) if source in data.__all__ else partial(data.from_tfds, source)
     known = inspect.signature(maker).parameters
     test = maker(**{k: v for k, v in options.items() if v is not None and k in known}).test
     some = data.first(test, num_real + num_inputs)
     batch = some.transform(named_key(key, "/x"), {"x": some.arrays["x"], "index": np.arange(some.size)})
     x = np.asarray(batch["x"])
-    return x[:num_real] if num_real else None, x[num_real:] if num_inputs else None
+    return x[:num_real] if num_real else None, x[num_real:] if num_inputs else None, test.support
 
 
-def _items(key: Array, show: str, n: int, x: np.ndarray | None, name: str, vae: VAE) -> np.ndarray:
+def _items(
+    key: Array, given: argparse.Namespace, x: np.ndarray | None, name: str, vae: VAE, support: str
+) -> np.ndarray:
     """What raters see of a model: n images [n, H, W, C], or traversals of F frames [n, F, H, W, C]."""
     bar: Any = partial(Bar, desc=name, leave=False)
-    if show == "samples":
-        return _saturated(name, evaluation.prior_samples(named_key(key, name), vae, n, progress=bar))
-    assert x is not None
-    if show == "reconstructions":
-        return _saturated(name, evaluation.reconstruct(vae, x, key=named_key(key, name)))
-    first = np.asarray(evaluation.traverse(vae, x[0], FRAMES))  # [d, F, H, W, C]
-    rest = [
-        np.asarray(evaluation.traverse(vae, x[i], FRAMES)) for i in bar(range(1, math.ceil(n / len(first))))
-    ]
-    return _saturated(name, np.concatenate([first, *rest])[:n])
-
-
-def _saturated(name: str, images: Any) -> np.ndarray:
-    """The images; says which share of their values a screen cannot show."""
-    images = np.asarray(images)
-    beyond = float(np.mean((images < 0) | (images > 1)))
+    if x is None:
+        found = evaluation.prior_samples(named_key(key, name), vae, given.samples, progress=bar)
+    elif given.show == "reconstructions":
+        found = evaluation.reconstruct(vae, x, key=named_key(key, name))
+    else:
+        first = evaluation.traverse(vae, x[0], FRAMES)  # [d, F, H, W, C]
+        others = bar(range(1, math.ceil(given.samples / len(first))))
+        found = np.concatenate([first, *(evaluation.traverse(vae, x[i], FRAMES) for i in others)])
+    images = _in_unit(np.asarray(found)[: given.samples], support)
+    low, high = given.limits
+    beyond = float(np.mean((images < low) | (images > high)))
     if beyond:
-        print(f"{name}: {100 * beyond:.2g} % of the values are outside [0, 1], and shown as black or white")
+        print(
+            f"{name}: {100 * beyond:.2g} % of the values are beyond the limits, and shown as black or white"
+        )
     return images
+
+
+def _in_unit(images: Any, support: str) -> Any:
+    """Bytes as parts of 255, all else as it came."""
+    return images / np.float32(255) if images is not None and support == "bytes" else images
 
 
 if __name__ == "__main__":
