@@ -47,6 +47,8 @@ SLOW = (
     "evaluation/test_gaps.py",
     "evaluation/test_levels.py",
     "experiments/",
+    "human/test_browser.py",
+    "human/test_command.py",
     "lab/test_example.py",
     "lab/test_run.py",
     "lab/test_settings.py::test_a_microbatch",

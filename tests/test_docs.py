@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.test_catalogue import COMBINATORS
-from vaejax import data, disentanglement, distributions, evaluation, models, nets, objectives, train
+from vaejax import data, disentanglement, distributions, evaluation, human, models, nets, objectives, train
 
 ROOT = Path(__file__).parent.parent
 ROWS = [
@@ -40,6 +40,7 @@ def test_every_public_technique_has_a_row():
     expected |= {f"train.{name}" for name in _functions(train) - MACHINERY}
     expected |= {f"disentanglement.{name}" for name in _functions(disentanglement)}
     expected |= {f"evaluation.{name}" for name in _functions(evaluation)}
+    expected |= {f"human.{name}" for name in _functions(human)}
     assert expected == LISTED
 
 
@@ -121,6 +122,7 @@ def test_every_page_with_code_is_run():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     assert {str(p.relative_to(ROOT)) for p in pages if "```python" in p.read_text()} == {
         "README.md", "docs/training.md", "docs/collapse.md", "docs/latents.md", "docs/holes.md",
+        "docs/human.md",
         "docs/experiment.md",  # in tests/lab/test_example.py
     }  # fmt: skip
 
@@ -196,3 +198,22 @@ def test_the_code_of_the_latents_page_runs(small):
     assert 0 < names["known"]["nll"] < 32
     assert names["conditional"].groups == names["somewhere"].groups == ("encoder", "decoder", "prior")
     assert all(np.abs(a).max() > 0 for a in names["fitted"].state.params["prior"].values())
+
+
+def test_the_code_of_the_human_page_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = run_page("docs/human.md")
+    assert names["page"].name == "rate.html"
+    assert len(names["answers"].raters) == 10
+    assert "Bradley-Terry" in capsys.readouterr().out
+    assert (tmp_path / "ratings.png").exists()
+    assert names["sheet"].key.questions["ab"] == {"sharp": "Which of the two is sharper?"}
+
+
+def test_the_widths_of_studies_are_those_that_the_code_gives():
+    text = (ROOT / "docs" / "human.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.M)
+    assert len(rows) == 12
+    for raters, pairs, *widths in (map(int, row) for row in rows):
+        found = [human.expected_width(raters, pairs, correlation=rho) for rho in (0.0, 0.05, 0.2)]
+        assert widths == [round(100 * width) for width in found]

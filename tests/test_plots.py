@@ -45,6 +45,7 @@ def every_figure():
         "image_rows": plots.image_rows({"a": X, "b": X}, title="t"),
         "interpolations": plots.interpolations({"a": X}),
         "jacobian_columns": plots.jacobian_columns({"a": X[None] - 0.5}, images=X[:1]),
+        "ratings": plots.ratings({"ab": {"q": {"strengths": {"a": {"mean": 2.0, "ci95": (1.5, 3.0)}}}}}),
         "reconstructions": plots.reconstructions(X, {"a": X}),
         "samples": plots.samples({"a": X}),
         "score_comparison": plots.score_comparison(
@@ -89,6 +90,7 @@ def test_a_dollar_in_a_text_of_the_user_is_a_dollar(tmp_path):
         "image_grid": (plots.image_grid(X[:2], columns=2, titles=[a, b]), [a, b]),
         "interpolations": (plots.interpolations({a: X, b: X}), [a, b]),
         "jacobian_columns": (plots.jacobian_columns({a: X[None] - 0.5}, images=X[:1]), [a]),
+        "ratings": (plots.ratings({"ab": {"q": {"strengths": {a: entry, b: entry}}}}), [a, b]),
         "reconstructions": (
             plots.reconstructions(X, {a: X}, data_label=b, groups=[(title, 5)]), [a, b, title]
         ),

@@ -46,6 +46,7 @@ FIGURES = {
     "holes": {"imputations"},
     "identify": {"masks", "scores"},
     "groups": {"scores", "shared", "traversals"},
+    "human_eval": {"gallery", "ratings"},
     "iwae": {"k_curve", "training_curves"},
     "jl1_cost": {"against_seconds", "against_steps"},
     "jl1_natural_patches": {"columns", "jacobian_columns", "reconstructions", "scores", "training_curves"},

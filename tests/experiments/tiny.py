@@ -17,6 +17,7 @@ from experiments import (
     expressiveness,
     groups,
     holes,
+    human_eval,
     identify,
     iwae,
     jl1_cost,
@@ -83,6 +84,9 @@ CONFIGS: dict[ModuleType, Any] = {
     modalities: modalities.Config(
         dataset=("sprites", "digits"), side=16, latents=2, hidden=(4,), batch_size=10, samples=4,
         test_images=20, missing=0.2,
+    ),
+    human_eval: human_eval.Config(
+        dataset="digits", latents=2, hidden=(4,), batch_size=10, samples=4, pairs=1, items=1, raters=2
     ),
     ladder: ladder.Config(
         dataset="digits", rules=("ladder",), levels=(2,), units=(3, 2), hidden=(5, 4), ramp=1,

@@ -12,6 +12,7 @@ from vaejax.plots.densities import density_panels
 from vaejax.plots.grids import image_grid, interpolations, reconstructions, samples, traversals
 from vaejax.plots.jacobian import jacobian_columns
 from vaejax.plots.latents import codes, traversal_panels
+from vaejax.plots.ratings import ratings
 from vaejax.plots.rows import image_rows
 from vaejax.plots.style import model_colors, save
 from vaejax.plots.sweeps import sweep_curves
@@ -26,6 +27,7 @@ __all__ = [
     "interpolations",
     "jacobian_columns",
     "model_colors",
+    "ratings",
     "reconstructions",
     "samples",
     "save",
