@@ -2,7 +2,24 @@
 
     python -m experiments.groups --preset fast
 
-HEADER
+Every image has a partner of which k of the five factors were drawn anew; which ones is not said. Posteriors
+of a pair are averaged where they differ least (Locatello et al. 2020, arXiv 2002.02886), and the model is
+scored on single images. The beta-VAE sees both images of each pair, and not that they are pairs.
+
+`fast`, seed 0, k = 1: 1000 steps of 32 pairs at 16x16, four minutes a row beside much other work:
+
+    |                    | beta-VAE on both | GroupVAE |
+    | MIG                | .048             | .259     |
+    | SAP                | .17              | .38      |
+    | DCI disentangle.   | .042             | .239     |
+    | DCI completeness   | .062             | .268     |
+    | FactorVAE score    | .47              | .75      |
+    | reconstruction     | 20.4             | 20.6     |
+    | KL                 | 3.1              | 3.0      |
+
+Pairs tell apart what the beta-VAE mixes, at the same reconstruction and KL, as the paper has it: both use
+three latents, and of ten 8.7 count as shared. One seed and a short run. ML-VAE, the row of a known number of
+shared latents and `medium` (three seeds, 32x32, 15 000 steps) have not been run whole.
 """
 
 from __future__ import annotations

@@ -2,7 +2,21 @@
 
     python -m experiments.modalities --preset fast
 
-HEADER
+PoE (MVAE, Wu & Goodman 2018, arXiv 1802.05335), MoE (MMVAE, Shi et al. 2019, arXiv 1911.03393) and MoPoE
+(Sutter et al. 2021, arXiv 2105.02470) on mini-sprites with captions of their five factors, or with
+`--dataset fashion_mnist` on halves of images. `--missing .25` hides a quarter of all modalities in training.
+
+`fast`, seed 0: 1200 steps of 100 examples, a few minutes of one core's time a row, half of it for scores.
+300 test examples, K = 200, nats; a is the image, b the caption, whose entropy is log 20736 = 9.9 nats:
+
+    |       | NLL  | a    | a given b | b    | b given a | right a from b | right b from a | prior |
+    | MoE   | 55.1 | 52.0 | 42.5      | 13.6 | 3.8       | .56            | .66            | .45   |
+    | MoPoE | 55.2 | 52.7 | 43.5      | 12.1 | 3.7       | .56            | .67            | .52   |
+
+The caption spares 9 nats of the image, the image 8 to 10 of the caption. Right is the share of factors that
+the nearest sprite, or the caption's words, have of what is given; .17 would be chance. Effective samples of
+the conditionals are 8 to 19 of 200: they are loose. One seed, far from trained. Both rows of PoE, the halves
+and `medium` have not been run whole.
 """
 
 from dataclasses import dataclass, replace

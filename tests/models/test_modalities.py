@@ -150,6 +150,9 @@ def test_subsets_make_the_mixture_of_experts_and_the_product_of_it(x64):
     for a, b, present in pairs:
         first, second = (density(f, (loc, logvar, present), z) for f in (a, b))
         np.testing.assert_allclose(first, second, rtol=1e-12)
+    # a subset of which one is absent is left out, not cut: of (1, 0, 1) only the first of these is there
+    found = density(posteriors.mopoe(2, 3, subsets=((0,), (1, 2))), (loc, logvar, PRESENT), z)[1]
+    np.testing.assert_allclose(found, normal(z[1], *by_hand(loc[1, :1], logvar[1, :1])), rtol=1e-12)
 
 
 @cache
