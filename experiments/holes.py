@@ -22,7 +22,8 @@ what is missing, in standard deviations of a column, or grey values in [0, 1]; N
 Both beat scikit-learn's regressions of each column on the others; the bound of ten samples is worth 1 to 6 %
 of the error and .7 to .9 nats. The tables are imputed where they were trained on, as in the paper: of wine,
 145 rows, intervals of the draws are too narrow; a first try (wider nets, 2000 steps, K = 20, a floor of -2)
-had .38. Of images one of a thousand samples has most of the weight; draws have the noise of the likelihood. One seed.
+had .38. Of images one of a thousand samples has most of the weight; draws have the noise of the likelihood.
+One seed.
 """
 
 import warnings
