@@ -27,7 +27,7 @@ class TermEntry(NamedTuple):
         dict  # of `models.vae`, where they are others than those of `small_vae`
     )
     wrap: Callable[[Any], Any] = lambda model: model  # what goes around the model
-    beside: Callable[[Any], dict[str, Any]] = lambda x: {}  # what the batch has beside x, a row for each of x
+    batch: Callable[[dict], dict] = lambda batch: batch  # what becomes of {"x": [n, D], "index": [n]}
 
 
 def critic():
@@ -43,15 +43,16 @@ def of_classes():
     }
 
 
-def labels_beside(x):
+def with_labels(batch):
     """A class of three or none, and the room for it."""
-    y = jnp.int32(jnp.sum(x, axis=1)) % 4 - 1
-    return {"y": y, "c": jax.nn.one_hot(y, 3)}
+    y = jnp.int32(jnp.sum(batch["x"], axis=1)) % 4 - 1
+    return {**batch, "y": y, "c": jax.nn.one_hot(y, 3)}
 
 
-def factors_beside(x):
+def with_factors(batch):
     """Two factors of two and three values."""
-    return {"y": jnp.stack([jnp.int32(x[:, 0]), jnp.int32(jnp.sum(x, axis=1)) % 3], axis=1)}
+    x = batch["x"]
+    return {**batch, "y": jnp.stack([jnp.int32(x[:, 0]), jnp.int32(jnp.sum(x, axis=1)) % 3], axis=1)}
 
 
 def mlp(name, *shape):
@@ -350,7 +351,7 @@ TERMS = {
         random=True,
         heads=lambda: {"on": "x", **mlp("classifier", 3)()},
         parts=of_classes,
-        beside=labels_beside,
+        batch=with_labels,
     ),
     **{
         f"supervised_{form}": TermEntry(
@@ -358,7 +359,7 @@ TERMS = {
             partial(objectives.supervised, form, (2, 3)),
             untouched=("decoder",),
             mixes=form == "covariance",
-            beside=factors_beside,
+            batch=with_factors,
             heads=partial(dict, supervision=net) if (net := of_head.get(form)) else dict,
         )
         for of_head in [{"scaled_l2": nets.Constant(0.5), "embedding": nets.Embeddings(2, 3)}]
@@ -369,7 +370,7 @@ TERMS = {
         lambda: objectives.supervised("l2", (2, 3), partial=True),
         untouched=("decoder",),
         mixes=True,
-        beside=factors_beside,
+        batch=with_factors,
     ),
     "auxiliary_regression": TermEntry(
         "auxiliary_regression",

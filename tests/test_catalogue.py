@@ -48,7 +48,7 @@ class _Term:
         self._program = jax.jit(self._run)
 
     def batch(self, x, index=None):
-        return {**_batch(x, index), **self.entry.beside(jnp.asarray(x))}
+        return self.entry.batch(_batch(x, index))
 
     def eager_batch(self):
         """One example of three where examples are alone, so that both laws of slices and of jit are seen."""
@@ -68,7 +68,7 @@ class _Term:
         return np.mean(value), words, loss, metrics
 
     def _value(self, params, key, batch):
-        vae, batch = self.model.bind(params, self.variables), self.entry.batch(batch)
+        vae = self.model.bind(params, self.variables)
         draw = objectives.sample(named_key(KEY, "/draw"), vae, batch)
         time = (0,) if getattr(self.term, "sees_step", False) else ()
         return self.term(named_key(key, "mine"), vae, draw, *time)

@@ -110,7 +110,7 @@ def test_check_choice():
 
 
 def test_check_support_accepts_exactly_the_table():
-    same = {(s, s) for s in ("binary", "unit_interval", "bytes", "real", "counts", "mixed")}
+    same = {(s, s) for s in ("binary", "unit_interval", "bytes", "real", "one_hot", "counts", "mixed")}
     accepted = same | {
         ("real", "unit_interval"),
         ("real", "binary"),

@@ -187,7 +187,7 @@ def check_split(value: Any, name: str = "split") -> None:
             raise ValueError(f"{name}: expected {key} of at least one example, got {list(array.shape)}")
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{name}: expected as many of each array as examples x, got {lengths}")
-    if "observed" in arrays:
+    if "observed" in arrays and not isinstance(arrays["x"], Mapping):
         check_observed(arrays["observed"], arrays["x"], f"{name}: observed")
     supports = value.support if isinstance(value.support, Mapping) else {"": value.support}
     for part, support in supports.items():

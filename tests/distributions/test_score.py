@@ -82,7 +82,7 @@ def _case(name):
     return likelihood, parameters, x.astype(np.float32), rng.random(x.shape) < 0.6
 
 
-@pytest.mark.parametrize("name", sorted(set(LIKELIHOODS) - {"discretised_logistic_mixture"}))
+@pytest.mark.parametrize("name", sorted(set(LIKELIHOODS) - {"discretised_logistic_mixture", "one_hot"}))
 def test_of_data_with_holes_what_was_observed_is_scored(name):
     """Holes drop their terms, whatever stands there, from value and gradient; a full mask changes nothing."""
     likelihood, parameters, x, observed = _case(name)
@@ -136,6 +136,9 @@ def test_what_does_not_factorise_is_refused_by_name():
     scored = lambda p, x: distributions.score(KEY, likelihood.build(p, 2), x, observed)  # noqa: E731
     with pytest.raises(TypeError, match=r"observed: expected None .*not independent.*DiscretisedLogisticMix"):
         jax.eval_shape(scored, parameters, x)
+    tokens = distributions.one_hot().build(jnp.zeros((3, 5, 2)), 2)
+    with pytest.raises(TypeError, match=r"not independent given z \("):
+        distributions.score(KEY, tokens, jnp.zeros((3, 5, 2)), jnp.ones((3, 5, 2), bool))
     network = jax.tree_util.Partial(jnp.zeros_like)
     autoregressive = distributions.Autoregressive(network, distributions.bernoulli(), (3, 5, 1), 2)
     with pytest.raises(TypeError, match=r"not independent given z \(Autoregressive\)"):
