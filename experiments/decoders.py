@@ -45,8 +45,8 @@ COLUMNS |= {"log p(x|z)": lambda m: "exact" if m["exact"] else "a bound"}
 def dataset(config: Config, name: str) -> data.Dataset:
     """Bytes; for the Gaussian, a density, (x + u) / 256."""
     images = getattr(data, config.dataset)(pixels="dequantised" if name == "gaussian" else "bytes")
-    splits = images.train, images.validation, images.test
-    return data.Dataset(*(data.pooled(split, config.pool) for split in splits))
+    a, b, c = (data.pooled(s, config.pool) for s in (images.train, images.validation, images.test))
+    return data.Dataset(a, b, c)
 
 
 def model_of(config: Config, name: str, event: tuple[int, int, int]) -> Model:

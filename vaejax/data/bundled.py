@@ -42,8 +42,8 @@ def digits(*, pixels: str = "unit_interval") -> Dataset:
             "digits: expected scikit-learn, which has them; pip install vaejax[eval]"
         ) from error
     values, classes = load_digits(return_X_y=True)
-    x = np.rint(values * (255 / _LARGEST_DIGIT_VALUE)).astype(np.uint8).reshape(-1, 8, 8, 1)
-    arrays = _read_only({"x": x, "y": classes.astype(np.uint8)})
+    x = np.rint(np.asarray(values) * (255 / _LARGEST_DIGIT_VALUE)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    arrays = _read_only({"x": x, "y": np.asarray(classes, np.uint8)})
     held_out = _HELD_OUT_DIGITS
     return make_dataset({"train": arrays}, pixels, num_validation=held_out, num_test=held_out)
 
