@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from vaejax import Split, distributions, models, nets, objectives
+from vaejax import Split, distributions, evaluation, models, nets, objectives
 from vaejax.train import fit, gradient_update
 
 KEY, SHAPE = jax.random.key(0), (4, 4, 1)
@@ -58,6 +58,8 @@ def test_the_refiner_sees_the_first_reconstruction_and_moves_alone():
     fitted = fit(KEY, start, update, split, 1, batch_size=4, chunk=1, progress=False).state.params
     for group in ("encoder", "decoder"):
         jax.tree.map(np.testing.assert_array_equal, fitted[group], params[group])
+    drawn = evaluation.prior_samples(KEY, model.bind(params), 2, c=split.arrays["c"][:2])
+    assert drawn.shape == (2, *SHAPE)
     assert not np.array_equal(*(jax.tree.leaves(p["refiner"])[-1] for p in (fitted, params)))
 
 

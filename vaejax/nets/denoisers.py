@@ -74,6 +74,7 @@ class Denoising(nn.Module):
         of_z = nn.Dense(self.embed, name="of_z")(beside(z, tuple(c)))
         h = jax.nn.swish(nn.Dense(self.embed, name="of_time")(h) + of_z)
         h = jax.nn.swish(nn.Dense(self.embed, name="features")(h))
+        maps = [jnp.broadcast_to(a, (*u.shape[:-1], a.shape[-1])) for a in maps]
         return self._predicted(jnp.concatenate([at_least_float32(u), *maps], -1), h)
 
     def _is_map(self, c: Array, z: Array) -> bool:
