@@ -18,8 +18,8 @@ PoE (MVAE, Wu & Goodman 2018, arXiv 1802.05335), MoE (MMVAE, Shi et al. 2019, ar
 Trained on all modalities together (PoE) the product has the best bound, and does not know what to make of the
 image alone: 157 nats. Sub-sampled (MVAE) it does, for 3 nats of the bound. Of mixtures the caption spares 9
 nats of the image, the image 8 to 10 of the caption. Right is the share of factors that the nearest sprite, or
-the caption's words, have of what is given; .17 would be chance. Effective samples of the conditionals are 8 to
-19 of 200: they are loose. One seed, far from trained. The halves and `medium` have not been run whole.
+the caption's words, have of what is given; .17 would be chance. Effective samples of the conditionals are 8
+to 19 of 200: they are loose. One seed, far from trained. The halves and `medium` have not been run whole.
 """
 
 from dataclasses import dataclass, replace

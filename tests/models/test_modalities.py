@@ -16,6 +16,7 @@ from tests import modal_oracle as oracle
 from tests.modal_oracle import NAMES, SUBSETS
 from vaejax import compose, distributions, models, nets, objectives, runs
 from vaejax.distributions import gaussian, joint
+from vaejax.keys import example_keys, named_key
 from vaejax.models import posteriors
 from vaejax.models.vae import vae as vae_of
 from vaejax.ops import experts
@@ -391,3 +392,49 @@ def test_a_joint_distribution_is_the_sum_of_its_parts_and_samples_each():
     ):
         with pytest.raises(error, match=message):
             distributions.score(KEY, px, x, observed)
+
+
+def test_one_modality_may_have_a_diffusion_decoder():
+    """Its bound and the other's log p add up, missing rows drop it, and what needs an exact log p refuses."""
+    shape = (4, 4, 1)
+    model = models.vae(
+        encoder=nets.Modalities(
+            {"image": nets.MLPEncoder(2, (), event_ndims=3), "text": nets.MLPEncoder(2, (), event_ndims=2)}
+        ),
+        decoder=nets.PerModality(
+            {"image": nets.UNet(shape, embed=4, features=(2,), groups=2), "text": nets.MLP((), (3, 2))}
+        ),
+        posterior=posteriors.poe(2, experts=2),
+        likelihood=distributions.joint(
+            image=distributions.diffusion(sampling_steps=2), text=distributions.one_hot()
+        ),
+    )
+    assert models.from_spec(json.loads(json.dumps(model.spec))).spec == model.spec
+    rng = np.random.default_rng(0)
+    x = {
+        "image": rng.normal(size=(3, *shape)).astype(np.float32),
+        "text": np.eye(2, dtype=np.float32)[rng.integers(0, 2, (3, 3))],
+    }
+    batch = {"x": x, "observed": {"image": np.array([True, False, True])}, "index": np.arange(3)}
+    shapes = jax.eval_shape(model.init, KEY, batch)[0]
+    params = jax.tree.map(lambda a: rng.normal(size=a.shape, scale=0.3).astype(a.dtype), shapes)
+
+    @jax.jit
+    def run(params):
+        draw = objectives.sample(KEY, model.bind(params), batch)
+        keys = example_keys(named_key(KEY, "score"), batch)
+        each = distributions.score_each(keys, draw.px, x, batch["observed"])
+        return draw.log_px, each, draw.px.parts["text"].log_prob(x["text"])
+
+    log_px, each, of_text = run(params)
+    np.testing.assert_allclose(log_px, each["image"] + each["text"], rtol=1e-6)
+    np.testing.assert_allclose(each["text"], of_text, rtol=1e-6)
+    assert each["image"][1] == 0
+    assert (each["image"][::2] < 0).all()
+    grads = jax.jit(jax.grad(lambda p: objectives.sample(KEY, model.bind(p), batch).log_px.sum()))(params)
+    assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grads["decoder"]))
+    drawn = jax.jit(lambda p: model.bind(p).decode(jnp.zeros((3, 2))).sample(seed=KEY))(params)
+    assert drawn["image"].shape == (3, *shape)
+    iwae = objectives.compose(iwae=objectives.iwae(2))
+    with pytest.raises(TypeError, match="bound"):
+        jax.eval_shape(lambda p: iwae(KEY, model.bind(p), batch, 0), params)

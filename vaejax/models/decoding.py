@@ -11,9 +11,11 @@ from flax import linen as nn
 from jax.tree_util import Partial
 
 from vaejax.distributions import Autoregressive, Likelihood
-from vaejax.distributions.joint import JointLikelihood
+from vaejax.distributions.joint import Joint, JointLikelihood, check_modalities
 from vaejax.fixed import Fixed
+from vaejax.keys import named_key
 from vaejax.models.apply import apply, initialised
+from vaejax.nets import PerModality
 from vaejax.types import Array, Distribution, PyTree
 
 _KINDS = {
@@ -33,6 +35,10 @@ def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[..., Distri
     Raises:
       TypeError: if only one of the two is of networks, or they are of different ones.
     """
+    each = _networks(decoder, likelihood)
+    if each is not None:
+        parts = {name: decoding(net, part) for name, (net, part) in each.items()}
+        return Fixed(_joint, tuple(parts.items()))
     wanted, is_one = likelihood.decodes, getattr(decoder, "decodes", None)
     if wanted != is_one:
         raise TypeError(
@@ -51,6 +57,22 @@ def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[..., Distri
     if is_autoregressive(decoder):
         return Fixed(_autoregressive, net, likelihood, tuple(decoder.shape))  # pyright: ignore
     return Fixed(_independent, net, likelihood)
+
+
+def _networks(decoder: nn.Module, likelihood: Likelihood) -> dict[str, tuple[nn.Module, Likelihood]] | None:
+    """{modality: its net and likelihood} where one of them is of networks; else None."""
+    if not (isinstance(likelihood, JointLikelihood) and isinstance(decoder, PerModality)):
+        return None
+    named: dict[str, Likelihood] = dict(likelihood.options)
+    if all(part.decodes is None for part in named.values()) or set(named) != set(decoder.nets):
+        return None
+    return {name: (decoder.nets[name], part) for name, part in named.items()}
+
+
+def _joint(
+    parts: tuple[tuple[str, Callable], ...], params: PyTree, z: Array, lead: int, *c: Array
+) -> Distribution:
+    return Joint({name: decode(params[f"nets_{name}"], z, lead, *c) for name, decode in parts})
 
 
 def _autoregressive(
@@ -94,6 +116,13 @@ def init_decoder(
       ValueError: if its output has not the shape that the likelihood needs for x, or it is not a function
         of its parameters and inputs alone.
     """
+    each = _networks(decoder, likelihood)
+    if each is not None:  # parameters as those of a `PerModality` of other nets
+        check_modalities(each, x if isinstance(x, Mapping) else ())
+        return {
+            f"nets_{name}": init_decoder(named_key(key, name), net, part, z, x[name], *c)
+            for name, (net, part) in each.items()
+        }
     sees_x = is_autoregressive(decoder) or likelihood.decodes is not None
     inputs = (z, *c, *((x,) if sees_x else ()))
     if likelihood.decodes == "diffusion":

@@ -79,6 +79,9 @@ class Modalities(nn.Module):
 class PerModality(nn.Module):
     """A decoder for each modality: z [..., d] -> {name: what the likelihood of it needs}, for `joint(...)`.
 
+    A net may be one that its likelihood asks for, such as `UNet` for `distributions.diffusion`; a builder
+    then takes the nets one by one.
+
     Args:
       nets: {name: net}, each of z. Further inputs, such as a condition, each gets too.
 
