@@ -30,8 +30,14 @@ SUPPORTS: Mapping[str, tuple[str, ...]] = {
     "binary_or_unit_interval": ("unit_interval", "binary"),
     "bytes": ("bytes",),
     "real": ("real", "unit_interval", "binary"),
+    "tokens": ("tokens",),
 }
-DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real")
+DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real", "tokens")
+
+# Tokens, integers 0..V-1, are sentences of at most T words, [T]. The first END ends a sentence, and what
+# follows it is padding, of any value; a sentence of T words has none. UNKNOWN stands for any word outside of
+# the vocabulary. BEGIN comes before a sentence, where a decoder is asked for its first word.
+END, UNKNOWN, BEGIN = 0, 1, -1
 
 
 class Draw(NamedTuple):
@@ -120,7 +126,7 @@ class Split:
 
     `arrays`: {"x": [N, ...], "c"?: [N, ...], "y"?: [N, ...]}, uint8, integer or float, N >= 1; what takes a
     split checks them. The name "index" is taken, by the place of an example.
-    `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real".
+    `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real", "tokens".
     `transform(key, batch) -> batch`: pure, runs first in the step and in evaluation.
     """
 

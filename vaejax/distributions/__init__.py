@@ -43,6 +43,7 @@ from vaejax.distributions.logistic import (
 from vaejax.distributions.mixture import GaussianMixture, Mixture, mixture_of
 from vaejax.distributions.point import Point
 from vaejax.distributions.score import score
+from vaejax.distributions.tokens import TokenSequence, token_sequence
 
 __all__ = [
     "Autoregressive",
@@ -67,6 +68,7 @@ __all__ = [
     "Mixture",
     "OneHot",
     "Point",
+    "TokenSequence",
     "bernoulli",
     "categorical",
     "continuous_bernoulli",
@@ -90,4 +92,5 @@ __all__ = [
     "mean",
     "mixture_of",
     "score",
+    "token_sequence",
 ]

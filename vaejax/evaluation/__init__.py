@@ -26,6 +26,7 @@ from vaejax.evaluation.local_scores import local_scores
 from vaejax.evaluation.moves import interpolate, jacobian_images, traverse
 from vaejax.evaluation.round_trip import latent_distances
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
+from vaejax.evaluation.sentences import perplexity, token_samples
 from vaejax.evaluation.views import decoder_samples, level_reconstructions, prior_samples, reconstruct
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "mse",
     "noise_of",
     "paired",
+    "perplexity",
     "posterior_mean",
     "prior_samples",
     "psnr",
@@ -60,6 +62,7 @@ __all__ = [
     "sharpness",
     "ssim",
     "ssim_window",
+    "token_samples",
     "traverse",
     "variance_explained",
 ]

@@ -11,6 +11,7 @@ from vaejax.nets.dense import ACTIVATIONS, MLP, Critic, GaussianHead, MLPEncoder
 from vaejax.nets.image_flow import ImageFlow
 from vaejax.nets.invertible import FlatFlow
 from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
+from vaejax.nets.lstm import LSTMDecoder, LSTMEncoder
 from vaejax.nets.made import MADE
 from vaejax.nets.maps import ConvDown, ConvUp
 from vaejax.nets.patches import PatchDecoder, PatchEncoder
@@ -19,8 +20,6 @@ from vaejax.nets.pyramid import Pyramid
 
 __all__ = [
     "ACTIVATIONS",
-    "MADE",
-    "MLP",
     "Beside",
     "BlockDecoder",
     "BlockEncoder",
@@ -49,6 +48,10 @@ __all__ = [
     "GaussianHead",
     "Heads",
     "ImageFlow",
+    "LSTMDecoder",
+    "LSTMEncoder",
+    "MADE",
+    "MLP",
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",

@@ -16,6 +16,7 @@ from vaejax.ops import (
     probes,
     sliced,
     slopes,
+    tokens,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "probes",
     "sliced",
     "slopes",
+    "tokens",
 ]
