@@ -110,7 +110,7 @@ def test_check_choice():
 
 
 def test_check_support_accepts_exactly_the_table():
-    same = {(s, s) for s in ("binary", "unit_interval", "bytes", "real")}
+    same = {(s, s) for s in ("binary", "unit_interval", "bytes", "real", "tokens")}
     accepted = same | {("real", "unit_interval"), ("real", "binary")}
     accepted |= {("binary_or_unit_interval", data) for data in ("binary", "unit_interval")}
     for pair in ((likelihood, data) for likelihood in SUPPORTS for data in DATA_SUPPORTS):

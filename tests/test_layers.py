@@ -107,13 +107,13 @@ def _lines(node):
 
 
 def test_the_machinery_of_experiments_stays_small():
-    """vaejax.lab in at most 800 lines, and with the scripts, which have a bar each, in at most 3000."""
+    """vaejax.lab in at most 800 lines, and with the scripts, which have a bar each, in at most 3300."""
     lab, scripts = (
         sum(len(path.read_text().splitlines()) for path in folder.glob("*.py"))
         for folder in (ROOT / "lab", ROOT.parent / "experiments")
     )
     assert lab <= 800
-    assert lab + scripts <= 3000
+    assert lab + scripts <= 3300
 
 
 def test_what_is_slow_exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ from vaejax.files import expanded
 
 BIBLE = "bible_kjv"
 _BIBLE_FILE = Path("/usr/lib/bible.data")  # of Debian's bible-kjv-text
+_HEADER = 92  # its bytes before the places of the windows; the last four are their number
 _SPLITS = ("train", "validation", "test")
 _FILES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
@@ -98,13 +100,12 @@ def _verses(path: Path) -> Iterator[str]:
 def _unpacked(path: Path) -> bytes:
     """The text of a file of windows, each packed by compress(1) without its own header."""
     packed = path.read_bytes()
-    header = np.frombuffer(packed, ">u4", count=25)
-    windows, end = int(header[22]), len(packed)
-    if packed[:4] != b"EC02" or 4 * (24 + windows) > end:
+    if packed[:4] != b"EC02" or len(packed) < _HEADER:
         raise ValueError(f"{path}: expected a compressed data file of the bible program, got another one")
-    starts = np.frombuffer(packed, ">u4", count=windows, offset=4 * 23).tolist()
+    windows = int.from_bytes(packed[_HEADER - 4 : _HEADER], "big")
+    starts = np.frombuffer(packed, ">u4", count=windows + 1, offset=_HEADER).tolist()  # the last ends the last
     try:
-        return b"".join(_window(packed[a:b]) for a, b in zip(starts, [*starts[1:], end], strict=True) if a < b)
+        return b"".join(_window(packed[a:b]) for a, b in itertools.pairwise(starts))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{BIBLE}: expected the program gzip, which unpacks it") from error
     except subprocess.CalledProcessError as error:

@@ -23,7 +23,7 @@ from vaejax.types import END, UNKNOWN, Split
 _VERSION = "1.0.0"
 _SPLITS = ("train", "validation", "test")
 _SPECIAL = ("<end>", "<unk>")  # END and UNKNOWN
-_WORDS = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+_WORDS = re.compile(r"<unk>|\w+(?:['’]\w+)*|[^\w\s]")  # what text() writes comes back
 SPLITTING = ("words", "spaces")
 
 
