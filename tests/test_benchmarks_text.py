@@ -27,9 +27,8 @@ def torch():
 def test_the_peer_has_the_cost_of_the_same_weights(small, torch):
     from benchmarks.torch_text_peer import TorchText
 
-    x = np.random.default_rng(1).integers(0, 7, (6, 5)).astype(np.int32)
-    assert ((x == 0).sum(1) == 0).any()
-    assert (x[:, :3] == 0).any()
+    x = np.random.default_rng(1).integers(1, 7, (6, 5)).astype(np.int32)
+    x[0, 2], x[1, 0], x[2, 4] = 0, 0, 0  # the others have no end
     model = text.build()
 
     @jax.jit
