@@ -37,7 +37,7 @@ COLUMNS = {
 class Config(lab.Settings):
     """One VAE of sentences under each remedy against posterior collapse."""
 
-    dataset: str = "bible_kjv"  # or the path of a file, a sentence a line, or a text set of tensorflow-datasets
+    dataset: str = "bible_kjv"  # or a file, a sentence a line; or a text set of tensorflow-datasets
     length: lab.Positive[int] = 20  # the most words of a sentence; longer ones are cut
     vocabulary: lab.Positive[int] = 1000  # the most frequent words
     remedies: tuple[Remedy, ...] = get_args(Remedy)  # which are trained, plain among them
@@ -109,9 +109,10 @@ def training(config: Config, name: str) -> lab.Training:
         before = ("autoencoder", lab.Training(model, alone, text, steps=first), ("encoder",))
         return lab.Training(model, step(), text, steps=config.steps - first, before=before)
     if name == "aggressive":
-        update = train.aggressive(step(wrt=("encoder",)), step(wrt=("decoder",)), window=config.window, most=config.most)  # fmt: skip
+        encoder, decoder = step(wrt=("encoder",)), step(wrt=("decoder",))
         return lab.Training(
-            model, update, text, work=4.0, after_validation=train.end_aggressive(config.patience),
+            model, train.aggressive(encoder, decoder, window=config.window, most=config.most), text,
+            work=4.0, after_validation=train.end_aggressive(config.patience),
             validate=lambda key, vae: evaluation.elbo_parts(key, vae, text.validation),
             save_every=config.validate_every // min(config.chunk, config.steps),
         )  # fmt: skip

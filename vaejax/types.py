@@ -126,7 +126,8 @@ class Split:
 
     `arrays`: {"x": [N, ...], "c"?: [N, ...], "y"?: [N, ...]}, uint8, integer or float, N >= 1; what takes a
     split checks them. The name "index" is taken, by the place of an example.
-    `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real", "tokens".
+    `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real" or
+    "tokens".
     `transform(key, batch) -> batch`: pure, runs first in the step and in evaluation.
     """
 

@@ -111,12 +111,12 @@ def test_without_weights_it_is_the_unigram_model(params):
     p = np.array([0.4, 0.1, 0.2, 0.3])
     zeros = jax.tree.map(jnp.zeros_like, params["decoder"])
     zeros["out"]["bias"] = jnp.log(jnp.float32(p))
-    log_p = jax.jit(lambda own: MODEL.bind({**params, "decoder": own}).decode(Z[0]).log_prob(SENTENCES))(zeros)
+    vae = MODEL.bind({**params, "decoder": zeros})
+    log_p = jax.jit(lambda vae: vae.decode(Z[0]).log_prob(SENTENCES))(vae)
     counted = np.cumsum(SENTENCES == END, axis=1) - (SENTENCES == END) == 0
     np.testing.assert_allclose(log_p, (np.log(p)[SENTENCES] * counted).sum(1), rtol=1e-6)
-    # the entropy of a sentence is that of a word times the mean number of words, each of which is not the last
-    lengths = np.array([0.4 * 0.6**n for n in range(T)]).cumsum()
-    tokens = 1 + (1 - lengths[: T - 1]).sum()
+    # the entropy of a sentence is that of a token times their mean number
+    tokens = (0.6 ** np.arange(T)).sum()
     entropy = -(np.exp(log_p) * log_p).sum()
     assert entropy == pytest.approx(-(p * np.log(p)).sum() * tokens, rel=1e-5)
 
@@ -164,7 +164,7 @@ def test_samples_have_the_probabilities_and_cold_ones_are_the_likeliest_words(pa
     cold = evaluation.token_samples(KEY, vae, Z, temperature=0)
     for z, row in zip(Z, cold, strict=True):
         sentence = []
-        for t in range(T):  # the word that makes the sentence so far likeliest
+        for _ in range(T):  # the word that makes the sentence so far likeliest
             prefixes = {v: [*sentence, v] for v in range(V)}
             log_p = {v: _log_prefix(scored[1], z, prefix) for v, prefix in prefixes.items()}
             sentence.append(max(log_p, key=log_p.get))  # pyright: ignore

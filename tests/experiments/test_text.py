@@ -96,7 +96,8 @@ def test_the_report_is_of_all_test_sentences_and_the_lines_are_theirs(bound):
     lines = experiment.written(made.data, vae, 2)
     assert [line for line in lines if line in made.data.text(test.arrays["x"][:2])]
     at = lines.index("the likeliest words at their codes")
-    cold = evaluation.token_samples(KEY, vae, evaluation.posterior_mean(vae, {"x": test.arrays["x"][:2]}), temperature=0)  # fmt: skip
+    codes = evaluation.posterior_mean(vae, {"x": test.arrays["x"][:2]})
+    cold = evaluation.token_samples(KEY, vae, codes, temperature=0)
     assert lines[at + 1 : at + 3] == made.data.text(cold)
     between = lines[-3:]
     assert [between[0], between[-1]] == made.data.text(cold)

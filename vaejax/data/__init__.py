@@ -8,7 +8,6 @@ from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
 from vaejax.data.sentences import Sentences, sentences
-from vaejax.data.sentences import Sentences, sentences
 from vaejax.data.splits import first, pooled, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.tfds_sets import from_tfds
@@ -18,7 +17,6 @@ __all__ = [
     "Dataset",
     "MiniSprites",
     "NaturalPatches",
-    "Sentences",
     "Sentences",
     "SpritesMulti",
     "ThreeDots",
@@ -33,7 +31,6 @@ __all__ = [
     "natural_patches",
     "pooled",
     "sample",
-    "sentences",
     "sentences",
     "sprites_multi",
     "three_dots",

@@ -47,8 +47,8 @@ def corpus(source: str | os.PathLike[str], feature: str, folder: Path, progress:
         return _of_folder(path)
     if path.is_file():
         return Corpus(_plain(path.stem), _digest(path), {"train": partial(_file_lines, path)})
-    if not isinstance(source, str) or path.suffix or os.sep in source and source.startswith(("/", ".", "~")):
-        raise FileNotFoundError(f"source: expected a file of sentences or a folder of such; {path} is not there")
+    if not isinstance(source, str) or path.suffix or source.startswith(("/", ".", "~")):
+        raise FileNotFoundError(f"source: expected a file of sentences or a folder of such, got {path}")
     return _of_tfds(source, feature, folder, progress)
 
 
@@ -103,7 +103,7 @@ def _unpacked(path: Path) -> bytes:
     if packed[:4] != b"EC02" or len(packed) < _HEADER:
         raise ValueError(f"{path}: expected a compressed data file of the bible program, got another one")
     windows = int.from_bytes(packed[_HEADER - 4 : _HEADER], "big")
-    starts = np.frombuffer(packed, ">u4", count=windows + 1, offset=_HEADER).tolist()  # the last ends the last
+    starts = np.frombuffer(packed, ">u4", windows + 1, _HEADER).tolist()  # the last is the end
     try:
         return b"".join(_window(packed[a:b]) for a, b in itertools.pairwise(starts))
     except FileNotFoundError as error:

@@ -23,7 +23,7 @@ from vaejax.types import END, UNKNOWN, Split
 _VERSION = "1.0.0"
 _SPLITS = ("train", "validation", "test")
 _SPECIAL = ("<end>", "<unk>")  # END and UNKNOWN
-_WORDS = re.compile(r"<unk>|\w+(?:['’]\w+)*|[^\w\s]")  # what text() writes comes back
+_WORDS = re.compile(r"<unk>|\w+(?:['\u2019]\w+)*|[^\w\s]")  # what text() writes comes back
 SPLITTING = ("words", "spaces")
 
 
@@ -65,9 +65,9 @@ def sentences(
     """Sentences of a text, one a line, as rows of tokens: for `nets.LSTMEncoder` and `nets.LSTMDecoder`.
 
     x is int32 [N, T]: the words of a line, then `types.END`, 0, to the end of the row. A line of more than
-    T words is cut to its first T, and then has no end. A word outside of the vocabulary is `types.UNKNOWN`, 1.
-    The vocabulary is the training split's: of words equally frequent, the first in alphabetical order. Empty
-    lines are left out.
+    T words is cut to its first T, and then has no end. A word outside of the vocabulary is `types.UNKNOWN`,
+    1. The vocabulary is the training split's: of words equally frequent, the first in alphabetical order.
+    Empty lines are left out.
 
     The splits are those of the source; one that it lacks is drawn from the lines of "train", at random and
     for all lines alike: that a line stands in two splits is possible where the text repeats itself.

@@ -26,10 +26,10 @@ class TokenSequence(distrax.Distribution):
     A sentence of T words has no end that would cost anything: after T words it is certain. So the
     probabilities of all sentences of at most T words sum to 1.
 
-    `logits`: x [..., T] -> [..., T, V], those of x_t from x_<t alone; `start`: () -> the state before the first
-    word; `step`: (state, the word before) -> (state, logits of the next). All three are
-    `jax.tree_util.Partial`s over the parameters and z. One pass scores a sentence; to draw one takes a step of
-    the cell for every token, in a scan. There is no mean: `has_mean` is False.
+    `logits`: x [..., T] -> [..., T, V], those of x_t from x_<t alone; `start`: () -> the state before the
+    first word; `step`: (state, the word before) -> (state, logits of the next). All three are
+    `jax.tree_util.Partial`s over the parameters and z. One pass scores a sentence; to draw one takes a step
+    of the cell for every token, in a scan. There is no mean: `has_mean` is False.
 
     `batch`: that of z. `event`: (T,).
 
@@ -116,7 +116,7 @@ class DroppedTokens(TokenSequence):
         self._rate = rate
 
     def log_prob(self, value: Array) -> Array:
-        raise TypeError("log_prob: expected no word dropout, under which it is a bound: log_prob_bound(keys, x)")
+        raise TypeError("log_prob: under word dropout it is a bound: log_prob_bound(keys, x)")
 
     def log_prob_bound(self, keys: Array, value: Array) -> Array:
         """[*batch] nats, with words hidden by keys [*batch]."""

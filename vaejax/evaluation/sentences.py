@@ -65,7 +65,9 @@ def perplexity(
     return result
 
 
-def _costs(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> dict[str, Array]:
+def _costs(
+    transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch
+) -> dict[str, Array]:
     draw: Draw = sample(named_key(key, "sample"), vae, transformed(transform, key, batch))
     nats = reconstruction(key, vae, draw)
     return {
@@ -130,4 +132,4 @@ _jitted_drawn = jax.jit(_drawn, static_argnums=0)
 
 def _check_tokens(px: Distribution) -> None:
     if not isinstance(px, TokenSequence):
-        raise TypeError(f"vae: expected p(x|z) of tokens, as token_sequence makes it; got {type(px).__name__}")
+        raise TypeError(f"vae: expected p(x|z) of token_sequence, got {type(px).__name__}")

@@ -49,7 +49,7 @@ def decoding(
             f"dequantise={likelihood.options['dequantise']!r}"
         )
     net = Fixed(apply, decoder)
-    of_network = training and likelihood.in_training or likelihood.of_network
+    of_network = (likelihood.in_training if training else None) or likelihood.of_network
     if of_network is not None:
         return Fixed(_of_network, net, of_network, tuple(decoder.shape))  # pyright: ignore
     if is_autoregressive(decoder):

@@ -20,6 +20,8 @@ from vaejax.nets.pyramid import Pyramid
 
 __all__ = [
     "ACTIVATIONS",
+    "MADE",
+    "MLP",
     "Beside",
     "BlockDecoder",
     "BlockEncoder",
@@ -50,8 +52,6 @@ __all__ = [
     "ImageFlow",
     "LSTMDecoder",
     "LSTMEncoder",
-    "MADE",
-    "MLP",
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",

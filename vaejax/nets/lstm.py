@@ -69,8 +69,8 @@ class LSTMDecoder(nn.Module):
 
         (c_0, h_0) = linear in z,   h_t = LSTM(E[x_{t-1}] beside z, h_{t-1}),   logits_t = W h_t + b
 
-    with a row of its own in E for x_0, the beginning. Further inputs, such as a condition, stand beside z. The
-    likelihood `distributions.token_sequence` scores sentences in one pass of it and draws them a step a word.
+    with a row of its own in E for x_0, the beginning. Further inputs, such as a condition, stand beside z.
+    `distributions.token_sequence` scores sentences in one pass of it, and draws them by a step for each word.
 
     Args:
       length: T, the most words of a sentence.
@@ -145,7 +145,8 @@ def _states(cell: nn.OptimizedLSTMCell, start: Carry, words: Array, always: Arra
     The cell's own steps, with all that does not wait for the state before in one product.
     """
     if cell.is_initializing():  # that its parameters are there
-        cell(start, jnp.concatenate([words[..., 0, :], jnp.broadcast_to(always, (*words.shape[:-2], always.shape[-1]))], -1))  # fmt: skip
+        m = words.shape[-1] + always.shape[-1]
+        cell(start, jnp.zeros((*start[0].shape[:-1], m), words.dtype))
     gates = cell.variables["params"]
     of_inputs = jnp.concatenate([gates[f"i{gate}"]["kernel"] for gate in "ifgo"], axis=1)
     kernel = jnp.concatenate([gates[f"h{gate}"]["kernel"] for gate in "ifgo"], axis=1)
