@@ -44,10 +44,10 @@ class Config(lab.Settings):
     latents: lab.Positive[int] = 16  # d, the number of latents
     features: lab.Positive[int] = 96  # numbers of the LSTMs' states
     embedding: lab.Positive[int] = 48  # that stand for a word
-    steps: lab.Positive[int] = 1500  # of every training; of the pre-trained encoder's, pre-training included
+    steps: lab.Positive[int] = 1000  # of every training; of the pre-trained encoder's, pre-training included
     batch_size: lab.Positive[int] = 32  # sentences per step
     learning_rate: lab.Positive[float] = 2e-3  # Adam's
-    ramp: lab.Positive[int] = 750  # steps in which the KL's weight rises, linearly and after pre-training
+    ramp: lab.Positive[int] = 500  # steps in which the KL's weight rises, linearly and after pre-training
     cycles: lab.Positive[int] = 4  # of cyclical annealing: each ramps from 0 to 1 in its first half
     free_nats: lab.NonNegative[float] = 0.25  # free bits: nats that every latent has for free
     word_dropout: float = 0.5  # the share of the decoder's words that are hidden from it

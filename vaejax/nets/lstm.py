@@ -55,10 +55,10 @@ class LSTMEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *c: Array) -> tuple[Array, ...]:
         _check_tokens(x)
-        words = nn.Embed(self.vocabulary, self.embedding, name="embedding")(x)
-        start = jnp.zeros((*x.shape[:-1], self.features), words.dtype)
+        embed = nn.Embed(self.vocabulary, self.embedding, name="embedding")
         cell = nn.OptimizedLSTMCell(self.features, name="cell")
-        h = _states(cell, (start, start), words, beside(jnp.zeros((*x.shape[:-1], 0), words.dtype), c))
+        start, nothing = (jnp.zeros((*x.shape[:-1], n)) for n in (self.features, 0))
+        h = _states(cell, embed, (start, start), x, beside(nothing, c))
         last = jnp.arange(x.shape[-1]) == jnp.sum(counted(x), axis=-1, keepdims=True) - 1
         h = jnp.sum(jnp.where(last[..., None], h, 0.0), axis=-2)
         return GaussianHead(self.latents, self.logvar_bias, self.context, name="head")(h)
@@ -115,7 +115,8 @@ class LSTMDecoder(nn.Module):
         if x.shape[-1:] != self.shape:
             raise ValueError(f"x: expected [..., {self.length}], got {x.shape}")
         before = jnp.concatenate([jnp.full_like(x[..., :1], self.vocabulary), x[..., :-1]], axis=-1)
-        return self.out(_states(self.cell, self.start(z, *c), self.words(before), _beside(z, *c)))
+        h = _states(self.cell, self.words, self.start(z, *c), before, _beside(z, *c))
+        return self.out(h.reshape(-1, self.features)).reshape(*h.shape[:-1], self.vocabulary)
 
     def start(self, z: Array, *c: Array) -> Carry:
         """The state before the first word, of flax's cell."""
@@ -139,24 +140,29 @@ def _beside(z: Array, *c: Array) -> Array:
     return beside(z, c)
 
 
-def _states(cell: nn.OptimizedLSTMCell, start: Carry, words: Array, always: Array) -> Array:
-    """The states of the cell after each of words [..., T, m] with `always` [..., k] beside it: [..., T, n].
+def _states(cell: nn.OptimizedLSTMCell, embed: nn.Embed, start: Carry, x: Array, always: Array) -> Array:
+    """The states of the cell after each of the words x [..., T] with `always` [..., k] beside it: [..., T, n].
 
-    The cell's own steps, with all that does not wait for the state before in one product.
+    The cell's own steps, but what does not wait for the state before is one product, of matrices: XLA is
+    slower at those with leading axes.
     """
     if cell.is_initializing():  # that its parameters are there
-        m = words.shape[-1] + always.shape[-1]
-        cell(start, jnp.zeros((*start[0].shape[:-1], m), words.dtype))
+        m = embed.features + always.shape[-1]
+        cell(start, jnp.zeros((*start[0].shape[:-1], m), always.dtype))
     gates = cell.variables["params"]
     of_inputs = jnp.concatenate([gates[f"i{gate}"]["kernel"] for gate in "ifgo"], axis=1)
     kernel = jnp.concatenate([gates[f"h{gate}"]["kernel"] for gate in "ifgo"], axis=1)
     bias = jnp.concatenate([gates[f"h{gate}"]["bias"] for gate in "ifgo"])
-    m, n = words.shape[-1], kernel.shape[0]
-    a = words @ of_inputs[:m] + (always @ of_inputs[m:] + bias)[..., None, :]
-    *lead, T, _ = a.shape
-    c, h = (jnp.broadcast_to(part, (*lead, n)).reshape(-1, n) for part in start)
-    steps = jnp.moveaxis(a.reshape(math.prod(lead), T, 4 * n), 1, 0)
-    return jnp.moveaxis(lstm(steps, kernel, h, c), 0, 1).reshape(*lead, T, n)
+    *lead, T = jnp.broadcast_shapes(x.shape, (*start[0].shape[:-1], 1))
+    (m, n), B = (embed.features, kernel.shape[0]), math.prod(lead)
+
+    def rows(a: Array) -> Array:
+        return jnp.broadcast_to(a, (*lead, a.shape[-1])).reshape(B, -1)
+
+    words = embed(rows(x).T.reshape(T * B))
+    a = (words @ of_inputs[:m]).reshape(T, B, 4 * n) + rows(always @ of_inputs[m:] + bias)
+    c, h = map(rows, start)
+    return jnp.moveaxis(lstm(a, kernel, h, c), 0, 1).reshape(*lead, T, n)
 
 
 def _check_tokens(x: Array) -> None:

@@ -65,7 +65,8 @@ def _backward(kept: tuple[Array, ...], of_h: Array) -> tuple[Array, Array, Array
 
     zeros = jnp.zeros_like(h), jnp.zeros_like(c)
     (dh, dc), da = jax.lax.scan(step, zeros, (of_h, before, cs, *gates), reverse=True)
-    of_kernel = jnp.einsum("tbn,tbm->nm", jnp.concatenate([h[None], hs[:-1]]), da)
+    hs_before = jnp.concatenate([h[None], hs[:-1]])
+    of_kernel = hs_before.reshape(-1, hs.shape[-1]).T @ da.reshape(-1, da.shape[-1])
     return da, of_kernel, dh, dc
 
 
