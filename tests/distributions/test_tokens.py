@@ -12,6 +12,7 @@ import pytest
 
 from tests.monte_carlo import assert_counts, assert_mean_is
 from vaejax import compose, distributions, evaluation, models, nets, objectives, sample
+from vaejax.models import posteriors
 from vaejax.nets.recurrence import lstm
 from vaejax.types import BEGIN, END, UNKNOWN, Split
 
@@ -71,9 +72,11 @@ def test_padding_changes_nothing(scored, params):
     """Neither what stands after the end, nor how much of it there is."""
     rng = np.random.default_rng(1)
     ends = np.cumsum(SENTENCES == END, axis=1) - (SENTENCES == END)
-    noise = np.where(ends > 0, rng.integers(0, V, SENTENCES.shape), SENTENCES).astype(np.int32)
+    noise = np.where(ends > 0, rng.integers(-9, 9, SENTENCES.shape), SENTENCES).astype(np.int32)
     assert (noise != SENTENCES).any()
     np.testing.assert_array_equal(scored[1](Z[0], noise), scored[0][0].astype(np.float32))
+    gradient = jax.jit(jax.grad(lambda p, x: jnp.sum(MODEL.bind(p).decode(Z[0]).log_prob(x))))
+    jax.tree.map(np.testing.assert_array_equal, gradient(params, noise), gradient(params, SENTENCES))
     encode = jax.jit(partial(ENCODER.apply, {"params": params["encoder"]}))
     for a, b in zip(encode(SENTENCES), encode(noise), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -214,6 +217,28 @@ def test_word_dropout_hides_inputs_in_training_alone(params, scored):
         jax.eval_shape(compose(bound=objectives.iwae(2)), KEY, model.bind(params, step=0), batch, 0)
     with pytest.raises(TypeError, match="words are hidden in training"):
         px.sample(seed=KEY)
+
+
+def test_a_hierarchy_hides_words_in_training_alone_too():
+    """Traced, not run: of both, what encode decoded on its way, and decode."""
+    gaussian, net = posteriors.gaussian(D), nets.MLPEncoder(D, ())
+    top = models.Level(gaussian, net, nets.MLP((), (3,)))
+    levels = top, models.Level(gaussian, net, nets.MLP((), (2,)), net)
+    model = models.hierarchical_vae(
+        encoder=ENCODER, levels=levels, decoder=DECODER, likelihood=distributions.token_sequence(0.3)
+    )
+    batch = {"x": SENTENCES[:3]}
+
+    def kinds(step):
+        def of(key):
+            vae = model.bind(model.init(key, batch)[0], step=step)
+            draw = vae.encode(key, batch)
+            return draw.px, vae.decode(draw.z)
+
+        return [type(px).__name__ for px in jax.eval_shape(of, KEY)]
+
+    assert kinds(None) == ["TokenSequence"] * 2
+    assert kinds(0) == ["DroppedTokens"] * 2
 
 
 def test_the_perplexity_is_of_the_bound_and_of_the_reconstruction_alone(params):

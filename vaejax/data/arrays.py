@@ -57,7 +57,8 @@ def from_arrays(
         labels: None, or numeric arrays (train, test), or (train, test, validation) where `validation`
             is an array; each leads with its split's N and becomes "y". Finite, and integers that jax holds,
             of 32 bits without x64.
-        support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255) or "real".
+        support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255) or "real". Tokens of
+            your own are `Split({"x": x}, "tokens")`, with x integers [N, T]; or see `sentences`.
         validation: an array like the others, or the fraction of `train` to hold out, in (0, 1): its
             last round(fraction N) examples, with no shuffling (shuffle sorted data beforehand).
         transform: `(key, batch) -> batch`, pure; None for the default.
@@ -70,7 +71,7 @@ def from_arrays(
         ValueError: shapes, lengths or fractions that do not fit, values outside the support, or labels that
             jax would wrap around.
     """
-    check_choice(support, DATA_SUPPORTS, "support")
+    check_choice(support, tuple(s for s in DATA_SUPPORTS if s != "tokens"), "support")
     if transform is not None and not callable(transform):
         raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
     given = not isinstance(validation, numbers.Number)

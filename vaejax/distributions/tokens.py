@@ -60,11 +60,11 @@ class TokenSequence(distrax.Distribution):
         return self._shape[:-1]
 
     def log_prob(self, value: Array) -> Array:
-        return self._scored(value, value)
+        x = _tokens(value)
+        return self._scored(x, x)
 
     def _scored(self, x: Array, seen: Array) -> Array:
         """log p(x) where the words before each are those of `seen`."""
-        x = _tokens(x)
         logits = self._logits(seen)
         V = logits.shape[-1]
         # not by an index: the gradient would be a scatter into all logits
@@ -176,7 +176,8 @@ def _of_network(
 
 
 def _tokens(x: Array) -> Array:
+    """x with its padding as END: whatever it was, a net may look at it."""
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.integer):
         raise TypeError(f"x: expected integers, the tokens of sentences; got dtype {x.dtype}")
-    return x
+    return jnp.where(counted(x), x, END)

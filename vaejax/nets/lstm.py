@@ -13,7 +13,7 @@ from vaejax.checks import check_positive_int
 from vaejax.nets.dense import GaussianHead, beside, check_context, check_floating
 from vaejax.nets.recurrence import lstm
 from vaejax.ops.tokens import counted
-from vaejax.types import Array
+from vaejax.types import END, Array
 
 Carry = tuple[Array, Array]  # flax's, (c, h)
 
@@ -55,6 +55,7 @@ class LSTMEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *c: Array) -> tuple[Array, ...]:
         _check_tokens(x)
+        x = jnp.where(counted(x), x, END)  # padding may be of any value
         embed = nn.Embed(self.vocabulary, self.embedding, name="embedding")
         cell = nn.OptimizedLSTMCell(self.features, name="cell")
         start, nothing = (jnp.zeros((*x.shape[:-1], n)) for n in (self.features, 0))
