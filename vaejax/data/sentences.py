@@ -115,8 +115,8 @@ def sentences(
     text = corpus(source, feature, place)
     recipe = _Prepared(text, int(length), int(vocabulary), words, float(held_out), int(seed)).recipe
     known = notes_of(prepare(recipe, place))["vocabulary"]
-    splits = [Split(load_arrays(recipe, place, split), "tokens") for split in _SPLITS]
-    return Sentences(*splits, vocabulary=tuple(known), words=words)
+    train, validation, test = (Split(load_arrays(recipe, place, split), "tokens") for split in _SPLITS)
+    return Sentences(train, validation, test, vocabulary=tuple(known), words=words)
 
 
 def words_of(line: str, words: str) -> list[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int
@@ -124,14 +123,15 @@ class LSTMDecoder(nn.Module):
         both = self.initial(_beside(z, *c))
         return both[..., : self.features], both[..., self.features :]
 
-    def step(self, z: Array, *others: Array | Carry) -> tuple[Carry, Array]:
+    def step(self, z: Array, *others: Any) -> tuple[Carry, Array]:
         """The next state and the logits of the next word [..., V], from (*c, state, the word before [...]).
 
         The word before the first is `BEGIN`.
         """
         *c, carry, token = others
         words = self.words(jnp.where(token < 0, self.vocabulary, token))
-        of_z = jnp.broadcast_to(_beside(z, *c), (*words.shape[:-1], _beside(z, *c).shape[-1]))
+        of_z = _beside(z, *c)
+        of_z = jnp.broadcast_to(of_z, (*words.shape[:-1], of_z.shape[-1]))
         carry, h = self.cell(carry, jnp.concatenate([words, of_z], axis=-1))
         return carry, self.out(h)
 
@@ -142,7 +142,7 @@ def _beside(z: Array, *c: Array) -> Array:
 
 
 def _states(cell: nn.OptimizedLSTMCell, embed: nn.Embed, start: Carry, x: Array, always: Array) -> Array:
-    """The states of the cell after each of the words x [..., T] with `always` [..., k] beside it: [..., T, n].
+    """The states of the cell after each of the words x [..., T], `always` [..., k] beside each: [..., T, n].
 
     The cell's own steps, but what does not wait for the state before is one product, of matrices: XLA is
     slower at those with leading axes.
@@ -167,5 +167,5 @@ def _states(cell: nn.OptimizedLSTMCell, embed: nn.Embed, start: Carry, x: Array,
 
 
 def _check_tokens(x: Array) -> None:
-    if not jax.dtypes.issubdtype(x.dtype, jnp.integer):
+    if not jnp.issubdtype(x.dtype, jnp.integer):
         raise TypeError(f"x: expected integers, the tokens of sentences; got dtype {x.dtype}")
