@@ -235,28 +235,27 @@ def read(source: Any, fields: Mapping[str, Field], split: str, directory: Path) 
     from tensorflow_datasets.core.utils import tqdm_utils
 
     with tqdm_utils.tqdm(total=len(source), desc=split, unit=" examples") as bar:
-        for first in range(0, len(source), _READ_CHUNK):
-            rows = list(range(first, min(first + _READ_CHUNK, len(source))))
-            try:
-                examples = source.__getitems__(rows)
-            except Exception as error:
-                raise _damaged(directory, error) from error
+        for examples in _some_at_a_time(source, directory):
             yield {
                 name: field.rows(examples, f"{directory}: {name} of {split!r}")
                 for name, field in fields.items()
             }
-            bar.update(len(rows))
+            bar.update(len(examples))
 
 
 def texts_of(directory: Path, split: str, feature: str) -> Iterator[str]:
     """What a text feature of a split of a prepared set holds, example by example."""
-    source = source_of(directory, split)
-    for first in range(0, len(source), _READ_CHUNK):
-        rows = list(range(first, min(first + _READ_CHUNK, len(source))))
-        try:
-            examples = source.__getitems__(rows)
-        except Exception as error:
-            raise _damaged(directory, error) from error
+    for examples in _some_at_a_time(source_of(directory, split), directory):
         for example in examples:
             text = example[feature]
             yield text.decode("utf-8") if isinstance(text, bytes) else str(text)
+
+
+def _some_at_a_time(source: Any, directory: Path) -> Iterator[Any]:
+    """The examples of a source in order, in lists."""
+    for first in range(0, len(source), _READ_CHUNK):
+        try:
+            examples = source.__getitems__(list(range(first, min(first + _READ_CHUNK, len(source)))))
+        except Exception as error:
+            raise _damaged(directory, error) from error
+        yield examples
