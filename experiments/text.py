@@ -2,7 +2,31 @@
 
     python -m experiments.text --preset fast
 
-HEADER
+Verses of the King James Bible, cut to 20 words, 1000 of them in the vocabulary; an LSTM reads a verse and
+another writes it, z its first state and beside every word. A remedy each: linear and cyclical annealing, free
+bits, word dropout (half of the decoder's words hidden in training), an aggressive encoder, a pre-trained one.
+
+`fast`, seed 0: 1000 steps of 32 verses, seven and a half minutes of CPU time in all, most of it the aggressive
+encoder's and the pre-trained one's. Nothing was tuned but the number of steps, on this seed. Nats a verse; KL,
+bound and perplexity of 3110 test verses, NLL of 200 (50 samples each), paired differences:
+
+                         KL  I(x; z)  active   -ELBO    NLL  minus plain   perplexity  without KL
+    plain               .04      .04  1 of 16  68.87  67.89                   36.7        36.7
+    linear annealing    .01      .01   0       68.35  67.24   -.65 +- .12     35.7        35.7
+    cyclical annealing  .01      .01   0       68.55  67.54   -.36 +- .11     36.1        36.1
+    free bits          3.58     2.27  16       70.14  67.65   -.24 +- .11     39.2        32.5
+    word dropout        .82      .71  10       72.87  71.57   3.68 +- .18     45.3        43.4
+    aggressive encoder  .29      .28  12       69.24  68.09    .19 +- .11     37.4        36.9
+    pre-trained encoder 3.93     2.92 16       73.79  71.09   3.20 +- .20     47.5        38.7
+
+Without a remedy z says nothing. Annealing leaves it so: the KL rises to 13 and 30 nats and falls as its weight
+comes. Free bits keep 2.3 nats of information at no cost in NLL, though the bound is 1.3 looser; the others pay
+for z in NLL, the pre-trained encoder because its decoder had half of the steps. The information of the
+aggressive encoder, five steps to one of the decoder, was still rising at the end. sentences.txt has what each
+writes: at this size the likeliest words are "and the <unk> of the <unk>", whatever z is, but for free bits and
+the pre-trained encoder, where they differ from verse to verse. One seed; errors are over verses.
+
+`large` (10 000 words, 512 units, 40 000 steps) has not been run.
 """
 
 from __future__ import annotations
@@ -158,7 +182,7 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report, draw, and write what the models write to sentences.txt."""
     run = lab.run(config, PRESETS, lambda c: {k: k for k in c.remedies}, training, score, minus_plain)
     run.table(COLUMNS)
-    run.figure("training_curves", partial(lab.curves, names=("kl", "reconstruction")))
+    run.figure("training_curves", partial(lab.curves, names=("kl", "reconstruction"), yscale="log"))
     run.figure("scores", partial(lab.scores, columns=COLUMNS))
     if run.cells:
         text = training(run.config, "plain").data
