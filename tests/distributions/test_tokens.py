@@ -110,6 +110,25 @@ def test_a_word_does_not_see_itself_or_those_after_it(params):
     assert np.all(of[np.tril_indices(T, -1)] > 1e-4)
 
 
+def test_z_is_the_first_state_and_beside_every_word(params):
+    x = np.array([2, 3, 1, 2])
+    logits = jax.jit(lambda own: [DECODER.apply({"params": own}, z, x) for z in Z])
+    own = params["decoder"]
+    cut = {f"i{g}": {"kernel": own["cell"][f"i{g}"]["kernel"].at[-D:].set(0)} for g in "ifgo"}
+    of_state = {**own["cell"], **cut}
+    without = (
+        {**own, "cell": of_state},
+        {**own, "initial": jax.tree.map(jnp.zeros_like, own["initial"])},
+    )
+    for part in without:
+        a, b = logits(part)
+        assert np.all(np.abs(a - b).max(axis=-1) > 1e-3)
+    both = jax.jit(lambda z: MODEL.bind(params).decode(z)._start())
+    for a, b in zip(both(Z[0]), both(Z[1]), strict=True):  # c_0 and h_0
+        assert np.all(np.abs(a - b) > 1e-3)
+    assert np.all(np.abs(np.subtract(*both(Z[0]))) > 1e-3)
+
+
 def test_without_weights_it_is_the_unigram_model(params):
     p = np.array([0.4, 0.1, 0.2, 0.3])
     zeros = jax.tree.map(jnp.zeros_like, params["decoder"])
