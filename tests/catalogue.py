@@ -433,6 +433,7 @@ OF_NETWORKS = {  # what has no parameters of values: its own tests have its laws
     "flow": lambda: distributions.flow(),
     "flow_of_bytes": lambda: distributions.flow("uniform"),
     "diffusion": lambda: distributions.diffusion(),
+    "token_sequence": lambda: distributions.token_sequence(),
 }
 EVENTS = {  # the shape of one example where it is not (D,)
     "discretised_logistic_mixture": (2, 3),
@@ -502,11 +503,13 @@ NETS = {  # net, shape of one of each input
     ),
     "Denoiser": (lambda: nets.Denoiser((2, 3), embed=4, features=(6,)), (4,), (2, 3), ()),
     "UNet": (lambda: nets.UNet((5, 4, 1), embed=4, features=(2, 4), groups=2), (2,), (5, 4, 1), ()),
+    "LSTMEncoder": (lambda: nets.LSTMEncoder(2, 5, features=4, embedding=3), (3,)),
+    "LSTMDecoder": (lambda: nets.LSTMDecoder(3, 5, features=4, embedding=3), (2,), (3,)),
     "GatedPixelCNN": (lambda: nets.GatedPixelCNN((3, 4, 2), features=4, kernels=(3, 3)), (2,), (3, 4, 2)),
     "CausalTransformer": (lambda: nets.CausalTransformer((2, 3), CODES, 8, 1, heads=2), (2, 3), (4,)),
     "CodePixelCNN": (lambda: nets.CodePixelCNN((2, 3), CODES, 4, (3,), embed=3), (2, 3), (4,)),
 }
-OF_CODES = ("CausalTransformer", "CodePixelCNN")  # the first input is indices
+OF_CODES = {"CausalTransformer": 0, "CodePixelCNN": 0, "LSTMDecoder": 1, "LSTMEncoder": 0}  # which is indices
 
 
 def net_inputs(name, *lead):
@@ -516,8 +519,8 @@ def net_inputs(name, *lead):
         {k: random(s) for k, s in shape.items()} if isinstance(shape, dict) else random(shape)
         for shape in NETS[name][1:]
     ]
-    if name in OF_CODES:
-        inputs[0] = jnp.int32(CODES * inputs[0])
+    if (n := OF_CODES.get(name)) is not None:
+        inputs[n] = jnp.int32(CODES * inputs[n])
     return inputs
 
 

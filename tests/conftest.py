@@ -80,6 +80,7 @@ SLOW = (
     "test_benchmarks_evidence.py",
     "test_benchmarks_hierarchy.py",
     "test_benchmarks_latents.py",
+    "test_benchmarks_text.py",
     "test_catalogue.py::test_terms_outside_jit",
     "test_commands.py",
     "test_conditional.py",

@@ -87,7 +87,7 @@ def test_the_pages_have_commands():
         command.split("#")[0].strip() for command in COMMANDS
     }
     assert len(COMMANDS) > 25
-    assert len(EXPERIMENTS) == 21
+    assert len(EXPERIMENTS) == 22
 
 
 def check_python(words, monkeypatch):

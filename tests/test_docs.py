@@ -158,7 +158,9 @@ def test_the_code_of_the_collapse_page_runs(small):
         if "fitted" in names:
             assert "kl" in names["fitted"].metrics  # the true one, whatever the loss makes of it
 
+    Path("sentences.txt").write_text((ROOT / "README.md").read_text(), encoding="utf-8")
     names = run_page("docs/collapse.md", after)
+    assert "tokens" in names["text"].train.support
     assert names["signs"]["summary"]
     assert names["five_to_one"].groups == ("encoder", "decoder")
     assert {"classifier/accuracy", "information"} <= set(names["fitted"].metrics)

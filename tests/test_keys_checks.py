@@ -110,7 +110,8 @@ def test_check_choice():
 
 
 def test_check_support_accepts_exactly_the_table():
-    same = {(s, s) for s in ("binary", "unit_interval", "bytes", "real", "one_hot", "counts", "mixed")}
+    names = ("binary", "unit_interval", "bytes", "real", "one_hot", "counts", "mixed", "tokens")
+    same = {(s, s) for s in names}
     accepted = same | {
         ("real", "unit_interval"),
         ("real", "binary"),

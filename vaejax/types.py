@@ -35,8 +35,14 @@ SUPPORTS: Mapping[str, tuple[str, ...]] = {
     "one_hot": ("one_hot",),
     "counts": ("counts", "bytes", "binary"),
     "mixed": ("mixed",),
+    "tokens": ("tokens",),
 }
-DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real", "one_hot", "counts", "mixed")
+DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real", "one_hot", "counts", "mixed", "tokens")
+
+# Tokens, integers 0..V-1, are sentences of at most T words, [T]. The first END ends a sentence, and what
+# follows it is padding, of any value; a sentence of T words has none. UNKNOWN stands for any word outside of
+# the vocabulary. BEGIN comes before a sentence, where a decoder is asked for its first word.
+END, UNKNOWN, BEGIN = 0, 1, -1
 
 
 class Draw(NamedTuple):
@@ -129,8 +135,8 @@ class Split:
     shape of x, says where x has no hole (`data.with_holes`). Of several modalities x is a mapping
     {name: [N, ...]}, and "observed" {name: [N] booleans}, who has which (`data.joined`).
     `support`: what the values of x are after `transform`: "binary", "unit_interval", "bytes", "real",
-    "one_hot", "counts" (whole numbers >= 0), or "mixed", of columns of several kinds; of several modalities
-    {name: support}.
+    "one_hot", "counts" (whole numbers >= 0), "mixed", of columns of several kinds, or "tokens"; of several
+    modalities {name: support}.
     `transform(key, batch) -> batch`: pure, runs first in the step and in evaluation.
     """
 

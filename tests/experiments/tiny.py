@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +29,7 @@ from experiments import (
     ladder,
     likelihoods,
     modalities,
+    text,
     two_stage,
     wae,
 )
@@ -95,6 +97,11 @@ CONFIGS: dict[ModuleType, Any] = {
     holes: holes.Config(
         tables=("wine",), images="digits", side=4, latents=2, hidden=(4,), k=2, samples=6,
         batch_size=10, judged=12,
+    ),
+    text: text.Config(
+        dataset=str(Path(__file__).parents[2] / "README.md"), remedies=("plain", "aggressive"), steps=2,
+        chunk=2, length=5, vocabulary=20, latents=3, features=4, embedding=3, batch_size=6, ramp=10, window=1,
+        most=3, validate_every=2, samples=4, test_sentences=5,
     ),
     two_stage: two_stage.Config(
         dataset="digits", latents=2, hidden=(4,), batch_size=10, second_steps=2, judged=40

@@ -157,4 +157,5 @@ NOT_OF_FLOATS = {  # names, choices and integers
     "aggregate.ACTIVE_VARIANCE", "aggregate.FORMS", "aggregate.METHODS", "chunks.automatic_chunk",
     "chunks.largest_array", "codes.fsq_codes", "codes.fsq_indices", "codes.nearest", "codes.perplexity",
     "codes.used_share", "pairs.shared_latents", "jacobian.spread_columns", "mixtures.AT_ONCE",
+    "tokens.counted",
 }  # fmt: skip

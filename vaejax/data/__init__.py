@@ -12,6 +12,7 @@ from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.modalities import captioned, halves, joined, missing_modalities, only, read_captions
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
 from vaejax.data.pairs import pairs
+from vaejax.data.sentences import Sentences, sentences
 from vaejax.data.splits import first, pooled, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.standard import Standardise, standardised, transform_from_spec
@@ -23,6 +24,7 @@ __all__ = [
     "Dataset",
     "MiniSprites",
     "NaturalPatches",
+    "Sentences",
     "SpritesMulti",
     "Standardise",
     "ThreeDots",
@@ -48,6 +50,7 @@ __all__ = [
     "pooled",
     "read_captions",
     "sample",
+    "sentences",
     "sprites_multi",
     "standardised",
     "three_dots",

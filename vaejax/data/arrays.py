@@ -61,7 +61,8 @@ def from_arrays(
             of 32 bits without x64.
         support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255), "real", "one_hot" (rows
             of one 1, [N, ..., V]), "counts" (whole numbers >= 0), or "mixed", columns of several kinds, of
-            which only finite values are asked.
+            which only finite values are asked. Tokens of your own are `Split({"x": x},
+            "tokens")`, with x integers [N, T]; or see `sentences`.
         validation: an array like the others, or the fraction of `train` to hold out, in (0, 1): its
             last round(fraction N) examples, with no shuffling (shuffle sorted data beforehand).
         transform: `(key, batch) -> batch`, pure; None for the default.
@@ -108,7 +109,7 @@ def from_arrays(
 
 
 def _check_options(support: Any, transform: Any, holes: Any) -> None:
-    check_choice(support, DATA_SUPPORTS, "support")
+    check_choice(support, tuple(s for s in DATA_SUPPORTS if s != "tokens"), "support")
     if transform is not None and not callable(transform):
         raise TypeError(f"transform: expected a function or None, got {type(transform).__name__}")
     if not isinstance(holes, bool):

@@ -7,6 +7,7 @@ Everything is written as array_record, the format that works without TensorFlow.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import textwrap
@@ -38,7 +39,8 @@ class Recipe:
 
     `config` spells everything that the arrays depend on, and is part of the path; `version` moves
     when the same configuration would give other arrays. `features` maps array names to the shape of
-    one example, all uint8. `splits` maps split names to a function that yields the examples in order.
+    one example, all of one `dtype`. `splits` maps split names to a function that yields the examples in
+    order. What `notes` gives, plain data, is written beside them, and read by `notes_of`.
     """
 
     name: str
@@ -46,11 +48,13 @@ class Recipe:
     version: str
     features: Mapping[str, tuple[int, ...]]
     splits: Mapping[str, Callable[[], Iterator[Mapping[str, np.ndarray]]]]
+    dtype: Any = np.uint8
+    notes: Callable[[], Mapping[str, Any]] | None = None
 
     @property
     def fields(self) -> dict[str, Field]:
         """How the arrays are read from the records."""
-        return {name: Field(shape, np.uint8, itemgetter(name)) for name, shape in self.features.items()}
+        return {name: Field(shape, self.dtype, itemgetter(name)) for name, shape in self.features.items()}
 
 
 def download(urls: Mapping[str, str], folder: Path, name: str) -> dict[str, Path]:
@@ -160,13 +164,14 @@ def write(recipe: Recipe, folder: Path) -> None:
 
         def _info(self):
             features = {
-                name: tfds.features.Tensor(shape=shape, dtype=np.uint8)
+                name: tfds.features.Tensor(shape=shape, dtype=recipe.dtype)
                 for name, shape in recipe.features.items()
             }
             return tfds.core.DatasetInfo(
                 builder=self,
                 features=tfds.features.FeaturesDict(features),
                 disable_shuffling=True,  # the examples stay in the order of their keys
+                metadata=tfds.core.MetadataDict(recipe.notes()) if recipe.notes else None,
             )
 
         def _split_generators(self, dl_manager):
@@ -196,6 +201,15 @@ def quiet(progress: bool) -> Iterator[None]:
         tfds.enable_progress_bar()  # TFDS's default
 
 
+def notes_of(directory: Path) -> dict[str, Any]:
+    """The notes of a recipe, from the set that was prepared by it."""
+    path = directory / "metadata.json"  # where tensorflow-datasets keeps them
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(directory, error) from error
+
+
 def splits_of(directory: Path) -> list[str]:
     """The names of the splits of a prepared set."""
     import tensorflow_datasets as tfds
@@ -221,14 +235,27 @@ def read(source: Any, fields: Mapping[str, Field], split: str, directory: Path) 
     from tensorflow_datasets.core.utils import tqdm_utils
 
     with tqdm_utils.tqdm(total=len(source), desc=split, unit=" examples") as bar:
-        for first in range(0, len(source), _READ_CHUNK):
-            rows = list(range(first, min(first + _READ_CHUNK, len(source))))
-            try:
-                examples = source.__getitems__(rows)
-            except Exception as error:
-                raise _damaged(directory, error) from error
+        for examples in _some_at_a_time(source, directory):
             yield {
                 name: field.rows(examples, f"{directory}: {name} of {split!r}")
                 for name, field in fields.items()
             }
-            bar.update(len(rows))
+            bar.update(len(examples))
+
+
+def texts_of(directory: Path, split: str, feature: str) -> Iterator[str]:
+    """What a text feature of a split of a prepared set holds, example by example."""
+    for examples in _some_at_a_time(source_of(directory, split), directory):
+        for example in examples:
+            text = example[feature]
+            yield text.decode("utf-8") if isinstance(text, bytes) else str(text)
+
+
+def _some_at_a_time(source: Any, directory: Path) -> Iterator[Any]:
+    """The examples of a source in order, in lists."""
+    for first in range(0, len(source), _READ_CHUNK):
+        try:
+            examples = source.__getitems__(list(range(first, min(first + _READ_CHUNK, len(source)))))
+        except Exception as error:
+            raise _damaged(directory, error) from error
+        yield examples

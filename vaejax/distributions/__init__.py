@@ -41,6 +41,7 @@ from vaejax.distributions.logistic import (
 from vaejax.distributions.mixture import GaussianMixture, Mixture, mixture_of
 from vaejax.distributions.point import Point
 from vaejax.distributions.score import score, score_each
+from vaejax.distributions.token_sequence import TokenSequence, token_sequence
 from vaejax.distributions.tokens import Tokens, one_hot
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "NegativeBinomial",
     "OneHot",
     "Point",
+    "TokenSequence",
     "Tokens",
     "bernoulli",
     "by_columns",
@@ -99,4 +101,5 @@ __all__ = [
     "one_hot",
     "score",
     "score_each",
+    "token_sequence",
 ]

@@ -46,7 +46,8 @@ class Likelihood:
     `channels(c)`: how many the decoder gives for data of c channels; ValueError for a c it cannot score.
     `decodes`: what a decoder must say that it is, by a class attribute of this name, where it is no net of
     parameters but sees x too; `of_network(network, batch, event) -> Distribution` then takes the place of
-    `build`, the network being the decoder at a z, and both shapes those of x.
+    `build`, the network being the decoder at a z, and both shapes those of x. Where it has an `in_training`,
+    that takes the place of `of_network` in a model that is bound with a step.
 
     The results of one factory with equal options are equal.
     """
@@ -58,6 +59,7 @@ class Likelihood:
     channels: Callable[[int], int] = field(default=_same, repr=False)
     decodes: str | None = None
     of_network: Callable[..., Distribution] | None = field(default=None, repr=False)
+    in_training: Callable[..., Distribution] | None = field(default=None, repr=False)
 
     def parameter_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         """What the decoder gives for one example of the shape `event`."""

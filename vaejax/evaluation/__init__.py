@@ -29,6 +29,7 @@ from vaejax.evaluation.modalities import coherence, conditional_log_likelihood
 from vaejax.evaluation.moves import interpolate, jacobian_images, swap_condition, traverse
 from vaejax.evaluation.round_trip import latent_distances
 from vaejax.evaluation.scores import DisentanglementScores, disentanglement_scores
+from vaejax.evaluation.sentences import perplexity, token_samples
 from vaejax.evaluation.views import decoder_samples, level_reconstructions, prior_samples, reconstruct
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "mse",
     "noise_of",
     "paired",
+    "perplexity",
     "posterior_mean",
     "prior_samples",
     "psnr",
@@ -69,6 +71,7 @@ __all__ = [
     "ssim",
     "ssim_window",
     "swap_condition",
+    "token_samples",
     "traverse",
     "variance_explained",
 ]

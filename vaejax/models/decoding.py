@@ -22,11 +22,16 @@ _KINDS = {
     None: "a net of parameters",
     "flow": "an invertible net, as nets.FlatFlow or nets.ImageFlow",
     "diffusion": "a net that predicts noise, as nets.Denoiser or nets.UNet",
+    "tokens": "a net over tokens, as nets.LSTMDecoder",
 }
 
 
-def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[..., Distribution]:
+def decoding(
+    decoder: nn.Module, likelihood: Likelihood, training: bool = False
+) -> Callable[..., Distribution]:
     """The function (params, z [..., *event], lead, *c) -> p(x|z, c), `lead` the number of z's leading axes.
+
+    With `training`, the p(x|z, c) of a model that is bound with a step; for most likelihoods it is the same.
 
     A decoder is a net z -> parameters, and the values of x are independent given z. Or it says that it is
     `autoregressive`, and has the `shape` of x: a net (z, x) -> parameters, those of x_i from x_<i alone. A
@@ -37,7 +42,7 @@ def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[..., Distri
     """
     each = _networks(decoder, likelihood)
     if each is not None:
-        parts = {name: decoding(net, part) for name, (net, part) in each.items()}
+        parts = {name: decoding(net, part, training) for name, (net, part) in each.items()}
         return Fixed(_joint, tuple(parts.items()))
     wanted, is_one = likelihood.decodes, getattr(decoder, "decodes", None)
     if wanted != is_one:
@@ -52,8 +57,9 @@ def decoding(decoder: nn.Module, likelihood: Likelihood) -> Callable[..., Distri
             f"dequantise={likelihood.options['dequantise']!r}"
         )
     net = Fixed(apply, decoder)
-    if likelihood.of_network is not None:
-        return Fixed(_of_network, net, likelihood, tuple(decoder.shape))  # pyright: ignore
+    of_network = (likelihood.in_training if training else None) or likelihood.of_network
+    if of_network is not None:
+        return Fixed(_of_network, net, of_network, tuple(decoder.shape))  # pyright: ignore
     if is_autoregressive(decoder):
         return Fixed(_autoregressive, net, likelihood, tuple(decoder.shape))  # pyright: ignore
     return Fixed(_independent, net, likelihood)
@@ -89,15 +95,14 @@ def _autoregressive(
 
 def _of_network(
     net: Callable,
-    likelihood: Likelihood,
+    of_network: Callable[..., Distribution],
     event: tuple[int, ...],
     params: PyTree,
     z: Array,
     lead: int,
     *c: Array,
 ) -> Distribution:
-    assert likelihood.of_network is not None
-    return likelihood.of_network(Partial(net, params, z, *c), z.shape[:lead], event)
+    return of_network(Partial(net, params, z, *c), z.shape[:lead], event)
 
 
 def _independent(

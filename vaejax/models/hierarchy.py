@@ -83,9 +83,10 @@ def hierarchical_vae(
     check_kinds(encoder=encoder, decoder=decoder, prior=prior, likelihood=likelihood, conditional=conditional)
     check_choice(inference, INFERENCES, "inference")
     levels = check_levels(levels, inference)
-    shared = decoding(decoder, likelihood)
+    shared, in_training = (decoding(decoder, likelihood, training) for training in (False, True))
     runs = runs_of(levels, inference)
     parts = Parts(encoder, levels, runs, prior, shared, likelihood.support, conditional, inference)
+    trained = parts._replace(decode=in_training)
     functions = (encode, decode, sample_prior, represent)
     groups = {
         "posterior": any(level.posterior.init != nothing_learned for level in levels),
@@ -93,7 +94,11 @@ def hierarchical_vae(
     }
     return Model(
         init=partial(_init, parts, decoder, likelihood),
-        bind=partial(_bind, *(Fixed(function, parts) for function in functions)),
+        bind=partial(
+            _bind,
+            (Fixed(encode, trained), Fixed(decode, trained)),
+            *(Fixed(function, parts) for function in functions),
+        ),
         support=likelihood.support,
         spec={
             "builder": "hierarchical_vae",
@@ -110,10 +115,12 @@ def hierarchical_vae(
 
 
 def _bind(
-    encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable,
-    params: Params, variables: PyTree = None, *, step: Any = None,
+    in_training: tuple[Callable, Callable], encode: Callable, decode: Callable, sample_prior: Callable,
+    represent: Callable, params: Params, variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
     del variables
+    if step is not None:
+        encode, decode = in_training
     generative = {name: params[name] for name in ("decoder", "prior") if name in params}
     return VAE(
         encode=Partial(encode, params, step),

@@ -103,14 +103,19 @@ def vae(
         encoder=encoder, decoder=decoder, posterior=posterior, prior=prior, likelihood=likelihood,
         conditional=conditional,
     )  # fmt: skip
-    shared = decoding(decoder, likelihood)
+    shared, in_training = (decoding(decoder, likelihood, training) for training in (False, True))
     parts = _Parts(encoder, posterior, prior, shared, likelihood.support, conditional)
     functions = (_encode, _decode, _sample_prior, _represent, _family)
     own, state = jax.eval_shape(lambda: posterior.init(jax.random.key(0), zeros_of(posterior)))
     groups = {"posterior": bool(own), "prior": prior.init != no_parameters}
     return Model(
         init=partial(_init, parts, decoder, likelihood),
-        bind=partial(_bind, state is not None, *(Fixed(function, parts) for function in functions)),
+        bind=partial(
+            _bind,
+            state is not None,
+            Fixed(_decode, parts._replace(decode=in_training)),
+            *(Fixed(function, parts) for function in functions),
+        ),
         support=likelihood.support,
         spec={
             "builder": "vae",
@@ -153,8 +158,8 @@ def gaussian_vae(*, encoder: nn.Module, decoder: nn.Module, latents: int, likeli
 
 
 def _bind(
-    stateful: bool, encode: Callable, decode: Callable, sample_prior: Callable, represent: Callable,
-    family: Callable,
+    stateful: bool, in_training: Callable, encode: Callable, decode: Callable, sample_prior: Callable,
+    represent: Callable, family: Callable,
     params: Params, variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
     if stateful and variables is None:
@@ -162,7 +167,7 @@ def _bind(
     of_latents = {name: params[name] for name in ("encoder", "posterior", "prior") if name in params}
     return VAE(
         encode=Partial(encode, of_latents, variables, step),
-        decode=Partial(decode, params["decoder"]),
+        decode=Partial(decode if step is None else in_training, params["decoder"]),
         sample_prior=Partial(sample_prior, of_latents, variables),
         heads={},
         represent=Partial(represent, of_latents, variables),

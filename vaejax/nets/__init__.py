@@ -12,6 +12,7 @@ from vaejax.nets.image_flow import ImageFlow
 from vaejax.nets.inputs import FromBytes, FromCounts, Masked
 from vaejax.nets.invertible import FlatFlow
 from vaejax.nets.ladder import DenseLadder, GatedEncoder, GatedMLP
+from vaejax.nets.lstm import LSTMDecoder, LSTMEncoder
 from vaejax.nets.made import MADE
 from vaejax.nets.maps import ConvDown, ConvUp
 from vaejax.nets.modalities import Modalities, PerModality
@@ -54,6 +55,8 @@ __all__ = [
     "GaussianHead",
     "Heads",
     "ImageFlow",
+    "LSTMDecoder",
+    "LSTMEncoder",
     "MLPEncoder",
     "Masked",
     "Modalities",

@@ -19,6 +19,7 @@ from vaejax.ops import (
     sliced,
     slopes,
     spike_and_slab,
+    tokens,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "sliced",
     "slopes",
     "spike_and_slab",
+    "tokens",
 ]
