@@ -12,9 +12,9 @@ it, in channels_last, with the fused Adam. All alternate; a ratio is of medians,
 the minima and the least and the most of the rounds' own. The temporaries of the nearest search are the most
 of any number of vectors up to 2^22. Vectors and images are noise: no time depends on what they are.
 
-On two quiet cores (AMD EPYC, AVX-512): the nearest codes 6.3 ms, VectorQuantize 106, by hand 16; a step 115,
-PyTorch 93, before the 3x3 convolutions were products of 4x4 tiles (`nets/winograd.py`). CPU time of a step on
-one busy core with AVX2, in turn: 537 ms before and 360 after, PyTorch 502 to 520 (ratios 1.07, .70 to .72).
+On two quiet cores (AMD EPYC, AVX2): the nearest codes 15 ms, VectorQuantize 148, by hand 22; a step 193,
+PyTorch 247 (ratios .10 and .78). With AVX-512, and before the 3x3 convolutions were products of 4x4 tiles
+(`nets/winograd.py`), a step took 115, PyTorch's 93.
 """
 
 from __future__ import annotations
