@@ -15,6 +15,7 @@ from vaejax.distributions import GaussianOnPath, diagonal_gaussian, is_diagonal_
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply
+from vaejax.models.holes import seen, seen_whole
 from vaejax.models.levels import Level, Runs
 from vaejax.models.posteriors.family import as_they_are, check_batch
 from vaejax.models.priors import Around, Prior
@@ -99,7 +100,7 @@ def _inferred(
     Densities are taken within the walk, where equal levels are one program.
     """
     levels, c = parts.levels, condition(parts.conditional, batch.get("c"))
-    a = apply(parts.encoder, params["encoder"]["net"], batch["x"], *c)
+    a = apply(parts.encoder, params["encoder"]["net"], *seen(parts.encoder, batch), *c)
     top = _top(parts, params, batch.get("c"), jnp.result_type(jnp.float32, *jax.tree.leaves(a)))
     if parts.inference == "top_down":
 
@@ -143,7 +144,7 @@ def around(parts: Parts, params: Params, c: Array | None, dtype: Any, x: Any = N
                 f"'top_down' and a family like gaussian, got {parts.inference!r} and {level.posterior.name}"
             )
         inputs = condition(parts.conditional, c)
-        a = apply(parts.encoder, params["encoder"]["net"], x, *inputs)
+        a = apply(parts.encoder, params["encoder"]["net"], *seen_whole(parts.encoder, x), *inputs)
         return apply(level.encoder, own["encoder"], a[0], *inputs)
 
     build = Partial(level.posterior.build, own.get("posterior", {}), None)
