@@ -29,8 +29,8 @@ def products(net, variables, inputs):
 def test_all_nets_with_layers_of_their_own_have_it():
     assert set(NETS) - set(WITH_DTYPE) == {
         "Beside", "BlockDecoder", "Constant", "Denoiser", "Embeddings", "First", "FlatFlow", "FromBytes",
-        "FromCounts", "GaussianHead", "Heads", "ImageFlow", "LSTMDecoder", "LSTMEncoder", "Masked", "Modalities",
-        "PerModality", "PixelHead", "SharedScale", "UNet",
+        "FromCounts", "GaussianHead", "Heads", "ImageFlow", "LSTMDecoder", "LSTMEncoder", "Masked",
+        "Modalities", "PerModality", "PixelHead", "SharedScale", "UNet",
     }  # fmt: skip
 
 
