@@ -69,6 +69,7 @@ PENALTIES: dict[str, dict[str, Callable[[], Any]]] = {
     "hessian_penalty": {"hessian_penalty_estimator": lambda: objectives.hessian_penalty(method="hutchinson")},
     "spectral_norm": {"spectral_norm": objectives.spectral_norm},
     "kumar_poole": {"kumar_poole": lambda: objectives.kumar_poole(beta=1.0)},
+    "ima": {"ima": objectives.ima},
     "contractive": {"contractive": objectives.contractive},
 }
 

@@ -46,7 +46,7 @@ def of_classes():
 def with_labels(batch):
     """A class of three or none, and the room for it."""
     y = jnp.int32(jnp.sum(batch["x"], axis=1)) % 4 - 1
-    return {**batch, "y": y, "c": jax.nn.one_hot(y, 3)}
+    return {**batch, "y": y, "c": jax.nn.one_hot(y, 3, dtype=batch["x"].dtype)}
 
 
 def with_factors(batch):

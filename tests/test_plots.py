@@ -88,6 +88,7 @@ def test_a_dollar_in_a_text_of_the_user_is_a_dollar(tmp_path):
             plots.density_panels({a: {b: X[0, :, :, 0]}}, (-1, 1), notes={a: {b: title}}), [a, b, title]
         ),
         "image_grid": (plots.image_grid(X[:2], columns=2, titles=[a, b]), [a, b]),
+        "image_rows": (plots.image_rows({a: X, b: X}, title=title), [a, b, title]),
         "interpolations": (plots.interpolations({a: X, b: X}), [a, b]),
         "jacobian_columns": (plots.jacobian_columns({a: X[None] - 0.5}, images=X[:1]), [a]),
         "ratings": (plots.ratings({"ab": {"q": {"strengths": {a: entry, b: entry}}}}), [a, b]),

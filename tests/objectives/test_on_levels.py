@@ -17,7 +17,8 @@ KEY = jax.random.key(0)
 X = np.asarray(jax.random.normal(KEY, (B, D)))
 TAKEN = {
     "auxiliary_classification", "auxiliary_reconstruction", "auxiliary_regression", "balanced_kl",
-    "capacity", "ciwae", "cross_entropy", "free_bits", "geco", "iwae", "kl", "kl_sampled", "miwae",
+    "capacity", "ciwae", "cross_entropy",
+    "denoising_error", "free_bits", "geco", "iwae", "kl", "kl_sampled", "miwae",
     "optimal_gaussian_reconstruction", "reconstruction", "renyi", "target_rate",
 }  # fmt: skip
 
@@ -35,12 +36,14 @@ def parameters_of(likelihood, heads, model, batch):
 @pytest.mark.parametrize("name", TERMS)
 def test_a_term_takes_levels_or_says_why_not(name):
     entry = TERMS[name]
-    model = model_of(likelihood=entry.likelihood(), n=2, decoder=nets.MLP((), (D_OF_TERMS,)))
+    likelihood, plain = entry.likelihood(), nets.MLP((), (D_OF_TERMS,))
+    decoder = entry.parts()["decoder"] if likelihood.decodes else plain
+    model = model_of(likelihood=likelihood, n=2, decoder=decoder)
     heads = entry.heads()
     model = models.with_heads(model, **heads) if heads else model
     batch = {"x": jnp.ones((BATCH, D_OF_TERMS)), "index": jnp.arange(BATCH)}
 
-    shapes = parameters_of(entry.likelihood().name, repr(heads), model, batch)
+    shapes = parameters_of(likelihood.name, repr(heads), model, batch)
 
     def run(params):
         vae = model.bind(params, step=jnp.zeros((), jnp.int32))

@@ -210,6 +210,6 @@ class Embeddings(nn.Module):
         if z.shape[-1] < self.factors:
             raise ValueError(f"z: expected at least {self.factors} latents, one a factor; got {z.shape}")
         even = jnp.linspace(-1.0, 1.0, self.values)
-        e = self.param("places", lambda key: jnp.tile(even, (self.factors, 1)))
+        e = self.param("places", lambda key: jnp.tile(even, (self.factors, 1)).astype(jnp.float32))
         apart = at_least_float32(z)[..., : self.factors, None] - e
         return -jnp.square(apart) / (2 * self.scale**2)

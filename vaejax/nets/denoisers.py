@@ -217,9 +217,12 @@ class _Monotone(nn.Module):
     @nn.compact
     def __call__(self, t: Array) -> Array:
         low = self.param("low", nn.initializers.constant(self.low), (), jnp.float32)
-        log_range = self.param("log_range", nn.initializers.constant(math.log(self.high - self.low)), ())
+        start = math.log(self.high - self.low)
+        log_range = self.param("log_range", nn.initializers.constant(start), (), jnp.float32)
         kernel = nn.initializers.normal(1.0)
-        parameters = [self.param(name, kernel, (self.width,)) for name in ("slope", "shift", "share")]
+        parameters = [
+            self.param(name, kernel, (self.width,), jnp.float32) for name in ("slope", "shift", "share")
+        ]
 
         def inside(t: Array) -> Array:
             slope, shift, share = parameters

@@ -134,8 +134,8 @@ class ImageFlow(Invertible):
         init = stacked(net, self.steps)
         params = self.param(f"steps_{s}", init, jnp.zeros((H, W, C // 2)), jnp.zeros(h.shape[-1]))
         zeros, n = nn.initializers.zeros_init(), self.steps
-        mix = {k: self.param(f"{k}_{s}", zeros, (n, C, C)) for k in ("lower", "upper")}
-        mix |= {k: self.param(f"{k}_{s}", zeros, (n, C)) for k in ("log_scale", "bias")}
+        mix = {k: self.param(f"{k}_{s}", zeros, (n, C, C), jnp.float32) for k in ("lower", "upper")}
+        mix |= {k: self.param(f"{k}_{s}", zeros, (n, C), jnp.float32) for k in ("log_scale", "bias")}
 
         def step(of_step: Any, v: Array) -> tuple[Array, Array]:
             params, mix = of_step

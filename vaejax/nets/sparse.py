@@ -60,7 +60,7 @@ class SparseDecoder(nn.Module):
     def __call__(self, z: Array) -> Array:
         check_floating(z, "z")
         free = _free(self.anchors, (self.outputs, z.shape[-1]))
-        W = self.param("W", lambda key: jax.random.normal(key, free.shape) * free)
+        W = self.param("W", lambda key: jax.random.normal(key, free.shape, jnp.float32) * free)
         h = (W * free) * z[..., None, :]  # [..., D, d]
         for n, width in enumerate(self.features):
             h = activation_of(self.activation)(nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(h))
@@ -73,8 +73,8 @@ class _EachItsOwn(nn.Module):
     @nn.compact
     def __call__(self, h: Array) -> Array:
         D, n = h.shape[-2:]
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (n, D))
-        bias = self.param("bias", nn.initializers.zeros, (D,))
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (n, D), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (D,), jnp.float32)
         return jnp.einsum("...jn,nj->...j", h, kernel) + bias
 
 

@@ -184,6 +184,7 @@ def info_nce(key: Array, vae: VAE, draw: Draw) -> Array:
 
 def mean_over(rows: Array, values: Array) -> Array:
     """The mean of [B] values over some rows, 0 over none."""
+    values = values if jnp.issubdtype(values.dtype, jnp.floating) else values.astype(jnp.float32)
     return jnp.sum(jnp.where(rows, values, 0.0)) / jnp.maximum(1, jnp.sum(rows))
 
 

@@ -42,7 +42,7 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
 
 def times_of(key: Array, batch: Batch) -> Array:
     """[B] times in [0, 1), each uniform over keys, together spread evenly: a slice has those of the whole."""
-    return strata(jax.random.uniform(named_key(key, "/times")), example_index(batch))
+    return strata(jax.random.uniform(named_key(key, "/times"), (), jnp.float32), example_index(batch))
 
 
 def scored_at(draw: Draw) -> PyTree:
