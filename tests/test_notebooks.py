@@ -61,7 +61,8 @@ def kernel(tmp_path_factory):
 def test_there_are_notebooks():
     expected = [
         "00_derivation", "01_compose_a_loss", "02_jacobian_penalties", "03_how_good_is_the_bound",
-        "04_objectives_side_by_side", "05_posteriors_and_priors", "07_structure",
+        "04_objectives_side_by_side", "05_posteriors_and_priors", "06_decoders",
+        "07_structure",
     ]  # fmt: skip
     assert [path.stem for path in NOTEBOOKS] == expected
 
