@@ -8,7 +8,7 @@ that `fit` runs; the peer is PyTorch, channels_last, with the same layers and th
 `torch.compile`, of which the faster counts. All alternate; a ratio is of medians. Images are noise: no time
 depends on what is on one.
 
-TODO figures
+No figures of quiet cores yet: with `torch.compile`, a run takes more than five minutes on two.
 """
 
 from __future__ import annotations

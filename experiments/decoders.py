@@ -2,7 +2,26 @@
 
     python -m experiments.decoders --preset fast
 
-TODO numbers
+The same dense encoder and 16 latents under a Gaussian, a mixture of discretised logistics, a gated PixelCNN,
+a flow, a diffusion, and a diffusion that refines the logistic mixture's reconstruction in a second stage.
+All are scored on bytes: -ELBO is a bound on the bits of each, and of the Gaussian and the flow, which see (x
++ u) / 256, and the diffusions one that is looser by their own gap. A reconstruction is the decoder's mean,
+or a sample where it has none; SSIM is lower for what z does not say.
+
+`fast` has not been run whole. `--dataset digits --pool 1 --steps 600`, scikit-learn's digits of 8x8 pixels,
+whose bytes have 17 values; seed 0, six minutes on a busy core, where the times are from:
+
+                        -ELBO, bits/dim    KL     SSIM   ms a step   ms a sample
+    Gaussian             7.07 +- .03      25.3    .74        5           .01
+    logistic mixture     3.70 +- .03      10.2    .86        5           .01
+    gated PixelCNN       2.08 +- .02       1.3    .22       43          9
+    flow                 4.72 +- .03       1.9    .31       33           .2
+    diffusion            5.49 +- .29        .1    .25       89         49
+    second stage         5.89 +- .33      10.2    .80       91        117
+
+The PixelCNN learns that only 17 values occur, the others hardly; it, the flow and the diffusion leave z
+nearly alone. The second stage keeps the first one's latents. The diffusions are far from trained: their
+bound has the largest error over images, of one time each. `medium` has not been run.
 """
 
 import time
