@@ -74,6 +74,26 @@ def test_the_estimate_has_the_bound_as_its_mean(steps, x64):
     assert np.var(spread) < 0.5 * np.var(own)
 
 
+def test_the_unweighted_error_is_the_mean_over_times_of_that_of_every_time(x64):
+    """E over x, t and noise of ||eps - eps_hat||^2: the integral of the exact error."""
+    B, R = 64, 1000
+    px = px_of(batch=(B,))
+    t = (np.arange(2000) + 0.5) / 2000
+    expected = np.mean(mse(LOW + (HIGH - LOW) * t))
+
+    @jax.jit
+    @jax.vmap
+    def run(key):
+        of_x, of_t, of_all = jax.random.split(key, 3)
+        x = jnp.sqrt(V) * jax.random.normal(of_x, (B, 1))
+        times = ops.strata(jax.random.uniform(of_t), jnp.arange(B))
+        keys = jax.random.split(of_all, B)
+        return tuple(jnp.mean(px.denoising_error(keys, x, t)) for t in (None, times))
+
+    for values in run(jax.random.split(KEY, R)):
+        assert_mean_is(values, expected, errors=4.5)
+
+
 def test_in_continuous_time_the_inside_of_the_schedule_does_not_matter(x64):
     """Both ends alike: the rate is the same integral for a linear, a cosine and a learned schedule."""
     learned = nets.Denoiser((1,), schedule="learned", low=LOW, high=HIGH, embed=4, features=(4,))

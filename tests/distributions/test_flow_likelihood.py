@@ -118,7 +118,7 @@ def test_noise_costs_eight_bits_and_the_flow_learns_it():
 def test_in_a_model_with_a_condition(dequantise):
     """Spec, gradients of every group, slices as the whole, and reconstructions as samples."""
     shape = (4, 4, 1)
-    noise = nets.FromBytes(nets.Conv(2, (1, 1))) if dequantise else None
+    noise = nets.Conv(2, (1, 1)) if dequantise else None
     decoder = nets.ImageFlow(nets.MLP((), (4, 4, 2), event_ndims=1), shape, 1, features=4, noise=noise)
     model = model_of(decoder, dequantise, conditional=True)
     again = models.from_spec(json.loads(json.dumps(model.spec)))
