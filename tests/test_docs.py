@@ -7,9 +7,12 @@ from types import FunctionType
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.test_catalogue import COMBINATORS
 from vaejax import data, disentanglement, distributions, evaluation, human, models, nets, objectives, train
+from vaejax.checks import check_support
+from vaejax.types import DATA_SUPPORTS
 
 ROOT = Path(__file__).parent.parent
 ROWS = [
@@ -67,24 +70,37 @@ STEPS = 6
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch):
-    """An empty folder to stand in, where `fit` ends after STEPS steps, on few and small images."""
-    fit, three_dots = train.fit, data.three_dots
+def short(tmp_path, monkeypatch):
+    """An empty folder to stand in, where `fit` does STEPS of 2000 steps."""
+    fit = train.fit
 
     def few_steps(key, model, update, data, steps, **options):
         options |= {"chunk": 1, "progress": False}
-        return fit(key, model, update, data, min(steps, STEPS), **options)
+        return fit(key, model, update, data, max(1, steps * STEPS // 2000), **options)
+
+    monkeypatch.setattr(train, "fit", few_steps)
+    monkeypatch.setenv("VAEJAX_DATA", str(tmp_path / "data"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+
+@pytest.fixture
+def narrow(short, monkeypatch):
+    """And convolutions are narrow."""
+    for net in (nets.ConvEncoder, nets.ConvDecoder):
+        monkeypatch.setattr(net, "__init__", _with_sizes(net.__init__, {"width": 0.1}))
+
+
+@pytest.fixture
+def small(narrow, monkeypatch):
+    """And images are few and small."""
+    three_dots = data.three_dots
 
     def few_images(side, **options):
         return three_dots(16, **{"num_train": 128, "num_validation": 64, "num_test": 64, **options})
 
-    monkeypatch.setattr(train, "fit", few_steps)
     monkeypatch.setattr(data, "three_dots", few_images)
-    for net, sizes in ((nets.ConvEncoder, {"width": 0.1}), (nets.ConvDecoder, {"width": 0.1, "side": 16})):
-        monkeypatch.setattr(net, "__init__", _with_sizes(net.__init__, sizes))
-    monkeypatch.setenv("VAEJAX_DATA", str(tmp_path / "data"))
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.setattr(nets.ConvDecoder, "__init__", _with_sizes(nets.ConvDecoder.__init__, {"side": 16}))
 
 
 @pytest.fixture
@@ -119,10 +135,10 @@ def run_page(page, after=None):
 
 
 def test_every_page_with_code_is_run():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]  # those in api are made of docstrings
     assert {str(p.relative_to(ROOT)) for p in pages if "```python" in p.read_text()} == {
         "README.md", "docs/training.md", "docs/collapse.md", "docs/latents.md", "docs/holes.md",
-        "docs/human.md",
+        "docs/human.md", "docs/own_data_and_nets.md", "docs/saving.md",
         "docs/experiment.md",  # in tests/lab/test_example.py
     }  # fmt: skip
 
@@ -200,6 +216,85 @@ def test_the_code_of_the_latents_page_runs(small):
     assert 0 < names["known"]["nll"] < 32
     assert names["conditional"].groups == names["somewhere"].groups == ("encoder", "decoder", "prior")
     assert all(np.abs(a).max() > 0 for a in names["fitted"].state.params["prior"].values())
+
+
+def test_the_code_of_the_page_of_own_data_and_nets_runs(narrow):
+    names = run_page("docs/own_data_and_nets.md")
+    jnp, key = names["jnp"], names["key"]
+    assert names["again"].shape == (8, 20, 24, 3)
+    assert names["of_class_2"].shape == (6, 20, 24, 3)
+    assert names["bits"] > 7.9  # the bytes are uniform: on average no model needs less than 8
+    whole = names["mirrored"](key, {"x": names["images"][:12]})["x"]
+    plain = names["images"][:12].astype(np.float32) / 255
+    turned = [not np.allclose(a, b) for a, b in zip(whole, plain, strict=True)]
+    assert 0 < sum(turned) < 12
+    for i, one in enumerate(whole):
+        np.testing.assert_allclose(one, plain[i][:, ::-1] if turned[i] else plain[i], rtol=1e-6)
+    some = {"x": names["images"][4:8], "index": jnp.arange(4, 8)}
+    np.testing.assert_array_equal(names["mirrored"](key, some)["x"], whole[4:8])
+    rows, scale = names["table"].train.arrays["x"], names["table"].train.transform.scale
+    np.testing.assert_allclose(scale, rows.std(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        names["in_their_units"], names["drawn"] * rows.std(axis=0) + rows.mean(axis=0), rtol=1e-3, atol=1e-3
+    )
+    _has_the_evidence_of_its_formula(names)
+
+
+def _has_the_evidence_of_its_formula(names):
+    """The model by hand: x = W z + b + s eps has log p(x) = log N(b, W W^T + s^2 I)."""
+    table, own = names["table"], names["of_hand"].state.params["decoder"]
+    x = table.test.transform(names["key"], table.test.arrays)["x"]
+    w, b, s = (np.asarray(own[name], np.float64) for name in ("w", "b", "log_scale"))
+    exact = stats.multivariate_normal(b, w @ w.T + np.exp(2 * s) * np.eye(6)).logpdf(x)
+    found = evaluation.marginal_log_likelihood(names["key"], names["vae"], table.test, num_samples=400)
+    np.testing.assert_allclose(found["per_example"]["log_likelihood"], exact, atol=0.05)
+    assert w.any()
+    draw, part = (
+        names["vae"].encode(names["key"], {"x": x[i], "index": np.arange(50)[i]})
+        for i in (slice(None), slice(20, 30))
+    )
+    np.testing.assert_allclose(draw.z[20:30], part.z, rtol=1e-6)
+
+
+def test_likelihoods_score_the_data_that_the_page_says():
+    page = (ROOT / "docs" / "own_data_and_nets.md").read_text()
+    rows = re.findall(r'^\| [^|]+ \| `"(\w+)"`[^|]* \| ([^|]+) \| ([^|]+) \|$', page, re.M)
+    assert {support for support, *_ in rows} == set(DATA_SUPPORTS)
+    for support, likelihoods, _ in rows:
+        for name in re.findall(r"`(\w+)`", likelihoods):
+            needs = ({0: distributions.bernoulli()},) if name == "by_columns" else ()
+            check_support(getattr(distributions, name)(*needs).support, support)
+
+
+def test_the_code_of_the_page_of_saving_runs(short):
+    names = run_page("docs/saving.md")
+    page = (ROOT / "docs" / "saving.md").read_text()
+    told = re.findall(r"^  (\S+?),? .*$", page.split("```\nruns/digits/\n")[1].split("```")[0], re.M)
+    assert len(told) == 8
+    optional = {"transform.json", "tensorboard/", "seed-0/"}
+    for folder, best in (("runs/digits", set()), ("runs/own", {"checkpoints/best/"})):
+        there = {name for name in told if Path(folder, name).is_file() or any(Path(folder, name).glob("*"))}
+        assert set(told) - there == optional | best
+    assert list(names["curves"]["step"]) == list(range(1, 1 + STEPS * 3 // 2))
+    scores = {record["step"]: record["validation"]["neg_elbo"] for record in names["validations"]}
+    assert min(scores, key=scores.get) == names["fitted"].best.step
+    jax.tree.map(np.testing.assert_array_equal, names["best"].params, dict(names["fitted"].best.params))
+    with np.load("digits.npz") as saved:
+        np.testing.assert_array_equal(
+            saved["encoder.head.loc.kernel"], names["fitted"].state.params["encoder"]["head"]["loc"]["kernel"]
+        )
+        assert len(saved.files) == 10
+    x = names["digits"].test.arrays["x"][:32] / 255
+    np.testing.assert_allclose(
+        names["codes"], evaluation.posterior_mean(names["best"].vae, {"x": x}), rtol=1e-6
+    )
+    assert names["run"].params["decoder"].keys() == {"Dense_0", "Dense_1"}
+    with pytest.raises(
+        ValueError, match=r"model: expected model=, since .*model\.json builds none by itself"
+    ):
+        names["runs"].load("runs/own")
+    with pytest.raises(ValueError, match="holds a run of another model"):
+        names["runs"].load("runs/own", model=names["model"])
 
 
 def test_the_code_of_the_human_page_runs(tmp_path, monkeypatch, capsys):

@@ -58,7 +58,7 @@ def test_help_shows_the_defaults_of_the_preset_and_what_fields_mean(capsys):
         lab.parse(PRESETS, "what it does\n\nhow\n\nwhy\n\nnumbers", ["--preset", "slow", "--help"])
     assert stop.value.code == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "what it does how why" in shown
+    assert "what it does how why Presets: fast, slow." in shown
     assert "numbers" not in shown
     assert "training steps (default: 6)" in shown
     assert "--sweep [STR [STR ...]]" in shown

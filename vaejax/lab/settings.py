@@ -83,7 +83,7 @@ def parse(
     """Read `--preset` first, then every other flag on top of that preset's values.
 
     Args:
-      presets: name -> settings of that name; the first is the default.
+      presets: name -> settings of that name; the first is the default. `--help` lists them.
       description: the script's header; its first three paragraphs are shown: title, command, purpose.
       arguments: the command line; None reads sys.argv.
 
@@ -96,7 +96,7 @@ def parse(
     if name not in presets:
         raise SystemExit(f"--preset: expected one of {', '.join(presets)}; got {name!r}")
     default = presets[name]
-    shown = "\n\n".join((description or "").split("\n\n")[:3])
+    shown = "\n\n".join([*(description or "").split("\n\n")[:3], f"Presets: {', '.join(presets)}."])
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
     prog = f"python -m {module}" if module else None
     return tyro.cli(type(default), default=default, args=arguments, description=shown, prog=prog)
