@@ -44,18 +44,21 @@ def page(package: str) -> str:
     return "\n\n".join([f"# {package}", markdown(module.__doc__), held, *(text for *_, text in parts)]) + "\n"
 
 
-def entries(title: str, module: ModuleType) -> Any:
-    """(title, object, text) of every public name of a module, and of the modules among them."""
+def entries(title: str, module: ModuleType, mark: str = "##") -> Any:
+    """(title, object, text) of every public name of a module, and of the modules among them.
+
+    `mark`: of headings.
+    """
     inner = []
     for name in public(module):
-        thing, full = getattr(module, name), f"{title}.{name}"
+        thing, full = inspect.unwrap(getattr(module, name)), f"{title}.{name}"
         if not isinstance(thing, ModuleType):
-            yield full, thing, described(full, name, thing)
+            yield full, thing, f"{mark} {full}\n\n{described(name, thing)}"
         elif name not in PACKAGES:
             inner.append((full, thing))
     for full, thing in inner:
-        yield full, thing, f"## {full}\n\n{markdown(thing.__doc__)}"
-        yield from entries(full.removeprefix("vaejax."), thing)
+        yield full, thing, f"{mark} {full}\n\n{markdown(thing.__doc__)}"
+        yield from entries(full.removeprefix("vaejax."), thing, f"{mark}#")
 
 
 def public(module: ModuleType) -> list[str]:
@@ -66,29 +69,54 @@ def public(module: ModuleType) -> list[str]:
     return [*names, *BESIDE.get(package, ())]
 
 
-def described(title: str, name: str, thing: Any) -> str:
-    """Heading, signature and docstring of a class, a function or a value."""
+def described(name: str, thing: Any) -> str:
+    """Signature and docstring of a class, a function or a value."""
     if not (inspect.isclass(thing) or inspect.isfunction(thing)):
-        return f"### {title}\n\n```python\n{assigned(name, thing)}\n```"
-    lines = textwrap.dedent(inspect.getsource(thing)).splitlines()
-    node = ast.parse("\n".join(lines)).body[0]
-    assert isinstance(node, ast.ClassDef | ast.FunctionDef)
-    text = [f"### {title}", f"```python\n{signature(node, lines)}\n```", markdown(inspect.getdoc(thing))]
+        return f"```python\n{assigned(name, thing)}\n```"
+    node, lines = source_of(thing)
+    head = signature(node, lines)
+    if isinstance(node, ast.ClassDef):
+        inside = fields_or_init(thing)
+        head = "\n".join([head + ":" * bool(inside), *inside])
+    text = [f"```python\n{head}\n```", markdown(inspect.getdoc(thing))]
     if isinstance(node, ast.ClassDef):
         text.append("\n".join(method(part, lines) for part in node.body if is_method(part)))
     return "\n\n".join(filter(None, text))
 
 
+def source_of(thing: Any) -> tuple[ast.ClassDef | ast.FunctionDef, list[str]]:
+    """The definition of a class or a function, and the lines that its places count."""
+    lines = textwrap.dedent(inspect.getsource(thing)).splitlines()
+    node = ast.parse("\n".join(lines)).body[0]
+    assert isinstance(node, ast.ClassDef | ast.FunctionDef)
+    return node, lines
+
+
 def signature(node: ast.ClassDef | ast.FunctionDef, lines: list[str]) -> str:
-    """The lines of a `def`; of a class its first ones, and those of its fields or of its `__init__`."""
-    head = re.sub(r":?( *# fmt: skip)?$", "", "\n".join(lines[node.lineno - 1 : node.body[0].lineno - 1]))
-    if isinstance(node, ast.FunctionDef):
-        return head
-    fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
-    inits = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
-    if fields:
-        return f"{head}:\n" + "\n".join(lines[fields[0].lineno - 1 : fields[-1].end_lineno])
-    return "\n".join([head + ":" * bool(inits), *(signature(init, lines) for init in inits)])
+    """The lines of a `def`, or the first ones of a class."""
+    return re.sub(r":?( *# fmt: skip)?$", "", "\n".join(lines[node.lineno - 1 : node.body[0].lineno - 1]))
+
+
+def fields_or_init(kind: type) -> list[str]:
+    """The lines of a class's fields, those of bases that are not public first, or of its `__init__`."""
+    fields, init = [], []
+    for base in kind.__mro__[::-1]:
+        home = ".".join(base.__module__.split(".")[:2])
+        if not home.startswith("vaejax.") or (base is not kind and base.__name__ in vars(sys.modules[home])):
+            continue
+        node, lines = source_of(base)
+        own = [a for a, before in zip(node.body, [None, *node.body], strict=False) if is_field(a, before)]
+        fields += lines[own[0].lineno - 1 : own[-1].end_lineno] if own else []
+        inits = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+        init = [signature(part, lines) for part in inits] or init
+    return fields or init
+
+
+def is_field(part: ast.stmt, before: ast.stmt | None) -> bool:
+    """Whether it is a field, or the text below one that says what it is."""
+    if isinstance(part, ast.Expr):
+        return before is not None and is_field(before, None)
+    return isinstance(part, ast.AnnAssign) and "ClassVar" not in ast.unparse(part.annotation)
 
 
 def is_method(part: ast.stmt) -> bool:
@@ -113,7 +141,8 @@ def assigned(name: str, value: Any) -> str:
             continue
         source = inspect.getsource(module)
         for part in ast.parse(source).body:
-            if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == name:
+            targets = getattr(part, "targets", [getattr(part, "target", None)])
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
                 return str(ast.get_source_segment(source, part))
     raise LookupError(name)
 
