@@ -246,7 +246,7 @@ def _has_the_evidence_of_its_formula(names):
     x = table.test.transform(names["key"], table.test.arrays)["x"]
     w, b, s = (np.asarray(own[name], np.float64) for name in ("w", "b", "log_scale"))
     exact = stats.multivariate_normal(b, w @ w.T + np.exp(2 * s) * np.eye(6)).logpdf(x)
-    found = evaluation.marginal_log_likelihood(names["key"], names["vae"], table.test, num_samples=400)
+    found = evaluation.marginal_log_likelihood(names["key"], names["vae"], table.test, num_samples=4000)
     np.testing.assert_allclose(found["per_example"]["log_likelihood"], exact, atol=0.05)
     assert w.any()
     draw, part = (
@@ -288,6 +288,7 @@ def test_the_code_of_the_page_of_saving_runs(short):
     np.testing.assert_allclose(
         names["codes"], evaluation.posterior_mean(names["best"].vae, {"x": x}), rtol=1e-6
     )
+    np.testing.assert_allclose(jax.jit(names["encode"])(x), names["codes"], rtol=1e-5, atol=1e-6)
     assert names["run"].params["decoder"].keys() == {"Dense_0", "Dense_1"}
     with pytest.raises(
         ValueError, match=r"model: expected model=, since .*model\.json builds none by itself"
