@@ -75,7 +75,7 @@ def described(name: str, thing: Any) -> str:
         return f"```python\n{assigned(name, thing)}\n```"
     node, lines = source_of(thing)
     head = signature(node, lines)
-    if isinstance(node, ast.ClassDef):
+    if inspect.isclass(thing):
         inside = fields_or_init(thing)
         head = "\n".join([head + ":" * bool(inside), *inside])
     text = [f"```python\n{head}\n```", markdown(inspect.getdoc(thing))]
