@@ -25,7 +25,8 @@ PACKAGES = (
 BESIDE = {"runs": ("figures",)}  # public modules that no `__all__` names
 SECTION = re.compile(r"^(Args|Returns|Raises):$", re.MULTILINE)
 # what Markdown would take for its own, outside of `code`; a name's underscores are none of it
-SPECIAL = re.compile(r"[*$]|<(?=[\w/!?])|(?<=\])\(|(?<!\w)_|_(?!\w)|^(?:[-+>#](?= ))", re.MULTILINE)
+SPECIAL = re.compile(r"[*$]|<(?=[\w/!?])|(?<=\])\(|(?<!\w)_|_(?!\w)")
+MARKER = re.compile(r"^( *)([-+>#])(?= )", re.MULTILINE)  # at the start of a line
 
 
 def pages() -> dict[str, str]:
@@ -177,7 +178,7 @@ def escaped(text: str) -> str:
     paragraphs = []
     for paragraph in text.strip("\n").split("\n\n"):
         if not all(line.startswith("    ") for line in paragraph.splitlines()):
-            spans = re.split(r"(`[^`]*`)", paragraph)
+            spans = re.split(r"(`[^`]*`)", MARKER.sub(r"\1\\\2", paragraph))
             spans[::2] = [SPECIAL.sub(r"\\\g<0>", span) for span in spans[::2]]
             paragraph = "".join(spans)
         paragraphs.append(paragraph)

@@ -95,7 +95,8 @@ Args:
   **more: `{}`.
 
 Returns:
-  [n], in $.
+  [n], in $,
+    > 0.
 
 Raises:
   ValueError: never.
@@ -112,7 +113,8 @@ Arguments:
   and \\_how many\\_.
 * `**more`: `{}`.
 
-Returns: [n], in \\$.
+Returns: [n], in \\$,
+  \\> 0.
 
 Source: nobody 2000."""
 
