@@ -5,6 +5,8 @@ from __future__ import annotations
 from vaejax.data.anchored import Anchored, anchored
 from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
+from vaejax.data.from_files import published
+from vaejax.data.grids import FactorGrid
 from vaejax.data.holes import missing_squares, with_holes
 from vaejax.data.labels import keep_labels, one_hot, with_condition
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
@@ -22,6 +24,7 @@ from vaejax.data.three_dots import ThreeDots, three_dots
 __all__ = [
     "Anchored",
     "Dataset",
+    "FactorGrid",
     "MiniSprites",
     "NaturalPatches",
     "Sentences",
@@ -48,6 +51,7 @@ __all__ = [
     "only",
     "pairs",
     "pooled",
+    "published",
     "read_captions",
     "sample",
     "sentences",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from vaejax.checks import check_positive_int
 from vaejax.data.arrays import Dataset
+from vaejax.data.finding import found, manual_folder, there
 from vaejax.data.folders import data_folder, full_disk
 from vaejax.data.idx import read_idx
 from vaejax.data.pixels import check_pixels, make_dataset
@@ -23,7 +24,6 @@ _FILES = {  # images, labels
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-_OTHERS_SHOWN = 6
 _SIZES = {"train": 60_000, "test": 10_000}
 _URLS = {  # those for which tensorflow-datasets has checksums
     "fashion_mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -141,13 +141,13 @@ def _examples(name: str, folder: Path, split: str) -> Iterator[Mapping[str, np.n
 
 def _paths(name: str, folder: Path) -> dict[str, Path]:
     """{file: path} of the four files, from the first place that has them all, else downloaded."""
-    manual = folder / "downloads" / "manual" / name
+    manual = manual_folder(folder, name)
     places = [manual] + ([_DEBIAN[name]] if name in _DEBIAN else [])
     files = [file for pair in _FILES.values() for file in pair]
     for place in places:
-        found = _found(place, files)
-        if len(found) == len(files):
-            return found
+        paths = found(place, files)
+        if len(paths) == len(files):
+            return paths
     try:
         return download({file: f"{_URLS[name]}{file}.gz" for file in files}, folder, name)
     except OSError as error:
@@ -156,31 +156,6 @@ def _paths(name: str, folder: Path) -> dict[str, Path]:
         debian = "install Debian's dataset-fashion-mnist, or " if name in _DEBIAN else ""
         raise FileNotFoundError(
             f"{name}: expected {', '.join(files)} (or .idx for -idx, or with .gz) in one folder, or a way to "
-            f"{_URLS[name]} ({error}). {' '.join(_there(place, files) for place in places)} To mend it, "
+            f"{_URLS[name]} ({error}). {' '.join(there(place, files) for place in places)} To mend it, "
             f"{debian}put the files into {manual}"
         ) from error
-
-
-def _found(place: Path, files: Sequence[str]) -> dict[str, Path]:
-    """{file: path} of those there: named as given out, or as 7-zip names what it unpacks; gzipped or not."""
-    names = {file: (file, file.replace("-idx", ".idx")) for file in files}
-    paths = ((f, place / f"{name}{end}") for f in files for end in ("", ".gz") for name in names[f])
-    found: dict[str, Path] = {}
-    for file, path in paths:
-        if path.is_file():
-            found.setdefault(file, path)
-    return found
-
-
-def _there(place: Path, files: Sequence[str]) -> str:
-    """What a place has of the files, what it lacks and what else lies there."""
-    if not place.is_dir():
-        return f"{place}: no such folder."
-    found = _found(place, files)
-    missing = [file for file in files if file not in found]
-    has = [path.name for path in found.values()]
-    others = sorted({path.name for path in place.iterdir()} - set(has))
-    if len(others) > _OTHERS_SHOWN:
-        others = [*others[:_OTHERS_SHOWN], "..."]
-    also = f", also {', '.join(others)}" if others else ""
-    return f"{place}: has {', '.join(has) or 'none of them'}, lacks {', '.join(missing)}{also}."

@@ -33,28 +33,46 @@ _NAMES_SHOWN = 20
 _SHORT = 500  # characters of an error of another library
 
 
+Example = Mapping[str, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to make a set.
 
     `config` spells everything that the arrays depend on, and is part of the path; `version` moves
     when the same configuration would give other arrays. `features` maps array names to the shape of
-    one example, all of one `dtype`. `splits` maps split names to a function that yields the examples in
-    order. What `notes` gives, plain data, is written beside them, and read by `notes_of`.
+    one example, `dtype` is the type of all, or {name: type}. `splits` maps split names to a function that
+    yields the examples in order. What `notes` gives, plain data, is written beside them, and read by
+    `notes_of`. `together`, where reading a file once for each split would take too long, yields the same
+    examples with their splits, (split, example), in one pass.
     """
 
     name: str
     config: str
     version: str
     features: Mapping[str, tuple[int, ...]]
-    splits: Mapping[str, Callable[[], Iterator[Mapping[str, np.ndarray]]]]
+    splits: Mapping[str, Callable[[], Iterator[Example]]]
     dtype: Any = np.uint8
     notes: Callable[[], Mapping[str, Any]] | None = None
+    together: Callable[[], Iterator[tuple[str, Example]]] | None = None
 
     @property
     def fields(self) -> dict[str, Field]:
         """How the arrays are read from the records."""
-        return {name: Field(shape, self.dtype, itemgetter(name)) for name, shape in self.features.items()}
+        return {
+            name: Field(shape, self.dtype_of(name), itemgetter(name)) for name, shape in self.features.items()
+        }
+
+    def dtype_of(self, name: str) -> Any:
+        """The type of an array."""
+        return self.dtype[name] if isinstance(self.dtype, Mapping) else self.dtype
+
+    def examples(self) -> Iterator[tuple[str, Example]]:
+        """Every example with its split, those of a split in their order."""
+        if self.together is not None:
+            return self.together()
+        return ((split, example) for split, make in self.splits.items() for example in make())
 
 
 def download(urls: Mapping[str, str], folder: Path, name: str) -> dict[str, Path]:
