@@ -22,7 +22,8 @@ from vaejax.data.grids import FactorGrid
 from vaejax.data.pixels import check_pixels, make_dataset
 from vaejax.data.prepare import cached_arrays, prepare
 from vaejax.data.published import PUBLISHED
-from vaejax.data.records import Recipe, notes_of, source_of
+from vaejax.data.recipes import Recipe
+from vaejax.data.records import notes_of, source_of
 from vaejax.files import expanded
 
 HELD_OUT = 0.1  # the share of "train" that a split gets which the files lack
@@ -149,15 +150,19 @@ def _notes(recipe: Recipe, sizes: Mapping[str, int]) -> dict[str, Any]:
     return {**own, "arrays": arrays, "splits": list(recipe.splits), "bytes": dict(sizes)}
 
 
+def looked_for(folder: Path, name: str) -> list[Path]:
+    """The folders in which the files of a set are looked for."""
+    manual = manual_folder(folder, name)
+    return [manual, manual.parent]
+
+
 def find(name: str, folder: Path, file: str | os.PathLike[str] | None = None) -> dict[str, Path]:
     """{name: path} of the files of a published set: `file`, or those in the folders for them.
 
     Raises:
         FileNotFoundError: they are not there; says where they were looked for and are published.
     """
-    files = PUBLISHED[name].files
-    manual = manual_folder(folder, name)
-    places = [manual, manual.parent]
+    files, places = PUBLISHED[name].files, looked_for(folder, name)
     if file is not None:
         given = expanded(file, "file")
         if given.is_file() and len(files) == 1 and not files[0].endswith("/"):
@@ -173,7 +178,7 @@ def find(name: str, folder: Path, file: str | os.PathLike[str] | None = None) ->
     what = "file" if len(files) == 1 else "folder"
     raise FileNotFoundError(
         f"{name}: expected {', '.join(files)} in one folder. {looked} They are published at "
-        f"{PUBLISHED[name].source}; put them into {manual}, or name the {what}: "
+        f"{PUBLISHED[name].source}; put them into {manual_folder(folder, name)}, or name the {what}: "
         f"python -m vaejax.data {name} --file PATH"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from vaejax.data.arrays import Dataset
 from vaejax.data.factored import SPLITS, check_factors, stream
-from vaejax.data.records import Example, Recipe
+from vaejax.data.recipes import Example, Recipe
 
 HELD_OUT = 20  # one image in so many is in the validation split, one in the test
 SEED = 0  # of the sharing out
@@ -59,20 +59,22 @@ class FactorGrid(Dataset):
     @cached_property
     def _row_of(self) -> np.ndarray:
         """The row of each place of the grid, in the three splits one after the other."""
-        place = places_of([np.asarray(getattr(self, name).arrays["y"]) for name in SPLITS], self.num_values)
+        y = [np.asarray(getattr(self, name).arrays["y"]) for name in SPLITS]
+        place = places_of(y, self.num_values, "y")
         rows = np.empty(len(place), np.int64)
         rows[place] = np.arange(len(place))
         return rows
 
 
-def places_of(parts: list[np.ndarray], num_values: tuple[int, ...]) -> np.ndarray:
+def places_of(parts: Sequence[np.ndarray], num_values: tuple[int, ...], where: object) -> np.ndarray:
     """The places in the grid of rows of factors [n, F]; raise unless they are all places, each once."""
-    y = np.concatenate(parts)
-    place = np.asarray(np.ravel_multi_index(tuple(y.T.astype(np.int64)), num_values))
-    if len(place) != math.prod(num_values) or len(np.unique(place)) != len(place):
+    y = np.concatenate(parts).astype(np.int64)
+    whole = len(y) == math.prod(num_values)
+    place = np.ravel_multi_index(tuple(y.T), num_values) if whole else np.zeros(0, int)
+    if not whole or len(np.unique(place)) != len(y):
         raise ValueError(
-            f"y: expected each of the {math.prod(num_values)} combinations of the factors once, got "
-            f"{len(np.unique(place))} of them in {len(place)} rows"
+            f"{where}: expected every combination of {' x '.join(map(str, num_values))} values once, got "
+            f"{len(y)} rows with {len(np.unique(y, axis=0))} of them"
         )
     return place
 
@@ -107,6 +109,7 @@ def grid_recipe(
         splits={split: partial(_of_split, together, split) for split in SPLITS},
         notes=lambda: {"factors": list(map(list, factors.items())), "grid": True},
         together=together,
+        num_examples=math.prod(num_values),
     )
 
 
@@ -131,13 +134,13 @@ def _of_split(together: Callable[[], Iterator[tuple[str, Example]]], wanted: str
     return (example for split, example in together() if split == wanted)
 
 
-def check_grid(path: Path, y: np.ndarray, what: str) -> tuple[int, ...]:
+def check_grid(path: Path, y: np.ndarray) -> tuple[int, ...]:
     """The numbers of values of factors y [N, F]; raise unless they are a whole grid in its order."""
     num_values = tuple(int(n) + 1 for n in y.max(axis=0, initial=-1))
-    whole = math.prod(num_values) == len(y) and min(num_values) > 0
+    whole = math.prod(num_values) == len(y) > 0
     if not whole or not np.array_equal(np.transpose(np.unravel_index(np.arange(len(y)), num_values)), y):
         raise ValueError(
-            f"{path}: expected {what} of every combination once, the last factor changing fastest; got "
-            f"{len(y)} rows of {' x '.join(map(str, num_values))} values"
+            f"{path}: expected the factors of every combination of {' x '.join(map(str, num_values))} values "
+            f"once, the last changing fastest; got {len(y)} rows that are not that"
         )
     return num_values

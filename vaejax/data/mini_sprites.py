@@ -16,7 +16,7 @@ from vaejax.checks import check_choice, check_positive_int
 from vaejax.data.factored import SPLITS, LazySplits, check_factors, check_sizes_and_seed, stream
 from vaejax.data.folders import data_folder
 from vaejax.data.prepare import load_arrays
-from vaejax.data.records import Recipe
+from vaejax.data.recipes import Recipe
 from vaejax.data.transforms import SIXTEENTH, half_of_sixteenths, unit_from_sixteenths
 from vaejax.types import Split
 

@@ -16,7 +16,8 @@ from vaejax.data.folders import data_folder, full_disk
 from vaejax.data.idx import read_idx
 from vaejax.data.pixels import check_pixels, make_dataset
 from vaejax.data.prepare import load_arrays
-from vaejax.data.records import Recipe, download
+from vaejax.data.recipes import Recipe
+from vaejax.data.records import download
 
 _VERSION = "1.0.0"
 _SIDE = 28

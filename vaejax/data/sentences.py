@@ -17,7 +17,8 @@ from vaejax.data.corpora import Corpus, corpus
 from vaejax.data.factored import check_seed
 from vaejax.data.folders import data_folder
 from vaejax.data.prepare import load_arrays, prepare
-from vaejax.data.records import Recipe, notes_of
+from vaejax.data.recipes import Recipe
+from vaejax.data.records import notes_of
 from vaejax.types import END, UNKNOWN, Split
 
 _VERSION = "1.0.0"
