@@ -48,11 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_sprites(file, given.images)
         command = [sys.executable, "-m", "benchmarks.data", "--prepare", str(file), "--folder", made]
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        print(
-            json.dumps(
-                {"images": given.images, "file_mb": round(file.stat().st_size / 1e6, 1), **json.loads(out)}
-            )
-        )
+        size = round(file.stat().st_size / 2**20, 2)
+        print(json.dumps({"images": given.images, "file_mib": size, **json.loads(out)}))
     return 0
 
 

@@ -77,6 +77,7 @@ SLOW = (
     "objectives/test_on_levels.py",
     "test_benchmarks.py",
     "test_benchmarks_codes.py",
+    "test_benchmarks_data.py",
     "test_benchmarks_evidence.py",
     "test_benchmarks_hierarchy.py",
     "test_benchmarks_latents.py",

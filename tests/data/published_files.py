@@ -53,9 +53,9 @@ def zip_bytes(members: Mapping[str, bytes], *, packed: bool = True) -> bytes:
     return b"".join(parts) + tail + end
 
 
-def matrix_bytes(array: np.ndarray, *, order: str = "<", magic: int | None = None) -> bytes:
+def matrix_bytes(array: np.ndarray, *, order: str = "<") -> bytes:
     """A binary matrix as small NORB's: of bytes, or of int32."""
-    code = {1: 0x1E3D4C55, 4: 0x1E3D4C54}[array.dtype.itemsize] if magic is None else magic
+    code = 0x1E3D4C55 if array.dtype == np.uint8 else 0x1E3D4C54
     sizes = list(array.shape) + [1] * (3 - array.ndim)
     values = array if array.dtype == np.uint8 else array.astype(f"{order}i4")
     return struct.pack(f"{order}II{len(sizes)}i", code, array.ndim, *sizes) + values.tobytes()

@@ -7,8 +7,10 @@ import pytest
 
 from tests.data import published_files as files
 from vaejax import data
-from vaejax.data import finding, published
+from vaejax.data import finding
 from vaejax.data.__main__ import main
+from vaejax.data.listing import AT_ONCE, DOWNLOADED, MADE
+from vaejax.data.published import PUBLISHED
 
 Y = files.grid(*files.DSPRITES_VALUES)
 
@@ -26,7 +28,7 @@ def test_the_list_says_of_every_set_what_it_needs_and_what_is_prepared(folder, c
     assert main(["--folder", str(folder)]) == 0
     out = capsys.readouterr().out
     entries = dict(re.findall(r"^(\w+)\n((?:    .*\n)+)", out, flags=re.M))
-    assert set(published.PUBLISHED) | {"three_dots", "mini_sprites", "mnist", "digits"} <= set(entries)
+    assert set(PUBLISHED) | {"three_dots", "mini_sprites", "mnist", "digits"} <= set(entries)
     together = {name: " ".join(text.split()) for name, text in entries.items()}
     assert f"prepared in {folder}/dsprites/published/1.0.0: test 2 x 4 x 4 x 1" in together["dsprites"]
     assert (
@@ -86,7 +88,5 @@ def test_names_of_files_are_found_as_people_have_them(tmp_path):
 
 
 def test_no_name_is_taken_twice():
-    from vaejax.data.listing import AT_ONCE, DOWNLOADED, MADE
-
-    names = [*MADE, *AT_ONCE, *DOWNLOADED, *published.PUBLISHED]
+    names = [*MADE, *AT_ONCE, *DOWNLOADED, *PUBLISHED]
     assert len(set(names)) == len(names)

@@ -78,7 +78,7 @@ BAD_NORB = {
         with_bytes(1, lambda old: old[:8] + struct.pack("<i", -5) + old[12:]),
         "expected sizes of dimensions",
     ),
-    "a cut header": (with_bytes(2, lambda old: old[:10]), "expected a whole file, got one of 6 bytes less"),
+    "a cut header": (with_bytes(2, lambda old: old[:10]), "expected a whole file, got one of 10 bytes less"),
     "cut values": (with_bytes(2, lambda old: old[:-3]), "expected a whole file, got one of 3 bytes less"),
     "cut images": (with_bytes(0, lambda old: old[:-5]), "expected a whole file, got one of 5 bytes less"),
     "more": (

@@ -10,7 +10,7 @@ import pytest
 
 from tests.data import published_files as files
 from vaejax import data
-from vaejax.data import from_files, published, records
+from vaejax.data import from_files, records
 from vaejax.data.grids import split_of
 
 Y = files.grid(*files.DSPRITES_VALUES)
@@ -143,7 +143,7 @@ def test_another_file_than_it_was_prepared_from_is_not_silently_ignored(folder, 
 def test_a_known_checksum_is_compared_and_may_be_left_out(tmp_path, monkeypatch):
     path = files.write_dsprites(tmp_path)
     right = hashlib.sha256(path.read_bytes()).hexdigest()
-    entry = published.PUBLISHED["dsprites"]
+    entry = from_files.PUBLISHED["dsprites"]
 
     def with_sum(sha256):
         entries = {"dsprites": replace(entry, sha256={path.name: sha256})}
@@ -219,7 +219,6 @@ def test_bad_arguments(arguments, error, message, tmp_path):
 
 
 def test_scores_of_disentanglement_draw_their_images_from_it(sprites):
-    from tests.oracle import LinearGaussian  # noqa: F401 - the neighbours' model; a plain one is enough here
     from vaejax import distributions, evaluation, models, nets
 
     model = models.gaussian_vae(

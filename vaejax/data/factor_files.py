@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vaejax.data.grids import check_grid, grid_recipe
+from vaejax.data.grids import check_grid, grid_recipe, small_factors
 from vaejax.data.npz import Member, npz_members
 from vaejax.data.recipes import Recipe
 
@@ -31,7 +31,7 @@ MPI3D_COMPLEX = (4, 4, 2, 3, 3, 40, 40)
 CARS3D = "cars/"
 CARS3D_FACTORS = ("car", "azimuth", "elevation")
 
-_BLOCK = 2**22  # bytes that are read at once
+_BLOCK = 2**20  # bytes that are read at once
 
 
 def dsprites_recipe(paths: Mapping[str, Path]) -> Recipe:
@@ -53,7 +53,9 @@ def dsprites_recipe(paths: Mapping[str, Path]) -> Recipe:
         raise ValueError(
             f"{path}: expected latents_classes [{images.shape[0]}, {n}], got {list(classes.shape)}"
         )
-    y = classes.read()
+    y = np.concatenate(
+        [small_factors(path, block) for block in classes.blocks()] or [np.zeros((0, n), np.uint8)]
+    )
     if y[:, 0].any():
         raise ValueError(f"{path}: expected one colour, 0, in latents_classes; got {y[:, 0].max()}")
     factors = dict(zip(DSPRITES_FACTORS, check_grid(path, y[:, 1:]), strict=True))

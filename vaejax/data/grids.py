@@ -17,6 +17,7 @@ from vaejax.data.recipes import Example, Recipe
 
 HELD_OUT = 20  # one image in so many is in the validation split, one in the test
 SEED = 0  # of the sharing out
+_ROWS = 2**16
 
 
 @dataclass(frozen=True)
@@ -125,20 +126,36 @@ def _shared_out(
     num_values: tuple[int, ...], shape: tuple[int, ...], images: Callable[[], Iterator[np.ndarray]]
 ) -> Iterator[tuple[str, Example]]:
     place = split_of(math.prod(num_values))
-    factors = np.stack(np.unravel_index(np.arange(len(place)), num_values), axis=1).astype(np.uint8)
+    factors = (y for rows in _grid_rows(num_values) for y in rows.astype(np.uint8))
     for image, y, k in zip(images(), factors, place, strict=True):
         yield SPLITS[k], {"x": image.reshape(shape), "y": y}
+
+
+def _grid_rows(num_values: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """The factors of every place of the grid in order, some at a time: [n, F]."""
+    size = math.prod(num_values)
+    for first in range(0, size, _ROWS):
+        yield np.stack(np.unravel_index(np.arange(first, min(first + _ROWS, size)), num_values), axis=1)
 
 
 def _of_split(together: Callable[[], Iterator[tuple[str, Example]]], wanted: str) -> Iterator[Example]:
     return (example for split, example in together() if split == wanted)
 
 
+def small_factors(where: object, y: np.ndarray) -> np.ndarray:
+    """Factors as uint8, in which they take little memory; raise unless all are in 0..255."""
+    if y.size and (y.min() < 0 or y.max() > 255):
+        raise ValueError(f"{where}: expected factors in 0..255, got {y.min()}..{y.max()}")
+    return y.astype(np.uint8)
+
+
 def check_grid(path: Path, y: np.ndarray) -> tuple[int, ...]:
     """The numbers of values of factors y [N, F]; raise unless they are a whole grid in its order."""
-    num_values = tuple(int(n) + 1 for n in y.max(axis=0, initial=-1))
+    num_values = tuple(int(n) + 1 for n in y.max(axis=0, initial=0))
     whole = math.prod(num_values) == len(y) > 0
-    if not whole or not np.array_equal(np.transpose(np.unravel_index(np.arange(len(y)), num_values)), y):
+    starts = range(0, len(y), _ROWS)
+    parts = zip(starts, _grid_rows(num_values), strict=True) if whole else ()
+    if not whole or not all(np.array_equal(rows, y[i : i + len(rows)]) for i, rows in parts):
         raise ValueError(
             f"{path}: expected the factors of every combination of {' x '.join(map(str, num_values))} values "
             f"once, the last changing fastest; got {len(y)} rows that are not that"

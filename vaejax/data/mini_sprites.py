@@ -99,6 +99,7 @@ class MiniSprites(LazySplits):
             version=_VERSION,
             features={"x": (self.side, self.side, 1), "y": (len(NUM_VALUES),)},
             splits={split: partial(self._examples, split) for split in SPLITS},
+            num_examples=NUM_IMAGES,
         )
 
     def _split(self, name: str) -> Split:

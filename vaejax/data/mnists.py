@@ -113,6 +113,7 @@ def idx_recipe(name: str, folder: Path) -> Recipe:
         version=_VERSION,
         features={"x": (_SIDE, _SIDE, 1), "y": ()},
         splits={split: partial(_examples, name, folder, split) for split in _FILES},
+        num_examples=sum(_SIZES.values()),
     )
 
 

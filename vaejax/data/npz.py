@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-_BLOCK = 2**22  # bytes that are unpacked at once
+_BLOCK = 2**19  # bytes that are unpacked at once
 _REMEDY = "; fetch the file again"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from vaejax.data.cache import Field, num_bytes
 
 _BLOCK = 4000  # examples at a time
-_BLOCK_BYTES = 2**24
+_BLOCK_BYTES = 2**20
 
 Example = Mapping[str, np.ndarray]
 
@@ -66,6 +66,8 @@ class Recipe:
         waiting: dict[str, list[Example]] = {split: [] for split in self.splits}
         empty = set(self.splits)
         for split, example in self.examples():
+            if self.together is not None:  # it waits: a view would hold what was read with it
+                example = {name: np.array(value) for name, value in example.items()}
             waiting[split].append(example)
             if len(waiting[split]) == n:
                 empty.discard(split)

@@ -27,7 +27,7 @@ from vaejax.data.recipes import Recipe
 from vaejax.progress import Bar
 
 _READ_CHUNK = 1000
-_SHARD = 2**28  # bytes of examples in one file
+_SHARD = 2**26  # bytes of examples in one file
 _ANSWER_SECONDS = 20
 _NAMES_SHOWN = 20
 _SHORT = 500  # characters of an error of another library

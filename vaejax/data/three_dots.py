@@ -90,6 +90,7 @@ class ThreeDots(LazySplits):
                 split: partial(_examples, size, self.seed, place, self.side, self.radius)
                 for place, (split, size) in enumerate(sizes.items())
             },
+            num_examples=sum(sizes.values()),
         )
 
     def _split(self, name: str) -> Split:
