@@ -205,7 +205,7 @@ def test_a_view_that_draws_has_no_images_by_factors(tmp_path):
         (
             {"name": "dsprite"},
             ValueError,
-            "name: expected one of cars3d, .*; got 'dsprite'; perhaps 'dsprites'",
+            "name: expected one of .*cars3d, .*; got 'dsprite'; perhaps 'dsprites'",
         ),
         ({"name": 3}, TypeError, r"name: expected a str, got int \(3\)"),
         ({"name": "dsprites", "pixels": "grey"}, ValueError, "pixels: expected one of"),
