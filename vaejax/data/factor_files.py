@@ -16,12 +16,12 @@ from vaejax.data.npz import Member, npz_members
 from vaejax.data.recipes import Recipe
 
 DSPRITES = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
-DSPRITES_FACTORS = ("shape", "scale", "orientation", "x", "y")
+DSPRITES_FACTORS: tuple[str, ...] = ("shape", "scale", "orientation", "x", "y")
 
 SHAPES3D = "3dshapes.h5"
-SHAPES3D_FACTORS = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
+SHAPES3D_FACTORS: tuple[str, ...] = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 
-MPI3D_FACTORS = (
+MPI3D_FACTORS: tuple[str, ...] = (
     "object_color", "object_shape", "object_size", "camera_height", "background_color", "horizontal_axis",
     "vertical_axis",
 )  # fmt: skip
@@ -29,7 +29,7 @@ MPI3D = (6, 6, 2, 3, 3, 40, 40)
 MPI3D_COMPLEX = (4, 4, 2, 3, 3, 40, 40)
 
 CARS3D = "cars/"
-CARS3D_FACTORS = ("car", "azimuth", "elevation")
+CARS3D_FACTORS: tuple[str, ...] = ("car", "azimuth", "elevation")
 
 _BLOCK = 2**20  # bytes that are read at once
 

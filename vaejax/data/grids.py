@@ -71,7 +71,7 @@ def places_of(parts: Sequence[np.ndarray], num_values: tuple[int, ...], where: o
     """The places in the grid of rows of factors [n, F]; raise unless they are all places, each once."""
     y = np.concatenate(parts).astype(np.int64)
     whole = len(y) == math.prod(num_values)
-    place = np.ravel_multi_index(tuple(y.T), num_values) if whole else np.zeros(0, int)
+    place = np.asarray(np.ravel_multi_index(tuple(y.T), num_values) if whole else ())
     if not whole or len(np.unique(place)) != len(y):
         raise ValueError(
             f"{where}: expected every combination of {' x '.join(map(str, num_values))} values once, got "

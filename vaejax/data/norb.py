@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -142,7 +142,7 @@ def _header(path: Path, file: IO[bytes], dtype: np.dtype) -> tuple[int, ...]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[Any]:
     """A file, unpacked if it is gzipped."""
     with open(path, "rb") as plain:
         zipped = plain.read(2) == _GZIP
