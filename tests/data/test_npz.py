@@ -26,6 +26,14 @@ def test_dsprites(tmp_path, packed):
     check_splits(recipe)
 
 
+def test_classes_in_the_other_byte_order_are_the_same_numbers(tmp_path):
+    arrays = files.dsprites_arrays()
+    turned = files.npy_bytes(arrays["latents_classes"].byteswap(), descr=">i8")
+    members = {"imgs.npy": files.npy_bytes(arrays["imgs"]), "latents_classes.npy": turned}
+    recipe = dsprites_recipe({DSPRITES: files.write_dsprites(tmp_path, files.zip_bytes(members))})
+    np.testing.assert_array_equal(examples_of(recipe)[1], arrays["latents_classes"][:, 1:])
+
+
 def test_dsprites_is_never_in_memory_whole(tmp_path, monkeypatch):
     monkeypatch.setattr("vaejax.data.npz._BLOCK", 100)  # bytes: six images of 16
     x, _, _ = examples_of(dsprites_recipe(dsprites(tmp_path)))
