@@ -62,6 +62,11 @@ def test_images_are_found_by_their_factors_whichever_split_has_them(sprites):
         sprites.sample_images(np.zeros((1, 5)))
 
 
+def test_examples_alike_have_its_support(sprites):
+    some = data.sample(sprites, 3)
+    assert (some.support, some.arrays["x"].shape) == (sprites.train.support, (3, 4, 4, 1))
+
+
 def test_the_held_out_images_are_spread_over_the_grid():
     split = split_of(10_000)
     assert [int((split == k).sum()) for k in range(3)] == [9000, 500, 500]

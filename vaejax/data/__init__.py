@@ -15,7 +15,7 @@ from vaejax.data.modalities import captioned, halves, joined, missing_modalities
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
 from vaejax.data.pairs import pairs
 from vaejax.data.sentences import Sentences, sentences
-from vaejax.data.splits import first, pooled, sample
+from vaejax.data.splits import first, pooled, random_part, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.standard import Standardise, standardised, transform_from_spec
 from vaejax.data.tfds_sets import from_tfds
@@ -52,6 +52,7 @@ __all__ = [
     "pairs",
     "pooled",
     "published",
+    "random_part",
     "read_captions",
     "sample",
     "sentences",

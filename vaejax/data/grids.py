@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,6 +29,11 @@ class FactorGrid(Dataset):
     """
 
     num_values: tuple[int, ...] = ()
+
+    @property
+    def pixels(self) -> Any:
+        """The support of what a model sees, as of the sets that are made here."""
+        return self.train.support
 
     @property
     def num_images(self) -> int:
