@@ -1,4 +1,4 @@
-"""Published files by their names, wherever they lie: loose, in folders, in zip or tar archives; gzipped or not."""
+"""Published files by their names, wherever they lie: loose, in folders, in zip or tar archives."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Files(NamedTuple):
 
 
 def path_of(paths: Mapping[str, Path], name: str) -> Path:
-    """The path of the file of that name, which is read where it lies; FileNotFoundError where it is not there."""
+    """The path of the file of that name; FileNotFoundError where it is not there."""
     if name not in paths or not paths[name].is_file():
         there = ", ".join(str(path) for path in paths.values()) or "no files"
         raise FileNotFoundError(f"expected the file {name}, got {there}")
@@ -129,7 +129,7 @@ def _of_zip(path: Path, stack: ExitStack) -> list[tuple[str, Found]]:
 def _of_tar(path: Path, stack: ExitStack) -> list[tuple[str, Found]]:
     if path.suffix != ".tar":
         _check_start(path, _GZIP, "a gzipped tar archive")
-    archive = stack.enter_context(tarfile.open(path, "r:*"))
+    archive = stack.enter_context(tarfile.TarFile.open(path))
     return [
         (info.name, Found(partial(archive.extractfile, info), f"{path}/{info.name}", info.size))
         for info in archive

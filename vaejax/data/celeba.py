@@ -11,19 +11,18 @@ import numpy as np
 from vaejax.checks import check_positive_int
 from vaejax.data.archives import REMEDY, Files, files
 from vaejax.data.pictures import Frame
-from vaejax.data.records import Recipe
+from vaejax.data.recipes import Example, Recipe
 
-_VERSION = "1.0.0"
 _SIZE = 202_599
 _SHAPE = (218, 178)
 _SPLITS = ("train", "validation", "test")  # 0, 1, 2 in the list of the partition
-_ATTRIBUTES, _PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
-CELEBA_ATTRIBUTES = tuple(
-    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair "
-    "Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup "
-    "High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose "
-    "Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat "
-    "Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young".split()
+LISTS = _ATTRIBUTES, _PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
+CELEBA_ATTRIBUTES: tuple[str, ...] = tuple(
+    """5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair
+    Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup
+    High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose
+    Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat
+    Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young""".split()  # noqa: SIM905 - forty lines
 )
 
 
@@ -41,7 +40,7 @@ def celeba_recipe(paths: Mapping[str, Path], crop: int = 148, side: int = 64) ->
         side: pixels.
 
     Raises:
-        TypeError, ValueError: crop or side out of range.
+        TypeError, ValueError: crop or side out of range, other files, or damaged ones.
 
     Source: Liu, Luo, Wang & Tang 2015, arXiv 1411.7766.
     """
@@ -50,32 +49,38 @@ def celeba_recipe(paths: Mapping[str, Path], crop: int = 148, side: int = 64) ->
     if crop > min(_SHAPE):
         raise ValueError(f"crop: expected at most {min(_SHAPE)}, got {crop}")
     frame = Frame((int(side), int(side)), (int(crop), int(crop)))
-    return Recipe(
-        name="celeba",
-        config=f"crop{crop}_side{side}",
-        version=_VERSION,
-        features={"x": frame.shape, "y": (len(CELEBA_ATTRIBUTES),)},
-        splits={split: partial(_examples, paths, frame, k) for k, split in enumerate(_SPLITS)},
-    )
-
-
-def _examples(paths: Mapping[str, Path], frame: Frame, part: int) -> Iterator[Mapping[str, np.ndarray]]:
     with files(paths) as found:
         attributes, parts = _attributes(found), _parts(found)
-        if missing := parts.keys() ^ attributes.keys():
+        if others := parts.keys() ^ attributes.keys():
             raise ValueError(
                 f"{found[_PARTITION].where}: expected the pictures of {_ATTRIBUTES}, got others, as "
-                f"{min(missing)}"
+                f"{min(others)}"
             )
         if missing := found.missing(*parts):
             raise FileNotFoundError(
                 f"{', '.join(map(str, paths.values()))}: expected {len(parts)} pictures, {len(missing)} are "
                 f"not there, as {missing[0]}"
             )
-        for name in sorted(name for name, k in parts.items() if k == part):
+    of = [{n: attributes[n] for n in sorted(parts) if parts[n] == k} for k in range(len(_SPLITS))]
+    return Recipe(
+        name="celeba",
+        config="published",
+        version="1.0.0",
+        features={"x": frame.shape, "y": (len(CELEBA_ATTRIBUTES),)},
+        splits={
+            split: partial(_examples, paths, frame, part) for split, part in zip(_SPLITS, of, strict=True)
+        },
+        notes=lambda: {"factors": [[name, 2] for name in CELEBA_ATTRIBUTES]},
+    )
+
+
+def _examples(
+    paths: Mapping[str, Path], frame: Frame, attributes: Mapping[str, np.ndarray]
+) -> Iterator[Example]:
+    with files(paths) as found:
+        for name, y in attributes.items():
             with found.open(name) as file:
-                x = frame.read(file, found[name].where, expected=_SHAPE)
-            yield {"x": x, "y": attributes[name]}
+                yield {"x": frame.read(file, found[name].where, expected=_SHAPE), "y": y}
 
 
 def _attributes(found: Files) -> dict[str, np.ndarray]:
@@ -91,8 +96,8 @@ def _attributes(found: Files) -> dict[str, np.ndarray]:
     for n, (name, *values) in enumerate(filter(None, lines), start=3):
         if len(values) != len(CELEBA_ATTRIBUTES) or not set(values) <= signs.keys():
             raise ValueError(
-                f"{where}: expected a picture and {len(CELEBA_ATTRIBUTES)} values 1 or -1 a line, got {len(values)} "
-                f"values in line {n}"
+                f"{where}: expected a picture and {len(CELEBA_ATTRIBUTES)} values 1 or -1 a line, got "
+                f"{len(values)} values in line {n}"
             )
         rows[name] = np.array([signs[value] for value in values], np.uint8)
     return _whole(rows, where)

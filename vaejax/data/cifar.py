@@ -10,15 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from vaejax.data.archives import REMEDY, Files, files
-from vaejax.data.records import Recipe
+from vaejax.data.recipes import Example, Recipe
 
-_VERSION = "1.0.0"
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
 
 
 class _Form(NamedTuple):
-    """The files of a set: {split: names}, pictures of each, the classes of its labels, names of other versions."""
+    """{split: its files}, pictures in each, how many classes each label has, files of the Python version."""
 
     files: Mapping[str, tuple[str, ...]]
     sizes: Mapping[str, int]
@@ -51,19 +50,26 @@ def cifar10_recipe(paths: Mapping[str, Path]) -> Recipe:
         paths: {name: path} of cifar-10-binary.tar.gz, of the folder that it unpacks to, or of the files
             data_batch_1.bin to data_batch_5.bin and test_batch.bin.
 
+    Raises:
+        ValueError: the Python version, other files, or damaged ones.
+
     Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
     """
     return _recipe("cifar10", paths)
 
 
 def cifar100_recipe(paths: Mapping[str, Path]) -> Recipe:
-    """CIFAR-100, binary version: x uint8 [32, 32, 3], y uint8 [2] (coarse 0..19, fine 0..99); 50 000 and 10 000.
+    """CIFAR-100, binary version: x uint8 [32, 32, 3], 50 000 and 10 000.
 
-    A record is a byte of the coarse class, one of the fine class, and 3072 of the picture as in CIFAR-10.
+    y is uint8 [2], the coarse class 0..19 and the fine one 0..99. A record is a byte of each and 3072 of the
+    picture, as in CIFAR-10.
 
     Args:
         paths: {name: path} of cifar-100-binary.tar.gz, of the folder that it unpacks to, or of train.bin and
             test.bin.
+
+    Raises:
+        ValueError: the Python version, other files, or damaged ones.
 
     Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
     """
@@ -73,20 +79,22 @@ def cifar100_recipe(paths: Mapping[str, Path]) -> Recipe:
 def _recipe(name: str, paths: Mapping[str, Path]) -> Recipe:
     form = _FORMS[name]
     labels = len(form.classes)
+    with files(paths) as found:
+        _check(form, found)
     return Recipe(
         name=name,
-        config="binary",
-        version=_VERSION,
+        config="published",
+        version="1.0.0",
         features={"x": (32, 32, 3), "y": () if labels == 1 else (labels,)},
         splits={split: partial(_examples, name, paths, split) for split in form.files},
+        notes=(lambda: {"factors": [["coarse", 20], ["fine", 100]]}) if labels == 2 else None,
     )
 
 
-def _examples(name: str, paths: Mapping[str, Path], split: str) -> Iterator[Mapping[str, np.ndarray]]:
+def _examples(name: str, paths: Mapping[str, Path], split: str) -> Iterator[Example]:
     form = _FORMS[name]
     labels, size = len(form.classes), form.sizes[split]
     with files(paths) as found:
-        _check(form, found, split, size * (labels + _PIXELS))
         for file in form.files[split]:
             where = found[file].where
             with found.open(file) as records:
@@ -103,14 +111,16 @@ def _examples(name: str, paths: Mapping[str, Path], split: str) -> Iterator[Mapp
                     yield {"x": record[labels:].reshape(_SHAPE).transpose(1, 2, 0), "y": y.squeeze()}
 
 
-def _check(form: _Form, found: Files, split: str, size: int) -> None:
-    """Raise unless the files of a split are there, of the right size, before any is read."""
-    missing = found.missing(*form.files[split])
-    if missing and set(form.pickles) <= set(found.found):
+def _check(form: _Form, found: Files) -> None:
+    """Raise unless all files are there, and of the right size."""
+    names = [(split, name) for split, some in form.files.items() for name in some]
+    missing = found.missing(*(name for _, name in names))
+    if missing and not found.missing(*form.pickles):
         raise ValueError(
-            f"{found[form.pickles[0]].where}: expected the binary version of the set, got the Python one; its "
-            "files are pickles, which are not loaded: that would run any code in them. Fetch the binary version"
+            f"{found[form.pickles[0]].where}: expected the binary version of the set, got the Python one, "
+            "pickles; to load them would run whatever code is in them. Fetch the binary version"
         )
-    for name in form.files[split]:
+    for split, name in names:
+        size = form.sizes[split] * (len(form.classes) + _PIXELS)
         if found[name].size != size:
             raise ValueError(f"{found[name].where}: expected {size} bytes, got {found[name].size}{REMEDY}")

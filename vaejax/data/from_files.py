@@ -35,6 +35,7 @@ def published(
     *,
     file: str | os.PathLike[str] | None = None,
     pixels: str | None = None,
+    options: Mapping[str, Any] | None = None,
     checksum: bool = True,
     folder: str | os.PathLike[str] | None = None,
 ) -> Dataset:
@@ -52,6 +53,8 @@ def published(
             downloads/manual/NAME and downloads/manual in `folder`.
         pixels: what a model sees of x; see `fashion_mnist`. None: "binary" for sets that store 0 and 1, else
             "unit_interval".
+        options: of sets that have some, {name: value}; what they leave out has its default: "celeba" takes
+            crop=148 and side=64, "emnist" part="balanced", "qmnist" columns=("class",).
         checksum: whether files whose checksum is known must have it.
         folder: where prepared sets lie; None for $VAEJAX_DATA, else ~/.cache/vaejax.
 
@@ -70,7 +73,7 @@ def published(
     if pixels is not None:
         check_pixels(pixels)
     place = data_folder(folder)
-    directory = prepare_published(name, place, file=file, checksum=checksum)
+    directory = prepare_published(name, place, file=file, options=options, checksum=checksum)
     notes, stored = notes_of(directory), stored_arrays(directory)
     view = pixels or PUBLISHED[name].pixels
     size = len(stored["train"]["x"])
@@ -100,11 +103,13 @@ def prepare_published(
     folder: Path,
     *,
     file: str | os.PathLike[str] | None = None,
+    options: Mapping[str, Any] | None = None,
     checksum: bool = True,
     progress: bool = False,
 ) -> Path:
     """Where a set lies in the folder, prepared from its files where it is missing."""
-    made = prepared(name, folder)
+    chosen, config = chosen_options(name, options)
+    made = prepared(name, folder, config)
     if made is not None and file is None:
         return made
     paths = find(name, folder, file)
@@ -119,13 +124,37 @@ def prepare_published(
         return made
     if checksum:
         check_sums(paths, PUBLISHED[name].sha256)
-    recipe = PUBLISHED[name].recipe(paths)
-    return prepare(replace(recipe, notes=partial(_notes, recipe, sizes)), folder, progress=progress)
+    recipe = PUBLISHED[name].recipe(paths, **chosen)
+    noted = replace(recipe, config=config, notes=partial(_notes, recipe, sizes))
+    return prepare(noted, folder, progress=progress)
 
 
-def prepared(name: str, folder: Path) -> Path | None:
+def chosen_options(name: str, options: Mapping[str, Any] | None) -> tuple[dict[str, Any], str]:
+    """All options of a set, and how its config is called with them.
+
+    Raises:
+        TypeError, ValueError: anything but a mapping, or a name that is no option of the set.
+    """
+    known, options = PUBLISHED[name].options, {} if options is None else options
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options: expected a mapping or None, got {type(options).__name__}")
+    if others := sorted(set(options) - set(known)):
+        has = ", ".join(known) or "none"
+        raise ValueError(f"options: expected those of {name}, {has}; got {others[0]!r}")
+    told = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    chosen = {**known, **told}
+    spelled = (f"-{key}_{_spelled(chosen[key])}" for key in sorted(chosen) if chosen != known)
+    return chosen, "published" + "".join(spelled)
+
+
+def _spelled(value: Any) -> str:
+    """An option in the name of a folder."""
+    return "_".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def prepared(name: str, folder: Path, config: str = "published") -> Path | None:
     """Where a published set lies that is prepared; None where it is not."""
-    made = [path.parent for path in sorted((folder / name / "published").glob("*/metadata.json"))]
+    made = [path.parent for path in sorted((folder / name / config).glob("*/metadata.json"))]
     return made[-1] if made else None
 
 
@@ -156,28 +185,34 @@ def looked_for(folder: Path, name: str) -> list[Path]:
     return [manual, manual.parent]
 
 
+def lying_in(place: Path, name: str) -> dict[str, Path]:
+    """{name: path} of the files of a set, in one of its forms, in a folder; {} where it has not all of them."""
+    for form in (PUBLISHED[name].files, PUBLISHED[name].unpacked):
+        if form and len(paths := found(place, form)) == len(form):
+            return paths
+    return {}
+
+
 def find(name: str, folder: Path, file: str | os.PathLike[str] | None = None) -> dict[str, Path]:
     """{name: path} of the files of a published set: `file`, or those in the folders for them.
 
     Raises:
         FileNotFoundError: they are not there; says where they were looked for and are published.
     """
-    files, places = PUBLISHED[name].files, looked_for(folder, name)
-    if file is not None:
-        given = expanded(file, "file")
-        if given.is_file() and len(files) == 1 and not files[0].endswith("/"):
-            return {files[0]: given}
-        places = [given]
-        if given.is_dir() and len(files) == 1 and files[0].endswith("/") and not found(given, files):
-            return {files[0]: given}
+    files, unpacked = PUBLISHED[name].files, PUBLISHED[name].unpacked
+    places = looked_for(folder, name) if file is None else [expanded(file, "file")]
     for place in places:
-        paths = found(place, files)
-        if len(paths) == len(files):
+        if paths := lying_in(place, name):
             return paths
+        for form in (files, unpacked):
+            itself = len(form) == 1 and file is not None and place.exists()
+            if itself and place.is_dir() == form[0].endswith("/"):
+                return {form[0]: place}
     looked = " ".join(there(place, files) for place in places)
     what = "file" if len(files) == 1 else "folder"
+    also = f", or {', '.join(unpacked)}," if unpacked else ""
     raise FileNotFoundError(
-        f"{name}: expected {', '.join(files)} in one folder. {looked} They are published at "
+        f"{name}: expected {', '.join(files)}{also} in one folder. {looked} They are published at "
         f"{PUBLISHED[name].source}; put them into {manual_folder(folder, name)}, or name the {what}: "
         f"python -m vaejax.data {name} --file PATH"
     )
@@ -189,7 +224,7 @@ def check_sums(paths: Mapping[str, Path], sha256: Mapping[str, str]) -> None:
     A file that was unpacked, or packed by somebody else, is not compared: its name says so by its ".gz".
     """
     for file, expected in sha256.items():
-        if paths[file].suffix != Path(file).suffix:
+        if file not in paths or paths[file].suffix != Path(file).suffix:
             continue
         with open(paths[file], "rb") as opened:
             got = hashlib.file_digest(opened, "sha256").hexdigest()

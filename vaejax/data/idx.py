@@ -17,9 +17,6 @@ _ROWS = 1000  # read at a time
 def idx_rows(file: Any, where: str, shape: tuple[int, ...], code: int = 8) -> Iterator[np.ndarray]:
     """The rows of an IDX file, [*shape[1:]] each, read a thousand at a time.
 
-    The header is 0, 0, the type code, the number of dimensions; then each of them in four bytes, the most
-    significant first, as the values are.
-
     Args:
         file: the bytes, unpacked.
         where: what it is called in errors.
@@ -31,7 +28,7 @@ def idx_rows(file: Any, where: str, shape: tuple[int, ...], code: int = 8) -> It
             says.
     """
     dtype, _ = _TYPES[code]
-    _check_header(file, where, shape, code)
+    check_idx(file, where, shape, code)
     stored = np.dtype(dtype).newbyteorder(">")
     row = math.prod(shape[1:]) * stored.itemsize
     for first in range(0, shape[0], _ROWS):
@@ -44,7 +41,12 @@ def idx_rows(file: Any, where: str, shape: tuple[int, ...], code: int = 8) -> It
         raise _other_size(where, shape, row, f"at least {shape[0] * row + more}")
 
 
-def _check_header(file: Any, where: str, shape: tuple[int, ...], code: int) -> None:
+def check_idx(file: Any, where: str, shape: tuple[int, ...], code: int = 8) -> None:
+    """Read the header of an IDX file; raise unless it says this type and shape.
+
+    The header is 0, 0, the type code, the number of dimensions; then each of them in four bytes, the most
+    significant first, as the values are. The arguments are those of `idx_rows`.
+    """
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[3] == 0:
         raise ValueError(f"{where}: expected an IDX file, got one that starts with {start!r}{REMEDY}")
@@ -53,7 +55,8 @@ def _check_header(file: Any, where: str, shape: tuple[int, ...], code: int) -> N
     data = file.read(4 * start[3])
     if len(data) < 4 * start[3]:
         raise ValueError(
-            f"{where}: expected a header of {4 + 4 * start[3]} bytes, got {4 + len(data)} bytes in all{REMEDY}"
+            f"{where}: expected a header of {4 + 4 * start[3]} bytes, got {4 + len(data)} bytes in all"
+            f"{REMEDY}"
         )
     got = tuple(np.frombuffer(data, ">u4").tolist())
     if got != shape:

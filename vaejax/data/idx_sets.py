@@ -1,42 +1,21 @@
-"""Sets of 28 x 28 pictures in IDX files: MNIST, Fashion-MNIST, KMNIST, EMNIST, QMNIST."""
+"""Sets of 28 x 28 pictures in IDX files: MNIST and its kin."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vaejax.checks import check_choice
 from vaejax.data.archives import files
-from vaejax.data.idx import idx_rows
-from vaejax.data.records import Recipe
+from vaejax.data.idx import check_idx, idx_rows
+from vaejax.data.recipes import Example, Recipe
 
-_VERSION = "1.0.0"
-_SIDE = 28
-
-
-class Part(NamedTuple):
-    """A split: its two files, how many pictures, the classes first..last."""
-
-    images: str
-    labels: str
-    size: int
-    first: int
-    last: int
-
-
-def _mnist(sizes: Mapping[str, int]) -> dict[str, Part]:
-    prefixes = {"train": "train", "test": "t10k"}
-    return {
-        split: Part(f"{p}-images-idx3-ubyte", f"{p}-labels-idx1-ubyte", sizes[split], 0, 9)
-        for split, p in prefixes.items()
-    }
-
-
-_MNIST_SIZES = {"train": 60_000, "test": 10_000}
+SIDE = 28
+_KMNIST_SIZES = {"train": 60_000, "test": 10_000}
 _EMNIST = {  # sizes of train and test, first and last class
     "balanced": (112_800, 18_800, 0, 46),
     "byclass": (697_932, 116_323, 0, 61),
@@ -51,67 +30,91 @@ QMNIST_COLUMNS = (
 )  # fmt: skip
 
 
-def mnist_recipe(paths: Mapping[str, Path]) -> Recipe:
-    """MNIST, 60 000 and 10 000 digits: four IDX files, gzipped or not. x uint8 [28, 28, 1], y uint8 0..9.
+class Part(NamedTuple):
+    """A split: the names of its two files without .gz, how many pictures, its classes first..last.
 
-    Source: LeCun, Bottou, Bengio & Haffner 1998, doi 10.1109/5.726791.
+    `columns`: of labels that are rows of int32, how many; 0 where they are bytes.
     """
-    return _recipe("mnist", "idx", paths, _mnist(_MNIST_SIZES))
+
+    images: str
+    labels: str
+    size: int
+    first: int = 0
+    last: int = 9
+    columns: int = 0
+
+    @property
+    def headers(self) -> tuple[tuple[str, tuple[int, ...], int], ...]:
+        """(name, shape, type code) of both files."""
+        of_labels = (self.size, self.columns) if self.columns else (self.size,)
+        return (
+            (self.images, (self.size, SIDE, SIDE), 8),
+            (self.labels, of_labels, 12 if self.columns else 8),
+        )
 
 
-def fashion_mnist_recipe(paths: Mapping[str, Path]) -> Recipe:
-    """Fashion-MNIST, in files of the same names and sizes as MNIST's.
-
-    Source: Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747.
-    """
-    return _recipe("fashion_mnist", "idx", paths, _mnist(_MNIST_SIZES))
+def mnist_parts(sizes: Mapping[str, int]) -> dict[str, Part]:
+    """The splits of sets whose four files are named as MNIST's."""
+    return {
+        split: Part(f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte", sizes[split])
+        for split, prefix in (("train", "train"), ("test", "t10k"))
+    }
 
 
 def kmnist_recipe(paths: Mapping[str, Path]) -> Recipe:
     """KMNIST, ten hiragana in cursive, in files of the same names and sizes as MNIST's.
 
+    x is uint8 [28, 28, 1], y uint8, the class 0..9: o, ki, su, tsu, na, ha, ma, ya, re, wo.
+
+    Raises:
+        ValueError: other files, or damaged ones.
+
     Source: Clanuwat et al. 2018, arXiv 1812.01718.
     """
-    return _recipe("kmnist", "idx", paths, _mnist(_MNIST_SIZES))
+    return _recipe("kmnist", paths, mnist_parts(_KMNIST_SIZES), with_class)
 
 
 def emnist_recipe(paths: Mapping[str, Path], part: str = "balanced") -> Recipe:
-    """EMNIST, handwritten digits and letters: `gzip.zip`, or the four IDX files of a part out of it.
+    """EMNIST, handwritten digits and letters, from `gzip.zip` or the folder that it unpacks to.
 
-    The files hold every picture transposed; here they stand upright. y uint8 is the class as the files number
-    it, 0..9 then letters; those of "letters" are 1..26, both cases of a letter in one.
+    The files hold every picture transposed; here they stand upright. x is uint8 [28, 28, 1], y uint8, the
+    class as the files number it, 0..9 then letters; those of "letters" are 1..26, both cases of a letter in
+    one.
 
     Args:
         paths: {file name: path}.
         part: "balanced" (112 800 and 18 800 of 47 classes), "byclass" (697 932 and 116 323 of 62), "bymerge"
             (the same of 47), "digits" (240 000 and 40 000), "letters" (124 800 and 20 800) or "mnist".
 
+    Raises:
+        ValueError: another part, other files, or damaged ones.
+
     Source: Cohen, Afshar, Tapson & van Schaik 2017, arXiv 1702.05373.
     """
     check_choice(part, tuple(_EMNIST), "part")
     train, test, first, last = _EMNIST[part]
+    names = {split: f"emnist-{part}-{split}" for split in ("train", "test")}
     parts = {
-        split: Part(
-            f"emnist-{part}-{split}-images-idx3-ubyte", f"emnist-{part}-{split}-labels-idx1-ubyte",
-            size, first, last,
-        )
-        for split, size in (("train", train), ("test", test))
-    }  # fmt: skip
-    return _recipe("emnist", part, paths, parts, transposed=True)
+        split: Part(f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte", size, first, last)
+        for (split, name), size in zip(names.items(), (train, test), strict=True)
+    }
+    return _recipe("emnist", paths, parts, _transposed)
 
 
 def qmnist_recipe(paths: Mapping[str, Path], columns: Sequence[str] = ("class",)) -> Recipe:
     """QMNIST, MNIST's digits found again in NIST's: 60 000 to train on and all 60 000 of the test.
 
-    The labels are IDX files of int32 [N, 8]; y int32 is the columns of them that are asked for: [N] of one,
-    [N, F] of several. "class" is the digit; "series" NIST's (0, 1 or 4); "writer"; "of_writer", the place
-    among the writer's digits; "nist_class" and "nist_digit", the place among all of NIST's; "duplicate" and
-    "unused", both 0. The first 10 000 of the test are MNIST's.
+    The labels are IDX files of int32 [N, 8]. x is uint8 [28, 28, 1], y int32, the columns of the labels that
+    are asked for: [N] of one, [N, F] of several. "class" is the digit; "series" NIST's (0, 1 or 4); "writer";
+    "of_writer", the place among the writer's digits; "nist_class" and "nist_digit", the place among all of
+    NIST's; "duplicate" and "unused" are 0. The first 10 000 of the test are MNIST's.
 
     Args:
-        paths: {file name: path} of qmnist-train-images-idx3-ubyte, qmnist-train-labels-idx2-int and the same
-            for "test", gzipped or not.
+        paths: {file name: path}.
         columns: those of y.
+
+    Raises:
+        ValueError: other columns, other files, or damaged ones.
 
     Source: Yadav & Bottou 2019, arXiv 1905.10498.
     """
@@ -121,51 +124,66 @@ def qmnist_recipe(paths: Mapping[str, Path], columns: Sequence[str] = ("class",)
     if not columns:
         raise ValueError("columns: expected at least one, got none")
     places = [QMNIST_COLUMNS.index(column) for column in columns]
-    return Recipe(
-        name="qmnist",
-        config="-".join(columns),
-        version=_VERSION,
-        features={"x": (_SIDE, _SIDE, 1), "y": () if len(columns) == 1 else (len(columns),)},
-        splits={
-            split: partial(_qmnist_examples, paths, split, size, places)
-            for split, size in _QMNIST_SIZES.items()
-        },
-        dtypes={"y": np.int32},
-    )
+    parts = {
+        split: Part(
+            f"qmnist-{split}-images-idx3-ubyte", f"qmnist-{split}-labels-idx2-int", size,
+            columns=len(QMNIST_COLUMNS),
+        )
+        for split, size in _QMNIST_SIZES.items()
+    }  # fmt: skip
+    shape = () if len(columns) == 1 else (len(columns),)
+    return _recipe("qmnist", paths, parts, partial(_columns, places), (shape, np.int32))
+
+
+def idx_examples(
+    paths: Mapping[str, Path], part: Part, example: Callable[[np.ndarray, np.ndarray], Example]
+) -> Iterator[Example]:
+    """What `example` makes of each picture [28, 28] and its label.
+
+    Raises:
+        ValueError: other files, damaged ones, or a class that the part has not.
+    """
+    (_, *of_images), (_, *of_labels) = part.headers
+    with files(paths) as found, found.open(part.images) as images, found.open(part.labels) as labels:
+        where = found[part.labels].where
+        x, y = idx_rows(images, found[part.images].where, *of_images), idx_rows(labels, where, *of_labels)
+        for image, label in zip(x, y, strict=True):
+            if not part.first <= (number := label.flat[0]) <= part.last:
+                raise ValueError(f"{where}: expected classes {part.first}..{part.last}, got {number}")
+            yield example(image, label)
+
+
+def with_class(image: np.ndarray, label: np.ndarray) -> Example:
+    """An example as the files have it."""
+    return {"x": image[..., None], "y": label}
+
+
+def _transposed(image: np.ndarray, label: np.ndarray) -> Example:
+    return {"x": image.T[..., None], "y": label}
+
+
+def _columns(places: Sequence[int], image: np.ndarray, label: np.ndarray) -> Example:
+    return {"x": image[..., None], "y": label[places].squeeze()}
 
 
 def _recipe(
-    name: str, config: str, paths: Mapping[str, Path], parts: Mapping[str, Part], transposed: bool = False
+    name: str,
+    paths: Mapping[str, Path],
+    parts: Mapping[str, Part],
+    example: Callable[[np.ndarray, np.ndarray], Example],
+    y: tuple[tuple[int, ...], Any] = ((), np.uint8),
 ) -> Recipe:
+    """The recipe of a set whose headers were checked; `y`: shape and type of its labels."""
+    with files(paths) as found:
+        for part in parts.values():
+            for file, shape, code in part.headers:
+                with found.open(file) as opened:
+                    check_idx(opened, found[file].where, shape, code)
     return Recipe(
         name=name,
-        config=config,
-        version=_VERSION,
-        features={"x": (_SIDE, _SIDE, 1), "y": ()},
-        splits={split: partial(_examples, paths, part, transposed) for split, part in parts.items()},
+        config="published",
+        version="1.0.0",
+        features={"x": (SIDE, SIDE, 1), "y": y[0]},
+        splits={split: partial(idx_examples, paths, part, example) for split, part in parts.items()},
+        dtype={"x": np.uint8, "y": y[1]},
     )
-
-
-def _examples(paths: Mapping[str, Path], part: Part, transposed: bool) -> Iterator[Mapping[str, np.ndarray]]:
-    with files(paths) as found, found.open(part.images) as images, found.open(part.labels) as labels:
-        where = found[part.labels].where
-        x = idx_rows(images, found[part.images].where, (part.size, _SIDE, _SIDE))
-        y = idx_rows(labels, where, (part.size,))
-        for image, label in zip(x, y, strict=True):
-            if not part.first <= label <= part.last:
-                raise ValueError(f"{where}: expected classes {part.first}..{part.last}, got {label}")
-            yield {"x": (image.T if transposed else image)[..., None], "y": label}
-
-
-def _qmnist_examples(
-    paths: Mapping[str, Path], split: str, size: int, places: Sequence[int]
-) -> Iterator[Mapping[str, np.ndarray]]:
-    pictures, numbers = f"qmnist-{split}-images-idx3-ubyte", f"qmnist-{split}-labels-idx2-int"
-    with files(paths) as found, found.open(pictures) as images, found.open(numbers) as labels:
-        where = found[numbers].where
-        x = idx_rows(images, found[pictures].where, (size, _SIDE, _SIDE))
-        y = idx_rows(labels, where, (size, len(QMNIST_COLUMNS)), code=12)
-        for image, label in zip(x, y, strict=True):
-            if not 0 <= label[0] <= 9:
-                raise ValueError(f"{where}: expected classes 0..9, got {label[0]}")
-            yield {"x": image[..., None], "y": label[places].squeeze()}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vaejax.data.finding import found, manual_folder
-from vaejax.data.from_files import looked_for
+from vaejax.data.finding import manual_folder
+from vaejax.data.from_files import looked_for, lying_in
 from vaejax.data.published import PUBLISHED
 
 MADE: Mapping[str, str] = {
@@ -41,7 +41,7 @@ def listing(folder: Path) -> str:
     for name in sorted(entries):
         about, state = entries[name]
         lines += [name, *_indented(about), *(line for text in state for line in _indented(text))]
-    lines += ["", "Any other name is one of tensorflow-datasets, as cifar10: data.from_tfds."]
+    lines += ["", "Any other name is one of tensorflow-datasets, as imagenette: data.from_tfds."]
     return "\n".join(lines)
 
 
@@ -79,7 +79,7 @@ def _published(folder: Path, name: str) -> list[str]:
         return ready
     files, places = PUBLISHED[name].files, looked_for(folder, name)
     for place in places:
-        if len(found(place, files)) == len(files):
+        if lying_in(place, name):
             return [f"not prepared yet: its files are in {place}; python -m vaejax.data {name}"]
     where = " or ".join(map(str, places))
     return [

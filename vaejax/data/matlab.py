@@ -35,7 +35,7 @@ _HDF5 = b"\x89HDF"
 
 
 class Variable(NamedTuple):
-    """An array of a file: its name, shape, and dtype; None of what is not real numbers, of which `kind` tells."""
+    """An array of a file. `dtype` is None where it is not of real numbers; `kind` tells what it is then."""
 
     name: str
     shape: tuple[int, ...]

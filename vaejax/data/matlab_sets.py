@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +10,8 @@ import numpy as np
 
 from vaejax.data.archives import path_of
 from vaejax.data.matlab import check_mat, mat_columns
-from vaejax.data.records import Recipe
+from vaejax.data.recipes import Example, Recipe
 
-_VERSION = "1.0.0"
 _OMNIGLOT_SIZES = {"train": 24_345, "test": 8_070}
 _ALPHABETS, _CHARACTERS = 50, 55
 _FREY_SIZE = 1_965
@@ -28,17 +27,22 @@ def omniglot_recipe(paths: Mapping[str, Path]) -> Recipe:
     upright (IWAE's own code turns them too, some others' does not). x uint8 [28, 28, 1] is round(255 v) of
     the grey value v in [0, 1]; y uint8 [2] is (alphabet 0..49, character of the alphabet 0..54).
 
-    Args:
-        paths: {"chardata.mat": path}.
+    Raises:
+        ValueError: another file, or a damaged one.
 
     Source: Lake, Salakhutdinov & Tenenbaum 2015, doi 10.1126/science.aab3050; Burda et al. 2015, 1509.00519.
     """
+    path = path_of(paths, "chardata.mat")
+    for split, size in _OMNIGLOT_SIZES.items():
+        shapes = ((784, size), (_ALPHABETS, size), (1, size))
+        check_mat(path, dict(zip(_omniglot_names(split), shapes, strict=True)))
     return Recipe(
         name="omniglot",
-        config="chardata",
-        version=_VERSION,
+        config="published",
+        version="1.0.0",
         features={"x": (28, 28, 1), "y": (2,)},
-        splits={split: partial(_omniglot, paths, split) for split in _OMNIGLOT_SIZES},
+        splits={split: partial(_omniglot, path, split) for split in _OMNIGLOT_SIZES},
+        notes=lambda: {"factors": [["alphabet", _ALPHABETS], ["character", _CHARACTERS]]},
     )
 
 
@@ -48,45 +52,67 @@ def frey_faces_recipe(paths: Mapping[str, Path]) -> Recipe:
     A column of its "ff", [560, 1965], is a frame row by row. They are in the order of the video: neighbours
     are alike, and there is no split but "train".
 
-    Args:
-        paths: {"frey_rawface.mat": path}.
+    Raises:
+        ValueError: another file, or a damaged one.
 
     Source: Roweis & Saul 2000, doi 10.1126/science.290.5500.2323.
     """
+    path = path_of(paths, "frey_rawface.mat")
+    check_mat(path, {"ff": (_FREY_SHAPE[0] * _FREY_SHAPE[1], _FREY_SIZE)}, np.uint8)
     return Recipe(
         name="frey_faces",
-        config="rawface",
-        version=_VERSION,
+        config="published",
+        version="1.0.0",
         features={"x": (*_FREY_SHAPE, 1)},
-        splits={"train": partial(_frey_faces, paths)},
+        splits={"train": partial(_frey_faces, path)},
     )
 
 
-def svhn_recipe(paths: Mapping[str, Path], extra: bool = False) -> Recipe:
-    """SVHN, house numbers, cropped digits: 73 257 and 26 032, and with `extra` 531 131 more in "train".
+def svhn_recipe(paths: Mapping[str, Path]) -> Recipe:
+    """SVHN, house numbers, cropped digits: 73 257 and 26 032 of train_32x32.mat and test_32x32.mat.
 
-    x uint8 [32, 32, 3]; y uint8 is the digit. The files call a nought 10; here it is 0.
+    x is uint8 [32, 32, 3]; y uint8, the digit. The files call a nought 10; here it is 0.
 
-    Args:
-        paths: {file name: path} of train_32x32.mat, test_32x32.mat and, with `extra`, extra_32x32.mat.
-        extra: whether the easier pictures of extra_32x32.mat follow those of "train".
+    Raises:
+        ValueError: other files, or damaged ones.
 
     Source: Netzer et al. 2011, Reading Digits in Natural Images with Unsupervised Feature Learning.
     """
-    train = ("train", "extra") if extra else ("train",)
+    return _svhn_recipe("svhn", paths, ("train",))
+
+
+def svhn_extra_recipe(paths: Mapping[str, Path]) -> Recipe:
+    """SVHN with the 531 131 easier digits of extra_32x32.mat after those of "train"; else as `svhn_recipe`.
+
+    Raises:
+        ValueError: other files, or damaged ones.
+    """
+    return _svhn_recipe("svhn_extra", paths, ("train", "extra"))
+
+
+def _svhn_recipe(name: str, paths: Mapping[str, Path], train: tuple[str, ...]) -> Recipe:
+    of = {part: path_of(paths, f"{part}_32x32.mat") for part in (*train, "test")}
+    for part, path in of.items():
+        check_mat(path, {"X": (_SVHN_SIDE, _SVHN_SIDE, 3, _SVHN_SIZES[part])}, np.uint8)
+        check_mat(path, {"y": (_SVHN_SIZES[part], 1)})
     return Recipe(
-        name="svhn",
-        config="cropped_extra" if extra else "cropped",
-        version=_VERSION,
+        name=name,
+        config="published",
+        version="1.0.0",
         features={"x": (_SVHN_SIDE, _SVHN_SIDE, 3), "y": ()},
-        splits={"train": partial(_svhn, paths, train), "test": partial(_svhn, paths, ("test",))},
-    )
+        splits={
+            "train": partial(_svhn, [of[part] for part in train]), "test": partial(_svhn, [of["test"]])
+        },
+    )  # fmt: skip
 
 
-def _omniglot(paths: Mapping[str, Path], split: str) -> Iterator[Mapping[str, np.ndarray]]:
-    path, size, before = path_of(paths, "chardata.mat"), _OMNIGLOT_SIZES[split], "test" * (split == "test")
-    names = [f"{before}{name}" for name in ("data", "target", "targetchar")]
-    check_mat(path, dict(zip(names, ((784, size), (_ALPHABETS, size), (1, size)), strict=True)))
+def _omniglot_names(split: str) -> list[str]:
+    """Of the arrays of a split: grey values, alphabet, character."""
+    return ["test" * (split == "test") + name for name in ("data", "target", "targetchar")]
+
+
+def _omniglot(path: Path, split: str) -> Iterator[Example]:
+    names = _omniglot_names(split)
     columns = [mat_columns(path, name) for name in names]
     for n, (values, alphabets, character) in enumerate(zip(*columns, strict=True)):
         if not (values.min() >= 0 and values.max() <= 1):  # nan too
@@ -104,20 +130,13 @@ def _omniglot(paths: Mapping[str, Path], split: str) -> Iterator[Mapping[str, np
         yield {"x": x, "y": np.array([alphabets.argmax(), number - 1], np.uint8)}
 
 
-def _frey_faces(paths: Mapping[str, Path]) -> Iterator[Mapping[str, np.ndarray]]:
-    path = path_of(paths, "frey_rawface.mat")
-    check_mat(path, {"ff": (_FREY_SHAPE[0] * _FREY_SHAPE[1], _FREY_SIZE)}, np.uint8)
+def _frey_faces(path: Path) -> Iterator[Example]:
     for values in mat_columns(path, "ff"):
         yield {"x": values.reshape(*_FREY_SHAPE, 1)}
 
 
-def _svhn(paths: Mapping[str, Path], parts: tuple[str, ...]) -> Iterator[Mapping[str, np.ndarray]]:
-    side = _SVHN_SIDE
-    sizes = {path_of(paths, f"{part}_32x32.mat"): _SVHN_SIZES[part] for part in parts}
-    for path, size in sizes.items():
-        check_mat(path, {"X": (side, side, 3, size)}, np.uint8)
-        check_mat(path, {"y": (size, 1)})
-    for path in sizes:
+def _svhn(paths: Sequence[Path]) -> Iterator[Example]:
+    for path in paths:
         (labels,) = mat_columns(path, "y")
         if not np.isin(labels, np.arange(1, 11)).all():
             raise ValueError(f"{path}: expected labels 1..10, got {labels.min()}..{labels.max()}")

@@ -1,4 +1,4 @@
-"""PNG and JPEG files as arrays of one size: a stated crop, then a stated resize. The only user of Pillow here."""
+"""PNG and JPEG files as arrays of one size: a stated crop, then a stated resize."""
 
 from __future__ import annotations
 
