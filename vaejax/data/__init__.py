@@ -13,11 +13,14 @@ from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.modalities import captioned, halves, joined, missing_modalities, only, read_captions
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
+from vaejax.data.own_files import from_file
+from vaejax.data.own_images import from_images
 from vaejax.data.pairs import pairs
 from vaejax.data.sentences import Sentences, sentences
 from vaejax.data.splits import first, pooled, random_part, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.standard import Standardise, standardised, transform_from_spec
+from vaejax.data.tables import Table, from_table
 from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
 
@@ -30,6 +33,7 @@ __all__ = [
     "Sentences",
     "SpritesMulti",
     "Standardise",
+    "Table",
     "ThreeDots",
     "anchored",
     "captioned",
@@ -38,6 +42,9 @@ __all__ = [
     "fashion_mnist",
     "first",
     "from_arrays",
+    "from_file",
+    "from_images",
+    "from_table",
     "from_tfds",
     "halves",
     "joined",
