@@ -15,7 +15,9 @@ NAMES = {
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+    code, order = {"u1": (8, "u1"), "i4": (12, ">i4")}[array.dtype.str[1:]]
+    header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
+    return header + array.astype(order).tobytes()
 
 
 def write_set(folder: Path, sizes: dict[str, int], zipped: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.data.idx_files import NAMES, idx_bytes, write_set
-from vaejax.data import fashion_mnist, mnist, mnists, records
+from vaejax.data import fashion_mnist, idx_sets, mnist, mnists, records
 from vaejax.data.__main__ import main
 
 SIZES = {"train": 30, "test": 12}
@@ -208,11 +208,11 @@ def test_the_command_says_what_went_wrong(tmp_path, capsys, monkeypatch):
 
     write_set(tmp_path / "debian", SIZES, zipped=True)
 
-    def interrupted(path):
+    def interrupted(*given):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(mnists, "read_idx", interrupted)
+        patch.setattr(idx_sets, "idx_rows", interrupted)
         assert main(["fashion_mnist", "--folder", str(tmp_path)]) == 130
     assert "the same command starts again" in capsys.readouterr().err
     assert list((tmp_path / "fashion_mnist" / "idx").iterdir()) == []

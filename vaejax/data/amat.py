@@ -58,7 +58,7 @@ def _examples(paths: Mapping[str, Path], split: str) -> Iterator[Example]:
 def _row(line: bytes, n: int, where: str) -> np.ndarray:
     """The picture of the n-th line, [28, 28, 1]."""
     values, pixels = line.split(), _SIDE * _SIDE
-    row = np.frombuffer(b"".join(values), np.uint8) - ord("0")
+    row = np.frombuffer(b"".join(values), np.uint8) - ord("0")  # what is less wraps around
     if len(values) != pixels or len(row) != pixels or row.max() > 1:
         raise ValueError(
             f"{where}: expected {pixels} numbers 0 or 1 a line, got {len(values)} values in line {n}, "

@@ -166,9 +166,8 @@ def _kinds(table: Any, columns: Any, y: str | None, path: Path) -> dict[str, Kin
             raise ValueError(f"{path}: expected a column {name!r}, got {', '.join(names[:_SHOWN])}{more}")
     for name, kind in kinds.items():
         if kind not in KINDS and (isinstance(kind, str) or not isinstance(kind, Sequence)):
-            raise ValueError(
-                f"columns[{name!r}]: expected {', '.join(map(repr, KINDS))} or a sequence of values; got {kind!r}"
-            )
+            known = ", ".join(map(repr, KINDS))
+            raise ValueError(f"columns[{name!r}]: expected {known} or a sequence of values; got {kind!r}")
     if y is not None and y in kinds:
         raise ValueError(f"y: expected a column that is not of x, got {y!r}")
     return dict(kinds)

@@ -1,0 +1,142 @@
+"""MATLAB files: what a test writes byte by byte is read, scipy agrees, and every damage is named."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import scipy.io
+
+from tests.data.mat_files import element, mat_bytes, matrix
+from vaejax.data.matlab import check_mat, mat_columns, mat_variables
+
+ARRAYS = {
+    "X": np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5),
+    "y": np.array([[3], [1], [2]], np.float64),
+    "n": np.array([[7]], np.uint8),
+    "long_name": np.array([[-1.5, 2.5]], np.float32),
+}
+
+
+def written(tmp_path, data):
+    path = tmp_path / "file.mat"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_what_was_written_is_read_in_any_byte_order_packed_or_not(tmp_path, order, packed):
+    data = mat_bytes(ARRAYS, order, packed)
+    path = written(tmp_path, data)
+    found, others = mat_variables(path), scipy.io.loadmat(io.BytesIO(data))
+    assert list(found) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype)
+        read = np.stack(list(mat_columns(path, name)), axis=-1)
+        np.testing.assert_array_equal(read, array, strict=True)
+        np.testing.assert_array_equal(read, others[name])
+
+
+def test_what_scipy_writes_is_read(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (28, 20, 50), np.uint8)
+    for packed in (True, False):
+        scipy.io.savemat(tmp_path / "file.mat", {"ff": x, "text": "other"}, do_compression=packed)
+        check_mat(tmp_path / "file.mat", {"ff": x.shape}, np.uint8)
+        read = np.stack(list(mat_columns(tmp_path / "file.mat", "ff")), axis=-1)
+        np.testing.assert_array_equal(read, x, strict=True)
+
+
+def test_doubles_that_are_stored_as_bytes(tmp_path):
+    y = np.array([[1.0, 10.0, 255.0]])
+    data = mat_bytes({}) + matrix("y", y, stored="u1")
+    read = np.stack(list(mat_columns(written(tmp_path, data), "y")), axis=-1)
+    np.testing.assert_array_equal(read, y, strict=True)
+
+
+def test_a_file_by_hand(tmp_path):
+    body = struct.pack("<II II", 6, 8, 9, 0)  # flags: class 9, uint8
+    body += struct.pack("<II ii", 5, 8, 1, 2)  # dimensions 1 x 2
+    body += struct.pack("<I", 1 << 16 | 1) + b"a\0\0\0"  # its name, in the tag
+    body += struct.pack("<I", 2 << 16 | 2) + bytes([9, 250, 0, 0])  # values, in the tag
+    data = b"M" * 124 + b"\0\1IM" + struct.pack("<II", 14, len(body)) + body
+    np.testing.assert_array_equal(list(mat_columns(written(tmp_path, data), "a")), [[9], [250]])
+
+
+def test_columns_come_without_reading_the_rest(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (1000, 500), np.uint8)
+    data = mat_bytes({"x": x})
+    path = written(tmp_path, data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    columns = mat_columns(path, "x")
+    for j in range(200):
+        np.testing.assert_array_equal(next(columns), x[:, j])
+    with pytest.raises(ValueError, match=r"file.mat: expected a whole .mat file, got a damaged one \(Error"):
+        list(columns)
+
+
+def test_names_shapes_and_types_are_compared(tmp_path):
+    path = written(tmp_path, mat_bytes(ARRAYS))
+    check_mat(path, {"X": (2, 3, 4, 5)}, np.uint8)
+    check_mat(path, {"y": (3, 1), "n": (1, 1)})
+    for expected, dtype, message in (
+        ({"Z": (1, 1)}, None, "expected an array 'Z', got X, long_name, n, y"),
+        ({"X": (2, 3, 4, 6)}, np.uint8, r"expected 'X' as uint8 \[2, 3, 4, 6\], got uint8 \[2, 3, 4, 5\]"),
+        ({"y": (3, 1)}, np.uint8, r"expected 'y' as uint8 \[3, 1\], got float64 \[3, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=f"file.mat: {message}"):
+            check_mat(path, expected, dtype)
+    with pytest.raises(ValueError, match="expected an array 'Z' of real numbers, got none"):
+        list(mat_columns(path, "Z"))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [({"a": 1.0}, "structure"), ("text", "text"), (np.array([[1j]]), "complex")]
+)
+def test_what_is_no_array_of_real_numbers_is_told(tmp_path, value, kind):
+    scipy.io.savemat(tmp_path / "file.mat", {"x": value})
+    with pytest.raises(ValueError, match=f"expected 'x' as real numbers .*, got {kind}"):
+        check_mat(tmp_path / "file.mat", {"x": (1, 1)})
+
+
+GOOD = mat_bytes({"x": np.arange(64.0).reshape(8, 8)})
+PLAIN = mat_bytes({"x": np.arange(64.0).reshape(8, 8)}, packed=False)
+BROKEN = {
+    "empty": (b"", "expected a .mat file of level 5, got one that starts with b''"),
+    "a web page": (b"<html>".ljust(200), "got one that starts with b'<html>"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(200), r"got one of HDF5 \(-v7.3\); save it again with -v7"),
+    "HDF5 behind MATLAB's text": (b"MATLAB 7.3 MAT-file".ljust(512), "got one of HDF5"),
+    "level 4": (struct.pack("<5i", 0, 2, 2, 0, 2) + bytes(200), "expected a .mat file of level 5, got one"),
+    "in the header": (GOOD[:100], "expected a .mat file of level 5, got one"),
+    "in a tag": (GOOD[:132], r"expected a whole .mat file, got a damaged one \(it ends too early\)"),
+    "in what is packed": (GOOD[:-9], f"{len(GOOD) - 9} bytes in place of at least {len(GOOD)}"),
+    "in what is not packed": (PLAIN[:-9], f"{len(PLAIN) - 9} bytes in place of at least {len(PLAIN)}"),
+    "a wrong byte": (GOOD[:200] + bytes([GOOD[200] ^ 255]) + GOOD[201:], "got a damaged one"),
+    "a wrong checksum": (GOOD[:-1] + bytes([GOOD[-1] ^ 255]), r"got a damaged one \(Error -3"),
+    "another element": (mat_bytes({}) + element(2, bytes(100), "<"), "an element of type 2 stands where"),
+    "packed, but no array": (
+        mat_bytes({}) + struct.pack("<II", 15, 16) + zlib.compress(element(2, bytes(8), "<"))[:16],
+        "what is packed is no array",
+    ),
+    "too few values": (
+        mat_bytes({}) + PLAIN[128:].replace(struct.pack("<II", 9, 512), struct.pack("<II", 9, 504)),
+        r"expected values of 'x', \[8, 8\], got 504 bytes of type 9",
+    ),
+    "the byte order of the header only": (GOOD[:124] + b"\1\0MI" + GOOD[128:], "got a damaged one"),
+}
+
+
+def read_all(path):
+    check_mat(path, {"x": (8, 8)})
+    return list(mat_columns(path, "x"))
+
+
+@pytest.mark.parametrize("damage", BROKEN)
+def test_damage_is_named(tmp_path, damage):
+    data, message = BROKEN[damage]
+    path = written(tmp_path, data)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_all(path)
+    assert str(caught.value).startswith(f"{path}: expected")
