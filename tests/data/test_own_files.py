@@ -134,7 +134,7 @@ BROKEN = {
     "another name": (npz(a=X, b=X), {"x": "c"}, "expected an array 'c', got a, b"),
     "too many names": (
         npz(a=X),
-        {"x": "abcd".split("x") * 4},
+        {"x": ["abcd"] * 4},
         "expected a name, or those of .*train, test, v",
     ),
     "a name for one array": (raw(WHOLE), {"x": "a"}, "x: expected None for one array, that of .*; got 'a'"),

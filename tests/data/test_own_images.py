@@ -19,7 +19,7 @@ def picture(path, value, shape=(6, 8)):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Twelve pictures of one grey each, 0, 20, ..., in three folders of one; another file; a hidden folder."""
+    """Twelve pictures of one grey each, 0, 20, ..., in three folders; and another file."""
     folder = tmp_path_factory.mktemp("mine")
     for n in range(12):
         name = ("b/deep/er", "a", "c.d")[n % 3]

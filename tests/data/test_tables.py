@@ -167,14 +167,30 @@ BAD = {
     "negative counts": ({"age": "counts"}, {"age": [-1, *AGE[1:]]}, "column 'age': .* at least 0, got -1.0"),
     "counts between": ({"age": "counts"}, {}, "column 'age': expected whole numbers of at least 0, got 20.5"),
     "three for two": ({"ward": "binary"}, {}, "two values in text; got 'east', 'north', 'west'"),
-    "numbers for two": ({"visits": "binary"}, {}, "expected booleans, 0 and 1, or two values in text; got 0, 1"),
-    "one category": ({"sex": "categorical"}, {"sex": ["f"] * N}, r"at least two different values, got \['f'\]"),
+    "numbers for two": (
+        {"visits": "binary"},
+        {},
+        "expected booleans, 0 and 1, or two values in text; got 0, 1",
+    ),
+    "one category": (
+        {"sex": "categorical"},
+        {"sex": ["f"] * N},
+        r"at least two different values, got \['f'\]",
+    ),
     "a value not given": ({"ward": ("west", "east")}, {}, "expected one of 'west', 'east'; got 'north'"),
-    "a column it has not": ({"height": "real"}, {}, "expected a column 'height', got age, sex, visits, ward, smoker"),
-    "a kind it has not": ({"age": "number"}, {}, r"columns\['age'\]: expected 'real', 'binary', .* got 'number'"),
+    "a column it has not": ({"height": "real"}, {}, "expected a column 'height', got age, sex, visits, ward"),
+    "a kind it has not": (
+        {"age": "number"},
+        {},
+        r"columns\['age'\]: expected 'real', 'binary', .* got 'number'",
+    ),
     "no columns": ({}, {}, "columns: expected at least one, got none"),
-    "beyond float32": ({"age": "real"}, {"age": ["1e300", *AGE[1:]]}, "expected numbers that float32 holds, got 1e"),
-}  # fmt: skip
+    "beyond float32": (
+        {"age": "real"},
+        {"age": ["1e300", *AGE[1:]]},
+        "expected numbers that float32 holds, got 1e",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD)

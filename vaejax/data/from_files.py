@@ -186,7 +186,7 @@ def looked_for(folder: Path, name: str) -> list[Path]:
 
 
 def lying_in(place: Path, name: str) -> dict[str, Path]:
-    """{name: path} of the files of a set, in one of its forms, in a folder; {} where it has not all of them."""
+    """{name: path} of the files of a set, in one of its forms; {} where the folder has not all of them."""
     for form in (PUBLISHED[name].files, PUBLISHED[name].unpacked):
         if form and len(paths := found(place, form)) == len(form):
             return paths

@@ -20,7 +20,7 @@ from vaejax.data.folders import data_folder
 from vaejax.data.pictures import Frame
 from vaejax.data.pixels import check_pixels, make_dataset
 from vaejax.data.prepare import load_arrays
-from vaejax.data.records import Example, Recipe
+from vaejax.data.recipes import Example, Recipe
 from vaejax.files import expanded
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
