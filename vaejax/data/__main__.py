@@ -63,10 +63,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "name",
         nargs="?",
-        help=f"{', '.join(sorted((*_RECIPES, *PUBLISHED)))}, or a name that tensorflow-datasets knows; "
-        "without one, all sets are listed",
+        help=f"{', '.join(sorted((*_RECIPES, *PUBLISHED)))}, or a name that tensorflow-datasets knows (of "
+        "two that are called alike, its own with its version, as cifar10:3.0.2); without one, all are listed",
     )
     parser.add_argument("--file", help="the published file, or the folder with the files, of a published set")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of a published set that has options, as crop=140; several values with commas between them",
+    )
     parser.add_argument(
         "--no-checksum", action="store_true", help="take a file that has another checksum than the published"
     )
@@ -79,11 +86,14 @@ def _parser() -> argparse.ArgumentParser:
 def _prepared(given: Any, folder: Path) -> tuple[Path, dict[str, dict[str, Any]]]:
     """Where the set lies, prepared if it was not, and the arrays of its splits."""
     if given.name in PUBLISHED:
-        options = {"file": given.file, "checksum": not given.no_checksum, "progress": True}
-        directory = prepare_published(given.name, folder, **options)
+        directory = prepare_published(
+            given.name, folder, file=given.file, options=_options(given), checksum=not given.no_checksum,
+            progress=True,
+        )  # fmt: skip
         return directory, stored_arrays(directory, progress=True)
-    if given.file is not None:
-        raise ValueError(f"--file: expected one of {', '.join(PUBLISHED)}, got {given.name!r}")
+    for flag, value in (("--file", given.file), ("--option", given.option)):
+        if value:
+            raise ValueError(f"{flag}: expected one of {', '.join(PUBLISHED)}, got {given.name!r}")
     if given.name in _RECIPES:
         recipe = _RECIPES[given.name](folder)
         directory = prepare(recipe, folder, progress=True)
@@ -92,6 +102,20 @@ def _prepared(given: Any, folder: Path) -> tuple[Path, dict[str, dict[str, Any]]
         }
     directory, splits, _ = tfds_arrays(given.name, folder, progress=True)
     return directory, splits
+
+
+def _options(given: Any) -> dict[str, Any]:
+    """The options that the command line names, each of the type of its default."""
+    options: dict[str, Any] = {}
+    for text in given.option:
+        key, equals, value = text.partition("=")
+        default = PUBLISHED[given.name].options.get(key)
+        if not equals or (isinstance(default, int) and not value.isdecimal()):
+            expected = "KEY=VALUE" if not equals else f"{key}=NUMBER"
+            raise ValueError(f"--option: expected {expected}, got {text!r}")
+        split = tuple(value.split(",")) if isinstance(default, tuple) else value
+        options[key] = int(value) if isinstance(default, int) else split
+    return options
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def listing(folder: Path) -> str:
     for name in sorted(entries):
         about, state = entries[name]
         lines += [name, *_indented(about), *(line for text in state for line in _indented(text))]
-    lines += ["", "Any other name is one of tensorflow-datasets, as imagenette: data.from_tfds."]
+    lines += ["", "Any other name is one of tensorflow-datasets, as stl10: data.from_tfds."]
     return "\n".join(lines)
 
 
