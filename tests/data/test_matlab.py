@@ -71,7 +71,7 @@ def test_columns_come_without_reading_the_rest(tmp_path):
     data = mat_bytes({"x": x})
     path = written(tmp_path, data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
     columns = mat_columns(path, "x")
-    for j in range(200):
+    for j in range(150):
         np.testing.assert_array_equal(next(columns), x[:, j])
     with pytest.raises(ValueError, match=r"file.mat: expected a whole .mat file, got a damaged one \(Error"):
         list(columns)
@@ -103,6 +103,7 @@ def test_what_is_no_array_of_real_numbers_is_told(tmp_path, value, kind):
 
 GOOD = mat_bytes({"x": np.arange(64.0).reshape(8, 8)})
 PLAIN = mat_bytes({"x": np.arange(64.0).reshape(8, 8)}, packed=False)
+OTHER = zlib.compress(element(2, bytes(8), "<"))
 BROKEN = {
     "empty": (b"", "expected a .mat file of level 5, got one that starts with b''"),
     "a web page": (b"<html>".ljust(200), "got one that starts with b'<html>"),
@@ -117,7 +118,7 @@ BROKEN = {
     "a wrong checksum": (GOOD[:-1] + bytes([GOOD[-1] ^ 255]), r"got a damaged one \(Error -3"),
     "another element": (mat_bytes({}) + element(2, bytes(100), "<"), "an element of type 2 stands where"),
     "packed, but no array": (
-        mat_bytes({}) + struct.pack("<II", 15, 16) + zlib.compress(element(2, bytes(8), "<"))[:16],
+        mat_bytes({}) + struct.pack("<II", 15, len(OTHER)) + OTHER,
         "what is packed is no array",
     ),
     "too few values": (

@@ -99,7 +99,7 @@ def test_folders_that_are_splits(tmp_path, place):
 
 def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_left(tmp_path, place):
     for n in range(5):
-        picture(tmp_path / f"{n}.png", n)
+        picture(tmp_path / f"{n}.png", 50 * n)
     os.truncate(tmp_path / "3.png", 60)
     with pytest.raises(ValueError, match=r"3.png: expected a whole PNG or JPEG picture"):
         from_images(tmp_path, size=4, folder=place / "new")

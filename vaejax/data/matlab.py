@@ -78,7 +78,8 @@ def mat_columns(path: Path, name: str) -> Iterator[np.ndarray]:
     """
     for variable, source in _elements(path):
         if variable.name == name and variable.dtype is not None:
-            yield from _columns(path, variable, source)
+            with _whole(path):
+                yield from _columns(path, variable, source)
             return
     raise ValueError(f"{path}: expected an array {name!r} of real numbers, got none")
 

@@ -144,7 +144,7 @@ def _refused(path: Path):
     try:
         yield
     except (EOFError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        if "pickle" in str(error):
+        if "pickle" in str(error) or "Python objects" in str(error):
             raise ValueError(
                 f"{path}: expected arrays of numbers, as numpy.save writes them; got another file or Python "
                 "objects, which only pickle would read: that may run any code, and is not done"
