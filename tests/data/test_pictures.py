@@ -92,9 +92,7 @@ def test_transparency_is_refused_unless_there_is_none():
     x[..., 3] = 255
     np.testing.assert_array_equal(read(png(x), (4, 4), None), x[..., :3])
     x[1, 2, 3] = 254
-    with pytest.raises(
-        ValueError, match="expected a picture without transparency, got one with it"
-    ):
+    with pytest.raises(ValueError, match="expected a picture without transparency, got one with it"):
         read(png(x), (4, 4), None)
 
 
@@ -105,6 +103,7 @@ BROKEN = {
     "text": (b"<html>", "expected a whole PNG or JPEG picture, got"),
     "a cut JPEG": (JPEG[:-200], "expected a whole PNG or JPEG picture, got image file is truncated"),
     "a cut PNG": (PNG[:-200], "expected a whole PNG or JPEG picture, got"),
+    "a PNG without its end": (PNG[:-12], "expected a whole PNG or JPEG picture, got truncated PNG file"),
     "a wrong byte in a PNG": (PNG[:25] + bytes([PNG[25] ^ 255]) + PNG[26:], "expected a whole PNG or JPEG"),
     "another format": (saved(Image.fromarray(random(40, 40)), "BMP"), "expected a whole PNG or JPEG picture"),
     "16 bits": (

@@ -120,11 +120,12 @@ def _omniglot(path: Path, split: str) -> Iterator[Example]:
                 f"{path}: expected grey values in [0, 1], got {values.min()}..{values.max()} in column {n} "
                 f"of {names[0]!r}"
             )
-        number = int(character[0])
-        if sorted(alphabets)[-2:] != [0, 1] or alphabets.sum() != 1 or not 1 <= number <= _CHARACTERS:
+        number = character[0]
+        of_one = sorted(alphabets)[-2:] == [0, 1] and alphabets.sum() == 1
+        if not of_one or number not in range(1, _CHARACTERS + 1):
             raise ValueError(
                 f"{path}: expected one of {_ALPHABETS} alphabets and a character 1..{_CHARACTERS}, got "
-                f"{np.flatnonzero(alphabets).tolist()} and {character[0]} in column {n}"
+                f"{np.flatnonzero(alphabets).tolist()} and {number} in column {n}"
             )
         x = np.rint(255 * values).astype(np.uint8).reshape(28, 28, 1, order="F")
         yield {"x": x, "y": np.array([alphabets.argmax(), number - 1], np.uint8)}

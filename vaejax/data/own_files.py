@@ -110,6 +110,10 @@ def _opened(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"source: expected a .npy or .npz file, got {path}")
     with _refused(path):
+        with open(path, "rb") as file:
+            packed = file.read(4) == b"PK\x03\x04"
+        if packed:
+            zipfile.ZipFile(path).close()  # of a damaged one numpy would leave the file open
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 

@@ -86,8 +86,8 @@ def from_images(
     path = expanded(source, "source")
     there = _listed(path)
     options = (frame, labels, float(held_out), int(seed))
-    files = _shared(path, there, *options[2:])
     classes = _classes(there) if labels else {}
+    files = _shared(path, there, *options[2:])
     recipe = Recipe(
         name="images",
         config=f"{_plain(path.name)}-{_identity(path, there, options)}",

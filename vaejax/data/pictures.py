@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+_FORMATS = ("PNG", "JPEG")
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 # what Pillow raises of damaged files
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -46,9 +47,7 @@ class Frame:
                 smaller than the crop.
         """
         try:
-            with Image.open(file, formats=("PNG", "JPEG")) as opened:
-                opened.load()
-                image = ImageOps.exif_transpose(opened)
+            image = ImageOps.exif_transpose(_loaded(file))
         except _ERRORS as error:
             raise ValueError(f"{where}: expected a whole PNG or JPEG picture, got {error}") from error
         got = (image.height, image.width)
@@ -74,6 +73,17 @@ class Frame:
                 f"{where}: expected a picture of at least {_by(self.crop)} (H x W), the crop; got {_by(got)}"
             )
         return self.crop
+
+
+def _loaded(file: Any) -> Image.Image:
+    with Image.open(file, formats=_FORMATS) as first:
+        if first.format == "PNG":
+            first.verify()  # its checksums, which loading skips; JPEG has none
+    if hasattr(file, "seek"):
+        file.seek(0)
+    with Image.open(file, formats=_FORMATS) as opened:
+        opened.load()
+        return opened
 
 
 def _of_channels(image: Image.Image, channels: int, where: str) -> Image.Image:
