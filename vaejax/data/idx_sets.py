@@ -143,10 +143,11 @@ def idx_examples(
     Raises:
         ValueError: other files, damaged ones, or a class that the part has not.
     """
-    (_, *of_images), (_, *of_labels) = part.headers
     with files(paths) as found, found.open(part.images) as images, found.open(part.labels) as labels:
         where = found[part.labels].where
-        x, y = idx_rows(images, found[part.images].where, *of_images), idx_rows(labels, where, *of_labels)
+        (_, shape, code), (_, of_labels, code_of_labels) = part.headers
+        x = idx_rows(images, found[part.images].where, shape, code)
+        y = idx_rows(labels, where, of_labels, code_of_labels)
         for image, label in zip(x, y, strict=True):
             if not part.first <= (number := label.flat[0]) <= part.last:
                 raise ValueError(f"{where}: expected classes {part.first}..{part.last}, got {number}")

@@ -142,4 +142,4 @@ def _svhn(paths: Sequence[Path]) -> Iterator[Example]:
         if not np.isin(labels, np.arange(1, 11)).all():
             raise ValueError(f"{path}: expected labels 1..10, got {labels.min()}..{labels.max()}")
         for x, label in zip(mat_columns(path, "X"), labels, strict=True):
-            yield {"x": x, "y": np.uint8(label % 10)}
+            yield {"x": x, "y": np.array(label % 10, np.uint8)}

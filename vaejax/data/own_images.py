@@ -174,5 +174,5 @@ def _plain(name: str) -> str:
 
 def _examples(files: Sequence[Path], frame: Frame, classes: Mapping[Path, int]) -> Iterator[Example]:
     for file in files:
-        label = {"y": np.int32(classes[file])} if classes else {}
+        label = {"y": np.array(classes[file], np.int32)} if classes else {}
         yield {"x": frame.read(file, str(file)), **label}

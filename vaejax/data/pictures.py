@@ -58,7 +58,7 @@ class Frame:
         top, left = (got[0] - height) // 2, (got[1] - width) // 2
         image = image.crop((left, top, left + width, top + height))
         if (height, width) != self.size:
-            image = image.resize(self.size[::-1], Image.Resampling.BILINEAR)
+            image = image.resize((self.size[1], self.size[0]), Image.Resampling.BILINEAR)
         return np.asarray(image, np.uint8).reshape(self.shape)
 
     def _cut(self, got: tuple[int, int], where: str) -> tuple[int, int]:
