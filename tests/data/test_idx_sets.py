@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.data.idx_files import idx_bytes, write_set
+from tests.data.idx_files import idx_bytes, write_qmnist, write_set
 from vaejax.data import from_files, idx_sets, published
 
 SIZES = {"train": 30, "test": 12}
@@ -100,20 +100,8 @@ def test_parts_are_options_that_lie_beside_each_other(archive, tmp_path, monkeyp
             published("emnist", options=options, folder=tmp_path)
 
 
-def qmnist(folder):
-    rng, made = np.random.default_rng(0), {}
-    for split, n in SIZES.items():
-        images = rng.integers(0, 256, (n, 28, 28), np.uint8)
-        labels = rng.integers(0, 400_000, (n, 8)).astype(np.int32)
-        labels[:, 0] = np.arange(n) % 10
-        made[split] = (images, labels)
-        (folder / f"qmnist-{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
-        (folder / f"qmnist-{split}-labels-idx2-int.gz").write_bytes(gzip.compress(idx_bytes(labels)))
-    return {path.name: path for path in folder.iterdir()}, made
-
-
 def test_qmnist_and_its_eight_columns(tmp_path):
-    paths, made = qmnist(tmp_path)
+    paths, made = write_qmnist(tmp_path, SIZES)
     for columns, places in (
         (("class",), 0),
         (("class", "writer"), [0, 2]),
@@ -157,7 +145,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("damage", BROKEN)
 def test_other_labels_are_named(tmp_path, damage):
-    paths, made = qmnist(tmp_path)
+    paths, made = write_qmnist(tmp_path, SIZES)
     change, message = BROKEN[damage]
     name = "qmnist-test-labels-idx2-int.gz"
     paths[name].write_bytes(change(made["test"][1]))
@@ -167,7 +155,7 @@ def test_other_labels_are_named(tmp_path, damage):
 
 
 def test_a_header_is_looked_at_before_anything_is_read(tmp_path):
-    paths, made = qmnist(tmp_path)
+    paths, made = write_qmnist(tmp_path, SIZES)
     paths["qmnist-test-labels-idx2-int.gz"].write_bytes(gzip.compress(other_type(made["test"][1])))
     with pytest.raises(ValueError, match="expected IDX type 0x0c"):
         idx_sets.qmnist_recipe(paths)

@@ -16,6 +16,7 @@ OMNIGLOT = {"train": 6, "test": 3}
 def small(monkeypatch):
     monkeypatch.setattr(matlab_sets, "_SVHN_SIZES", SVHN)
     monkeypatch.setattr(matlab_sets, "_OMNIGLOT_SIZES", OMNIGLOT)
+    monkeypatch.setattr(matlab_sets, "_OMNIGLOT_HELD_OUT", 2)
     monkeypatch.setattr(matlab_sets, "_FREY_SIZE", 9)
 
 
@@ -101,10 +102,17 @@ def omniglot(**changed):
 def test_omniglot_stands_upright(tmp_path, order):
     arrays, made = omniglot()
     recipe = matlab_sets.omniglot_recipe(written(tmp_path, "chardata.mat", arrays, order=order))
-    for split, (x, y) in made.items():
-        got = read(recipe, split)
-        np.testing.assert_array_equal(got["x"], x, strict=True)
-        np.testing.assert_array_equal(got["y"], y, strict=True)
+    train, held_out, test = (read(recipe, split) for split in ("train", "validation", "test"))
+    assert [len(part["x"]) for part in (train, held_out, test)] == [4, 2, 3]
+    of_file = {image.tobytes(): n for n, image in enumerate(made["train"][0])}
+    places = [of_file[image.tobytes()] for part in (train, held_out) for image in part["x"]]
+    assert sorted(places) == list(range(6))
+    for part, at in ((train, places[:4]), (held_out, places[4:])):
+        assert at == sorted(at)
+        np.testing.assert_array_equal(part["x"], made["train"][0][at], strict=True)
+        np.testing.assert_array_equal(part["y"], made["train"][1][at], strict=True)
+    for k, name in enumerate(("x", "y")):
+        np.testing.assert_array_equal(test[name], made["test"][k], strict=True)
 
 
 def column(array, j, value):

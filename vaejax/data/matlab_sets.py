@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from vaejax.data.archives import path_of
+from vaejax.data.factored import SPLITS, stream
 from vaejax.data.matlab import check_mat, mat_columns
 from vaejax.data.recipes import Example, Recipe
 
 _OMNIGLOT_SIZES = {"train": 24_345, "test": 8_070}
+_OMNIGLOT_HELD_OUT = 1_345
 _ALPHABETS, _CHARACTERS = 50, 55
 _FREY_SIZE = 1_965
 _FREY_SHAPE = (28, 20)
@@ -22,6 +24,9 @@ _SVHN_SIDE = 32
 
 def omniglot_recipe(paths: Mapping[str, Path]) -> Recipe:
     """OMNIGLOT in 28 x 28, 24 345 and 8 070 characters of 50 alphabets: `chardata.mat` of Burda et al.
+
+    1345 of the 24 345, drawn once with a fixed seed, are the validation split, since nothing says that their
+    order is random.
 
     A column of its "data", [784, N], is a picture column by column, as MATLAB writes it: here they stand
     upright (IWAE's own code turns them too, some others' does not). x uint8 [28, 28, 1] is round(255 v) of
@@ -41,7 +46,7 @@ def omniglot_recipe(paths: Mapping[str, Path]) -> Recipe:
         config="published",
         version="1.0.0",
         features={"x": (28, 28, 1), "y": (2,)},
-        splits={split: partial(_omniglot, path, split) for split in _OMNIGLOT_SIZES},
+        splits={split: partial(_omniglot, path, split) for split in SPLITS},
         notes=lambda: {"factors": [["alphabet", _ALPHABETS], ["character", _CHARACTERS]]},
     )
 
@@ -107,14 +112,27 @@ def _svhn_recipe(name: str, paths: Mapping[str, Path], train: tuple[str, ...]) -
 
 
 def _omniglot_names(split: str) -> list[str]:
-    """Of the arrays of a split: grey values, alphabet, character."""
+    """Of the arrays that a split is of: grey values, alphabet, character."""
     return ["test" * (split == "test") + name for name in ("data", "target", "targetchar")]
+
+
+def _omniglot_columns(split: str) -> np.ndarray:
+    """Which columns of the arrays are of a split, booleans [N]."""
+    if split == "test":
+        return np.ones(_OMNIGLOT_SIZES["test"], bool)
+    size = _OMNIGLOT_SIZES["train"]
+    held_out = np.zeros(size, bool)
+    held_out[stream(0, 0).permutation(size)[:_OMNIGLOT_HELD_OUT]] = True
+    return held_out if split == "validation" else ~held_out
 
 
 def _omniglot(path: Path, split: str) -> Iterator[Example]:
     names = _omniglot_names(split)
     columns = [mat_columns(path, name) for name in names]
+    of_split = _omniglot_columns(split)
     for n, (values, alphabets, character) in enumerate(zip(*columns, strict=True)):
+        if not of_split[n]:
+            continue
         if not (values.min() >= 0 and values.max() <= 1):  # nan too
             raise ValueError(
                 f"{path}: expected grey values in [0, 1], got {values.min()}..{values.max()} in column {n} "
