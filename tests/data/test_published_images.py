@@ -75,6 +75,15 @@ def test_another_archive_than_the_published_one_and_none(tmp_path, monkeypatch):
         data.published("cifar10", folder=tmp_path / "sets")
 
 
+def test_the_python_version_is_refused_with_the_reason_before_its_checksum(tmp_path):
+    python = {file.removesuffix(".bin"): b"\x80\x02}." for file in made("cifar10")[0]}
+    (path,) = write(tmp_path, python, "archive", "cifar-10-batches-py").values()
+    (folder,) = write(tmp_path, python, "folder", "cifar-10-batches-py").values()
+    for file in (path, folder):
+        with pytest.raises(ValueError, match="got the Python one, pickles"):
+            data.published("cifar10", file=file, folder=tmp_path / "sets")
+
+
 def test_factors_and_attributes_name_the_columns_of_labels(tmp_path):
     (path,) = write(tmp_path, made("cifar100")[0], "archive", "b").values()
     sets = data.published("cifar100", file=path, checksum=False, folder=tmp_path)

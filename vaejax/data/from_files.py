@@ -122,9 +122,9 @@ def prepare_published(
                 f"delete {made} to prepare it from these"
             )
         return made
+    recipe = PUBLISHED[name].recipe(paths, **chosen)  # which tells a file of another kind at once
     if checksum:
         check_sums(paths, PUBLISHED[name].sha256)
-    recipe = PUBLISHED[name].recipe(paths, **chosen)
     noted = replace(recipe, config=config, notes=partial(_notes, recipe, sizes))
     return prepare(noted, folder, progress=progress)
 
