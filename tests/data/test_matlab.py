@@ -121,6 +121,14 @@ BROKEN = {
         mat_bytes({}) + struct.pack("<II", 15, len(OTHER)) + OTHER,
         "what is packed is no array",
     ),
+    "packed without its end": (
+        mat_bytes({}) + struct.pack("<II", 15, len(GOOD) - 140) + GOOD[136:-4],
+        r"got a damaged one \(it ends too early\)",
+    ),
+    "a name of a gigabyte": (
+        PLAIN[:144] + PLAIN[144:].replace(struct.pack("<I", 1 << 16 | 1), struct.pack("<II", 1, 2**30), 1),
+        "an element of 1073741824 bytes stands where a name or a shape is",
+    ),
     "too few values": (
         mat_bytes({}) + PLAIN[128:].replace(struct.pack("<II", 9, 512), struct.pack("<II", 9, 504)),
         r"expected values of 'x', \[8, 8\], got 504 bytes of type 9",

@@ -112,6 +112,14 @@ def test_options_on_the_command_line(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_the_list_says_options_and_finds_either_form(tmp_path, capsys):
+    (tmp_path / "downloads" / "manual" / "cifar-100-binary").mkdir(parents=True)
+    assert main(["--folder", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "options: crop=148, side=64 needs img_align_celeba.zip, list_attr" in said
+    assert f"its files are in {tmp_path}/downloads/manual; python -m vaejax.data cifar100" in said
+
+
 def test_every_entry_names_its_forms_and_checksums_of_its_own_files():
     for name, entry in PUBLISHED.items():
         assert entry.files, name

@@ -36,7 +36,10 @@ def listing(folder: Path) -> str:
         **{name: (about, _made(folder / name, "it is made here")) for name, about in MADE.items()},
         **{name: (about, [f"data.{name}() makes it at once"]) for name, about in AT_ONCE.items()},
         **{name: (about, _downloaded(folder, name)) for name, about in DOWNLOADED.items()},
-        **{name: (entry.about, _published(folder, name)) for name, entry in PUBLISHED.items()},
+        **{
+            name: (entry.about, [*_options(name), *_published(folder, name)])
+            for name, entry in PUBLISHED.items()
+        },
     }
     for name in sorted(entries):
         about, state = entries[name]
@@ -70,6 +73,11 @@ def _made(place: Path, otherwise: str) -> list[str]:
 def _downloaded(folder: Path, name: str) -> list[str]:
     manual = manual_folder(folder, name)
     return _made(folder / name, f"its four IDX files are taken from {manual}, else downloaded")
+
+
+def _options(name: str) -> list[str]:
+    known = PUBLISHED[name].options
+    return [f"options: {', '.join(f'{key}={value!r}' for key, value in known.items())}"] if known else []
 
 
 def _published(folder: Path, name: str) -> list[str]:
