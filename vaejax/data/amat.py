@@ -42,6 +42,7 @@ def binarized_mnist_recipe(paths: Mapping[str, Path]) -> Recipe:
         version="1.0.0",
         features={"x": (_SIDE, _SIDE, 1)},
         splits={split: partial(_examples, paths, split) for split in _SIZES},
+        num_examples=sum(_SIZES.values()),
     )
 
 

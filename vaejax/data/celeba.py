@@ -70,6 +70,7 @@ def celeba_recipe(paths: Mapping[str, Path], crop: int = 148, side: int = 64) ->
         splits={
             split: partial(_examples, paths, frame, part) for split, part in zip(_SPLITS, of, strict=True)
         },
+        num_examples=_SIZE,
         notes=lambda: {"factors": [[name, 2] for name in CELEBA_ATTRIBUTES]},
     )
 

@@ -87,6 +87,7 @@ def _recipe(name: str, paths: Mapping[str, Path]) -> Recipe:
         version="1.0.0",
         features={"x": (32, 32, 3), "y": () if labels == 1 else (labels,)},
         splits={split: partial(_examples, name, paths, split) for split in form.files},
+        num_examples=sum(form.sizes[split] * len(names) for split, names in form.files.items()),
         notes=(lambda: {"factors": [["coarse", 20], ["fine", 100]]}) if labels == 2 else None,
     )
 

@@ -187,4 +187,5 @@ def _recipe(
         features={"x": (SIDE, SIDE, 1), "y": y[0]},
         splits={split: partial(idx_examples, paths, part, example) for split, part in parts.items()},
         dtype={"x": np.uint8, "y": y[1]},
+        num_examples=sum(part.size for part in parts.values()),
     )

@@ -47,6 +47,7 @@ def omniglot_recipe(paths: Mapping[str, Path]) -> Recipe:
         version="1.0.0",
         features={"x": (28, 28, 1), "y": (2,)},
         splits={split: partial(_omniglot, path, split) for split in SPLITS},
+        num_examples=sum(_OMNIGLOT_SIZES.values()),
         notes=lambda: {"factors": [["alphabet", _ALPHABETS], ["character", _CHARACTERS]]},
     )
 
@@ -70,6 +71,7 @@ def frey_faces_recipe(paths: Mapping[str, Path]) -> Recipe:
         version="1.0.0",
         features={"x": (*_FREY_SHAPE, 1)},
         splits={"train": partial(_frey_faces, path)},
+        num_examples=_FREY_SIZE,
     )
 
 

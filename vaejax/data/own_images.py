@@ -95,6 +95,7 @@ def from_images(
         features={"x": frame.shape} | ({"y": ()} if labels else {}),
         splits={split: partial(_examples, some, frame, classes) for split, some in files.items()},
         dtype={"x": np.uint8, "y": np.int32},
+        num_examples=sum(map(len, files.values())),
     )
     place = data_folder(folder)
     stored = {split: load_arrays(recipe, place, split) for split in SPLITS}
