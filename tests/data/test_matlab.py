@@ -66,6 +66,29 @@ def test_a_file_by_hand(tmp_path):
     np.testing.assert_array_equal(list(mat_columns(written(tmp_path, data), "a")), [[9], [250]])
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_level_4(tmp_path, order):
+    code = {"<": 0, ">": 1000}[order]
+    arrays = {"ff": ARRAYS["X"].reshape(6, 20), "y": ARRAYS["y"], "s": np.array([[-3, 7]], np.int16)}
+    types = {"ff": 50, "y": 0, "s": 30}
+    data = b"".join(
+        struct.pack(order + "5i", code + types[name], *array.shape, 0, len(name) + 1)
+        + name.encode() + b"\0"
+        + array.astype(array.dtype.newbyteorder(order)).tobytes(order="F")
+        for name, array in arrays.items()
+    )  # fmt: skip
+    path = written(tmp_path, data + struct.pack(order + "5i", code + 1, 1, 1, 0, 2) + b"t\0" + bytes(8))
+    found = mat_variables(path)
+    assert found["t"].kind == "text"
+    for name, array in arrays.items():
+        read = np.stack(list(mat_columns(path, name)), axis=-1)
+        np.testing.assert_array_equal(read, array, strict=True)
+        np.testing.assert_array_equal(read, scipy.io.loadmat(path)[name])
+    scipy.io.savemat(tmp_path / "its.mat", arrays, format="4")
+    check_mat(tmp_path / "its.mat", {"ff": (6, 20)}, np.uint8)
+    np.testing.assert_array_equal(np.stack(list(mat_columns(tmp_path / "its.mat", "y")), -1), arrays["y"])
+
+
 def test_columns_come_without_reading_the_rest(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (1000, 500), np.uint8)
     data = mat_bytes({"x": x})
@@ -103,14 +126,21 @@ def test_what_is_no_array_of_real_numbers_is_told(tmp_path, value, kind):
 
 GOOD = mat_bytes({"x": np.arange(64.0).reshape(8, 8)})
 PLAIN = mat_bytes({"x": np.arange(64.0).reshape(8, 8)}, packed=False)
+OLD = struct.pack("<5i", 50, 2, 1, 0, 2) + b"a\0\x09\xfa"
 OTHER = zlib.compress(element(2, bytes(8), "<"))
 BROKEN = {
-    "empty": (b"", "expected a .mat file of level 5, got one that starts with b''"),
+    "empty": (b"", "expected a .mat file of level 4 or 5, got one that starts with b''"),
     "a web page": (b"<html>".ljust(200), "got one that starts with b'<html>"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(200), r"got one of HDF5 \(-v7.3\); save it again with -v7"),
-    "HDF5 behind MATLAB's text": (b"MATLAB 7.3 MAT-file".ljust(512), "got one of HDF5"),
-    "level 4": (struct.pack("<5i", 0, 2, 2, 0, 2) + bytes(200), "expected a .mat file of level 5, got one"),
-    "in the header": (GOOD[:100], "expected a .mat file of level 5, got one"),
+    "HDF5 behind MATLAB's text": (
+        b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(400),
+        "got one of HDF5",
+    ),
+    "zeros": (bytes(200), r"got a damaged one \(0, 0, 0, 0 stand where an array begins\)"),
+    "level 4, cut": (OLD[:-1], f"{len(OLD) - 1} bytes in place of at least {len(OLD)}"),
+    "level 4, in a header": (OLD + OLD[:9], r"got a damaged one \(it ends too early\)"),
+    "level 4, no more": (OLD + bytes([60, 0, 0, 0]) + bytes(16), "60, 0, 0, 0 stand where an array begins"),
+    "in the header": (GOOD[:100], "expected a .mat file of level 4 or 5, got one"),
     "in a tag": (GOOD[:132], r"expected a whole .mat file, got a damaged one \(it ends too early\)"),
     "in what is packed": (GOOD[:-9], f"{len(GOOD) - 9} bytes in place of at least {len(GOOD)}"),
     "in what is not packed": (PLAIN[:-9], f"{len(PLAIN) - 9} bytes in place of at least {len(PLAIN)}"),

@@ -1,12 +1,13 @@
-"""MATLAB's .mat files of level 5: arrays of numbers, read a column at a time.
+"""MATLAB's .mat files of levels 4 and 5: arrays of numbers, read a column at a time.
 
 scipy.io.loadmat takes an array into memory whole, and SVHN's further pictures are one of 1.6 GB. Here nothing
 but numbers is read, no function, object or structure of MATLAB's.
 
-A file is a header of 128 bytes, then elements: a tag (type, size: int32 each) and as many bytes. An array is
-an element of elements (flags with its class, dimensions, name, values), each filled up to 8 bytes, and as a
-rule packed by zlib. An element of at most 4 bytes stands in its tag. Arrays are in the order of Fortran: the
-last axis changes slowest.
+A file of level 5 is a header of 128 bytes, then elements: a tag (type, size: int32 each) and as many bytes. An
+array is an element of elements (flags with its class, dimensions, name, values), each filled up to 8 bytes,
+and as a rule packed by zlib. An element of at most 4 bytes stands in its tag. A file of level 4 is one array
+after another: five int32 (byte order and type of the values, rows, columns, whether it is complex, the length
+of the name), the name, the values. Arrays are in the order of Fortran: the last axis changes slowest.
 
 Source: The MathWorks, MAT-File Format, R2019a.
 """
@@ -28,6 +29,8 @@ _HEADER = 128
 _MATRIX, _PACKED = 14, 15  # types of elements
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+_TYPES_4 = {0: 9, 1: 7, 2: 5, 3: 3, 4: 4, 5: 2}  # of level 4, as those of level 5
+_HEADER_4 = 20
 _OTHERS = {1: "cell", 2: "structure", 3: "object", 4: "text", 5: "sparse", 16: "function", 17: "object"}
 _COMPLEX = 0x0800
 _CHUNK = 2**16  # bytes read at a time; and unpacked
@@ -47,7 +50,7 @@ def mat_variables(path: Path) -> dict[str, Variable]:
     """What arrays a file holds, by name.
 
     Raises:
-        ValueError: it is no .mat file of level 5, or is damaged; names the path.
+        ValueError: it is no .mat file of level 4 or 5, or is damaged; names the path.
     """
     return {variable.name: variable for variable, _ in _elements(path)}
 
@@ -56,7 +59,7 @@ def check_mat(path: Path, expected: Mapping[str, tuple[int, ...]], dtype: Any = 
     """Raise unless a file has real numbers of these names and shapes, and of this type where it is given.
 
     Raises:
-        ValueError: it has not, is no .mat file of level 5, or is damaged; names the path.
+        ValueError: it has not, is no .mat file of level 4 or 5, or is damaged; names the path.
     """
     found = mat_variables(path)
     for name, shape in expected.items():
@@ -100,10 +103,13 @@ def _columns(path: Path, variable: Variable, source: _Source) -> Iterator[np.nda
 
 
 class _Source:
-    """The bytes of one element, unpacked where they are packed, from its start to its end."""
+    """The bytes of one element, unpacked where they are packed, from its start to its end.
 
-    def __init__(self, file: Any, size: int, packed: bool, order: str):
-        self._file, self._left, self.order = file, size, order
+    `told`: what the tag of its values would say, where they have none.
+    """
+
+    def __init__(self, file: Any, size: int, packed: bool, order: str, told: tuple[int, int] | None = None):
+        self._file, self._left, self.order, self._told = file, size, order, told
         self._inflate = zlib.decompressobj() if packed else None
         self._ready = b""
 
@@ -124,6 +130,8 @@ class _Source:
 
     def tag(self) -> tuple[int, int]:
         """Type and size of an element whose bytes come next."""
+        if self._told is not None:
+            return self._told
         word = self.numbers("u4", 4)[0]
         if word >> 16:  # a small one: its bytes are the other half of the tag
             return word & 0xFFFF, word >> 16
@@ -165,20 +173,45 @@ class _Source:
 def _elements(path: Path) -> Iterator[tuple[Variable, _Source]]:
     """The arrays of a file, each with its bytes from the values on."""
     with open(path, "rb") as file, _whole(path):
-        order, size = _order(path, file.read(_HEADER)), path.stat().st_size
-        place = _HEADER
-        while place < size:
-            file.seek(place)
-            kind, length = _Source(file, 8, False, order).numbers("u4", 8)
-            place += 8 + length
-            if kind not in (_MATRIX, _PACKED):
-                raise EOFError(f"an element of type {kind} stands where an array is")
-            if place > size:
-                raise EOFError(f"{size} bytes in place of at least {place}")
-            source = _Source(file, length, kind == _PACKED, order)
-            if kind == _PACKED and source.numbers("u4", 8)[0] != _MATRIX:
-                raise EOFError("what is packed is no array")
-            yield _variable(source), source
+        level, order = _level(path, file.read(_HEADER))
+        yield from (_level_4 if level == 4 else _level_5)(file, order, path.stat().st_size)
+
+
+def _level_5(file: Any, order: str, size: int) -> Iterator[tuple[Variable, _Source]]:
+    place = _HEADER
+    while place < size:
+        file.seek(place)
+        kind, length = _Source(file, 8, False, order).numbers("u4", 8)
+        place += 8 + length
+        if kind not in (_MATRIX, _PACKED):
+            raise EOFError(f"an element of type {kind} stands where an array is")
+        if place > size:
+            raise EOFError(f"{size} bytes in place of at least {place}")
+        source = _Source(file, length, kind == _PACKED, order)
+        if kind == _PACKED and source.numbers("u4", 8)[0] != _MATRIX:
+            raise EOFError("what is packed is no array")
+        yield _variable(source), source
+
+
+def _level_4(file: Any, order: str, size: int) -> Iterator[tuple[Variable, _Source]]:
+    place = 0
+    while place < size:
+        file.seek(place)
+        code, rows, columns, is_complex, length = _Source(file, _HEADER_4, False, order).numbers(
+            "i4", _HEADER_4
+        )
+        stored, form = _TYPES_4.get(code // 10 % 10), code % 10
+        if stored is None or min(rows, columns) < 0 or not 0 < length <= _CHUNK:
+            raise EOFError(f"{code}, {rows}, {columns}, {length} stand where an array begins")
+        dtype = np.dtype(_TYPES[stored])
+        values = rows * columns * dtype.itemsize
+        place += _HEADER_4 + length + values * (2 if is_complex else 1)
+        if place > size:
+            raise EOFError(f"{size} bytes in place of at least {place}")
+        name = _Source(file, length, False, order).read(length).rstrip(b"\0").decode("latin-1")
+        kind = {0: "complex" if is_complex else "real", 1: "text", 2: "sparse"}.get(form, "unknown")
+        source = _Source(file, values, False, order, told=(stored, values))
+        yield Variable(name, (rows, columns), dtype if kind == "real" else None, kind), source
 
 
 def _variable(source: _Source) -> Variable:
@@ -201,15 +234,20 @@ def _whole(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _order(path: Path, header: bytes) -> str:
-    """The byte order that the header tells; raise unless it is that of a level 5 file."""
+def _level(path: Path, header: bytes) -> tuple[int, str]:
+    """The level and the byte order that the header tells; raise unless it is one of these files."""
+    first = header[:4].ljust(4, b"\xff")  # of level 4 a number of decimal digits: byte order, 0, type, form
+    for order, base in (("<", 0), (">", 1000)):
+        if base <= int(np.frombuffer(first, order + "i4")[0]) <= base + 52:
+            return 4, order
     order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
-    if header[:4] == _HDF5 or header.startswith(b"MATLAB 7.3"):
+    version = int(np.frombuffer(header[124:126], (order or "<") + "u2")[0]) if len(header) == _HEADER else 0
+    if header[:4] == _HDF5 or (order and version == 0x0200):
         raise ValueError(
-            f"{path}: expected a .mat file of level 5, got one of HDF5 (-v7.3); save it again with -v7"
+            f"{path}: expected a .mat file of level 4 or 5, got one of HDF5 (-v7.3); save it again with -v7"
         )
-    if len(header) < _HEADER or order is None or np.frombuffer(header[124:126], order + "u2")[0] != 0x0100:
+    if order is None or version != 0x0100:
         raise ValueError(
-            f"{path}: expected a .mat file of level 5, got one that starts with {header[:8]!r}{REMEDY}"
+            f"{path}: expected a .mat file of level 4 or 5, got one that starts with {header[:8]!r}{REMEDY}"
         )
-    return order
+    return 5, order
