@@ -3,7 +3,7 @@
 scipy.io.loadmat takes an array into memory whole, and SVHN's further pictures are one of 1.6 GB. Here nothing
 but numbers is read, no function, object or structure of MATLAB's.
 
-A file of level 5 is a header of 128 bytes, then elements: a tag (type, size: int32 each) and as many bytes. An
+A file of level 5 is a header of 128 bytes, then elements: a tag (type, size: int32 each), as many bytes. An
 array is an element of elements (flags with its class, dimensions, name, values), each filled up to 8 bytes,
 and as a rule packed by zlib. An element of at most 4 bytes stands in its tag. A file of level 4 is one array
 after another: five int32 (byte order and type of the values, rows, columns, whether it is complex, the length
