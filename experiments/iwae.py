@@ -30,6 +30,7 @@ of the variance, not of the scale.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, product
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ import jax
 import optax
 
 from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, plots, train
+from vaejax.data.published import PUBLISHED
 
 BOUNDS = {  # name -> how it is called, and the term, of a config and K
     "vae": ("VAE", lambda config, K: objectives.miwae(K, 1)),
@@ -53,7 +55,9 @@ BOUNDS = {  # name -> how it is called, and the term, of a config and K
 class Config(lab.Settings):
     """VAE and IWAE for several numbers of samples K."""
 
-    dataset: str = "fashion_mnist"  # fashion_mnist, mnist, digits, or an image set of tensorflow-datasets
+    dataset: str = (
+        "fashion_mnist"  # or mnist, digits; a published set, as omniglot; one of tensorflow-datasets
+    )
     pixels: Literal["dynamic", "static", "binary"] = "dynamic"  # binary anew each time, once, or as stored
     bound: tuple[Literal["vae", "iwae", "miwae", "piwae", "ciwae", "renyi", "dreg"], ...] = ("vae", "iwae")
     """What is maximised; vae: the mean of K ELBOs."""
@@ -95,8 +99,8 @@ def rows(config: Config) -> dict[str, lab.Row]:
 
 def training(config: Config, name: str) -> lab.Training:
     """Dense layers with tanh, the paper's start, and its Adam on one bound: the rate falls to a tenth."""
-    load = getattr(data, config.dataset, lambda pixels: data.from_tfds(config.dataset, pixels=pixels))
-    images = load(pixels=config.pixels)
+    other = data.published if config.dataset in PUBLISHED else data.from_tfds
+    images = getattr(data, config.dataset, partial(other, config.dataset))(pixels=config.pixels)
     x = images.train.arrays["x"]
     model = models.gaussian_vae(
         encoder=nets.MLPEncoder(config.latents, config.hidden, "tanh", event_ndims=x.ndim - 1),

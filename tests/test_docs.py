@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.data import published_files
 from tests.test_catalogue import COMBINATORS
 from vaejax import data, disentanglement, distributions, evaluation, human, models, nets, objectives, train
 from vaejax.checks import check_support
@@ -138,7 +139,7 @@ def test_every_page_with_code_is_run():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]  # those in api are made of docstrings
     assert {str(p.relative_to(ROOT)) for p in pages if "```python" in p.read_text()} == {
         "README.md", "docs/training.md", "docs/collapse.md", "docs/latents.md", "docs/holes.md",
-        "docs/human.md", "docs/own_data_and_nets.md", "docs/saving.md",
+        "docs/data.md", "docs/human.md", "docs/own_data_and_nets.md", "docs/saving.md",
         "docs/experiment.md",  # in tests/lab/test_example.py
     }  # fmt: skip
 
@@ -180,6 +181,14 @@ def test_the_code_of_the_collapse_page_runs(small):
     assert names["signs"]["summary"]
     assert names["five_to_one"].groups == ("encoder", "decoder")
     assert {"classifier/accuracy", "information"} <= set(names["fitted"].metrics)
+
+
+def test_the_code_of_the_page_of_data_runs(small):
+    published_files.write_dsprites(Path.cwd())
+    names = run_page("docs/data.md")
+    assert names["x"].shape == (2, 4, 4, 1)
+    np.testing.assert_array_equal(names["x"][..., 0], names["sprites"].test.arrays["x"][..., 0])
+    assert names["again"].num_values == names["sprites"].num_values == published_files.DSPRITES_VALUES
 
 
 def test_the_code_of_the_page_of_holes_runs(small):

@@ -149,7 +149,7 @@ def test_splits_share_out_the_grid(prepared):
 
 def test_the_command_prepares_it(prepared):
     folder, out, err = prepared
-    assert "train: 100%" in err
+    assert "mini_sprites: 100%" in err
     assert out.splitlines() == [
         "train: x uint8 [16736, 32, 32, 1], y uint8 [16736, 5]",
         "validation: x uint8 [2000, 32, 32, 1], y uint8 [2000, 5]",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.data.idx_files import NAMES, idx_bytes, write_set
-from vaejax.data import fashion_mnist, mnist, mnists, records
+from vaejax.data import fashion_mnist, idx_sets, mnist, mnists, records
 from vaejax.data.__main__ import main
 
 SIZES = {"train": 30, "test": 12}
@@ -77,14 +77,14 @@ def test_a_prepared_set_is_read_without_files_or_tfds(folder, written, tmp_path,
 
 def test_an_interrupted_cache_leaves_nothing_and_starts_clean(folder, written, tmp_path, monkeypatch):
     (tmp_path / "downloads").symlink_to(folder / "downloads")
-    read = records.read
+    write = records.write
 
     def interrupted(*given):
-        yield from read(*given)
+        yield from write(*given)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, "read", interrupted)
+        patch.setattr(records, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             mnist(folder=tmp_path, num_validation=1)
     assert list(tmp_path.rglob("*.npy")) == list(tmp_path.rglob(".preparing-*")) == []
@@ -197,7 +197,7 @@ def test_the_command_prepares_with_a_bar_and_says_where(folder, written, tmp_pat
         "test: x uint8 [12, 28, 28, 1], y uint8 [12]",
         f"mnist lies in {tmp_path / 'mnist' / 'idx' / '1.0.0'}",
     ]
-    assert "Generating train examples" in err
+    assert "mnist: 100%" in err
     assert mnist(folder=tmp_path, num_validation=1).test.size == 12
     assert capfd.readouterr() == ("", "")
 
@@ -208,11 +208,11 @@ def test_the_command_says_what_went_wrong(tmp_path, capsys, monkeypatch):
 
     write_set(tmp_path / "debian", SIZES, zipped=True)
 
-    def interrupted(path):
+    def interrupted(*given):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(mnists, "read_idx", interrupted)
+        patch.setattr(idx_sets, "idx_rows", interrupted)
         assert main(["fashion_mnist", "--folder", str(tmp_path)]) == 130
     assert "the same command starts again" in capsys.readouterr().err
     assert list((tmp_path / "fashion_mnist" / "idx").iterdir()) == []

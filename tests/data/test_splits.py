@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vaejax.data import Dataset, first, mini_sprites, pooled, sample, three_dots
+from vaejax.data import Dataset, first, mini_sprites, pooled, random_part, sample, three_dots
 from vaejax.types import Split
 
 X = np.arange(2 * 4 * 6 * 2, dtype=np.uint8).reshape(2, 4, 6, 2)
@@ -25,6 +25,30 @@ def test_the_first_examples_are_those_with_their_labels():
     ):
         with pytest.raises(error, match=message):
             first(SPLIT, n)
+
+
+def test_a_random_part_has_each_example_once_in_order_and_all_alike():
+    x = np.arange(60, dtype=np.uint8).reshape(20, 3)
+    split = Split({"x": x, "y": np.arange(20)}, "bytes", lambda key, batch: batch)
+    seen = np.zeros(20)
+    for seed in range(400):
+        part = random_part(split, 5, seed=seed)
+        y = part.arrays["y"]
+        assert (np.diff(y) > 0).all()
+        np.testing.assert_array_equal(part.arrays["x"], x[y])
+        seen[y] += 1
+    np.testing.assert_allclose(seen, 100, atol=5 * np.sqrt(400 * 0.25 * 0.75))
+    assert (part.support, part.transform) == (split.support, split.transform)
+    assert random_part(split, 20) is split
+    np.testing.assert_array_equal(
+        random_part(split, 5).arrays["y"], random_part(split, 5, seed=0).arrays["y"]
+    )
+    for options, message in (
+        ({"n": 0}, "n: expected at least 1"),
+        ({"n": 2, "seed": -1}, "seed: expected at least"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            random_part(split, **options)
 
 
 def test_pooled_images_are_rounded_means_of_squares():

@@ -166,13 +166,13 @@ def test_a_killed_preparation_of_tfds_is_swept_too(tensorflow, tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
 def test_without_tensorflow_it_says_what_to_install_or_run(tmp_path, capsys):
     with pytest.raises(ImportError) as caught:
-        from_tfds("cifar10", folder=tmp_path)
+        from_tfds("stl10", folder=tmp_path)
     message = str(caught.value)
-    assert "cifar10: expected TensorFlow, " in message
+    assert "stl10: expected TensorFlow, " in message
     assert "pip install tensorflow\n" in message
-    assert "tfds build cifar10 --file_format=array_record --data_dir=DIR; then copy DIR/cifar10 to" in message
+    assert "tfds build stl10 --file_format=array_record --data_dir=DIR; then copy DIR/stl10 to" in message
     assert str(tmp_path) in message
-    assert main(["cifar10", "--folder", str(tmp_path)]) == 1
+    assert main(["stl10", "--folder", str(tmp_path)]) == 1
     assert message in capsys.readouterr().err
 
 

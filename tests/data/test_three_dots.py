@@ -204,8 +204,8 @@ def test_nothing_is_prepared_until_a_split_is_touched(tmp_path):
 
 
 def test_an_interrupted_preparation_leaves_nothing_and_starts_clean(tmp_path, monkeypatch, dots):
-    def interrupted(recipe, folder):
-        (folder / recipe.name / recipe.config / recipe.version).mkdir(parents=True)
+    def interrupted(recipe, directory):
+        directory.mkdir()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -220,10 +220,10 @@ def test_an_interrupted_preparation_leaves_nothing_and_starts_clean(tmp_path, mo
 def test_a_process_that_comes_second_uses_what_the_first_made(tmp_path, monkeypatch, dots):
     write = records.write
 
-    def overtaken(recipe, folder):
+    def overtaken(recipe, directory):
         monkeypatch.setattr(records, "write", write)
         first.append(three_dots(16, folder=tmp_path, **SMALL).train)
-        write(recipe, folder)
+        return write(recipe, directory)
 
     first = []
     monkeypatch.setattr(records, "write", overtaken)

@@ -12,8 +12,9 @@ import pytest
 
 import vaejax
 from experiments import disentangle as experiment
+from tests.data import published_files
 from tests.experiments.tiny import CONFIGS, dense
-from vaejax import data, evaluation, train
+from vaejax import evaluation, train
 from vaejax.keys import named_key
 from vaejax.ops import aggregate, jacobian
 from vaejax.types import Split, TrainState
@@ -225,15 +226,9 @@ def test_a_side_that_nothing_reads_is_let_be():
     assert experiment.Config(dataset=("dsprites",), side=24).side == 24
 
 
-def test_a_set_of_tensorflow_datasets_is_scored_on_its_training_split(monkeypatch):
-    x, y, asked = np.zeros((30, 64, 64, 1), np.uint8), np.arange(60).reshape(30, 2), []
-
-    def from_tfds(name, *, pixels):
-        asked.append((name, pixels))
-        return data.from_arrays(x, x, [y, y], support=pixels)
-
-    monkeypatch.setattr(data, "from_tfds", from_tfds)
+def test_a_published_set_is_scored_on_images_of_any_factors(tmp_path, monkeypatch):
+    published_files.write_dsprites(tmp_path / "downloads" / "manual")
+    monkeypatch.setenv("VAEJAX_DATA", str(tmp_path))
     loaded = LOAD(replace(WEIGHTS, images=10), "dsprites")
-    assert asked == [("dsprites", "binary")]
-    assert (loaded.train.size, loaded.test.size, loaded.known.size) == (10, 30, 27)
-    assert isinstance(loaded.known, Split)
+    assert (loaded.train.size, loaded.train.support, loaded.test.size) == (10, "binary", 2)
+    assert loaded.known.sample_images(np.zeros((3, 5), int)).shape == (3, 4, 4, 1)

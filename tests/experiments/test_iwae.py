@@ -47,6 +47,22 @@ def trained():
     return made, jax.jit(made.model.init)(jax.random.key(0), batch)[0], batch
 
 
+@pytest.mark.parametrize(
+    ("name", "where"), [("omniglot", "published"), ("binarized_mnist", "published"), ("stl10", "from_tfds")]
+)
+def test_a_set_is_read_from_its_published_files_where_it_has_some(monkeypatch, name, where):
+    asked = []
+
+    def loader(source):
+        return lambda name, pixels: asked.append((source, name)) or data.digits(pixels=pixels)
+
+    for source in ("published", "from_tfds"):
+        monkeypatch.setattr(data, source, loader(source))
+    made = experiment.training(replace(TINY, dataset=name, steps=1), "iwae-2")
+    assert asked == [(where, name)]
+    assert made.data.train.support == "binary"
+
+
 def test_a_step_is_the_papers_adam_on_the_gradient_summed_over_the_batch(trained):
     made, params, batch = trained
     start = TrainState(params, None, made.update.init(params), jnp.int32(0))

@@ -5,28 +5,35 @@ from __future__ import annotations
 from vaejax.data.anchored import Anchored, anchored
 from vaejax.data.arrays import Dataset, from_arrays
 from vaejax.data.bundled import colour_patches, digits
+from vaejax.data.from_files import published
+from vaejax.data.grids import FactorGrid
 from vaejax.data.holes import missing_squares, with_holes
 from vaejax.data.labels import keep_labels, one_hot, with_condition
 from vaejax.data.mini_sprites import MiniSprites, mini_sprites
 from vaejax.data.mnists import fashion_mnist, mnist
 from vaejax.data.modalities import captioned, halves, joined, missing_modalities, only, read_captions
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
+from vaejax.data.own_files import from_file
+from vaejax.data.own_images import from_images
 from vaejax.data.pairs import pairs
 from vaejax.data.sentences import Sentences, sentences
-from vaejax.data.splits import first, pooled, sample
+from vaejax.data.splits import first, pooled, random_part, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.standard import Standardise, standardised, transform_from_spec
+from vaejax.data.tables import Table, from_table
 from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
 
 __all__ = [
     "Anchored",
     "Dataset",
+    "FactorGrid",
     "MiniSprites",
     "NaturalPatches",
     "Sentences",
     "SpritesMulti",
     "Standardise",
+    "Table",
     "ThreeDots",
     "anchored",
     "captioned",
@@ -35,6 +42,9 @@ __all__ = [
     "fashion_mnist",
     "first",
     "from_arrays",
+    "from_file",
+    "from_images",
+    "from_table",
     "from_tfds",
     "halves",
     "joined",
@@ -48,6 +58,8 @@ __all__ = [
     "only",
     "pairs",
     "pooled",
+    "published",
+    "random_part",
     "read_captions",
     "sample",
     "sentences",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -49,24 +49,38 @@ def num_bytes(fields: Mapping[str, Field], size: int) -> int:
     return sum(size * math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in fields.values())
 
 
-def write_arrays(paths: Mapping[str, Path], fields: Mapping[str, Field], size: int, blocks: Blocks) -> None:
-    """Write blocks of rows to .npy files of `size` rows."""
+@contextmanager
+def array_files(
+    paths: Mapping[str, Path], fields: Mapping[str, Field]
+) -> Iterator[Callable[[Mapping[str, np.ndarray]], None]]:
+    """A function that writes blocks of rows to .npy files, {name: [n, ...]}; they are whole at the end."""
     # Plain writes: through a memory map of a sparse file, a full disk kills the process without a word.
     with ExitStack() as stack:
         files = {name: stack.enter_context(open(path, "wb")) for name, path in paths.items()}
+        sizes = dict.fromkeys(paths, 0)
         for name, field in fields.items():
-            header = {
-                "descr": np.lib.format.dtype_to_descr(np.dtype(field.dtype)),
-                "fortran_order": False,
-                "shape": (size, *field.shape),
-            }
-            np.lib.format.write_array_header_1_0(files[name], header)
-        for block in blocks:
+            _write_header(files[name], field, 0)
+
+        def write(block: Mapping[str, np.ndarray]) -> None:
             for name, rows in block.items():
                 files[name].write(np.ascontiguousarray(rows).data)
-        for file in files.values():  # some disks find only now that they are full
+                sizes[name] += len(rows)
+
+        yield write
+        for name, file in files.items():
+            file.seek(0)
+            _write_header(file, fields[name], sizes[name])  # numpy leaves room in it for a larger size
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # some disks find only now that they are full
+
+
+def _write_header(file: IO[bytes], field: Field, size: int) -> None:
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(field.dtype)),
+        "fortran_order": False,
+        "shape": (size, *field.shape),
+    }
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def read_arrays(paths: Mapping[str, Path], fields: Mapping[str, Field]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What the sets that are made here have in common: splits made when touched, sizes, seeds, factors."""
+"""What sets that are made here have in common: splits made when touched or drawn, sizes, seeds, factors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive, check_positive_int
 from vaejax.types import Split
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")  # their places are those of their random streams
@@ -56,6 +56,29 @@ def check_seed(seed: int) -> None:
 def stream(seed: int, place: int) -> np.random.Generator:
     """The generator of one stream of a seed; those of other places are independent of it."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(place,)))
+
+
+def check_held_out(held_out: float) -> None:
+    """Raise unless this is a share in (0, 1/2)."""
+    check_positive(held_out, "held_out")
+    if held_out >= 0.5:
+        raise ValueError(f"held_out: expected a share in (0, 1/2), got {held_out}")
+
+
+def drawn(n: int, lacking: Sequence[str], held_out: float, seed: int, what: str) -> dict[str, np.ndarray]:
+    """The rows 0..n-1 of "train" shared out at random: a `held_out` for each split that is lacking, the rest.
+
+    Raises:
+        ValueError: they are too few; says `what` has them.
+    """
+    if not lacking:
+        return {"train": np.arange(n)}
+    count = max(1, round(held_out * n))
+    if len(lacking) * count >= n:
+        raise ValueError(f"{what}: expected enough for {len(lacking)} splits beside training, got {n}")
+    mixed = np.random.default_rng(seed).permutation(n)
+    parts = np.split(mixed, [count * i for i in range(1, len(lacking) + 1)])
+    return dict(zip((*lacking, "train"), parts, strict=True))
 
 
 def check_factors(factors: np.ndarray, num_values: Sequence[int]) -> np.ndarray:

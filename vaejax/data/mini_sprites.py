@@ -16,7 +16,7 @@ from vaejax.checks import check_choice, check_positive_int
 from vaejax.data.factored import SPLITS, LazySplits, check_factors, check_sizes_and_seed, stream
 from vaejax.data.folders import data_folder
 from vaejax.data.prepare import load_arrays
-from vaejax.data.records import Recipe
+from vaejax.data.recipes import Recipe
 from vaejax.data.transforms import SIXTEENTH, half_of_sixteenths, unit_from_sixteenths
 from vaejax.types import Split
 
@@ -99,6 +99,7 @@ class MiniSprites(LazySplits):
             version=_VERSION,
             features={"x": (self.side, self.side, 1), "y": (len(NUM_VALUES),)},
             splits={split: partial(self._examples, split) for split in SPLITS},
+            num_examples=NUM_IMAGES,
         )
 
     def _split(self, name: str) -> Split:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from vaejax.checks import check_positive_int
 from vaejax.data.arrays import Dataset
+from vaejax.data.finding import found, manual_folder, there
 from vaejax.data.folders import data_folder, full_disk
-from vaejax.data.idx import read_idx
+from vaejax.data.idx_sets import SIDE, idx_examples, mnist_parts, with_class
 from vaejax.data.pixels import check_pixels, make_dataset
 from vaejax.data.prepare import load_arrays
-from vaejax.data.records import Recipe, download
+from vaejax.data.recipes import Example, Recipe
+from vaejax.data.records import download
 
 _VERSION = "1.0.0"
-_SIDE = 28
-_FILES = {  # images, labels
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
-_OTHERS_SHOWN = 6
 _SIZES = {"train": 60_000, "test": 10_000}
 _URLS = {  # those for which tensorflow-datasets has checksums
     "fashion_mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -110,8 +104,9 @@ def idx_recipe(name: str, folder: Path) -> Recipe:
         name=name,
         config="idx",
         version=_VERSION,
-        features={"x": (_SIDE, _SIDE, 1), "y": ()},
-        splits={split: partial(_examples, name, folder, split) for split in _FILES},
+        features={"x": (SIDE, SIDE, 1), "y": ()},
+        splits={split: partial(_examples, name, folder, split) for split in _SIZES},
+        num_examples=sum(_SIZES.values()),
     )
 
 
@@ -120,34 +115,23 @@ def _dataset(name: str, pixels: str, num_validation: int, folder: str | os.PathL
     check_positive_int(num_validation, "num_validation")
     place = data_folder(folder)
     recipe = idx_recipe(name, place)
-    stored = {split: load_arrays(recipe, place, split) for split in _FILES}
+    stored = {split: load_arrays(recipe, place, split) for split in _SIZES}
     return make_dataset(stored, pixels, num_validation=num_validation, num_test=0)
 
 
-def _examples(name: str, folder: Path, split: str) -> Iterator[Mapping[str, np.ndarray]]:
-    paths = _paths(name, folder)
-    images, labels = (read_idx(paths[file]) for file in _FILES[split])
-    size = _SIZES[split]
-    for path, array, shape in (
-        (paths[_FILES[split][0]], images, (size, _SIDE, _SIDE)), (paths[_FILES[split][1]], labels, (size,))
-    ):  # fmt: skip
-        if array.shape != shape:
-            raise ValueError(f"{path}: expected shape {list(shape)}, got {list(array.shape)}")
-    if labels.max() > 9:
-        raise ValueError(f"{paths[_FILES[split][1]]}: expected classes 0..9, got {labels.max()}")
-    for image, label in zip(images, labels, strict=True):
-        yield {"x": image[..., None], "y": label}
+def _examples(name: str, folder: Path, split: str) -> Iterator[Example]:
+    yield from idx_examples(_paths(name, folder), mnist_parts(_SIZES)[split], with_class)
 
 
 def _paths(name: str, folder: Path) -> dict[str, Path]:
     """{file: path} of the four files, from the first place that has them all, else downloaded."""
-    manual = folder / "downloads" / "manual" / name
+    manual = manual_folder(folder, name)
     places = [manual] + ([_DEBIAN[name]] if name in _DEBIAN else [])
-    files = [file for pair in _FILES.values() for file in pair]
+    files = [file for part in mnist_parts(_SIZES).values() for file in (part.images, part.labels)]
     for place in places:
-        found = _found(place, files)
-        if len(found) == len(files):
-            return found
+        paths = found(place, files)
+        if len(paths) == len(files):
+            return paths
     try:
         return download({file: f"{_URLS[name]}{file}.gz" for file in files}, folder, name)
     except OSError as error:
@@ -156,31 +140,6 @@ def _paths(name: str, folder: Path) -> dict[str, Path]:
         debian = "install Debian's dataset-fashion-mnist, or " if name in _DEBIAN else ""
         raise FileNotFoundError(
             f"{name}: expected {', '.join(files)} (or .idx for -idx, or with .gz) in one folder, or a way to "
-            f"{_URLS[name]} ({error}). {' '.join(_there(place, files) for place in places)} To mend it, "
+            f"{_URLS[name]} ({error}). {' '.join(there(place, files) for place in places)} To mend it, "
             f"{debian}put the files into {manual}"
         ) from error
-
-
-def _found(place: Path, files: Sequence[str]) -> dict[str, Path]:
-    """{file: path} of those there: named as given out, or as 7-zip names what it unpacks; gzipped or not."""
-    names = {file: (file, file.replace("-idx", ".idx")) for file in files}
-    paths = ((f, place / f"{name}{end}") for f in files for end in ("", ".gz") for name in names[f])
-    found: dict[str, Path] = {}
-    for file, path in paths:
-        if path.is_file():
-            found.setdefault(file, path)
-    return found
-
-
-def _there(place: Path, files: Sequence[str]) -> str:
-    """What a place has of the files, what it lacks and what else lies there."""
-    if not place.is_dir():
-        return f"{place}: no such folder."
-    found = _found(place, files)
-    missing = [file for file in files if file not in found]
-    has = [path.name for path in found.values()]
-    others = sorted({path.name for path in place.iterdir()} - set(has))
-    if len(others) > _OTHERS_SHOWN:
-        others = [*others[:_OTHERS_SHOWN], "..."]
-    also = f", also {', '.join(others)}" if others else ""
-    return f"{place}: has {', '.join(has) or 'none of them'}, lacks {', '.join(missing)}{also}."

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from vaejax.data import records
-from vaejax.data.cache import Field, array_paths, num_bytes, read_arrays, write_arrays
+from vaejax.data.cache import Field, array_files, array_paths, num_bytes, read_arrays
 from vaejax.data.folders import full_disk, room, sweep, work_folder
-from vaejax.data.records import Recipe
+from vaejax.data.recipes import Recipe
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +41,14 @@ def prepare(recipe: Recipe, folder: Path, *, progress: bool = False) -> Path:
         return directory
     _log.info("preparing %s (%s) in %s", recipe.name, recipe.config, directory)
     with work_folder(directory.parent) as work, records.quiet(progress):
-        with room(directory.parent, f"the set {recipe.name}"):
-            records.write(recipe, work)
-        made = work / recipe.name / recipe.config / recipe.version
-        for split in recipe.splits:
-            _write_split(records.source_of(made, split), split, recipe.fields, made, work.parent)
+        made = work / recipe.version
+        with room(directory.parent, f"the set {recipe.name}"), ExitStack() as stack:
+            blocks, files = records.write(recipe, made), {}
+            for split, block in blocks:
+                if split not in files:
+                    paths = array_paths(made, split, recipe.fields)
+                    files[split] = stack.enter_context(array_files(paths, recipe.fields))
+                files[split](block)
         _move(made, directory)
     return directory
 
@@ -141,6 +145,9 @@ def _move(made: Path, directory: Path) -> None:
 
 def _write_split(source: Any, split: str, fields: Mapping[str, Field], target: Path, folder: Path) -> None:
     """Write the .npy files of a split to `target`; an error of a full disk names `folder`."""
-    with room(folder, f"the arrays of split {split!r}", num_bytes(fields, len(source))):
-        blocks = records.read(source, fields, split, folder)
-        write_arrays(array_paths(target, split, fields), fields, len(source), blocks)
+    with (
+        room(folder, f"the arrays of split {split!r}", num_bytes(fields, len(source))),
+        array_files(array_paths(target, split, fields), fields) as write,
+    ):
+        for block in records.read(source, fields, split, folder):
+            write(block)

@@ -12,49 +12,25 @@ import os
 import re
 import textwrap
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass
 from io import StringIO
-from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 
-from vaejax.data.cache import Blocks, Field
+from vaejax.data.cache import Blocks, Field, num_bytes
 from vaejax.data.folders import room, sweep, work_folder
+from vaejax.data.recipes import Recipe
 from vaejax.progress import Bar
 
 _READ_CHUNK = 1000
+_SHARD = 2**26  # bytes of examples in one file
 _ANSWER_SECONDS = 20
 _NAMES_SHOWN = 20
 _SHORT = 500  # characters of an error of another library
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to make a set.
-
-    `config` spells everything that the arrays depend on, and is part of the path; `version` moves
-    when the same configuration would give other arrays. `features` maps array names to the shape of
-    one example, all of one `dtype`. `splits` maps split names to a function that yields the examples in
-    order. What `notes` gives, plain data, is written beside them, and read by `notes_of`.
-    """
-
-    name: str
-    config: str
-    version: str
-    features: Mapping[str, tuple[int, ...]]
-    splits: Mapping[str, Callable[[], Iterator[Mapping[str, np.ndarray]]]]
-    dtype: Any = np.uint8
-    notes: Callable[[], Mapping[str, Any]] | None = None
-
-    @property
-    def fields(self) -> dict[str, Field]:
-        """How the arrays are read from the records."""
-        return {name: Field(shape, self.dtype, itemgetter(name)) for name, shape in self.features.items()}
 
 
 def download(urls: Mapping[str, str], folder: Path, name: str) -> dict[str, Path]:
@@ -151,36 +127,48 @@ def base_name(name: str) -> str:
     return re.split("[/:]", name)[0]
 
 
-def write(recipe: Recipe, folder: Path) -> None:
-    """Write the set through TFDS to `folder/name/config/version`."""
+def write(recipe: Recipe, directory: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Write the set to `directory` as TFDS reads it, example after example; yields (split, rows) as it goes.
+
+    TFDS's builders would hold up to a GiB of a split in memory, and fail beyond it without TensorFlow.
+    """
+    from tensorflow_datasets.core.utils import tqdm_utils
+
+    writer = _writer(recipe, directory)
+    writer.initialize_splits(list(recipe.splits))
+    with tqdm_utils.tqdm(total=recipe.num_examples, desc=recipe.name, unit=" examples") as bar:
+        for split, examples in recipe.blocks():
+            rows = {
+                name: field.rows(examples, f"{recipe.name}: {name} of {split!r}")
+                for name, field in recipe.fields.items()
+            }
+            writer.add_examples({split: examples})
+            yield split, rows
+            bar.update(len(examples))
+    writer.close_all()
+
+
+def _writer(recipe: Recipe, directory: Path) -> Any:
+    """TFDS's writer of the set's records, to one file for every 256 MiB."""
     import tensorflow_datasets as tfds
 
-    config = tfds.core.BuilderConfig(name=recipe.config, version=recipe.version)
-
-    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        name = recipe.name
-        VERSION = tfds.core.Version(recipe.version)
-        BUILDER_CONFIGS: ClassVar = [config]
-
-        def _info(self):
-            features = {
-                name: tfds.features.Tensor(shape=shape, dtype=recipe.dtype)
-                for name, shape in recipe.features.items()
-            }
-            return tfds.core.DatasetInfo(
-                builder=self,
-                features=tfds.features.FeaturesDict(features),
-                disable_shuffling=True,  # the examples stay in the order of their keys
-                metadata=tfds.core.MetadataDict(recipe.notes()) if recipe.notes else None,
-            )
-
-        def _split_generators(self, dl_manager):
-            return {split: self._generate_examples(make) for split, make in recipe.splits.items()}
-
-        def _generate_examples(self, make):
-            return enumerate(make())
-
-    Builder(data_dir=folder, config=config, file_format="array_record").download_and_prepare()
+    features = {
+        name: tfds.features.Tensor(shape=field.shape, dtype=field.dtype, encoding="bytes")
+        for name, field in recipe.fields.items()
+    }
+    directory.mkdir(parents=True)
+    identity = cast(Any, tfds.core).dataset_info.DatasetIdentity(
+        name=recipe.name, version=recipe.version, data_dir=str(directory), module_name="",
+        config_name=recipe.config,
+    )  # fmt: skip
+    info = tfds.core.DatasetInfo(
+        builder=identity,
+        features=tfds.features.FeaturesDict(features),
+        metadata=tfds.core.MetadataDict(recipe.notes()) if recipe.notes else None,
+    )
+    return tfds.core.SequentialWriter(
+        info, max_examples_per_shard=max(1, _SHARD // num_bytes(recipe.fields, 1)), file_format="array_record"
+    )
 
 
 @contextmanager

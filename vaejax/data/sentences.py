@@ -11,13 +11,14 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from vaejax.checks import check_choice, check_positive, check_positive_int
+from vaejax.checks import check_choice, check_positive_int
 from vaejax.data.arrays import Dataset
 from vaejax.data.corpora import Corpus, corpus
-from vaejax.data.factored import check_seed
+from vaejax.data.factored import check_held_out, check_seed, drawn
 from vaejax.data.folders import data_folder
 from vaejax.data.prepare import load_arrays, prepare
-from vaejax.data.records import Recipe, notes_of
+from vaejax.data.recipes import Recipe
+from vaejax.data.records import notes_of
 from vaejax.types import END, UNKNOWN, Split
 
 _VERSION = "1.0.0"
@@ -107,9 +108,7 @@ def sentences(
     if vocabulary <= len(_SPECIAL):
         raise ValueError(f"vocabulary: expected more than {len(_SPECIAL)} tokens, got {vocabulary}")
     check_choice(words, SPLITTING, "words")
-    check_positive(held_out, "held_out")
-    if held_out >= 0.5:
-        raise ValueError(f"held_out: expected a share in (0, 1/2), got {held_out}")
+    check_held_out(held_out)
     check_seed(seed)
     place = data_folder(folder)
     text = corpus(source, feature, place)
@@ -166,17 +165,9 @@ class _Prepared:
             for split, make in self.text.lines.items()
         }
         lacking = [split for split in _SPLITS if split not in of]
-        count = max(1, round(self.held_out * len(of["train"])))
-        if lacking and len(lacking) * count >= len(of["train"]):
-            raise ValueError(
-                f"{self.text.name}: expected lines enough for {len(lacking)} splits beside training, "
-                f"got {len(of['train'])}"
-            )
-        mixed = np.random.default_rng(self.seed).permutation(len(of["train"])) if lacking else []
-        for i, split in enumerate(lacking):
-            of[split] = [of["train"][n] for n in mixed[i * count : (i + 1) * count]]
-        if lacking:
-            of["train"] = [of["train"][n] for n in mixed[len(lacking) * count :]]
+        train = of["train"]
+        rows = drawn(len(train), lacking, self.held_out, self.seed, f"{self.text.name}: its lines")
+        of |= {split: [train[n] for n in some] for split, some in rows.items()}
         if empty := [split for split, lines in of.items() if not lines]:
             raise ValueError(f"{self.text.name}: expected a line at least in each split, got none in {empty}")
         return of

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int
+from vaejax.data.factored import check_seed
 from vaejax.types import Split
 
 
@@ -19,6 +20,23 @@ def first(split: Split, n: int) -> Split:
     """
     check_positive_int(n, "n")
     arrays = jax.tree.map(lambda a: a[:n], dict(split.arrays))
+    return Split(arrays, split.support, split.transform)
+
+
+def random_part(split: Split, n: int, *, seed: int = 0) -> Split:
+    """n examples of a split, drawn without replacement, in the split's order; all, uncopied, of n or fewer.
+
+    Of a set in an order, as the grids of `published` are, the first n would be of few values of the factors.
+
+    Raises:
+      TypeError, ValueError: n is not an int of at least 1, or seed not one of at least 0.
+    """
+    check_positive_int(n, "n")
+    check_seed(seed)
+    if n >= split.size:
+        return split
+    rows = np.sort(np.random.default_rng(seed).permutation(split.size)[:n])
+    arrays = jax.tree.map(lambda a: a[rows], dict(split.arrays))
     return Split(arrays, split.support, split.transform)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -76,7 +76,7 @@ def standardised(dataset: Dataset, *, columns: Sequence[int] | None = None) -> D
         columns: the places of those to standardise; None: all. Others, such as those of counts, are left.
 
     Returns:
-        The `Dataset`.
+        The `Dataset`, a `Table` where it was one.
 
     Raises:
         TypeError: anything but a `Dataset`, or a transform of your own.
@@ -100,8 +100,10 @@ def standardised(dataset: Dataset, *, columns: Sequence[int] | None = None) -> D
     for j in chosen:
         mean[j], scale[j] = _moments(x, seen, j)
     transform = Standardise(tuple(mean), tuple(scale))
-    splits = [_with(split, transform) for split in (dataset.train, dataset.validation, dataset.test)]
-    return Dataset(*splits, factor_names=dataset.factor_names)
+    train, validation, test = (
+        _with(split, transform) for split in (dataset.train, dataset.validation, dataset.test)
+    )
+    return replace(dataset, train=train, validation=validation, test=test)
 
 
 def transform_from_spec(spec: Mapping[str, Any]) -> Standardise:

@@ -16,7 +16,7 @@ from vaejax.data.dots import NUM_DOTS, NUM_VALUES, check_geometry, render_counts
 from vaejax.data.factored import LazySplits, check_factors, check_sizes_and_seed, stream
 from vaejax.data.folders import data_folder
 from vaejax.data.prepare import load_arrays
-from vaejax.data.records import Recipe
+from vaejax.data.recipes import Recipe
 from vaejax.data.transforms import PERCENT, unit_from_percent
 from vaejax.types import Split
 
@@ -90,6 +90,7 @@ class ThreeDots(LazySplits):
                 split: partial(_examples, size, self.seed, place, self.side, self.radius)
                 for place, (split, size) in enumerate(sizes.items())
             },
+            num_examples=sum(sizes.values()),
         )
 
     def _split(self, name: str) -> Split:

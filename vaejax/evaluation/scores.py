@@ -139,9 +139,9 @@ def disentanglement_scores(
       key: typed PRNG key.
       vae: a bound model whose latents are one array of real numbers; their codes are scored, the posterior
         means (`posterior_mean`).
-      data: a set with `num_values` and `sample_images`, such as `data.mini_sprites()`; or a split with
-        factors y, [N, F], such as those of `data.from_tfds("dsprites", pixels="binary")` (then
-        without local scores).
+      data: a set with `num_values` and `sample_images`, such as `data.mini_sprites()` or
+        `data.published("dsprites")`; or a split with factors y, [N, F], such as those of
+        `data.from_tfds("shapes3d")` (then without local scores).
       c: of a set, for a model with a condition: a function, factors [n, F] -> the conditions [n, ...] of
         their images. A split has its own.
       limit: the most images that are encoded, but for the local scores of a set that is larger.
