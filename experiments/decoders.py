@@ -21,7 +21,7 @@ or a sample where it has none; SSIM is lower for what z does not say.
 The better a decoder draws by itself, the less it asks of z: the PixelCNN keeps 9 nats, the diffusion .6, and
 what they reconstruct is another garment. The second stage keeps the first one's 22 nats and gives its blurred
 means texture again, at .27 bits for what its own bound is off. On 8x8x3 colour patches (`--dataset
-colour_patches --steps 1000`, 2794 to train on) the flow is best, 4.03 +- .07, before the diffusion, 4.2 +-
+colour_patches --steps 1000`, 2795 to train on) the flow is best, 4.03 +- .07, before the diffusion, 4.2 +-
 .3, and the PixelCNN, 4.83. Of 8x8 digits (`--dataset digits --pool 1 --steps 600`), whose bytes have 17
 values, the PixelCNN learns just that: 2.08, the mixture 3.70, the others 4.7 to 7.1. `medium` has not been
 run.
