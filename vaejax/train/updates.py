@@ -128,6 +128,7 @@ def _loss_of(result: Any) -> tuple[Array, tuple[Mapping[str, Any], PyTree]]:
             "objective: expected to return (loss, (metrics, variables)), the variables None where there are "
             f"none, as (loss, ({{}}, None)); got {_kind_of(result)}"
         )
+    loss: Any
     loss, (metrics, variables) = result
     if not isinstance(loss, jax.Array | np.ndarray | np.generic | float | int):
         raise TypeError(f"objective: expected a loss that is one float; got {_kind_of(loss)}")
