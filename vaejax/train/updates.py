@@ -128,9 +128,8 @@ def _loss_of(result: Any) -> tuple[Array, tuple[Mapping[str, Any], PyTree]]:
             "objective: expected to return (loss, (metrics, variables)), the variables None where there are "
             f"none, as (loss, ({{}}, None)); got {_kind_of(result)}"
         )
-    loss: Any
     loss, (metrics, variables) = result
-    if not isinstance(loss, jax.Array | np.ndarray | np.generic | float | int):
+    if not _is_number(loss):
         raise TypeError(f"objective: expected a loss that is one float; got {_kind_of(loss)}")
     if jnp.shape(loss) != () or not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
         got = f"got {jnp.result_type(loss)} {list(jnp.shape(loss))}"
@@ -140,6 +139,10 @@ def _loss_of(result: Any) -> tuple[Array, tuple[Mapping[str, Any], PyTree]]:
     if "grad_norm" in metrics:
         raise ValueError("metrics: expected names other than 'grad_norm', which the update adds")
     return loss, (metrics, variables)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, jax.Array | np.ndarray | np.generic | float | int)
 
 
 def _kind_of(result: Any) -> str:
