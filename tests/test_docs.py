@@ -75,9 +75,9 @@ def short(tmp_path, monkeypatch):
     """An empty folder to stand in, where `fit` does STEPS of 2000 steps."""
     fit = train.fit
 
-    def few_steps(key, model, update, data, steps, **options):
-        options |= {"chunk": 1, "progress": False}
-        return fit(key, model, update, data, max(1, steps * STEPS // 2000), **options)
+    def few_steps(key, model, update, data, steps=None, *, epochs=None, **options):
+        options = {"progress": False, **options, "chunk": 1}
+        return fit(key, model, update, data, epochs or max(1, steps * STEPS // 2000), **options)
 
     monkeypatch.setattr(train, "fit", few_steps)
     monkeypatch.setenv("VAEJAX_DATA", str(tmp_path / "data"))
@@ -164,6 +164,11 @@ def test_the_code_of_the_training_page_runs(dense):  # the README has the same c
     scores = [r["validation"]["neg_elbo"] for r in names["stopped"].validation]
     assert len(scores) == 3
     assert int(names["stopped"].best.step) == 2 * (scores.index(min(scores)) + 1)
+    steps = [step for step, values in names["logged"] if "loss" in values]
+    assert steps == list(range(1, STEPS + 1))
+    assert [step for step, values in names["logged"] if "validation/neg_elbo" in values][-1] == STEPS
+    assert len(names["few"].metrics["loss"]) == 1
+    assert {a.dtype.name for a in jax.tree.leaves(names["in_float64"].state.params)} == {"float64"}
     assert set(names["fits"]) == {0, 1, 2}
     assert int(names["fits"][2].state.step) == STEPS
     differ = jax.tree.map(lambda a, b: bool((a != b).any()), names["last"], names["smooth"])

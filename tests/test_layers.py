@@ -9,11 +9,12 @@ from tests.conftest import SLOW
 
 TESTS = Path(__file__).parent
 ROOT = Path(__file__).parent.parent / "vaejax"
-BASE = {"types", "keys", "checks", "precision", "fixed", "files", "progress"}
+BASE = {"types", "keys", "checks", "hints", "precision", "fixed", "files", "progress"}
 MAY_IMPORT = {
     "types": set(),
     "keys": {"types"},
     "checks": {"types"},
+    "hints": set(),
     "precision": set(),
     "fixed": set(),
     "files": set(),

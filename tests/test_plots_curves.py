@@ -199,3 +199,11 @@ def test_score_comparison_draws_seeds_means_intervals_and_references():
 def test_score_comparison_refuses(entry, options, message):
     with pytest.raises(ValueError, match=message):
         plots.score_comparison({"s": {"a": entry}}, **options)
+
+
+def test_the_metrics_of_a_fit_without_a_label_are_named():
+    metrics = {"step": np.arange(3), "loss": np.arange(3.0), "kl": np.arange(3.0)}
+    message = r'curves: expected \{label: .*, as \{"model": fit\.metrics\}; got .*, of step, loss, kl'
+    with pytest.raises(TypeError, match=message):
+        plots.training_curves(metrics)
+    plots.training_curves({"model": metrics})

@@ -15,7 +15,8 @@ class Fixed:
     dicts and dataclasses of what has one apart: a net with an array for a field.
     """
 
-    __slots__ = ("_arguments", "_function", "_hash", "_identity")
+    # jax holds what it traces by weak references
+    __slots__ = ("__weakref__", "_arguments", "_function", "_hash", "_identity")
 
     def __init__(self, function: Callable, *arguments: Any):
         self._function, self._arguments = function, arguments

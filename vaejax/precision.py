@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 
@@ -17,3 +18,9 @@ def at_least_float32(array: Any) -> Any:
     if dtype is not None and jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:
         return array.astype(jnp.float32)
     return array
+
+
+def float_dtype(tree: Any) -> Any:
+    """The dtype that the floating point arrays of a tree have in common, float32 at least."""
+    dtypes = [jnp.result_type(a) for a in jax.tree.leaves(tree)]
+    return jnp.result_type(jnp.float32, *(d for d in dtypes if jnp.issubdtype(d, jnp.floating)))

@@ -5,6 +5,7 @@ Axes: B examples, D data, d latents, K samples, L levels. Units: nats.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -45,6 +46,21 @@ DATA_SUPPORTS = ("binary", "unit_interval", "bytes", "real", "one_hot", "counts"
 END, UNKNOWN, BEGIN = 0, 1, -1
 
 
+def shown(tree: PyTree) -> str:
+    """Arrays in words: of one its dtype and shape, of a mapping each entry's, of what is deeper its size."""
+    if isinstance(tree, Mapping):
+        return f"{{{', '.join(f'{name}: {_shown(part)}' for name, part in tree.items())}}}"
+    return _shown(tree)
+
+
+def _shown(tree: PyTree) -> str:
+    if tree is None:
+        return "None"
+    if hasattr(tree, "shape") and hasattr(tree, "dtype"):
+        return f"{tree.dtype} {list(tree.shape)}"
+    return f"{sum(math.prod(np.shape(a)) for a in jax.tree.leaves(tree)):,} numbers"
+
+
 class Draw(NamedTuple):
     """One latent draw per example of a batch, and the log-densities that go with it.
 
@@ -65,6 +81,10 @@ class Draw(NamedTuple):
     extra: Mapping[str, Any] | None = None  # documented by the builder that fills it
     point: PyTree = None  # where log_q and log_p were taken; None: at z itself
 
+    def __repr__(self) -> str:
+        there = {name: value for name, value in self._asdict().items() if value is not None}
+        return f"Draw({', '.join(f'{name}={shown(value)}' for name, value in there.items())})"
+
 
 class VAE(NamedTuple):
     """A model with its parameters bound: pure functions, each a `jax.tree_util.Partial`."""
@@ -76,6 +96,9 @@ class VAE(NamedTuple):
     represent: Callable[..., PyTree] | None = None  # batch -> z without noise, the code; None: the mean of q
     # batch -> (parameters [B, ...], build): what the encoder gives, and the function of such to q(z|x)
     family: Callable[..., tuple[PyTree, Callable[[PyTree], Distribution]]] | None = None
+
+    def __repr__(self) -> str:
+        return f"VAE(heads={list(self.heads)}, of {shown((self.encode, self.decode, self.heads))})"
 
 
 class Model(NamedTuple):
@@ -96,6 +119,9 @@ class Model(NamedTuple):
     spec: Mapping[str, Any]
     groups: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Model({self.spec.get('builder')!r}, groups={self.groups}, support={self.support!r})"
+
 
 class TrainState(NamedTuple):
     """All that a training run carries from step to step."""
@@ -104,6 +130,12 @@ class TrainState(NamedTuple):
     variables: PyTree
     opt_state: PyTree
     step: Array  # int32 scalar: steps done
+
+    def __repr__(self) -> str:
+        return (
+            f"TrainState(step={self.step}, params={shown(self.params)}, variables={shown(self.variables)}, "
+            f"opt_state={shown((self.opt_state,))})"
+        )
 
 
 class Update(NamedTuple):
@@ -143,6 +175,11 @@ class Split:
     arrays: Mapping[str, Any]
     support: Any
     transform: Callable[[Array, Batch], Batch] = identity_transform
+
+    def __repr__(self) -> str:
+        arrays = ", ".join(f"{name}: {shown(array)}" for name, array in self.arrays.items())
+        transform = getattr(self.transform, "__name__", type(self.transform).__name__)
+        return f"Split({{{arrays}}}, support={self.support!r}, transform={transform})"
 
     @property
     def size(self) -> int:

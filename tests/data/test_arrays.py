@@ -163,7 +163,11 @@ RECORDS = np.zeros((20, 3), [("a", "f4")])
             TypeError,
             "train: expected .* at most 64 bits, got",
         ),
-        ({"validation": [0.1]}, TypeError, "validation: expected a numpy array or a fraction, .*got list"),
+        (
+            {"validation": [0.1]},
+            ValueError,
+            r"validation: expected \[N, ...\] of at least 2 dims .*got \[1\]",
+        ),
         ({"validation": "0.1"}, TypeError, "validation: expected a numpy array or a fraction, .*got str"),
         ({"validation": 0.1j}, TypeError, "validation: expected a numpy array or a fraction, got complex"),
         ({"labels": (MASKED, MASKED)}, TypeError, "labels of train: expected an array without a mask"),
@@ -191,13 +195,15 @@ def test_what_would_change_the_numbers_is_refused(arguments, error, message):
             ValueError,
             "support: expected one of 'binary', .*'mixed'; got",
         ),
+        ({"train": {"a": UNIT}}, TypeError, "train: expected a numpy array, as np.asarray makes .* got dict"),
+        ({"train": [[0.1], [0.2, 0.3]]}, ValueError, "train: expected lists of one length; got others"),
+        ({"train": [["a"], ["b"]]}, TypeError, "train: expected uint8 or float, got <U1"),
+        ({"test": jax.random.split(KEY, 20)}, TypeError, "test: expected a numpy array, .* got PRNGKeyArray"),
         (
-            {"train": UNIT.tolist()},
+            {"train": LABELS[:, None]},
             TypeError,
-            "train: expected a numpy array, as np.asarray makes .* list",
+            "train: expected uint8, which are scaled by 1/255, or floats in .* 'unit_interval'; got int64",
         ),
-        ({"test": jnp.asarray(UNIT)}, TypeError, "test: expected a numpy array, .* got ArrayImpl"),
-        ({"train": LABELS[:, None]}, TypeError, "train: expected uint8 or float, got int64"),
         ({"test": UNIT > 0}, TypeError, "test: expected the dtype of train, float32; got uint8"),
         ({"train": UNIT[0]}, ValueError, r"train: expected \[N, ...\] of at least 2 dims .* got \[3\]"),
         ({"test": UNIT[:0]}, ValueError, r"test: expected .* at least 2 dims and 1 value, got \[0, 3\]"),
@@ -229,7 +235,8 @@ def test_what_would_change_the_numbers_is_refused(arguments, error, message):
             ValueError,
             r"labels: expected a tuple of arrays \(train, test\), got 1 of them",
         ),
-        ({"labels": (LABELS, [1])}, TypeError, "labels of test: expected a numpy array, .* got list"),
+        ({"labels": (LABELS, [1])}, ValueError, r"labels of test: expected 20 of them, got shape \[1\]"),
+        ({"labels": (LABELS, "ab")}, TypeError, "labels of test: expected a numpy array, .* got str"),
         (
             {"labels": (LABELS, LABELS[1:])},
             ValueError,
@@ -304,3 +311,65 @@ def test_float64_beyond_float32():
 def test_bad_transforms(transform, error, message):
     with np.errstate(all="ignore"), pytest.raises(error, match=message):
         from_arrays(UNIT, UNIT, support="unit_interval", transform=transform)
+
+
+# what holds numbers and is no array of numpy, and integers
+
+
+@pytest.mark.parametrize("given", [np.ndarray.tolist, jnp.asarray, lambda x: tuple(map(tuple, x))])
+def test_lists_and_arrays_of_jax_are_taken(given):
+    labels = given(np.stack([LABELS, LABELS], axis=1))
+    data = from_arrays(given(UNIT), given(UNIT[:4]), (labels, labels[:4]), support="unit_interval")
+    for split, rows in (
+        (data.train, slice(0, 18)),
+        (data.validation, slice(18, 20)),
+        (data.test, slice(0, 4)),
+    ):
+        assert isinstance(split.arrays["x"], np.ndarray)
+        np.testing.assert_array_equal(np.float32(split.arrays["x"]), UNIT[rows])
+        np.testing.assert_array_equal(split.arrays["y"][:, 0], LABELS[rows])
+
+
+@pytest.mark.parametrize(
+    ("x", "support", "stored"),
+    [
+        (BINARY.astype(np.int64), "binary", np.uint8),
+        ((BINARY > 0).tolist(), "binary", np.uint8),
+        (jnp.asarray(BINARY, jnp.int32), "binary", np.uint8),
+        (np.eye(3, dtype=int)[np.arange(20) % 3], "one_hot", np.uint8),
+        (BYTES.astype(np.int16), "bytes", np.uint8),
+        (BYTES.astype(np.uint16) * 100, "counts", np.float32),
+        (BYTES.astype(np.int32) - 100, "real", np.float32),
+        (BYTES.astype(np.int32) - 100, "mixed", np.float32),
+        (BYTES, "real", np.uint8),
+    ],
+)
+def test_integers_are_what_their_support_means_by_them(x, support, stored):
+    data = from_arrays(x, x, support=support)
+    assert data.test.arrays["x"].dtype == stored
+    np.testing.assert_array_equal(transformed(data.test), np.asarray(x, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("x", "support", "message"),
+    [
+        (BYTES.astype(int), "binary", r"train: expected .* in \[0, 1\] for support 'binary', got 0..238"),
+        (BYTES.astype(int) + 100, "bytes", r"in \[0, 255\] for support 'bytes', got 100..338"),
+        (BYTES.astype(int) - 1, "bytes", r"in \[0, 255\] for support 'bytes', got -1..237"),
+        (BYTES.astype(int) + 2**24, "real", r"in \[-16777216, 16777216\] for support 'real', got 167"),
+        (BYTES.astype(int) - 1, "counts", r"of at least 0 for support 'counts'"),
+    ],
+)  # fmt: skip
+def test_integers_that_are_none_of_their_support_are_refused(x, support, message):
+    with pytest.raises(ValueError, match=message):
+        from_arrays(x, x, support=support)
+
+
+def test_a_transform_of_ones_own_sees_the_integers_as_they_are():
+    def halved(key, batch):
+        assert batch["x"].dtype == np.int16
+        return {**batch, "x": jnp.asarray(batch["x"], jnp.float32) / 510}
+
+    x = BYTES.astype(np.int16)
+    data = from_arrays(x, x, support="unit_interval", transform=halved)
+    np.testing.assert_allclose(transformed(data.test), BYTES / 510, rtol=1e-6)

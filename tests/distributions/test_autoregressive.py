@@ -20,8 +20,9 @@ LATENTS = 1
 
 
 def build(shape, values=2, context=None):
+    encoder = nets.MLPEncoder(latents=LATENTS, features=(4,), activation="tanh", event_ndims=3)
     return models.gaussian_vae(
-        encoder=nets.MLPEncoder(latents=LATENTS, features=(4,), activation="tanh", event_ndims=3),
+        encoder=encoder if values == 2 else nets.FromBytes(encoder),
         decoder=nets.GatedPixelCNN(shape, 8, (3, 3), values, context),
         latents=LATENTS,
         likelihood=distributions.bernoulli() if values == 2 else distributions.categorical(),
@@ -279,7 +280,7 @@ def test_a_model_built_from_its_spec_is_the_same_function():
 def build_mixed():
     """One logit a value, for a likelihood of bytes."""
     return models.gaussian_vae(
-        encoder=nets.MLPEncoder(LATENTS, (), event_ndims=3),
+        encoder=nets.FromBytes(nets.MLPEncoder(LATENTS, (), event_ndims=3)),
         decoder=nets.GatedPixelCNN(SHAPE, 4, (3,)),
         latents=LATENTS,
         likelihood=distributions.categorical(),

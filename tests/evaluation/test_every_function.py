@@ -103,6 +103,10 @@ def holed(transform, key, batch):
     return made if made is None else {**made, "observed": jnp.broadcast_to(seen, made["x"].shape)}
 
 
+def _pixels(x):
+    return jnp.asarray(x, jnp.float32).reshape(len(x), -1)
+
+
 class Factors:
     """Images of two factors."""
 
@@ -140,7 +144,11 @@ OF_KEYS = {  # (key, vae, what, ...)
     "factor_codes": lambda key, vae: evaluation.factor_codes(key, vae, Factors(), batch_size=5),
     "local_scores": lambda key, vae: evaluation.local_scores(key, vae, Factors(), clusters=2, num_samples=20),
     "decoder_samples": lambda key, vae: evaluation.decoder_samples(key, vae, ROWS, batch_size=2),
+    "encode": lambda key, vae: evaluation.encode(vae, SPLIT, key=key, batch_size=2),
     "prior_samples": lambda key, vae: evaluation.prior_samples(key, vae, 3),
+    "sample_distances": lambda key, vae: evaluation.sample_distances(
+        key, vae, SPLIT, _pixels, n=4, neighbours=(1, 2), batch_size=2
+    ),
     "sandwich": lambda key, vae: evaluation.sandwich(key, vae, 3, **ANNEALED),
 }
 OF_MODELS = {  # (vae, x)
@@ -154,6 +162,9 @@ OF_MODELS = {  # (vae, x)
     "traverse": lambda vae, x: evaluation.traverse(vae, x[0], [-1.0, 2.0]),
 }
 OF_ARRAYS = {
+    "density_coverage": lambda: evaluation.density_coverage(ROWS, ROWS + 0.5, k=2),
+    "frechet_distance": lambda: evaluation.frechet_distance(ROWS, ROWS[:2]),
+    "precision_recall": lambda: evaluation.precision_recall(ROWS, ROWS + 0.5, k=1),
     "bits_per_dim": lambda: evaluation.bits_per_dim(ROWS, np.int64(2)),
     "mse": lambda: evaluation.mse(X, X + 1),
     "paired": lambda: evaluation.paired(X[:, 0, 0, 0], X[:, 1, 1, 0]),
@@ -250,7 +261,13 @@ def test_plain_functions_are_read_anew_in_every_call():
     assert_close(evaluation.reconstruct(vae, X), 4 * before, rtol=1e-5)
 
 
-ENCODED = ("posterior_mean", "factor_codes", "local_scores", "disentanglement_scores")  # they do not decode
+ENCODED = (
+    "encode",
+    "posterior_mean",
+    "factor_codes",
+    "local_scores",
+    "disentanglement_scores",
+)  # they do not decode
 MODEL = Model(lambda key, batch: ({}, None), lambda params: VAE_OF, "real", {})
 BAD = [
     ({"vae": MODEL}, TypeError, "vae: expected a vaejax.VAE"),

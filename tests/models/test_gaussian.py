@@ -39,7 +39,11 @@ def init(model, seed=1):
     [
         ({"latents": 0}, ValueError, "latents: expected at least 1, got 0"),
         ({"latents": 2.0}, TypeError, "latents: expected an int, got float"),
-        ({"encoder": nets.MLPEncoder}, TypeError, "encoder: expected a flax.linen.module.Module, got <class"),
+        (
+            {"encoder": nets.MLPEncoder},
+            TypeError,
+            "encoder: expected a flax.*Module, got the class MLPEncoder: call it",
+        ),
         ({"decoder": lambda z: z}, TypeError, "decoder: expected a flax.linen.module.Module, got <function"),
         (
             {"likelihood": distributions.bernoulli},

@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from tests import oracle
 from tests.catalogue import small_vae
-from vaejax import compose, distributions, models, nets, objectives, scaled
+from vaejax import compose, distributions, models, nets, objectives, runs, scaled
 from vaejax.models import posteriors, priors
 from vaejax.train import fit, gradient_update
 from vaejax.types import Split
@@ -123,3 +124,123 @@ def test_glorot_weights_are_uniform_biases_0_and_the_output_the_mean():
         models.glorot(model, np.array([0.0, 0.5]))
     with pytest.raises(ValueError, match="mean: expected 4 values, got 3"):
         jax.eval_shape(models.glorot(model, mean[:3]).init, KEY, {"x": jnp.zeros((1, 4))})
+
+
+# float64
+
+
+def linear(**parts):
+    return models.in_float64(oracle.linear_of(**parts))
+
+
+@pytest.mark.usefixtures("x64")
+def test_in_float64_the_bound_of_the_exact_posterior_is_the_evidence_to_its_digits():
+    exact, x = oracle.exact_params(), jnp.asarray(oracle.data(6))
+    layer = {"kernel": exact["decoder"]["W"].T, "bias": exact["decoder"]["b"]}
+    scale = jnp.broadcast_to(exact["encoder"]["log_scale"], exact["encoder"]["a"].shape)
+    head = {
+        "loc": {"kernel": exact["encoder"]["A"].T, "bias": exact["encoder"]["a"]},
+        "logvar": {"kernel": jnp.zeros_like(exact["encoder"]["A"].T), "bias": 2 * scale},
+    }
+    params = {"encoder": {"head": head}, "decoder": {"out": layer}}
+    assert jax.tree.map(jnp.shape, jax.jit(linear().init)(KEY, {"x": x})[0]) == jax.tree.map(
+        jnp.shape, params
+    )
+    errors = []
+    for dtype in (jnp.float64, jnp.float32):
+        vae = linear().bind(jax.tree.map(lambda a, t=dtype: jnp.asarray(a, t), params))
+        draw = jax.jit(objectives.sample)(KEY, vae, {"x": x.astype(dtype)})
+        errors.append(np.abs(objectives.log_weight(draw) - oracle.log_evidence(x)).max())
+    assert errors[0] < 1e-12 < 1e-7 < errors[1]
+
+
+EVERYTHING = {
+    "gaussian": lambda: small_vae()[0],
+    "mixture": lambda: small_vae(
+        parts={
+            "encoder": nets.MLPEncoder(latents=6, features=(4,), context=2),
+            "posterior": posteriors.mixture(3, 2),
+            "prior": priors.gaussian_mixture(2),
+        }
+    )[0],
+    "flow": lambda: small_vae(
+        parts={
+            "encoder": nets.MLPEncoder(latents=3, features=(4,), context=2),
+            "posterior": posteriors.autoregressive(3, 2, (4,), context=2),
+            "prior": priors.flow(2, (4,)),
+        }
+    )[0],
+    "codes": lambda: small_vae(
+        parts={
+            "encoder": nets.MLP((4,), (2, 2)),
+            "decoder": nets.MLP((4,), (5,), event_ndims=2),
+            "posterior": posteriors.vq(2, dim=2, codes=4),
+            "prior": priors.codes(),
+        }
+    )[0],
+    "levels": lambda: models.hierarchical_vae(
+        encoder=nets.DenseLadder(((3,), (3,))),
+        levels=(
+            models.Level(posteriors.gaussian(2), nets.MLPEncoder(2, ()), nets.MLP((), (3,))),
+            models.Level(
+                posteriors.ladder(2), nets.MLPEncoder(2, ()), nets.MLP((), (3,)), nets.MLPEncoder(2, ())
+            ),
+        ),
+        decoder=nets.MLP((), (5,)),
+        likelihood=distributions.bernoulli(),
+    ),
+}
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_in_float64_everything_is_and_without_it_nothing(name):
+    def arrays(model):
+        def of(key, x):
+            params, variables = model.init(key, {"x": x})
+            vae = model.bind(params, variables)
+            draw = objectives.sample(key, vae, {"x": x})
+            made = vae.decode(vae.sample_prior(key, 2)).mean()
+            return (
+                params,
+                variables,
+                draw.z,
+                draw.log_q,
+                draw.log_p,
+                draw.log_px,
+                vae.represent({"x": x}),
+                made,
+            )
+
+        shapes = jax.tree.leaves(jax.eval_shape(of, KEY, jnp.asarray(X, jnp.float32)))
+        return {a.dtype.name for a in shapes if jnp.issubdtype(a.dtype, jnp.floating)}
+
+    assert arrays(models.in_float64(EVERYTHING[name]())) == {"float64"}
+    assert arrays(EVERYTHING[name]()) == {"float32"}
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_run_in_float64_trains_saves_and_loads_as_such(tmp_path):
+    model = models.in_float64(MODEL)
+    objective = compose(reconstruction=objectives.reconstruction, kl=scaled(0.5, objectives.kl))
+    update = gradient_update(objective, model, optax.adam(0.1))
+    options = {"batch_size": 3, "chunk": 1, "progress": False, "folder": tmp_path / "run"}
+    fitted = fit(KEY, model, update, Split({"x": X}, "binary"), 3, **options)
+    floats = [a for a in jax.tree.leaves(fitted.state) if jnp.issubdtype(a.dtype, jnp.floating)]
+    assert {a.dtype.name for a in floats} == {"float64"}
+    loaded = runs.load(tmp_path / "run")
+    assert same(loaded.params, fitted.state.params)
+    assert {a.dtype.name for a in jax.tree.leaves(loaded.params)} == {"float64"}
+    assert loaded.model.spec == model.spec
+    jax.config.update("jax_enable_x64", False)
+    with pytest.raises(ValueError, match="jax_enable_x64: expected True"):
+        runs.load(tmp_path / "run")
+
+
+def test_float64_that_is_not_enabled_is_refused():
+    with pytest.raises(
+        ValueError, match=r"jax_enable_x64: expected True, as jax\.config\.update.*; got False"
+    ):
+        models.in_float64(MODEL)
+    with pytest.raises(TypeError, match=r"model: expected a vaejax\.Model, got VAE"):
+        models.in_float64(MODEL.bind({"encoder": {}, "decoder": {}}))

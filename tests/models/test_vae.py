@@ -36,7 +36,10 @@ def build(**change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"posterior": posteriors.gaussian}, "posterior: expected a vaejax.*Posterior, got <function"),
+        (
+            {"posterior": posteriors.gaussian},
+            "posterior: expected a vaejax.*, got the function gaussian",
+        ),
         ({"prior": "standard"}, "prior: expected a vaejax.*Prior, got 'standard'"),
         ({"prior": posteriors.gaussian(2)}, "prior: expected a vaejax.*Prior, got Posterior"),
         ({"conditional": 1}, "conditional: expected a builtins.bool, got 1"),

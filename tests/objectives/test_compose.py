@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 import re
 
@@ -184,3 +186,41 @@ def test_a_measure_sees_the_draws_of_its_term():
     objective = objectives.compose(a=objectives.logs(noise, **{"a/twice": twice}), b=objectives.kl)
     _, (metrics, _) = jax.jit(lambda key: objective(key, vae, batch, 0))(jax.random.key(0))
     assert metrics["a/twice"] == 2 * metrics["a"]
+
+
+# a factory that was not called
+
+
+FACTORIES = [
+    name
+    for name in objectives.__all__
+    if inspect.signature(getattr(objectives, name)).return_annotation == "Term"
+]
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_factory_that_was_not_called_is_named(name):
+    factory = getattr(objectives, name)
+    message = rf"term 'mine': expected .* called, as {name}\(\.\.\.\)"
+    for term in (factory, objectives.scaled(2.0, factory)):
+        with pytest.raises(TypeError, match=message):
+            objectives.compose(mine=term)
+
+
+def test_what_takes_other_arguments_than_a_term_is_named():
+    assert len(FACTORIES) > 30
+    message = r"term 'mine': expected a function \(key, vae, draw\) -> nats, got"
+    for term in (lambda draw: draw, functools.partial(lambda a, b: a, 1), lambda key, vae, draw, step: 0.0):
+        with pytest.raises(TypeError, match=message):
+            objectives.compose(mine=term)
+    objectives.compose(mine=objectives.sees_step(lambda key, vae, draw, step: 0.0))
+    objectives.compose(mine=lambda *arguments: 0.0)
+
+
+def test_a_term_that_gives_a_function_is_named(params):
+    def factory(key, vae, draw):
+        return lambda key, vae, draw: 0.0
+
+    message = r"term 'mine': expected nats, got a function; .* as factory\(\.\.\.\)"
+    with pytest.raises(TypeError, match=message):
+        run(params, mine=factory)

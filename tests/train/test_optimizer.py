@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from tests.train.toy import KEY, START, assert_same_fit, toy_fit, toy_model, toy_objective, toy_update
+from vaejax import objectives
 from vaejax.train import gradient_update, repeat, sequence
 from vaejax.types import TrainState
 
@@ -147,6 +148,9 @@ def test_an_update_is_of_an_objective_and_a_model():
         gradient_update(toy_objective(), bound, optax.sgd(0.1))
 
 
+RETURN = r"expected to return \(loss, \(metrics, variables\)\), .* as \(loss, \({}, None\)\);"
+
+
 def returning(result):
     return toy_update(lambda key, vae, batch, step: result(vae.heads["decoder"](), batch["x"]))
 
@@ -154,9 +158,15 @@ def returning(result):
 @pytest.mark.parametrize(
     ("result", "error", "message"),
     [
-        (lambda p, x: p, TypeError, r"expected to return \(loss, \(metrics, variables\)\); got .*Tracer"),
-        (lambda p, x: (p, {}), TypeError, r"expected to return \(loss, \(metrics, variables\)\); got tuple"),
-        (lambda p, x: p * x[:2, 0], TypeError, r"expected to return \(loss, \(metrics, variables\)\)"),
+        (lambda p, x: p, TypeError, rf"{RETURN} got an array \[\]"),
+        (lambda p, x: (p, {}), TypeError, rf"{RETURN} got \(an array \[\], a dict\)"),
+        (lambda p, x: (p, {"a": p, "b": p}), TypeError, rf"{RETURN} got \(an array \[\], a dict\)"),
+        (lambda p, x: (p, {}, None), TypeError, rf"{RETURN} got \(an array \[\], a dict, None\)"),
+        (lambda p, x: p * x[:2, 0], TypeError, rf"{RETURN} got an array \[2\]"),
+        (lambda p, x: p * x[:, 0], TypeError, rf"{RETURN} got an array \[6\]"),
+        (lambda p, x: (p, x[:2]), TypeError, rf"{RETURN} got \(an array \[\], an array \[2, 3\]\)"),
+        (lambda p, x: None, TypeError, rf"{RETURN} got None"),
+        (lambda p, x: ({}, ({}, None)), TypeError, "expected a loss that is one float; got a dict"),
         (
             lambda p, x: (p * x[:, 0], ({}, None)),
             ValueError,
@@ -195,3 +205,29 @@ def test_steps_with_a_large_gradient_or_none_that_is_finite_are_skipped_and_the_
 
     with_skips, without = jax.jit(lambda: (after(update, (0, 1, 2, 3)), after(plain, (0, 3))))()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), with_skips, without)
+
+
+def test_an_objective_that_takes_other_arguments_is_named():
+    model = toy_model()
+    for objective, name in (
+        (objectives.kl, "kl"),  # a term, and no objective
+        (objectives.iwae, "iwae"),  # not even that
+        (lambda vae, batch: 0.0, "<lambda>"),
+    ):
+        message = rf"objective: expected .*, as compose\(.*; got {name}, which takes other arguments"
+        with pytest.raises(TypeError, match=message):
+            gradient_update(objective, model, optax.sgd(0.1))
+
+
+def test_swapped_arguments_of_an_update_are_named():
+    model, sgd = toy_model(), optax.sgd(0.1)
+    expected = "optimizer: expected an optax transformation, "
+    for arguments, message in (
+        ((model, toy_objective(), sgd), r"objective: expected a function, as compose\(\.\.\.\); got Model"),
+        ((toy_objective(), sgd, model), rf"{expected}.* got Model"),
+        ((sgd, model, toy_objective()), rf"{expected}.* got function"),
+        ((toy_objective(), model, 1e-3), rf"{expected}.* got float"),
+        ((toy_objective(), model, optax.adam), rf"{expected}.* got function"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            gradient_update(*arguments)

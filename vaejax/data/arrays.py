@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vaejax.checks import check_array, check_choice
 from vaejax.data.holes import with_holes, without_nan
+from vaejax.data.plain import plain_array, whole_numbers
 from vaejax.data.transforms import cast, unit_from_bytes
 from vaejax.types import DATA_SUPPORTS, Array, Batch, Split
 
@@ -32,31 +34,38 @@ class Dataset:
     test: Split
     factor_names: tuple[str, ...] | None = None
 
+    def __repr__(self) -> str:
+        splits = "".join(f"  {name}={getattr(self, name)},\n" for name in ("train", "validation", "test"))
+        return f"Dataset(\n{splits}  factor_names={self.factor_names})"
+
 
 def from_arrays(
-    train: np.ndarray,
-    test: np.ndarray,
-    labels: Sequence[np.ndarray] | None = None,
+    train: ArrayLike,
+    test: ArrayLike,
+    labels: Sequence[ArrayLike] | None = None,
     *,
     support: str,
-    validation: np.ndarray | float = 0.1,
+    validation: ArrayLike = 0.1,
     transform: Transform | None = None,
     holes: bool = False,
 ) -> Dataset:
     """Make a data set of arrays in memory; they are checked, and shared unless they must be converted.
 
-    Two things are converted, without loss: other byte orders (FITS, old HDF5 files), in a copy, and booleans,
-    which become uint8 0 and 1. Nothing else is; masked arrays are refused: their hidden values would be seen.
+    What is converted is so without loss: lists of numbers and arrays of jax become numpy's; other byte orders
+    (FITS, old HDF5 files) this machine's, in a copy; booleans uint8 0 and 1; where there is no transform,
+    integers what their support means by them: uint8 of "binary", "one_hot" and "bytes", float32 of "real",
+    "counts" and "mixed"; of "unit_interval" they are refused, since nothing says what stands for 1. So are
+    masked arrays, whose hidden values would be seen.
 
     The default transform casts x to float32; uint8 data of support "unit_interval" it also scales by
     1/255. Without a transform of your own the stored values must lie in the support; with one, what
     it makes of the first examples must.
 
     Args:
-        train: x of the training split, uint8, booleans or floats of at most 64 bits [N, ...], at least one
+        train: x of the training split, integers, booleans or floats of at most 64 bits [N, ...], at least one
             event dimension.
         test: x of the test split, of the same dtype and event shape.
-        labels: None, or numeric arrays (train, test), or (train, test, validation) where `validation`
+        labels: None, or arrays of numbers (train, test), or (train, test, validation) where `validation`
             is an array; each leads with its split's N and becomes "y". Finite, and integers that jax holds,
             of 32 bits without x64.
         support: "binary" (0 and 1), "unit_interval" ([0, 1]), "bytes" (uint8 0..255), "real", "one_hot" (rows
@@ -80,12 +89,11 @@ def from_arrays(
     _check_options(support, transform, holes)
     given = not isinstance(validation, numbers.Number)
     x = {"train": train, "test": test} | ({"validation": validation} if given else {})
-    x = {
-        name: _plain(array, name, "" if name != "validation" else " or a fraction")
-        for name, array in x.items()
-    }
+    x = {name: plain_array(a, name, " or a fraction" * (name == "validation")) for name, a in x.items()}
+    if transform is None:
+        x = {name: whole_numbers(array, support, name) for name, array in x.items()}
     for name, array in x.items():
-        _check_events(array, name, x["train"])
+        _check_events(array, name, x["train"], transform is not None)
     y = _named_labels(labels, x)
 
     if not given:
@@ -116,26 +124,10 @@ def _check_options(support: Any, transform: Any, holes: Any) -> None:
         raise TypeError(f"holes: expected a bool, got {type(holes).__name__} ({holes!r})")
 
 
-def _plain(array: Any, name: str, other: str = "") -> np.ndarray:
-    """Return an array of numbers as a plain one in this machine's byte order, booleans as uint8."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(
-            f"{name}: expected a numpy array{other}, as np.asarray makes it; got {type(array).__name__}"
-            + "; data.joined makes one set of several modalities" * isinstance(array, Mapping)
-        )
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name}: expected an array without a mask, as .filled(value) makes it; got a masked array"
-        )
-    array = np.asarray(array)  # np.matrix and np.memmap, sharing their memory
-    if array.dtype.kind == "b":
-        return array.view(np.uint8)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _check_events(array: np.ndarray, name: str, train: np.ndarray) -> None:
-    """Raise unless `array` is a non-empty uint8 or float array that agrees with `train`."""
-    if array.dtype != np.uint8 and not jax.numpy.issubdtype(array.dtype, np.floating):  # also bfloat16
+def _check_events(array: np.ndarray, name: str, train: np.ndarray, integers: bool) -> None:
+    """Raise unless `array` is a non-empty one of uint8, floats or `integers`, that agrees with `train`."""
+    known = array.dtype == np.uint8 or jax.numpy.issubdtype(array.dtype, np.floating)  # also bfloat16
+    if not known and not (integers and array.dtype.kind in "iu"):
         raise TypeError(f"{name}: expected uint8 or float, got {array.dtype}")
     check_array(array, name)
     if array.ndim < 2 or array.size == 0:
@@ -149,7 +141,7 @@ def _check_events(array: np.ndarray, name: str, train: np.ndarray) -> None:
 
 
 def _named_labels(
-    labels: Sequence[np.ndarray] | None, x: Mapping[str, np.ndarray]
+    labels: Sequence[ArrayLike] | None, x: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray] | None:
     """Return {split: labels} for the splits of x, checked against them and each other."""
     if labels is None:
@@ -159,7 +151,7 @@ def _named_labels(
         raise TypeError(f"{expected}, got {type(labels).__name__}")
     if len(labels) != len(x):
         raise ValueError(f"{expected}, got {len(labels)} of them")
-    y = {name: _plain(array, f"labels of {name}") for name, array in zip(x, labels, strict=True)}
+    y = {name: plain_array(array, f"labels of {name}") for name, array in zip(x, labels, strict=True)}
     for name, array in y.items():
         _check_labels(array, f"labels of {name}", y["train"], len(x[name]))
     return y

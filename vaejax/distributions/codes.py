@@ -62,8 +62,13 @@ class Codes(distrax.Distribution):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
+        return self._vector.shape
+
+    @property
+    def _vector(self) -> jax.ShapeDtypeStruct:
+        """What the vectors of all places are."""
         indices = jax.ShapeDtypeStruct(self._coding.places, jnp.int32)
-        return jax.eval_shape(lambda k: self._coding.vector(k), indices).shape
+        return jax.eval_shape(lambda k: self._coding.vector(k), indices)
 
     def indices(self, value: Array) -> Array:
         """k [..., *places] of vectors z [..., *event]; integers are indices as they are.
@@ -94,7 +99,7 @@ class Codes(distrax.Distribution):
     def _log_mass(self, k: Array) -> Array:
         """log p of indices [..., *places], [...]."""
         nats = math.prod(self._coding.places) * math.log(self._coding.values)
-        return jnp.full(k.shape[: k.ndim - len(self._coding.places)], -nats)
+        return jnp.full(k.shape[: k.ndim - len(self._coding.places)], -nats, self._vector.dtype)
 
     def _draw(self, key: Array, n: int) -> Array:
         """n draws of indices, [n, *batch, *places]."""

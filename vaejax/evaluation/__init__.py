@@ -10,8 +10,15 @@ from vaejax.evaluation.codes import posterior_mean
 from vaejax.evaluation.collapse import collapse
 from vaejax.evaluation.denoising import denoised, noise_of
 from vaejax.evaluation.elbo import elbo_parts
+from vaejax.evaluation.encode import encode
 from vaejax.evaluation.evidence import bits_per_dim, marginal_log_likelihood, paired
 from vaejax.evaluation.factor_codes import Codes, factor_codes
+from vaejax.evaluation.features import (
+    density_coverage,
+    frechet_distance,
+    precision_recall,
+    sample_distances,
+)
 from vaejax.evaluation.gaps import gaps
 from vaejax.evaluation.geometry import DecoderGeometry, decoder_geometry
 from vaejax.evaluation.images import (
@@ -46,9 +53,12 @@ __all__ = [
     "decoder_geometry",
     "decoder_samples",
     "denoised",
+    "density_coverage",
     "disentanglement_scores",
     "elbo_parts",
+    "encode",
     "factor_codes",
+    "frechet_distance",
     "gaps",
     "impute",
     "interpolate",
@@ -62,10 +72,12 @@ __all__ = [
     "paired",
     "perplexity",
     "posterior_mean",
+    "precision_recall",
     "prior_samples",
     "psnr",
     "reconstruct",
     "reconstruction_quality",
+    "sample_distances",
     "sandwich",
     "sharpness",
     "ssim",

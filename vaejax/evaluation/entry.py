@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vaejax import hints
 from vaejax.checks import check_array, check_positive_int, check_progress, check_split, check_vae
 from vaejax.distributions import Point
 from vaejax.evaluation.batches import batch_at, check_likelihood, transformed
@@ -52,8 +53,7 @@ def check_model(vae: VAE, *parts: str) -> None:
 
 def check_batch(batch: Any) -> None:
     """Raise unless `batch` maps names to arrays, and x to one example or more."""
-    if not isinstance(batch, Mapping) or "x" not in batch:
-        raise TypeError(f'batch: expected {{"x": [B, ...], "c"?: [B, ...]}}, got {type(batch).__name__}')
+    hints.check_batch(batch)
     for name, array in batch.items():
         if not isinstance(array, Mapping):
             check_array(array, f"batch: {name}")

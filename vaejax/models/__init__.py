@@ -11,7 +11,7 @@ from vaejax.models.spec import from_spec
 from vaejax.models.spectral import spectral
 from vaejax.models.spike_and_slab import spike_and_slab
 from vaejax.models.stages import codes_of, two_stage
-from vaejax.models.start import glorot, pseudo_inputs_from, starting_from
+from vaejax.models.start import glorot, in_float64, pseudo_inputs_from, starting_from
 from vaejax.models.vae import gaussian_vae, vae
 from vaejax.models.vdvae import vdvae
 
@@ -23,6 +23,7 @@ __all__ = [
     "gaussian_vae",
     "glorot",
     "hierarchical_vae",
+    "in_float64",
     "optimal_scale",
     "posteriors",
     "priors",

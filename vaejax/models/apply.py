@@ -47,6 +47,10 @@ def initialised(name: str, net: nn.Module, key: Array, *arrays: Any) -> tuple[An
         if lacks is None or advice is None:
             raise
         raise _not_pure(name, net, f"has a layer without {lacks[1]!r}", advice) from error
+    except KeyError as error:  # of flax.nnx, over its bridge
+        if "No RngStream named" not in str(error):
+            raise
+        raise _not_pure(name, net, f"asks for a key: {_said(error)}", "key") from error
     params = variables.pop("params", {})
     for path, _ in jax.tree_util.tree_leaves_with_path(variables):
         collection, *place = (jax.tree_util.keystr((entry,), simple=True) for entry in path)

@@ -15,6 +15,7 @@ from vaejax.distributions.joint import Joint, JointLikelihood, check_modalities
 from vaejax.fixed import Fixed
 from vaejax.keys import named_key
 from vaejax.models.apply import apply, initialised
+from vaejax.models.leading import over_lead, own_net
 from vaejax.nets import PerModality
 from vaejax.types import Array, Distribution, PyTree
 
@@ -62,7 +63,7 @@ def decoding(
         return Fixed(_of_network, net, of_network, tuple(decoder.shape))  # pyright: ignore
     if is_autoregressive(decoder):
         return Fixed(_autoregressive, net, likelihood, tuple(decoder.shape))  # pyright: ignore
-    return Fixed(_independent, net, likelihood)
+    return Fixed(_independent, net, likelihood, own_net(decoder))
 
 
 def _networks(decoder: nn.Module, likelihood: Likelihood) -> dict[str, tuple[nn.Module, Likelihood]] | None:
@@ -106,9 +107,15 @@ def _of_network(
 
 
 def _independent(
-    net: Callable, likelihood: Likelihood, params: PyTree, z: Array, lead: int, *c: Array
+    net: Callable,
+    likelihood: Likelihood,
+    own: nn.Module | None,
+    params: PyTree,
+    z: Array,
+    lead: int,
+    *c: Array,
 ) -> Distribution:
-    parameters = net(params, z, *c)
+    parameters = net(params, z, *c) if own is None or lead == 1 else over_lead(net, own, params, z, lead, *c)
     return likelihood.build(parameters, jax.tree.map(lambda a: a.ndim - lead, parameters))
 
 

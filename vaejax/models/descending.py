@@ -11,16 +11,18 @@ import numpy as np
 from flax import linen as nn
 from jax.tree_util import Partial
 
+from vaejax.checks import check_positive_int
 from vaejax.distributions import GaussianOnPath, diagonal_gaussian, is_diagonal_gaussian
 from vaejax.keys import check_key, named_key, threefry_key
 from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply
 from vaejax.models.holes import seen, seen_whole
+from vaejax.models.inputs import check_input, condition
 from vaejax.models.levels import Level, Runs
 from vaejax.models.posteriors.family import as_they_are, check_batch
 from vaejax.models.priors import Around, Prior
-from vaejax.models.vae import condition
 from vaejax.models.walk import Choice, Moments, Step, built, of_level, of_run, parameters_of, walk
+from vaejax.precision import float_dtype
 from vaejax.types import Array, Batch, Distribution, Draw, Params, PyTree
 
 
@@ -99,6 +101,7 @@ def _inferred(
 
     Densities are taken within the walk, where equal levels are one program.
     """
+    check_input(batch, parts.support)
     levels, c = parts.levels, condition(parts.conditional, batch.get("c"))
     a = apply(parts.encoder, params["encoder"]["net"], *seen(parts.encoder, batch), *c)
     top = _top(parts, params, batch.get("c"), jnp.result_type(jnp.float32, *jax.tree.leaves(a)))
@@ -167,9 +170,9 @@ def decode(parts: Parts, params: Params, z: PyTree, c: Array | None = None) -> D
     return parts.decode(params["decoder"]["out"], h, lead, *inputs)
 
 
-def filled(parts: Parts, z: Sequence[Array], lead: tuple[int, ...]) -> list[Array]:
-    """z at all levels: zeros of its dtype, else float32 as the heads, where it is missing."""
-    dtype = jnp.result_type(*z) if z else jnp.float32
+def filled(parts: Parts, z: Sequence[Array], lead: tuple[int, ...], dtype: Any = jnp.float32) -> list[Array]:
+    """z at all levels: zeros of its dtype, else of the one given, where it is missing."""
+    dtype = jnp.result_type(*z) if z else dtype
     return [*z, *(jnp.zeros((*lead, *event), dtype) for event in parts.events[len(z) :])]
 
 
@@ -191,6 +194,7 @@ def sample_prior(
 ) -> PyTree:  # fmt: skip
     """`VAE.sample_prior`: z ~ p below the levels that are given, each with its scale times a temperature."""
     check_key(key)
+    check_positive_int(n, "n")
     inputs = condition(parts.conditional, c)
     scales = _checked_temperatures(temperature, len(parts.levels))
     given = _checked_given(parts, given, n)
@@ -202,8 +206,8 @@ def sample_prior(
             p = _tempered(p, jnp.asarray(scales)[i])
         return parts_of.sampled(_level_key(key, i), p, n)
 
-    # float32 as the heads, also where float64 is enabled
-    top = _top(parts, params, c, jnp.float32)
+    dtype = float_dtype(params)  # as the heads: float32, also where float64 is enabled and they are not in it
+    top = _top(parts, params, c, dtype)
     steps, _ = walk(
         parts.levels,
         parts.runs,
@@ -211,7 +215,7 @@ def sample_prior(
         _given_or(len(given), drawn),
         top,
         inputs,
-        filled(parts, given, (n,)),
+        filled(parts, given, (n,), dtype),
     )
     return tuple(step.z for step in steps)
 

@@ -74,7 +74,7 @@ def feature_scales(
 
 def _init(model: Model, key: Array, batch: Batch) -> tuple[dict[str, PyTree], PyTree]:
     params, inner = model.init(key, batch)
-    return params, _variables(jnp.ones(batch["x"].shape[1:]), inner)
+    return params, _variables(jnp.ones(batch["x"].shape[1:], jnp.float32), inner)
 
 
 def _variables(square: Array, inner: PyTree) -> dict[str, PyTree]:

@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 
 from vaejax.checks import check_choice
 from vaejax.fixed import Fixed
+from vaejax.hints import described
 from vaejax.keys import check_key, named_key
 from vaejax.models.apply import apply, initialised
 from vaejax.models.spec import net_spec
@@ -53,7 +54,7 @@ def with_heads(model: Model, *, on: str = "z", **heads: nn.Module) -> Model:
         if name in ("builder", "likelihood"):
             raise ValueError(f"heads: expected names other than 'builder' and 'likelihood', got {name!r}")
         if not isinstance(net, nn.Module):
-            raise TypeError(f"{name}: expected a flax.linen.Module, got {net!r}")
+            raise TypeError(f"{name}: expected a flax.linen.Module, got {described(net, nn.Module)}")
     functions = {name: Fixed(_of_latents if on == "z" else apply, net) for name, net in heads.items()}
     return Model(
         init=partial(_init, model, on, heads),

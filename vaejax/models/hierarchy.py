@@ -20,12 +20,12 @@ from vaejax.models.apply import initialised
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.descending import Parts, around, decode, encode, filled, represent, sample_prior
 from vaejax.models.holes import first_example, seen
+from vaejax.models.inputs import check_bytes, check_kinds, check_params, condition
 from vaejax.models.levels import Level, check_levels, init_levels, runs_of, zeros_like
 from vaejax.models.posteriors.family import no_parameters as nothing_learned
 from vaejax.models.priors import Prior, standard
 from vaejax.models.priors.family import no_parameters
 from vaejax.models.spec import spec_of
-from vaejax.models.vae import check_kinds, condition
 from vaejax.types import VAE, Array, Batch, Model, Params, PyTree
 
 __all__ = ["hierarchical_vae"]
@@ -119,6 +119,7 @@ def _bind(
     represent: Callable, params: Params, variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
     del variables
+    check_params(params)
     if step is not None:
         encode, decode = in_training
     generative = {name: params[name] for name in ("decoder", "prior") if name in params}
@@ -138,6 +139,7 @@ def _init(
     check_key(key)
     one = first_example(batch)
     (x, *mask), c = seen(parts.encoder, one), one.get("c")
+    check_bytes(parts.encoder, one, parts.support)
     inputs = condition(parts.conditional, c)
     output, net = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *mask, *inputs)
     L, top_down = len(parts.levels), parts.inference == "top_down"

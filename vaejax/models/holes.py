@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vaejax.checks import observed_mask
+from vaejax.hints import check_batch
 from vaejax.types import Array, Batch
 
 
@@ -41,5 +42,6 @@ def _numbers(mask: Array | None, x: Array) -> Array:
 
 def first_example(batch: Batch) -> dict[str, Any]:
     """The first example of a batch, as what initialises a model sees it: x, its condition and its holes."""
+    check_batch(batch)
     names = [name for name in ("x", "c", "observed") if batch.get(name) is not None]
     return {name: jax.tree.map(lambda a: a[:1], batch[name]) for name in names}

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.distributions import Codes, OneHot
+from vaejax.hints import described
 from vaejax.keys import named_key
 from vaejax.types import Array, Distribution, Draw, PyTree
 
@@ -50,7 +51,9 @@ def check_parts(parts: tuple[Any, ...], kind: type) -> None:
     """Raise unless these are two families of a kind or more."""
     for i, part in enumerate(parts):
         if not isinstance(part, kind):
-            raise TypeError(f"parts[{i}]: expected a {kind.__module__}.{kind.__name__}, got {part!r}")
+            raise TypeError(
+                f"parts[{i}]: expected a {kind.__module__}.{kind.__name__}, got {described(part, kind)}"
+            )
     if len(parts) < 2:
         raise ValueError(f"parts: expected at least two, got {len(parts)}")
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vaejax.hints import described
 from vaejax.keys import named_key
 from vaejax.models.apply import initialised
 from vaejax.models.latents import in_parts
@@ -53,7 +54,9 @@ class Level:
         for name, kind in kinds.items():
             value = getattr(self, name)
             if not isinstance(value, kind) and not (name == "prior" and value is None):
-                raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
+                raise TypeError(
+                    f"{name}: expected a {kind.__module__}.{kind.__name__}, got {described(value, kind)}"
+                )
 
 
 def runs_of(levels: Sequence[Level], inference: str) -> Runs:
@@ -157,7 +160,7 @@ def _init_level(
             )
         h = of_p[2:] or h
     parameters = made("encoder", level.encoder, given, *(h if sees_h else ()))
-    check_encoder(level.posterior, parameters, f"levels[{i}].encoder")
+    check_encoder(level.posterior, parameters, level.encoder, given, f"levels[{i}].encoder")
     of_family, _ = level.posterior.init(named_key(key, "posterior"), zeros_of(level.posterior))
     own |= {"posterior": of_family} if of_family else {}
     below = made("decoder", level.decoder, jnp.zeros((1, *event)), *h)

@@ -60,7 +60,7 @@ def check_gaussian(model: Any) -> None:
 
 def _init(model: Model, key: Array, batch: Batch) -> tuple[dict[str, PyTree], PyTree]:
     params, variables = model.init(key, batch)
-    return params, _variables(jnp.ones(()), variables)
+    return params, _variables(jnp.ones((), jnp.float32), variables)
 
 
 def _variables(scale: Array, inner: PyTree) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 
 from vaejax.checks import check_support
 from vaejax.distributions import Likelihood, mean
+from vaejax.hints import described
 from vaejax.keys import named_key
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.spec import spec_of
@@ -49,7 +50,7 @@ def refined(model: Model, net: nn.Module, likelihood: Likelihood) -> Model:
     if not isinstance(model, Model):
         raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
     if not isinstance(net, nn.Module):
-        raise TypeError(f"net: expected a flax.linen.Module, got {net!r}")
+        raise TypeError(f"net: expected a flax.linen.Module, got {described(net, nn.Module)}")
     if not isinstance(likelihood, Likelihood):
         raise TypeError(f"likelihood: expected a vaejax.distributions.Likelihood, got {likelihood!r}")
     shared = [s for s in DATA_SUPPORTS if s in SUPPORTS[model.support] and s in SUPPORTS[likelihood.support]]

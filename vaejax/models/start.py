@@ -12,7 +12,43 @@ from vaejax.keys import named_key
 from vaejax.models.priors.mixture import free
 from vaejax.types import Array, Batch, Model, Params, PyTree
 
-__all__ = ["glorot", "pseudo_inputs_from", "starting_from"]
+__all__ = ["glorot", "in_float64", "pseudo_inputs_from", "starting_from"]
+
+
+def in_float64(model: Model) -> Model:
+    """Have a model start with parameters and state of 64 bits, in which it then computes.
+
+    All else follows from the parameters: nets, heads, noise, densities, metrics and the optimiser's state,
+    whatever the precision of the data. A net that says a `dtype` computes its inner layers in that. The
+    parameters are drawn in float32 and then widened. First enable float64, `jax.config.update(
+    "jax_enable_x64", True)`; with that alone models stay in float32.
+
+    Args:
+      model: the model, with whatever goes around it.
+
+    Returns:
+      The Model with another `init` and spec.
+
+    Raises:
+      TypeError: for anything but a Model.
+      ValueError: while float64 is not enabled, here and when a run of such a model is loaded.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
+    if jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+        expected = 'jax_enable_x64: expected True, as jax.config.update("jax_enable_x64", True)'
+        raise ValueError(f"{expected}; got False, with which jax has no float64")
+    spec = {"builder": "in_float64", "model": model.spec}
+    return model._replace(init=partial(_init_widened, model), spec=spec)
+
+
+def _init_widened(model: Model, key: Array, batch: Batch) -> tuple[dict[str, PyTree], PyTree]:
+    params, variables = model.init(key, batch)
+    return jax.tree.map(_widened, (params, variables))
+
+
+def _widened(a: Array) -> Array:
+    return a.astype(jnp.float64) if jnp.issubdtype(jnp.result_type(a), jnp.floating) else a
 
 
 def starting_from(model: Model, params: Params, variables: PyTree = None) -> Model:

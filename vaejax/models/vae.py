@@ -19,32 +19,16 @@ from vaejax.models import latents as parts_of
 from vaejax.models.apply import apply, initialised
 from vaejax.models.decoding import decoding, init_decoder
 from vaejax.models.holes import first_example, seen, seen_whole
+from vaejax.models.inputs import check_bytes, check_input, check_kinds, check_params, condition
 from vaejax.models.posteriors import Posterior, gaussian
 from vaejax.models.posteriors.family import as_they_are, check_batch, check_encoder, zeros_of
 from vaejax.models.priors import Around, Prior, standard
 from vaejax.models.priors.family import no_parameters
 from vaejax.models.spec import spec_of
+from vaejax.precision import float_dtype
 from vaejax.types import VAE, Array, Batch, Distribution, Draw, Model, Params, PyTree
 
 __all__ = ["gaussian_vae", "vae"]
-
-
-KINDS = {
-    "encoder": nn.Module,
-    "decoder": nn.Module,
-    "posterior": Posterior,
-    "prior": Prior,
-    "likelihood": Likelihood,
-    "conditional": bool,
-}
-
-
-def check_kinds(**arguments: Any) -> None:
-    """Raise TypeError unless each argument of a builder is of the kind that its name says."""
-    for name, value in arguments.items():
-        kind = KINDS[name]
-        if not isinstance(value, kind):
-            raise TypeError(f"{name}: expected a {kind.__module__}.{kind.__name__}, got {value!r}")
 
 
 class _Parts(NamedTuple):
@@ -162,6 +146,7 @@ def _bind(
     represent: Callable, family: Callable,
     params: Params, variables: PyTree = None, *, step: Any = None,
 ) -> VAE:  # fmt: skip
+    check_params(params)
     if stateful and variables is None:
         raise ValueError("variables: expected the posterior's state, as init makes it; got None")
     of_latents = {name: params[name] for name in ("encoder", "posterior", "prior") if name in params}
@@ -204,6 +189,7 @@ def _family(
 
 def _of_batch(parts: _Parts, params: Params, variables: PyTree, batch: Batch) -> tuple[PyTree, Distribution]:
     """The parameters of q for a batch, and the prior."""
+    check_input(batch, parts.support)
     c = condition(parts.conditional, batch.get("c"))
     inputs = (*seen(parts.encoder, batch), *c, *_who_has_which(batch))
     parameters = apply(parts.encoder, params["encoder"], *inputs)
@@ -253,22 +239,10 @@ def _sample_prior(
     parts: _Parts, params: Params, variables: PyTree, key: Array, n: int, c: Array | None = None
 ) -> PyTree:
     check_key(key)
+    check_positive_int(n, "n")
     condition(parts.conditional, c)
-    # float32 as the heads, also where float64 is enabled
-    return parts_of.sampled(threefry_key(key), _prior(parts, params, variables, c, jnp.float32), n)
-
-
-def condition(conditional: bool, c: Any) -> tuple[Any, ...]:
-    """The inputs of a net beside x or z: (c,) or (); ValueError where c is missing or not expected."""
-    if conditional and c is None:
-        raise ValueError(
-            "c: expected an array, this model has a condition; got None (put c into the batch, or pass it)"
-        )
-    if not conditional and c is not None:
-        raise ValueError(
-            "c: expected None, this model has no condition; got an array (leave c out of the batch)"
-        )
-    return () if c is None else (c,)
+    dtype = float_dtype(params)  # as the heads: float32, also where float64 is enabled and they are not in it
+    return parts_of.sampled(threefry_key(key), _prior(parts, params, variables, c, dtype), n)
 
 
 def _init(
@@ -279,9 +253,10 @@ def _init(
     posterior, prior = parts.posterior, parts.prior
     one = first_example(batch)
     (x, *mask), c = seen(parts.encoder, one), one.get("c")
+    check_bytes(parts.encoder, one, parts.support)
     inputs = condition(parts.conditional, c)
     output, of_encoder = initialised("encoder", parts.encoder, named_key(key, "encoder"), x, *mask, *inputs)
-    check_encoder(posterior, output)
+    check_encoder(posterior, output, parts.encoder, x)
     z = posterior.inputs(parts_of.zeros(posterior.event, (1,)))
     of_decoder = init_decoder(named_key(key, "decoder"), decoder, likelihood, z, x, *inputs)
     own, state = posterior.init(named_key(key, "posterior"), zeros_of(posterior))

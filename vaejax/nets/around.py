@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vaejax.checks import check_positive, check_positive_int
+from vaejax.hints import described
 from vaejax.nets.dense import activation_of, beside
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
@@ -14,7 +15,7 @@ from vaejax.types import Array
 def check_net(net: nn.Module, name: str) -> None:
     """Raise TypeError unless `net` is a Flax module."""
     if not isinstance(net, nn.Module):
-        raise TypeError(f"{name}: expected a flax.linen.Module, got {net!r}")
+        raise TypeError(f"{name}: expected a flax.linen.Module, got {described(net, nn.Module)}")
 
 
 class Heads(nn.Module):

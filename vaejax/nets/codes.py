@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int
+from vaejax.hints import described
 from vaejax.nets.dense import beside, dtype_name
 from vaejax.nets.pixelcnn import check_layers, gated_layers
 from vaejax.precision import at_least_float32
@@ -173,7 +174,7 @@ def _check_codes_net(places: tuple[int, ...], values: int, context: Any) -> None
         check_positive_int(size, f"places[{n}]")
     check_positive_int(values, "values")
     if not (context is None or isinstance(context, nn.Module)):
-        raise TypeError(f"context: expected a flax.linen.Module or None, got {context!r}")
+        raise TypeError(f"context: expected a flax.linen.Module or None, got {described(context)}")
 
 
 def _check_codes(k: Array, places: tuple[int, ...]) -> tuple[int, ...]:

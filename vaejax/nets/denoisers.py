@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -11,7 +13,7 @@ import jax.numpy as jnp
 
 from vaejax.checks import check_choice, check_finite, check_positive_int
 from vaejax.nets.convolutional import Conv
-from vaejax.nets.dense import beside, check_floating
+from vaejax.nets.dense import beside, check_floating, dtype_name
 from vaejax.nets.on_maps import enlarged, group_norm
 from vaejax.nets.sides import cut
 from vaejax.ops import diffusion
@@ -33,10 +35,12 @@ class Denoising(nn.Module):
     low: float = -13.3
     high: float = 5.0
     embed: int = 128
+    dtype: Any = dataclasses.field(default=None, kw_only=True)
 
     decodes: ClassVar[str] = "diffusion"  # what a builder asks a decoder
 
     def __post_init__(self) -> None:
+        self.dtype = dtype_name(self.dtype)
         for n, size in enumerate(self.shape):
             check_positive_int(size, f"shape[{n}]")
         check_choice(self.schedule, SCHEDULES, "schedule")
@@ -71,9 +75,9 @@ class Denoising(nn.Module):
         maps = [a for a in c if self._is_map(a, z)]
         c = [a for a in c if not self._is_map(a, z)]
         h = _waves((g - self.low) / (self.high - self.low), self.embed)
-        of_z = nn.Dense(self.embed, name="of_z")(beside(z, tuple(c)))
-        h = jax.nn.swish(nn.Dense(self.embed, name="of_time")(h) + of_z)
-        h = jax.nn.swish(nn.Dense(self.embed, name="features")(h))
+        dense = partial(nn.Dense, self.embed, dtype=self.dtype)
+        h = jax.nn.swish(dense(name="of_time")(h) + dense(name="of_z")(beside(z, tuple(c))))
+        h = jax.nn.swish(dense(name="features")(h))
         maps = [jnp.broadcast_to(a, (*u.shape[:-1], a.shape[-1])) for a in maps]
         return self._predicted(jnp.concatenate([at_least_float32(u), *maps], -1), h)
 
@@ -101,6 +105,8 @@ class Denoiser(Denoising):
       high: g(1); 5 leaves .0067 of the variance of x.
       embed: how many features of time and z, even.
       features: widths of the layers.
+      dtype: what the layers before the last compute in, such as "bfloat16"; None for what input and
+        parameters have. Parameters and output stay float32.
 
     Raises:
       TypeError, ValueError: for sizes that are not ints of at least 1, an unknown schedule, low not below
@@ -120,9 +126,10 @@ class Denoiser(Denoising):
     def _predicted(self, u: Array, h: Array) -> Array:
         v = u.reshape(*u.shape[: u.ndim - len(self.shape)], -1)
         for n, width in enumerate(self.features):
-            v = jax.nn.swish(_film(h, nn.Dense(width, name=f"dense_{n}")(v), f"film_{n}"))
-        v = nn.Dense(math.prod(self.shape), kernel_init=nn.initializers.zeros_init(), name="out")(v)
-        return v.reshape(u.shape)
+            v = nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(v)
+            v = jax.nn.swish(_film(h, v, self.dtype, f"film_{n}"))
+        last = nn.Dense(math.prod(self.shape), kernel_init=nn.initializers.zeros_init(), name="out")
+        return last(at_least_float32(v)).reshape(u.shape)
 
 
 class UNet(Denoising):
@@ -140,6 +147,8 @@ class UNet(Denoising):
       features: channels at every side, the full one first, each a multiple of `groups`.
       blocks: residual blocks at every side, each way.
       groups: of the normalisation.
+      dtype: what the layers before the last compute in, such as "bfloat16"; None for what input and
+        parameters have. Parameters and output stay float32.
 
     Raises:
       TypeError, ValueError: as `Denoiser`; features that groups do not divide.
@@ -169,24 +178,25 @@ class UNet(Denoising):
         return c.ndim == z.ndim + 2 and c.shape[-3:-1] == tuple(self.shape[:2])
 
     def _predicted(self, u: Array, h: Array) -> Array:
-        last = len(self.features) - 1
-        v = Conv(self.features[0], (3, 3), name="first")(u)
+        last, convolution = len(self.features) - 1, partial(Conv, dtype=self.dtype)
+        block = partial(_Block, groups=self.groups, dtype=self.dtype)
+        v = convolution(self.features[0], (3, 3), name="first")(u)
         kept = []
         for n, width in enumerate(self.features):
             if n:
-                v = Conv(width, (3, 3), (2, 2), name=f"down_{n}")(v)
+                v = convolution(width, (3, 3), (2, 2), name=f"down_{n}")(v)
             for b in range(self.blocks):
-                v = _Block(width, self.groups, name=f"down_{n}_{b}")(v, h)
+                v = block(width, name=f"down_{n}_{b}")(v, h)
             kept.append(v)
-        v = _Block(self.features[-1], self.groups, name="middle")(v, h)
+        v = block(self.features[-1], name="middle")(v, h)
         for n, width in reversed(list(enumerate(self.features))):
             if n < last:
                 v = cut(enlarged(v, 2), kept[n].shape[-3:-1])
-                v = Conv(width, (3, 3), name=f"up_{n}")(v)
+                v = convolution(width, (3, 3), name=f"up_{n}")(v)
             v = jnp.concatenate([v, kept[n]], -1)
             for b in range(self.blocks):
-                v = _Block(width, self.groups, name=f"up_{n}_{b}")(v, h)
-        v = jax.nn.swish(group_norm(self.groups, "norm")(v))
+                v = block(width, name=f"up_{n}_{b}")(v, h)
+        v = at_least_float32(jax.nn.swish(group_norm(self.groups, "norm")(v)))
         return Conv(self.shape[2], (3, 3), zero=True, name="out")(v)
 
 
@@ -195,13 +205,16 @@ class _Block(nn.Module):
 
     features: int
     groups: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, v: Array, h: Array) -> Array:
-        r = Conv(self.features, (3, 3), name="conv_0")(jax.nn.swish(group_norm(self.groups, "norm_0")(v)))
-        r = _film(h, group_norm(self.groups, "norm_1")(r), "film", axes=2)
-        r = Conv(self.features, (3, 3), zero=True, name="conv_1")(jax.nn.swish(r))
-        return r + (v if v.shape[-1] == self.features else nn.Dense(self.features, name="skip")(v))
+        convolution = partial(Conv, self.features, (3, 3), dtype=self.dtype)
+        r = convolution(name="conv_0")(jax.nn.swish(group_norm(self.groups, "norm_0")(v)))
+        r = _film(h, group_norm(self.groups, "norm_1")(r), self.dtype, "film", axes=2)
+        r = convolution(zero=True, name="conv_1")(jax.nn.swish(r))
+        same = v.shape[-1] == self.features
+        return r + (v if same else nn.Dense(self.features, dtype=self.dtype, name="skip")(v))
 
 
 class _Monotone(nn.Module):
@@ -233,9 +246,10 @@ class _Monotone(nn.Module):
         return low + jnp.exp(log_range) * (inside(jnp.asarray(t)) - first) / (end - first)
 
 
-def _film(h: Array, v: Array, name: str, axes: int = 0) -> Array:
+def _film(h: Array, v: Array, dtype: Any, name: str, axes: int = 0) -> Array:
     """v (1 + scale) + shift, both linear in h; v has so many `axes` before its channels."""
-    both = nn.Dense(2 * v.shape[-1], kernel_init=nn.initializers.zeros_init(), name=name)(h)
+    zeros = nn.initializers.zeros_init()
+    both = nn.Dense(2 * v.shape[-1], kernel_init=zeros, dtype=dtype, name=name)(h)
     scale, shift = jnp.split(both.reshape(*both.shape[:-1], *(1,) * axes, both.shape[-1]), 2, -1)
     return v * (1 + scale) + shift
 

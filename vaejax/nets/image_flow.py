@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ from vaejax.nets.convolutional import Conv
 from vaejax.nets.dense import activation_of
 from vaejax.nets.invertible import Invertible, check_count, moved, scanned, stacked
 from vaejax.ops.flows.transforms import transform
+from vaejax.precision import at_least_float32
 from vaejax.types import Array
 
 
@@ -47,6 +49,8 @@ class ImageFlow(Invertible):
       features: channels of the nets.
       scales: how many.
       checkers: as above, 0 for none.
+      dtype: what the layers before the last of each coupling's net compute in, such as "bfloat16"; None for
+        what input and parameters have. Parameters, maps and output stay float32.
 
     Raises:
       TypeError, ValueError: for sizes that are not such ints, an unknown kind or activation, an alpha outside
@@ -111,7 +115,7 @@ class ImageFlow(Invertible):
             return v, jnp.zeros(v.shape[:-3], v.dtype)
         H, W, C = v.shape[-3:]
         moves = transform(self.kind, self.bins, self.bound)
-        net = _Convs(self.features, C * moves.numbers, self.activation, parent=None)
+        net = _Convs(self.features, C * moves.numbers, self.activation, self.dtype, parent=None)
         init = stacked(net, self.checkers)
         params = self.param(f"checkers_{s}", init, jnp.zeros((H, W, C)), jnp.zeros(h.shape[-1]))
         colours = (jnp.arange(H)[:, None] + jnp.arange(W))[..., None] % 2  # [H, W, 1]
@@ -130,7 +134,7 @@ class ImageFlow(Invertible):
             return v, jnp.zeros(v.shape[:-3], v.dtype)
         H, W, C = v.shape[-3:]
         moves = transform(self.kind, self.bins, self.bound)
-        net = _Convs(self.features, (C // 2) * moves.numbers, self.activation, parent=None)
+        net = _Convs(self.features, (C // 2) * moves.numbers, self.activation, self.dtype, parent=None)
         init = stacked(net, self.steps)
         params = self.param(f"steps_{s}", init, jnp.zeros((H, W, C // 2)), jnp.zeros(h.shape[-1]))
         zeros, n = nn.initializers.zeros_init(), self.steps
@@ -156,15 +160,16 @@ class _Convs(nn.Module):
     features: int
     outputs: int
     activation: str
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, a: Array, h: Array) -> Array:
-        act = activation_of(self.activation)
-        of_z = nn.Dense(2 * self.features, use_bias=False, name="z")(h)[..., None, None, :]
+        act, dense = activation_of(self.activation), partial(nn.Dense, dtype=self.dtype)
+        of_z = dense(2 * self.features, use_bias=False, name="z")(h)[..., None, None, :]
         first, second = jnp.split(of_z, 2, -1)
-        a = act(Conv(self.features, (3, 3), name="conv")(a) + first)
-        a = act(nn.Dense(self.features, name="dense")(a) + second)
-        return Conv(self.outputs, (3, 3), name="out")(a)
+        a = act(Conv(self.features, (3, 3), dtype=self.dtype, name="conv")(a) + first)
+        a = act(dense(self.features, name="dense")(a) + second)
+        return Conv(self.outputs, (3, 3), name="out")(at_least_float32(a))
 
 
 def _each(move: Any, raw: Array, v: Array) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 
 from vaejax.checks import check_positive_int
 from vaejax.nets.around import check_net
-from vaejax.nets.dense import activation_of, beside, check_floating
+from vaejax.nets.dense import activation_of, beside, check_floating, dtype_name
 from vaejax.ops.flows.transforms import Transform, transform
 from vaejax.precision import at_least_float32
 from vaejax.types import Array
@@ -34,10 +35,12 @@ class Invertible(nn.Module):
     alpha: float | None = None
     noise: nn.Module | None = None
     min_log_scale: float = -6.0
+    dtype: Any = dataclasses.field(default=None, kw_only=True)
 
     decodes: ClassVar[str] = "flow"  # what a builder asks a decoder
 
     def __post_init__(self) -> None:
+        self.dtype = dtype_name(self.dtype)
         check_net(self.start, "start")
         for n, size in enumerate(self.shape):
             check_positive_int(size, f"shape[{n}]")
@@ -121,6 +124,8 @@ class FlatFlow(Invertible):
         log-scale of the logit of the noise.
       min_log_scale: the soft floor of the affine map's log-scale.
       features: widths of the hidden layers of each step's net.
+      dtype: what the layers before the last of each step's net compute in, such as "bfloat16"; None for what
+        input and parameters have. Parameters, maps and output stay float32.
 
     Raises:
       TypeError, ValueError: for sizes that are not such ints, an unknown kind or activation, an alpha outside
@@ -146,7 +151,8 @@ class FlatFlow(Invertible):
             return v, jnp.zeros(v.shape[:-1], v.dtype)
         moves = transform(self.kind, self.bins, self.bound)
         fixed = v.shape[-1] // 2
-        net = _Dense(self.features, (v.shape[-1] - fixed, moves.numbers), self.activation, parent=None)
+        shape = (v.shape[-1] - fixed, moves.numbers)
+        net = _Dense(self.features, shape, self.activation, self.dtype, parent=None)
         params = self.param("steps", stacked(net, self.steps), jnp.zeros(fixed), jnp.zeros(h.shape[-1]))
 
         def step(params: Any, v: Array) -> tuple[Array, Array]:
@@ -164,13 +170,15 @@ class _Dense(nn.Module):
     features: tuple[int, ...]
     shape: tuple[int, ...]
     activation: str
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, a: Array, h: Array) -> Array:
         for n, width in enumerate(self.features):
-            of_z = nn.Dense(width, use_bias=False, name=f"z_{n}")(h)
-            a = activation_of(self.activation)(nn.Dense(width, name=f"dense_{n}")(a) + of_z)
-        raw = nn.Dense(math.prod(self.shape), name="out")(a)
+            of_z = nn.Dense(width, use_bias=False, dtype=self.dtype, name=f"z_{n}")(h)
+            of_a = nn.Dense(width, dtype=self.dtype, name=f"dense_{n}")(a)
+            a = activation_of(self.activation)(of_a + of_z)
+        raw = nn.Dense(math.prod(self.shape), name="out")(at_least_float32(a))
         return raw.reshape(*raw.shape[:-1], *self.shape)
 
 

@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from vaejax.checks import check_positive_int
-from vaejax.nets.dense import GaussianHead, beside, check_context, check_floating
+from vaejax.nets.dense import GaussianHead, beside, check_context, check_floating, dtype_name
 from vaejax.nets.recurrence import lstm
 from vaejax.ops.tokens import counted
+from vaejax.precision import at_least_float32
 from vaejax.types import END, Array
 
 Carry = tuple[Array, Array]  # flax's, (c, h)
@@ -30,6 +32,8 @@ class LSTMEncoder(nn.Module):
       embedding: the numbers that stand for a token.
       logvar_bias: where the bias of the log-variance starts.
       context: how many numbers the head gives beside, as `GaussianHead`.
+      dtype: what the products before the head compute in, such as "bfloat16"; None for what parameters have.
+        The states of the LSTM, parameters and output stay float32.
 
     Raises:
       TypeError, ValueError: for sizes that are not ints of at least 1; when called, for x that are not
@@ -44,8 +48,10 @@ class LSTMEncoder(nn.Module):
     embedding: int = 256
     logvar_bias: float = 0.0
     context: int = 0
+    dtype: Any = None
 
     def __post_init__(self) -> None:
+        self.dtype = dtype_name(self.dtype)
         for name in ("latents", "vocabulary", "features", "embedding"):
             check_positive_int(getattr(self, name), name)
         check_context(self.context)
@@ -55,8 +61,8 @@ class LSTMEncoder(nn.Module):
     def __call__(self, x: Array, *c: Array) -> tuple[Array, ...]:
         _check_tokens(x)
         x = jnp.where(counted(x), x, END)  # padding may be of any value
-        embed = nn.Embed(self.vocabulary, self.embedding, name="embedding")
-        cell = nn.OptimizedLSTMCell(self.features, name="cell")
+        embed = nn.Embed(self.vocabulary, self.embedding, dtype=self.dtype, name="embedding")
+        cell = nn.OptimizedLSTMCell(self.features, dtype=self.dtype, name="cell")
         start, nothing = (jnp.zeros((*x.shape[:-1], n)) for n in (self.features, 0))
         h = _states(cell, embed, (start, start), x, beside(nothing, c))
         last = jnp.arange(x.shape[-1]) == jnp.sum(counted(x), axis=-1, keepdims=True) - 1
@@ -77,6 +83,8 @@ class LSTMDecoder(nn.Module):
       vocabulary: V; tokens are 0..V-1.
       features: n, the numbers of a state.
       embedding: the numbers that stand for a token.
+      dtype: what the products before the last compute in, such as "bfloat16"; None for what input and
+        parameters have. The states of the LSTM, parameters and output stay float32.
 
     Raises:
       TypeError, ValueError: for sizes that are not ints of at least 1; when called, for integer z, or for x
@@ -90,10 +98,12 @@ class LSTMDecoder(nn.Module):
     vocabulary: int
     features: int = 256
     embedding: int = 256
+    dtype: Any = None
 
     decodes: ClassVar[str] = "tokens"  # what a builder asks a decoder
 
     def __post_init__(self) -> None:
+        self.dtype = dtype_name(self.dtype)
         for name in ("length", "vocabulary", "features", "embedding"):
             check_positive_int(getattr(self, name), name)
         super().__post_init__()
@@ -104,9 +114,9 @@ class LSTMDecoder(nn.Module):
         return (self.length,)
 
     def setup(self) -> None:
-        self.words = nn.Embed(self.vocabulary + 1, self.embedding, name="embedding")
-        self.initial = nn.Dense(2 * self.features, name="initial")
-        self.cell = nn.OptimizedLSTMCell(self.features, name="cell")
+        self.words = nn.Embed(self.vocabulary + 1, self.embedding, dtype=self.dtype, name="embedding")
+        self.initial = nn.Dense(2 * self.features, dtype=self.dtype, name="initial")
+        self.cell = nn.OptimizedLSTMCell(self.features, dtype=self.dtype, name="cell")
         self.out = nn.Dense(self.vocabulary, name="out")
 
     def __call__(self, z: Array, *others: Array) -> Array:
@@ -120,7 +130,7 @@ class LSTMDecoder(nn.Module):
 
     def start(self, z: Array, *c: Array) -> Carry:
         """The state before the first word, of flax's cell."""
-        both = self.initial(_beside(z, *c))
+        both = at_least_float32(self.initial(_beside(z, *c)))
         return both[..., : self.features], both[..., self.features :]
 
     def step(self, z: Array, *others: Any) -> tuple[Carry, Array]:
@@ -161,7 +171,9 @@ def _states(cell: nn.OptimizedLSTMCell, embed: nn.Embed, start: Carry, x: Array,
         return jnp.broadcast_to(a, (*lead, a.shape[-1])).reshape(B, -1)
 
     words = embed(rows(x).T.reshape(T * B))
-    a = (words @ of_inputs[:m]).reshape(T, B, 4 * n) + rows(always @ of_inputs[m:] + bias)
+    always, of_inputs, kernel = promote_dtype(always, of_inputs, kernel, dtype=cell.dtype)
+    of_words, of_z = at_least_float32(words @ of_inputs[:m]), at_least_float32(always @ of_inputs[m:])
+    a = of_words.reshape(T, B, 4 * n) + rows(of_z + bias)
     c, h = map(rows, start)
     return jnp.moveaxis(lstm(a, kernel, h, c), 0, 1).reshape(*lead, T, n)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.checks import check_positive_int
+from vaejax.hints import described
 from vaejax.nets.convolutional import Conv
 from vaejax.nets.dense import check_floating, dtype_name
 from vaejax.precision import at_least_float32
@@ -76,7 +77,7 @@ class GatedPixelCNN(nn.Module):
         if self.values not in (2, 256):
             raise ValueError(f"values: expected 2 or 256, got {self.values!r}")
         if not (self.context is None or isinstance(self.context, nn.Module)):
-            raise TypeError(f"context: expected a flax.linen.Module or None, got {self.context!r}")
+            raise TypeError(f"context: expected a flax.linen.Module or None, got {described(self.context)}")
         super().__post_init__()
 
     @nn.compact

@@ -21,7 +21,7 @@ def lstm(inputs: Array, kernel: Array, h: Array, c: Array) -> Array:
 
     Args:
       inputs: [T, B, 4n], what each input adds to the gates, in the order above.
-      kernel: [n, 4n].
+      kernel: [n, 4n]; products are in its dtype, which may be a half precision, all else in that of inputs.
       h: h_0, [B, n].
       c: c_0, [B, n].
 
@@ -40,7 +40,7 @@ def _forward(inputs: Array, kernel: Array, h: Array, c: Array) -> tuple[Array, t
 
     def step(carry: tuple[Array, Array], a: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         h, c = carry
-        i, f, g, o = jnp.split(a + h @ kernel, 4, axis=-1)
+        i, f, g, o = jnp.split(a + _product(h, kernel), 4, axis=-1)
         i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
         c = f * c + i * g
         h = o * jnp.tanh(c)
@@ -61,13 +61,18 @@ def _backward(kept: tuple[Array, ...], of_h: Array) -> tuple[Array, Array, Array
         dc = dc + dh * o * (1 - tanh_c**2)
         di, df, dg, do = dc * g * i * (1 - i), dc * c_before * f * (1 - f), dc * i * (1 - g**2), dh * tanh_c
         da = jnp.concatenate([di, df, dg, do * o * (1 - o)], axis=-1)
-        return (da @ kernel.T, dc * f), da
+        return (_product(da, kernel.T), dc * f), da
 
     zeros = jnp.zeros_like(h), jnp.zeros_like(c)
     (dh, dc), da = jax.lax.scan(step, zeros, (of_h, before, cs, *gates), reverse=True)
     hs_before = jnp.concatenate([h[None], hs[:-1]])
     of_kernel = hs_before.reshape(-1, hs.shape[-1]).T @ da.reshape(-1, da.shape[-1])
-    return da, of_kernel, dh, dc
+    return da, of_kernel.astype(kernel.dtype), dh, dc
+
+
+def _product(a: Array, kernel: Array) -> Array:
+    """a kernel, computed in the kernel's dtype, in that of a."""
+    return (a.astype(kernel.dtype) @ kernel).astype(a.dtype)
 
 
 lstm.defvjp(_forward, _backward)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from vaejax.checks import plain
+from vaejax.hints import name_of, takes
 from vaejax.keys import check_key, named_key
 from vaejax.objectives.draw import sample
 from vaejax.types import VAE, Array, Batch
@@ -20,6 +21,8 @@ __all__ = ["compose", "logs", "mixes_examples", "scaled", "sees_step"]
 
 # what a record of training holds beside the terms
 _TAKEN = ("loss", "grad_norm", "step", "seed", "validation")
+
+_CALLED = "where it is a factory of terms it is called, as {}(...)"
 
 Term = Callable[..., Array]  # (key, vae, draw), and the step for those marked `sees_step`
 Objective = Callable[..., tuple[Array, tuple[dict[str, Array], Any]]]
@@ -49,6 +52,14 @@ def scaled(weight: float | Callable[[Any], Any], term: Term) -> Scaled:
     if not callable(weight):
         return Scaled(_constant(plain(weight)), term)
     return Scaled(weight, term)
+
+
+def check_term(term: Any, name: str) -> None:
+    """Raise TypeError unless `term` can be called as a term is; a factory wants its () before."""
+    n = 4 if getattr(term, "sees_step", False) else 3
+    if not callable(term) or not takes(term, n):
+        hint = f"; {_CALLED.format(name_of(term))}" if callable(term) else ""
+        raise TypeError(f"{name}: expected a function (key, vae, draw) -> nats, got {name_of(term)}{hint}")
 
 
 def _constant(weight: Any) -> Any:
@@ -113,6 +124,8 @@ def compose(**terms: Term | Scaled) -> Objective:
     for name in terms:
         _check_name(name)
     weighted = {name: term if isinstance(term, Scaled) else scaled(1.0, term) for name, term in terms.items()}
+    for name, (_, term) in weighted.items():
+        check_term(term, f"term {name!r}")
     measures = _measures({name: term for name, (_, term) in weighted.items()})
 
     def objective(key: Array, vae: VAE, batch: Batch, step: Array) -> tuple[Array, tuple[dict, Any]]:
@@ -123,6 +136,9 @@ def compose(**terms: Term | Scaled) -> Objective:
         for name, (weight, term) in weighted.items():
             time = (step,) if getattr(term, "sees_step", False) else ()
             value = term(named_key(key, name), vae, draw, *time)
+            if callable(value):
+                called = _CALLED.format(name_of(term))
+                raise TypeError(f"term {name!r}: expected nats, got a function; {called}")
             shape = jnp.shape(value)
             if shape not in ((), draw.log_px.shape):
                 raise ValueError(

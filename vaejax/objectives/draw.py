@@ -8,7 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vaejax.checks import check_vae
 from vaejax.distributions import score
+from vaejax.hints import check_batch
 from vaejax.keys import check_key, example_index, example_keys, named_key
 from vaejax.ops.diffusion import strata
 from vaejax.types import VAE, Array, Batch, Draw, PyTree
@@ -29,10 +31,12 @@ def sample(key: Array, vae: VAE, batch: Batch) -> Draw:
       A Draw; every array leads with [B], log-densities in nats.
 
     Raises:
-      TypeError: if the key is not a typed key.
+      TypeError: if the key is not a typed key, vae no bound model or batch no mapping with "x".
       ValueError: if x has another shape than p(x|z).
     """
     check_key(key)
+    check_vae(vae)
+    check_batch(batch)
     draw = vae.encode(named_key(key, "encode"), batch)
     px = vae.decode(draw.z, batch.get("c")) if draw.px is None else draw.px  # a hierarchy has decoded already
     keys = example_keys(named_key(key, "score"), batch)

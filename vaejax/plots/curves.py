@@ -35,6 +35,16 @@ def _check_curve(value: ArrayLike, name: str, yscale: str = "linear") -> np.ndar
     return np.atleast_2d(array)
 
 
+def _check_labels(curves: Any) -> None:
+    """Raise unless curves are mappings of metrics under labels."""
+    check_mapping(curves, "curves")
+    if any(not isinstance(per_metric, Mapping) for per_metric in curves.values()):
+        raise TypeError(
+            'curves: expected {label: {metric: [n]}}, as {"model": fit.metrics}; got '
+            f"{{metric: [n]}} without labels, of {', '.join(map(str, curves))}"
+        )
+
+
 def _check_steps(
     steps: Mapping[str, ArrayLike] | None, label: str, per_metric: Mapping[str, ArrayLike], n: int
 ) -> np.ndarray:
@@ -106,7 +116,7 @@ def training_curves(
       ValueError: no curves, a metric that no label has, "step" as a metric, seeds whose "step" differ,
         or shapes that do not fit.
     """
-    check_mapping(curves, "curves")
+    _check_labels(curves)
     check_positive_int(smooth, "smooth")
     check_positive_int(columns, "columns")
     if yscale not in ("linear", "log"):

@@ -21,7 +21,7 @@ from vaejax.evaluation import posterior_mean
 from vaejax.files import expanded, read_json, write_json
 from vaejax.train import Checkpoints
 from vaejax.train.folder import check_config, check_model
-from vaejax.types import VAE, Model, PyTree
+from vaejax.types import VAE, Model, PyTree, shown
 
 __all__ = ["Run", "create", "created", "load", "load_encoder", "manifest"]
 
@@ -43,6 +43,12 @@ class Run(NamedTuple):
     params: dict[str, PyTree]
     variables: PyTree
     transform: Standardise | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Run({str(self.folder)!r}, config={self.config},\n  model={self.model.spec.get('builder')}, "
+            f"params={shown(self.params)}, variables={shown(self.variables)}, transform={self.transform})"
+        )
 
     @property
     def vae(self) -> VAE:

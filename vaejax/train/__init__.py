@@ -5,6 +5,7 @@ from vaejax.train.checkpoint import Checkpoints
 from vaejax.train.clock import Clock, read_seconds, read_validations
 from vaejax.train.combine import averaged, repeat, sequence
 from vaejax.train.geco import geco_optimizer
+from vaejax.train.interrupt import Interrupted
 from vaejax.train.log import read_metrics
 from vaejax.train.loop import fit
 from vaejax.train.measure import StepCost, measure_step
@@ -15,6 +16,7 @@ __all__ = [
     "Checkpoints",
     "Clock",
     "Fit",
+    "Interrupted",
     "StepCost",
     "aggressive",
     "averaged",

@@ -41,8 +41,10 @@ class Callbacks(NamedTuple):
             if self.validate is None:
                 raise ValueError(f"{name}: expected with validate, whose records it reads; got validate=None")
 
-    def start(self, run: Run, state: TrainState) -> TrainState:
+    def start(self, counts: Counts, run: Run, state: TrainState) -> TrainState:
         """The state from which a run starts, or goes on when it is resumed from this one."""
+        if run.store.interrupted and not counts.pauses(run.done):
+            return state  # saved after what followed from its records
         if run.store.lacks_validation():  # killed between a checkpoint and its validation
             self._validated(run, state)
         return self._followed(run, state)

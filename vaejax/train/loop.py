@@ -17,8 +17,9 @@ from vaejax.keys import check_key, named_key
 from vaejax.train.callbacks import Adjust, Callbacks, Progress, Stop, Validate, reporting
 from vaejax.train.checkpoint import check_savable
 from vaejax.train.folder import Description
+from vaejax.train.interrupt import deferred, interrupted
 from vaejax.train.optimizer import is_key
-from vaejax.train.runs import Counts, Run, check_seeds, open_runs, place, results, train
+from vaejax.train.runs import Counts, Run, check_seeds, open_runs, place, results, steps_of, train
 from vaejax.train.step import make_chunk
 from vaejax.train.store import Fit
 from vaejax.types import Array, Device, Model, Split, TrainState, Update
@@ -30,7 +31,8 @@ Folder = str | os.PathLike[str] | None
 
 @overload
 def fit(
-    key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
+    key: Array, model: Model, update: Update, data: Split, steps: int | None = ..., *, batch_size: int,
+    epochs: int | None = ..., chunk: int = ...,
     validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
     folder: Folder = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
     tensorboard: bool = ..., progress: bool | Progress = ...,
@@ -38,33 +40,20 @@ def fit(
 ) -> Fit: ...  # fmt: skip
 @overload
 def fit(
-    key: Array, model: Model, update: Update, data: Split, steps: int, *, batch_size: int, chunk: int = ...,
+    key: Array, model: Model, update: Update, data: Split, steps: int | None = ..., *, batch_size: int,
+    epochs: int | None = ..., chunk: int = ...,
     validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
     folder: Folder = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
     tensorboard: bool = ..., progress: bool | Progress = ...,
     seeds: Iterable[int], devices: Sequence[Device] | None = ...,
 ) -> dict[int, Fit]: ...  # fmt: skip
 def fit(
-    key: Array,
-    model: Model,
-    update: Update,
-    data: Split,
-    steps: int,
-    *,
-    batch_size: int,
-    chunk: int = 100,
-    validate: Validate | None = None,
-    stop: Stop | None = None,
-    after_validation: Adjust | None = None,
-    folder: Folder = None,
-    resume: bool = False,
-    save_every: int = 10,
-    log_every: int = 1,
-    tensorboard: bool = False,
-    progress: bool | Progress = True,
-    seeds: Iterable[int] | None = None,
-    devices: Sequence[Device] | None = None,
-) -> Fit | dict[int, Fit]:
+    key: Array, model: Model, update: Update, data: Split, steps: int | None = None, *, batch_size: int,
+    epochs: int | None = None, chunk: int = 100, validate: Validate | None = None, stop: Stop | None = None,
+    after_validation: Adjust | None = None, folder: Folder = None, resume: bool = False,
+    save_every: int = 10, log_every: int = 1, tensorboard: bool = False, progress: bool | Progress = True,
+    seeds: Iterable[int] | None = None, devices: Sequence[Device] | None = None,
+) -> Fit | dict[int, Fit]:  # fmt: skip
     """Train a model.
 
     Every step is a pure function of the key, its number and the data: it does not matter where a run was
@@ -76,8 +65,9 @@ def fit(
       model: the recipe.
       update: how a step moves the state.
       data: the training split; it is held on the device.
-      steps: the number of steps in all, also when resuming; not less than were done.
+      steps: the number of steps in all, also when resuming; not less than were done. None: `epochs` says it.
       batch_size: B, examples per step; the ragged rest of an epoch is dropped.
+      epochs: in the place of `steps`, how often the data are gone through: epochs * (N // B) steps.
       chunk: steps per program on the device; metrics, bar and interrupts come at its end.
       validate: `validate(key, vae) -> {name: value}`, called every `save_every` chunks and at the end; its
         "neg_elbo" (nats, beta = 1, no penalty) chooses the best state; arrays in it are not recorded.
@@ -115,8 +105,12 @@ def fit(
       ImportError: if TensorBoard events are asked for without the extra.
       FloatingPointError: when the loss is not finite, or a state to be saved; names the step, the terms or
         parameter groups, and the last checkpoint. With seeds, when no seed is left.
+      Interrupted: after Ctrl-C, at the end of the chunk; the state is saved where there is a folder, and the
+        exception's `fit` is what there is to return so far. Resumed, a run ends as if never stopped.
     """
-    counts = Counts.checked(steps, batch_size, chunk, save_every, log_every)
+    counts = Counts.checked(
+        steps_of(steps, epochs, data, batch_size), batch_size, chunk, save_every, log_every
+    )
     callbacks = Callbacks(model, validate, stop, after_validation)
     folder = None if folder is None else expanded(folder)
     _check_arguments(key, model, update, data, counts, callbacks, folder, resume, tensorboard, progress)
@@ -130,10 +124,12 @@ def fit(
     config = {**counts._asdict(), "examples": data.size, "support": data.support}
     description = Description(model.spec, config, getattr(data.transform, "spec", None))
     with open_runs(key, seeds, folder, data, counts, description, resume, tensorboard) as runs:
-        states = [_started(run, initial, like, callbacks, description) for run in runs]
-        with reporting(progress, counts.steps, runs) as report:
+        states = [_started(run, initial, like, counts, callbacks, description) for run in runs]
+        with reporting(progress, counts.steps, runs) as report, deferred() as asked:
             settle = partial(callbacks.settle, counts, report)
-            states = train(program, placement, runs, states, data, counts, settle)
+            states = train(program, placement, runs, states, data, counts, settle, asked)
+            if asked():
+                raise interrupted(runs, states, counts.steps)
             return results(runs, states)
 
 
@@ -214,10 +210,15 @@ def initialiser(model: Model, update: Update, data: Split) -> Callable[[Array], 
 
 
 def _started(
-    run: Run, initial: Callable, like: TrainState, callbacks: Callbacks, description: Description
+    run: Run,
+    initial: Callable,
+    like: TrainState,
+    counts: Counts,
+    callbacks: Callbacks,
+    description: Description,
 ) -> TrainState:
     """The first state of a run, or the one from which it goes on."""
     state = run.store.restore(like) if run.done else initial(run.key)
-    state = callbacks.start(run, state)
+    state = callbacks.start(counts, run, state)
     run.store.describe(description)
     return state

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, check_split
 from vaejax.train.folder import Description
 from vaejax.train.step import Placement, alone, chunk_indices, over_runs
 from vaejax.train.store import Fit, Store, digest, is_of_a_job
@@ -48,6 +48,19 @@ class Counts(NamedTuple):
     def pauses(self, done: int) -> bool:
         """Whether a run that has done this many steps is saved and validated now."""
         return done == self.steps or done % (self.chunk * self.save_every) == 0
+
+
+def steps_of(steps: Any, epochs: Any, data: Split, batch_size: Any) -> Any:
+    """The number of steps, `steps` itself or those of the epochs; raise unless one of the two is given."""
+    if (steps is None) == (epochs is None):
+        got = "none" if steps is None else f"steps={steps!r} and epochs={epochs!r}"
+        raise TypeError(f"steps, epochs: expected one of the two; got {got}")
+    if epochs is None:
+        return steps
+    check_positive_int(epochs, "epochs")
+    check_positive_int(batch_size, "batch_size")
+    check_split(data, "data")
+    return int(epochs) * max(data.size // int(batch_size), 1)  # a batch that is too large is refused later
 
 
 @dataclass
@@ -135,8 +148,9 @@ def train(
     data: Split,
     counts: Counts,
     settle: Callable[[Run, Records, Callable[[], TrainState]], TrainState | None],
+    asked: Callable[[], bool],
 ) -> list[TrainState]:
-    """Advance the runs by chunks until none has steps left, and return their last states.
+    """Advance the runs by chunks until none has steps left or they are asked to end; return their states.
 
     `program` is a chunk of one run (`make_chunk`); `settle(run, records, state)` keeps what a chunk gave,
     raises FloatingPointError where that is not finite, and returns another state to go on from, or None.
@@ -151,7 +165,7 @@ def train(
         mine = jax.tree.map(lambda a: a[i], state)
         return mine if placement.mesh is None else jax.device_get(mine)
 
-    while any(lengths := [run.left(counts) for run in runs]):
+    while any(lengths := [run.left(counts) for run in runs]) and not asked():
         rows = _rows(runs, lengths, data.size, counts.shape)
         others: dict[int, TrainState] = {}
         with _together(runs):

@@ -37,6 +37,14 @@ class Fit(NamedTuple):
     best: TrainState | None
     error: str | None = None
 
+    def __repr__(self) -> str:
+        last = {n: float(f"{v[-1]:.4g}") for n, v in self.metrics.items() if n != "step" and len(v)}
+        n, best = len(next(iter(self.metrics.values()), ())), self.best and f"that of step {self.best.step}"
+        return (
+            f"Fit(state={self.state},\n  metrics of {n} steps, the last {last},\n"
+            f"  validation: {len(self.validation)} records, best={best}, error={self.error!r})"
+        )
+
 
 class Store:
     """Where a run's records and states go: a folder, or memory."""
@@ -154,8 +162,11 @@ class Store:
             terms = ", ".join(f"{name}={value:.6g}" for name, value in bad.items() if name != "step")
             raise FloatingPointError(f"the loss is not finite at step {bad['step']}: {terms}; {self.kept()}")
 
-    def save(self, state: TrainState) -> None:
-        """Checkpoint a state; stop at one that is not finite: a finite loss may have another gradient."""
+    def save(self, state: TrainState, interrupted: bool = False) -> None:
+        """Checkpoint a state; stop at one that is not finite: a finite loss may have another gradient.
+
+        `interrupted`: this is no step at which runs are validated.
+        """
         finite = {g: all(np.isfinite(a).all() for a in jax.tree.leaves(p)) for g, p in state.params.items()}
         if not all(finite.values()):
             groups = ", ".join(group for group, ok in finite.items() if not ok)
@@ -164,7 +175,7 @@ class Store:
             )
         if self._folder is not None:
             with self._writing(int(state.step)):
-                self._latest.save(state, self._meta)
+                self._latest.save(state, self._meta | ({"interrupted": True} if interrupted else {}))
 
     @contextlib.contextmanager
     def _writing(self, step: int) -> Iterator[None]:
@@ -193,6 +204,16 @@ class Store:
             if last is None
             else f"the last good checkpoint is step {last} in {self._folder}"
         )
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether the run is kept on disk."""
+        return self._folder is not None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the checkpoint that the run resumes from was saved by Ctrl-C, between two validations."""
+        return self.step > 0 and "interrupted" in self._latest.meta()
 
     def lacks_validation(self) -> bool:
         """Whether the checkpoint that the run resumes from was never validated."""

@@ -7,9 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from vaejax.checks import check_positive_int
+from vaejax.hints import name_of, takes
 from vaejax.train.optimizer import told_the_loss
 from vaejax.types import Array, Batch, Model, Params, PyTree, TrainState, Update
 
@@ -84,6 +86,11 @@ def _check(objective: Any, model: Any, microbatch: Any, mixing: tuple[str, ...])
     """Raise for another kind of argument, or a microbatch where terms mix examples."""
     if not callable(objective):
         raise TypeError(f"objective: expected a function, as compose(...); got {type(objective).__name__}")
+    if not takes(objective, 4):
+        raise TypeError(
+            "objective: expected a function (key, vae, batch, step), as compose(...) makes one of terms; got "
+            f"{name_of(objective)}, which takes other arguments"
+        )
     if not isinstance(model, Model):
         raise TypeError(f"model: expected a vaejax.Model, got {type(model).__name__}")
     if microbatch is None or callable(microbatch):
@@ -115,11 +122,15 @@ def select(params: Params, groups: tuple[str, ...] | None) -> dict[str, PyTree]:
 
 def _loss_of(result: Any) -> tuple[Array, tuple[Mapping[str, Any], PyTree]]:
     """What an objective returned, (loss, (metrics, variables)), checked."""
-    try:
-        loss, (metrics, variables) = result
-    except (TypeError, ValueError) as error:
-        got = f"got {type(result).__name__}"
-        raise TypeError(f"objective: expected to return (loss, (metrics, variables)); {got}") from error
+    pair = result[1] if isinstance(result, tuple | list) and len(result) == 2 else None
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise TypeError(
+            "objective: expected to return (loss, (metrics, variables)), the variables None where there are "
+            f"none, as (loss, ({{}}, None)); got {_kind_of(result)}"
+        )
+    loss, (metrics, variables) = result
+    if not _is_number(loss):
+        raise TypeError(f"objective: expected a loss that is one float; got {_kind_of(loss)}")
     if jnp.shape(loss) != () or not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
         got = f"got {jnp.result_type(loss)} {list(jnp.shape(loss))}"
         raise ValueError(f"objective: expected a loss that is one float, the mean over examples; {got}")
@@ -128,6 +139,19 @@ def _loss_of(result: Any) -> tuple[Array, tuple[Mapping[str, Any], PyTree]]:
     if "grad_norm" in metrics:
         raise ValueError("metrics: expected names other than 'grad_norm', which the update adds")
     return loss, (metrics, variables)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, jax.Array | np.ndarray | np.generic | float | int)
+
+
+def _kind_of(result: Any) -> str:
+    """What was returned, in words: the kinds of a tuple's entries, the shape of an array."""
+    if isinstance(result, tuple | list):
+        return f"({', '.join(map(_kind_of, result))}{',' * (len(result) == 1)})"
+    if isinstance(result, jax.Array):
+        return f"an array {list(result.shape)}"
+    return "a dict" if isinstance(result, Mapping) else "None" if result is None else type(result).__name__
 
 
 def _slice_size(

@@ -171,12 +171,23 @@ def check_batch(posterior: Posterior, parameters: PyTree, x: PyTree) -> None:
         raise ValueError(f"x: expected {expected}; got shapes {got} and {given}")
 
 
-def check_encoder(posterior: Posterior, output: PyTree, name: str = "encoder") -> None:
-    """Raise ValueError unless an encoder's output for one example has the shapes that a family needs."""
+def check_encoder(posterior: Posterior, output: PyTree, net: Any, x: Any, name: str = "encoder") -> None:
+    """Raise ValueError unless an encoder's output for one example x has the shapes that a family needs."""
     got = jax.tree.map(lambda a: tuple(a.shape), output)
     expected = jax.tree.map(lambda shape: (1, *shape), posterior.parameters, is_leaf=is_shape)
     if got != expected:
         raise ValueError(
             f"{name}: expected outputs of shapes {expected} for one example, which the posterior "
-            f"{posterior.name} needs; got shapes {got}"
+            f"{posterior.name} needs; got shapes {got}{_of_event(net, x)}"
         )
+
+
+def _of_event(net: Any, x: Any) -> str:
+    """What is to be said of a net that takes fewer axes for an example than x has."""
+    while not hasattr(net, "event_ndims") and hasattr(net, "net"):
+        net = net.net
+    axes, given = getattr(net, "event_ndims", None), getattr(x, "ndim", 1) - 1
+    if axes is None or axes >= given:
+        return ""
+    kind = type(net).__name__
+    return f": {kind} takes the last {axes} of x {list(x.shape[1:])}; expected event_ndims={given} of it"

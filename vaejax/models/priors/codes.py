@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 
 from vaejax.distributions import AutoregressiveCodes, Codes, Coding
 from vaejax.fixed import Fixed
+from vaejax.hints import described
 from vaejax.models.apply import apply, initialised
 from vaejax.models.priors.family import Around, Prior, one_event
 from vaejax.types import Array, PyTree
@@ -48,7 +49,7 @@ def codes(net: nn.Module | None = None) -> Prior:
     if net is None:
         return Prior("codes", _uniform, options={"net": None})
     if not isinstance(net, nn.Module):
-        raise TypeError(f"net: expected a flax.linen.Module or None, got {net!r}")
+        raise TypeError(f"net: expected a flax.linen.Module or None, got {described(net, nn.Module)}")
     if not getattr(net, "autoregressive", False):
         raise ValueError(
             "net: expected an autoregressive one, such as nets.CausalTransformer (of yours: with the class "

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from vaejax.distributions import diagonal_gaussian
 from vaejax.fixed import Fixed
+from vaejax.hints import described
 from vaejax.models.apply import apply, initialised
 from vaejax.models.priors.family import Around, Prior, needs_condition, one_event
 from vaejax.types import Array, Distribution, PyTree
@@ -45,7 +46,7 @@ def conditional(net: nn.Module) -> Prior:
     Source: Sohn, Lee & Yan 2015 (CVAE), eq. 4.
     """
     if not isinstance(net, nn.Module):
-        raise TypeError(f"net: expected a flax.linen.Module, got {net!r}")
+        raise TypeError(f"net: expected a flax.linen.Module, got {described(net, nn.Module)}")
     return Prior("conditional", Fixed(_conditional, net), Fixed(_init_net, net), {"net": net})
 
 
