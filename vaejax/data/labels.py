@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -145,7 +146,7 @@ def keep_labels(
     arrays = {**split.arrays, "y": y.astype(np.int32)}
     if share is not None:
         rows = _repeated(kept, split.size, share)
-        arrays = {name: array[rows] for name, array in arrays.items()}
+        arrays = jax.tree.map(lambda array: array[rows], arrays)  # also of several modalities
     return dataclasses.replace(split, arrays=arrays)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vaejax.checks import check_split
+from vaejax.checks import check_real, check_split
 from vaejax.data.arrays import Dataset, Transform
 from vaejax.data.factored import check_factors, check_seed, stream
 from vaejax.data.transforms import cast
@@ -123,7 +123,8 @@ def missing_modalities(split: Split, share: float, *, seed: int = 0) -> Split:
     check_seed(seed)
     if "observed" in split.arrays:
         raise ValueError("split: expected no observed yet, got one with it")
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+    check_real(share, "share")
+    if not 0 <= share < 1:
         raise ValueError(f"share: expected a number in [0, 1), got {share!r}")
     names, rng = sorted(split.arrays["x"]), stream(int(seed), 0)
     there = rng.random((split.size, len(names))) >= share

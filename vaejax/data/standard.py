@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from vaejax.checks import check_split
 from vaejax.data.arrays import Dataset
+from vaejax.data.factored import SPLITS
 from vaejax.data.holes import Hidden
 from vaejax.data.transforms import cast
 from vaejax.types import Array, Batch, Split
@@ -79,16 +81,21 @@ def standardised(dataset: Dataset, *, columns: Sequence[int] | None = None) -> D
         The `Dataset`.
 
     Raises:
-        TypeError: anything but a `Dataset`, or a transform of your own.
-        ValueError: x that are no table, another support, columns that it has not, a column that is constant
-            or was never observed, and one so far from 0 that float32 does not tell its values apart: subtract
-            a constant beforehand.
+        TypeError: anything but a `Dataset`, arrays that jax does not take, or a transform of your own.
+        ValueError: arrays of other lengths, x that are no table, another support, columns that it has not, a
+            column that is constant or was never observed, and one so far from 0 that float32 does not tell
+            its values apart: subtract a constant beforehand.
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset: expected a data.Dataset, got {type(dataset).__name__}")
+    for name in SPLITS:
+        check_split(getattr(dataset, name), f"dataset.{name}")
+    if columns is not None and not isinstance(columns, Iterable):
+        raise TypeError(f"columns: expected places of columns, as (0, 1); got {columns!r}")
     x = dataset.train.arrays["x"]
-    if x.ndim != 2:
-        raise ValueError(f"dataset: expected a table, x [N, D]; got {list(x.shape)}")
+    if isinstance(x, Mapping) or x.ndim != 2:
+        got = "modalities" if isinstance(x, Mapping) else list(x.shape)
+        raise ValueError(f"dataset: expected a table, x [N, D]; got {got}")
     if dataset.train.support not in ("real", "mixed"):
         raise ValueError(
             f"dataset: expected support 'real' or 'mixed', whose values may be moved; "

@@ -61,7 +61,9 @@ def perplexity(
     for name, nats in costs.items():
         rate = float(nats.sum(dtype=np.float64) / tokens.sum())
         error = mean_and_error("rate", nats - rate * tokens)["rate_se"] / float(tokens.mean())
-        result |= {name: math.exp(rate), f"{name}_se": math.exp(rate) * error}
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite above 709 nats a token
+            value = float(np.exp(rate))
+            result |= {name: value, f"{name}_se": float(np.float64(value) * error)}
     return result
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vaejax.checks import check_unmasked
 from vaejax.plots.cells import Limits, to_unit
 
 Part = bytes | str  # a PNG file, or a text
@@ -28,11 +29,12 @@ def items_of(given: Any, name: str, limits: Limits = None) -> list[Item]:
       n items.
 
     Raises:
-      TypeError: texts among other things.
+      TypeError: texts among other things, or a masked array.
       ValueError: there is none, an empty text, or images of another shape or range.
     """
     if isinstance(given, str) or (isinstance(given, Sequence) and any(isinstance(t, str) for t in given)):
         return _texts(given, name)
+    check_unmasked(given, name)
     array = np.asarray(given)
     axes = "n F H W C" if array.ndim == 5 else "n H W C"
     if limits is None and array.dtype == np.uint8 and array.size and array.max() == 1:

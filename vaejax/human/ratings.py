@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from vaejax.checks import check_unmasked
 from vaejax.human.intervals import Entry, over_raters, proportion
 from vaejax.types import Array
 
@@ -47,6 +48,8 @@ def superiority(key: Array, a: np.ndarray, b: np.ndarray, num_levels: int, *, re
     Source: Mann & Whitney 1947, doi 10.1214/aoms/1177730491; Vargha & Delaney 2000, doi
     10.3102/10769986025002101 (the measure).
     """
+    check_unmasked(a, "a")  # nan is no answer
+    check_unmasked(b, "b")
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b):
         raise ValueError(f"a, b: expected [R, n] of as many raters, got {a.shape} and {b.shape}")

@@ -15,6 +15,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
+from vaejax.checks import check_unmasked
 from vaejax.plots.style import DPI, INK, LARGE, NORMAL, PLAIN, RULE
 
 GAP = 0.07  # between images, in widths of an image
@@ -24,6 +25,7 @@ Limits = tuple[float, float] | None
 
 def finite_images(value: ArrayLike, name: str, axes: str) -> np.ndarray:
     """`value` as an array with the named axes (such as "n H W C"), C of 1 or 3; raise if it is not so."""
+    check_unmasked(value, name)
     array = np.asarray(value)
     letters = axes.split()
     if array.ndim != len(letters) or 0 in array.shape or array.shape[-1] not in (1, 3):
