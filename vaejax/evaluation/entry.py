@@ -15,7 +15,7 @@ from vaejax.evaluation.batches import batch_at, check_likelihood, transformed
 from vaejax.keys import check_key, threefry_key
 from vaejax.objectives import sample
 from vaejax.ops.chunks import largest_array
-from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Split
+from vaejax.types import VAE, AnyArray, Array, Batch, Draw, PyTree, Split
 
 
 def enter(key: Array, vae: VAE, split: Split, *, progress: Any, least: int = 1, **counts: Any) -> Array:
@@ -86,6 +86,16 @@ def checked_data(x: Any, name: str, shape: str) -> Any:
         raise ValueError(
             f"{name}: expected as many examples of each modality, one modality at least; got {got}"
         )
+    return parts
+
+
+def checked_latents(z: Any) -> PyTree:
+    """z as arrays of one length: one, or a tuple of one for each part."""
+    if not (isinstance(z, tuple) and z and all(isinstance(a, jax.Array | np.ndarray) for a in z)):
+        return checked(z, "z", "[n, *d]")
+    parts = tuple(checked(a, f"z[{i}]", "[n, *d]") for i, a in enumerate(z))
+    if len({len(a) for a in parts}) > 1:
+        raise ValueError(f"z: expected as many of each part, got shapes {[a.shape for a in parts]}")
     return parts
 
 
