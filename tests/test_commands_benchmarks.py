@@ -7,6 +7,7 @@ flags another one has too, one is run.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import shlex
@@ -17,10 +18,11 @@ import jax
 import pytest
 import tyro
 
-from benchmarks import latents, steps, sweep
+from benchmarks import jacobian, latents, steps, sweep
 from tests.commands import ROOT, run_by
 from vaejax import runs
 
+MEASURE = sweep.measure
 TYPED = run_by("tests/test_commands_benchmarks.py")
 PEERS = ["torch", *(f"benchmarks.{path.stem}" for path in (ROOT / "benchmarks").glob("torch_*peer.py"))]
 FEW = ("--rounds=1", "--steps=1")
@@ -43,14 +45,30 @@ SIZES = {  # and what no flag makes smaller
     "diffusion": {"SIDE": 4, "LATENTS": 2, "HIDDEN": (4,), "FEATURES": (8,), "EMBED": 4},
     "evidence": {"STEPS": {"step_B20_K1": (4, 1)}, "CHUNKS": ((4, 2), (2, 4)), **MLP},
     "hierarchy": {"SIZES": {2: ("1x1,32m1", "32d32,1x1")}},
-    "jacobian": {"compile_step": lambda *of: steps.compile_step(*of, side=16, latents=2)},
+    "jacobian": {
+        "compile_step": lambda *of: steps.compile_step(*of, side=16, latents=2),
+        "PENALTIES": {
+            "jacobian_l1": {k: v for k, v in jacobian.PENALTIES["jacobian_l1"].items() if k != "columns2"}
+        },
+    },
     "latents": {
         **MLP, "MODELS": {"iaf_4": latents.MODELS["iaf_4"]}, "BATCH": 3, "CONTEXT": 4, "WIDTH": 4, "STEPS": 2,
     },
-    "sweep": {"METHODS": {"columns1": "JL1, 1 column"}, "settings": lambda: [sweep.Setting(16, 2)]},
+    "sweep": {"METHODS": {"columns1": "JL1, 1 column"}, "measure": lambda *of: all_as_one(*of)},
     "text": {"VOCABULARY": 7, "LENGTH": 3, "LATENTS": 2, "FEATURES": 4, "EMBEDDING": 3, "BATCH": 3},
-    "vdvae": {"LEVELS": {1: 1, 32: 1}, "BLOCKS": {1: 1, 32: 1}, "COMPONENTS": 1},
+    "vdvae": {"LEVELS": {1: 1, 32: 2}, "BLOCKS": {1: 1, 32: 1}, "COMPONENTS": 1},
 }  # fmt: skip
+
+
+@functools.cache
+def one_setting():
+    """What the smallest setting of the sweep takes."""
+    return MEASURE(sweep.Setting(16, 2, 4), 1)
+
+
+def all_as_one(setting, rounds):
+    """Every setting is measured as the smallest, so that all have their places in the figures."""
+    return [{**row, **setting._asdict()} for row in one_setting()]
 
 
 def named(command):

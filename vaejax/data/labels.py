@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_array, check_positive_int, check_real, check_split
+from vaejax.checks import check_array, check_positive_int, check_real, check_split, check_unmasked
 from vaejax.data.arrays import Dataset
 from vaejax.data.factored import SPLITS, check_seed
 from vaejax.fixed import Fixed
@@ -181,6 +181,7 @@ def _repeated(kept: np.ndarray, size: int, share: float) -> np.ndarray:
 
 def _checked(y: Any, classes: Classes, where: str, missing: bool = False) -> np.ndarray:
     """Labels as an array of integers; raise unless they lie in their ranges, which -1 does if it may."""
+    check_unmasked(y, where)
     y = np.asarray(y)
     several = isinstance(classes, tuple | list)
     sizes = tuple(classes) if isinstance(classes, tuple | list) else (classes,)

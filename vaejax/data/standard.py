@@ -15,7 +15,7 @@ from vaejax.data.arrays import Dataset
 from vaejax.data.factored import SPLITS
 from vaejax.data.holes import Hidden
 from vaejax.data.transforms import cast
-from vaejax.types import Array, Batch, Split
+from vaejax.types import Array, Batch, Split, identity_transform
 
 _DIGITS = 2.0**-24  # of float32, in which x reaches the transform
 _LOST = 1e-3  # of a scale: the most that rounding x to float32 may cost
@@ -141,6 +141,7 @@ def _moments(x: np.ndarray, seen: np.ndarray, j: Any) -> tuple[float, float]:
 
 def _with(split: Split, transform: Standardise) -> Split:
     hidden = isinstance(split.transform, Hidden)
-    if (split.transform.inner if isinstance(split.transform, Hidden) else split.transform) is not cast:
+    own = split.transform.inner if isinstance(split.transform, Hidden) else split.transform
+    if own not in (cast, identity_transform):
         raise TypeError("dataset: expected the default transform, which the standardising takes the place of")
     return Split(split.arrays, split.support, Hidden(transform) if hidden else transform)

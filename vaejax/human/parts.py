@@ -32,9 +32,11 @@ def items_of(given: Any, name: str, limits: Limits = None) -> list[Item]:
       TypeError: texts among other things, or a masked array.
       ValueError: there is none, an empty text, or images of another shape or range.
     """
+    check_unmasked(given, name)
+    if isinstance(given, np.ndarray) and given.ndim == 1:  # of texts
+        given = given.tolist()
     if isinstance(given, str) or (isinstance(given, Sequence) and any(isinstance(t, str) for t in given)):
         return _texts(given, name)
-    check_unmasked(given, name)
     array = np.asarray(given)
     axes = "n F H W C" if array.ndim == 5 else "n H W C"
     if limits is None and array.dtype == np.uint8 and array.size and array.max() == 1:

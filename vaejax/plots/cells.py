@@ -59,6 +59,8 @@ def to_unit(value: ArrayLike, name: str, axes: str, limits: Limits) -> np.ndarra
                 f"got [{array.min():.6g}, {array.max():.6g}]; pass limits=(black, white) to show them"
             )
     else:
+        if not isinstance(limits, Sequence | np.ndarray) or len(limits) != 2:
+            raise TypeError(f"limits: expected (black, white), got {limits!r}")
         low, high = limits
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"limits: expected finite (black, white) with black < white, got {limits}")
