@@ -57,7 +57,7 @@ class LSTMEncoder(nn.Module):
         x = jnp.where(counted(x), x, END)  # padding may be of any value
         embed = nn.Embed(self.vocabulary, self.embedding, name="embedding")
         cell = nn.OptimizedLSTMCell(self.features, name="cell")
-        start, nothing = (jnp.zeros((*x.shape[:-1], n)) for n in (self.features, 0))
+        start, nothing = (jnp.zeros((*x.shape[:-1], n), jnp.float32) for n in (self.features, 0))
         h = _states(cell, embed, (start, start), x, beside(nothing, c))
         last = jnp.arange(x.shape[-1]) == jnp.sum(counted(x), axis=-1, keepdims=True) - 1
         h = jnp.sum(jnp.where(last[..., None], h, 0.0), axis=-2)
@@ -162,7 +162,7 @@ def _states(cell: nn.OptimizedLSTMCell, embed: nn.Embed, start: Carry, x: Array,
 
     words = embed(rows(x).T.reshape(T * B))
     a = (words @ of_inputs[:m]).reshape(T, B, 4 * n) + rows(always @ of_inputs[m:] + bias)
-    c, h = map(rows, start)
+    c, h = (rows(of).astype(a.dtype) for of in start)
     return jnp.moveaxis(lstm(a, kernel, h, c), 0, 1).reshape(*lead, T, n)
 
 

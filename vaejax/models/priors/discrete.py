@@ -38,7 +38,7 @@ def categorical() -> Prior:
 
 def _init(key: Array, around: Around) -> dict[str, Array]:
     del key
-    return {"logits": jnp.zeros(_event(around, "categorical()"))}
+    return {"logits": jnp.zeros(_event(around, "categorical()"), jnp.float32)}
 
 
 def _learned(own: PyTree, around: Around) -> OneHot:

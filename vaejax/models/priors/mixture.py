@@ -44,7 +44,8 @@ def gaussian_mixture(components: int) -> Prior:
 
 def _init_gaussians(R: int, key: Array, around: Around) -> dict[str, Array]:
     shape = (R, *one_event(around, "gaussian_mixture()"))
-    return {"logits": jnp.zeros(R), "loc": jax.random.normal(key, shape), "logvar": jnp.zeros(shape)}
+    zeros = {"logits": jnp.zeros(R, jnp.float32), "logvar": jnp.zeros(shape, jnp.float32)}
+    return {**zeros, "loc": jax.random.normal(key, shape, jnp.float32)}
 
 
 def _gaussians(own: PyTree, around: Around) -> GaussianMixture:
@@ -86,7 +87,7 @@ def vamp(pseudo_inputs: int) -> Prior:
 def _init_inputs(R: int, key: Array, around: Around) -> dict[str, Array]:
     if not hasattr(around.x, "shape"):
         raise TypeError(f"prior: vamp() expected an x that is one array, got {type(around.x).__name__}")
-    return {"inputs": jax.random.normal(key, (R, *around.x.shape[1:]))}
+    return {"inputs": jax.random.normal(key, (R, *around.x.shape[1:]), jnp.float32)}
 
 
 def _vamp(own: PyTree, around: Around) -> Mixture:
