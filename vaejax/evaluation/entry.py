@@ -113,7 +113,7 @@ def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, i
     """A scored draw in shapes only, traced and not compiled, and the elements of the largest array in it.
 
     Raises:
-      TypeError, ValueError: p(x|z) cannot score the split.
+      TypeError, ValueError: p(x|z) cannot score the split, or its x is nothing for the model's nets.
     """
 
     def scored(vae: VAE, key: Array, batch: Batch) -> Draw:
@@ -121,7 +121,11 @@ def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, i
 
     function, arrays = of_arrays(scored, vae)
     batch = batch_at(split, 0, batch_size)
-    jaxpr, draw = jax.make_jaxpr(function, return_shape=True)(arrays, key, batch)
+    try:
+        jaxpr, draw = jax.make_jaxpr(function, return_shape=True)(arrays, key, batch)
+    except AttributeError as error:  # a mapping where a net takes an array, or the other way round
+        got = jax.tree.map(lambda a: f"{a.dtype} {list(a.shape)}", split.arrays["x"])
+        raise TypeError(f"split: expected x as the nets of the model take it, got {got}: {error}") from error
     check_likelihood(draw.px, split)
     return draw, largest_array(jaxpr.jaxpr)
 
