@@ -79,7 +79,7 @@ SLOW = (
     "objectives/test_on_levels.py",
     "test_benchmarks",
     "test_catalogue.py::test_terms_outside_jit",
-    "test_commands.py",
+    "test_commands",
     "test_conditional.py",
     "test_docs.py::test_the_code",
     "test_generators.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vaejax import data
+from vaejax import data, disentanglement, evaluation, plots, runs
 from vaejax.data import Dataset
 from vaejax.types import Split
 
@@ -106,3 +106,40 @@ def test_numbers_of_numpy_are_numbers():
     for share in (float("nan"), 1.0, -0.1):
         with pytest.raises(ValueError, match=r"share: expected a number in \[0, 1\)"):
             data.missing_modalities(both, share)
+
+
+MASKED = np.ma.masked_greater(RNG.random((4, 8, 8, 1)), 0.5)
+OF_ARRAYS = {
+    "image_grid": lambda: plots.image_grid(MASKED),
+    "interpolations": lambda: plots.interpolations({"a": MASKED}),
+    "hoyer": lambda: disentanglement.hoyer(MASKED),
+    "sharpness": lambda: evaluation.sharpness(MASKED),
+    "variance_explained": lambda: evaluation.variance_explained(MASKED.data, MASKED),
+    "paired": lambda: evaluation.paired(MASKED[:, 0, 0, 0], np.zeros(4)),
+    "mean_ci95": lambda: runs.mean_ci95(MASKED[:, 0, 0, 0]),
+    "one_hot": lambda: data.one_hot(np.ma.masked_equal(Y[:, 0], 1), 2),
+    "read_captions": lambda: data.read_captions(np.ma.masked_equal(np.eye(4)[None, :2], 0), (2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", OF_ARRAYS)
+def test_what_a_mask_hides_is_not_taken(name):
+    with pytest.raises(TypeError, match="expected an array without a mask"):
+        OF_ARRAYS[name]()
+
+
+def test_captions_and_halves_are_of_splits_with_what_they_need():
+    without = Split({"x": X}, "bytes")
+    with pytest.raises(ValueError, match="train: expected factors y, got"):
+        data.captioned(Images(without, without, without))
+    with pytest.raises(ValueError, match="text: expected probabilities or one-hot rows, got nan"):
+        data.read_captions(np.full((1, 2, 4), np.nan), (2, 2))
+    plain = three(Split({"x": TABLE}, "real"))  # without a transform, as one makes it by hand
+    assert data.standardised(plain).train.transform.mean == tuple(TABLE.mean(axis=0))
+
+
+def test_a_mark_of_byte_order_is_no_word(tmp_path):
+    file = tmp_path / "marked.txt"
+    file.write_text("\ufeffa cat\n" + "a dog\n" * 9, encoding="utf-8")
+    text = data.sentences(file, length=2, vocabulary=9, folder=tmp_path / "sets")
+    assert text.vocabulary == ("<end>", "<unk>", "a", "dog", "cat")[: len(text.vocabulary)]

@@ -152,6 +152,7 @@ def test_one_modality_makes_the_others():
             r"given: expected names among .*; got \['smell'\]",
         ),
         (lambda f: f(KEY, VAE, SPLIT, "text"), TypeError, "given: expected names, as"),
+        (lambda f: f(KEY, VAE, SPLIT, (1, "text")), TypeError, "given: expected names, as"),
         (lambda f: f(KEY, VAE, SPLIT, ()), ValueError, "given: expected names among"),
         (
             lambda f: f(KEY, plain.VAE_OF, plain.SPLIT, ("text",)),

@@ -118,8 +118,6 @@ def test_what_neither_keeps_nor_draws_is_taken(kind):
 def test_data_of_another_shape_than_the_parameters_are_for_say_so():
     made = model("encoder", "evaluated")
     params, _ = jax.eval_shape(made.init, KEY, BATCH)
-    expected = "expected inputs of the shapes that its parameters are for, got .*2, 5"
-    with pytest.raises(ValueError, match=f"Net: {expected}"):
+    message = r"Net: expected inputs of the shapes that its parameters are for, got \(\(2, 5\),\)"
+    with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda p: made.bind(p).encode(KEY, {"x": jnp.ones((2, 5))}).z, params)
-    with pytest.raises(ValueError, match=f"MLP: {expected}"):
-        jax.eval_shape(lambda p: made.bind(p).decode(jnp.ones((2, 5))).mean(), params)
