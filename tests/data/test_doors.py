@@ -110,7 +110,7 @@ def test_numbers_of_numpy_are_numbers():
 
 MASKED = np.ma.masked_greater(RNG.random((4, 8, 8, 1)), 0.5)
 OF_ARRAYS = {
-    "image_grid": lambda: plots.image_grid(MASKED),
+    "image_grid": lambda: plots.image_grid(MASKED, columns=2),
     "interpolations": lambda: plots.interpolations({"a": MASKED}),
     "hoyer": lambda: disentanglement.hoyer(MASKED),
     "sharpness": lambda: evaluation.sharpness(MASKED),
