@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# without what is made of docstrings
+WRITTEN = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "api")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN]
 SCRIPTS = [
     path
     for folder in ("experiments", "benchmarks")
@@ -22,6 +24,7 @@ _PROGRAM = re.compile(
 )
 _FLAGGED = re.compile(r"[a-z][\w./-]*( [\w./-]+)* --?[a-z]")
 
+OTHER = ("python", "text")  # languages of blocks that are no commands
 RUN = {  # who runs a command to its end, at its smallest size; the first pattern that fits
     r"python -m \S+( \S+)? --help": "tests/test_commands.py",
     r"python -m experiments\.": "tests/experiments/test_scripts.py",
@@ -35,16 +38,19 @@ NOT_RUN = {  # what no test can run, and why; what it names is looked up in test
     r"(pip|uv pip|apt-get|sudo|pre-commit) ": "it changes what is installed, or asks a network",
     r"([A-Z_]+=\S* )*make (test|quick|lint)": "the tests would run themselves",
     r"\.venv/bin/python -m pytest ": "likewise",
+    r"du -": "a program of the system",
+    r"tensorboard ": "a server, which does not end",
+    r"\S*python docs/make_api\.py": "it writes into docs/; tests/test_docs_links.py compares what it makes",
 }
 
 
 def commands_of(text: str) -> Iterator[str]:
-    """The commands of a page: lines of fenced blocks that are no Python, and code in backticks.
+    """The commands of a page: lines of fenced blocks, but those of `OTHER`, and code in backticks.
 
     Flags alone, as `--dry-run`, go with the last program that the page named.
     """
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S)
-    fenced = [re.sub(r"\s*\\\n\s*", " ", code) for language, code in blocks if language != "python"]
+    fenced = [re.sub(r"\s*\\\n\s*", " ", code) for language, code in blocks if language not in OTHER]
     plain = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
     program = None
     for code in re.findall(r"`([^`]+)`", plain):

@@ -20,7 +20,8 @@ from tests.commands import COMMANDS, EXPERIMENTS, NOT_RUN, ROOT, RUN, commands_o
 from vaejax.data.__main__ import _RECIPES
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-SCRIPT = "python my_experiment.py "  # no file of the checkout: tests/lab/test_example.py writes it
+# programs of others, and what is no file of the checkout: tests/lab/test_example.py writes it
+OTHERS = ("apt-get ", "du ", "pre-commit ", "tensorboard ", "python my_experiment.py ")
 
 
 class Parsed(BaseException):
@@ -49,21 +50,24 @@ def test_what_runs_commands_is_there_and_no_reason_is_idle():
 
 def test_a_new_command_would_be_seen():
     text = (
-        "Start `tensorboard --logdir runs`, or `python -m benchmarks.new --threads\n2`; `z -> x`, `log p`.\n"
+        "Start `streamlit run here --quiet`, or `python -m benchmarks.new --threads\n2`; `z -> x`, `log p`.\n"
         "```\nmake new   # this\ndocker run \\\n  image\n```\n```python\nmake = 1\n```\n"
         "```bash\ngit clone here\n```\nFlags: `--steps 3`."
     )
     found = list(commands_of(text))
     assert found == [
-        "tensorboard --logdir runs", "python -m benchmarks.new --threads 2",
+        "streamlit run here --quiet", "python -m benchmarks.new --threads 2",
         "python -m benchmarks.new --steps 3", "make new", "docker run image", "git clone here",
     ]  # fmt: skip
     unknown = {command for command in found if kind_of(command) is None}
-    assert unknown == {"tensorboard --logdir runs", "make new", "docker run image", "git clone here"}
+    assert unknown == {"streamlit run here --quiet", "make new", "docker run image", "git clone here"}
 
 
 def check_python(words, monkeypatch):
     """`python -m program flags`, until the flags are parsed."""
+    if words[1] != "-m":
+        assert (ROOT / words[1]).is_file()
+        return
     module, *flags = words[2:]
     if module == "pytest":
         assert all((ROOT / word).exists() for word in flags if word.startswith("tests"))
@@ -116,7 +120,7 @@ RUN_AGAIN = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWar
 
 
 @RUN_AGAIN
-@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(("apt-get ", SCRIPT))])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(OTHERS)])
 def test_a_command_is_what_its_program_takes(command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)  # where the README says that they are run
     words = [word for word in shlex.split(command) if not re.match("[A-Z_]+=", word)]

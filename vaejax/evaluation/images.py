@@ -226,12 +226,12 @@ def sharpness(images: AnyArray) -> float:
       images: [n, H, W, C].
 
     Raises:
-      TypeError: a masked array.
-      ValueError: the shape has other axes.
+      TypeError: no array of numbers, or a masked one.
+      ValueError: the shape has other axes, or there is no image.
     """
-    check_unmasked(images, "images")
+    check_array(images, "images")
     x = np.asarray(images)
-    if x.ndim != 4:
+    if x.ndim != 4 or x.size == 0:
         raise ValueError(f"images: expected [n, H, W, C], got shape {x.shape}")
     x = x.astype(np.result_type(x, np.float32))  # bytes would wrap around when subtracted
     across = x[:, :-1, 1:] - x[:, :-1, :-1]
