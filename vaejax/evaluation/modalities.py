@@ -97,7 +97,7 @@ def _given(given: Any, split: Split, least: int) -> tuple[str, ...]:
         raise TypeError(
             "split: expected several modalities, x a mapping as data.joined makes it; got one array"
         )
-    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (None,)
+    several: Any = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (None,)
     if not all(isinstance(name, str) for name in several):
         raise TypeError(f"given: expected names, as ('text',); got {given!r}")
     names = tuple(sorted(set(several)))
