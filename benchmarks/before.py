@@ -21,6 +21,7 @@ import numpy as np
 import tyro
 
 from benchmarks.steps import compared, judged, reported, time_in_turn, use_cores
+from vaejax.files import expanded
 
 BARS = {"step/before": (1.03, 1.0), "compile/before": (1.03, 1.0)}
 HERE = Path(__file__).resolve().parent.parent
@@ -104,7 +105,8 @@ class Checkout:
 def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
     use_cores(1)
-    sides = {"before": Checkout(config.before, config.steps), "now": Checkout(HERE, config.steps)}
+    before = expanded(config.before, "before")
+    sides = {"before": Checkout(before, config.steps), "now": Checkout(HERE, config.steps)}
     compiling, steps = (
         {name: side.does(what) for name, side in sides.items()} for what in ("compile", "step")
     )

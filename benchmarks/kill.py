@@ -25,6 +25,7 @@ import optax
 import tyro
 
 from vaejax import distributions, evaluation, models, nets, objectives, train
+from vaejax.files import expanded
 from vaejax.progress import Bar
 from vaejax.types import Split
 
@@ -108,7 +109,7 @@ def kill_one(config: Config, folder: Path, wait: float) -> int:
 def main(config: Config) -> dict[str, Any]:
     """Kill, resume, compare; raises AssertionError where anything differs."""
     rng = random.Random(config.seed)
-    folder = config.folder or Path(tempfile.mkdtemp()) / "run"
+    folder = expanded(config.folder or Path(tempfile.mkdtemp()) / "run")
     start, at = time.perf_counter(), []
     for _ in Bar(range(config.kills), unit="kill"):
         at.append(kill_one(config, folder, rng.uniform(0, config.patience)))

@@ -106,7 +106,6 @@ def main(rounds: int, output: Path | None, figures: Path | None) -> dict[str, An
     if output is not None:
         runs.write_json(output, result)
     if figures is not None:
-        figures.mkdir(parents=True, exist_ok=True)
         plots.save(grid_figure(rows), figures / "jacobian_latents.png")
         plots.save(lines_figure(rows), figures / "jacobian_sizes.png")
     return result

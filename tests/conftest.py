@@ -88,7 +88,7 @@ SLOW = (
     "test_benchmarks_text.py",
     "test_benchmarks_vdvae.py",
     "test_catalogue.py::test_terms_outside_jit",
-    "test_commands.py",
+    "test_commands",
     "test_conditional.py",
     "test_docs.py::test_the_code",
     "test_generators.py",

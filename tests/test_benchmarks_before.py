@@ -1,20 +1,8 @@
-"""What both checkouts run answers every turn, and the report compares them; no speed is asserted."""
-
-import io
-import sys
+"""The report compares both checkouts, which tests/test_commands_benchmarks.py runs; no speed is asserted."""
 
 import pytest
 
 from benchmarks import before
-
-
-def test_the_child_compiles_and_steps_when_it_is_told_to(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["-c", "2"])
-    monkeypatch.setattr(sys, "stdin", io.StringIO("compile\nstep\nstep\n"))
-    names = {}
-    exec(before.CHILD, names)
-    assert capsys.readouterr().out.split() == ["done"] * 3
-    assert names["arguments"][0].step == 4
 
 
 def test_a_folder_without_vaejax_is_named(tmp_path):

@@ -2,8 +2,7 @@
 
 A command is read up to where its flags are parsed, by its own program and parser: an unknown program, flag,
 preset or value fails, and nothing is trained. `make` targets are expanded by make, pip's files and extras
-looked up in pyproject.toml. Those of experiments run, at two steps, in tests/experiments/test_scripts.py;
-tests of data, benchmarks and kills call the `main` of theirs.
+looked up in pyproject.toml. `tests/commands.py` says which test runs each to its end, or why none can.
 """
 
 import re
@@ -13,85 +12,62 @@ import subprocess
 import sys
 import tomllib
 from argparse import ArgumentParser
-from pathlib import Path
 
 import pytest
 import tyro
 
+from tests.commands import COMMANDS, EXPERIMENTS, NOT_RUN, ROOT, RUN, commands_of, kind_of, run_by
 from vaejax.data.__main__ import NAMES
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SCRIPTS = [
-    path
-    for folder in ("experiments", "benchmarks")
-    for path in sorted((ROOT / folder).glob("*.py"))
-    if '__name__ == "__main__"' in path.read_text()
-]
-EXPERIMENTS = [path.stem for path in SCRIPTS if path.parent.name == "experiments"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-ELSEWHERE = ("apt-get", "uv")  # other people's programs, that a test may not assume
+# programs of others, and what is no file of the checkout: tests/lab/test_example.py writes it
+OTHERS = ("apt-get ", "du ", "pre-commit ", "tensorboard ", "python my_experiment.py ")
 
 
 class Parsed(BaseException):
     """A program has read its command line."""
 
 
-def commands(page):
-    """What a page says to type: code in backticks and fenced blocks without a language.
-
-    Flags alone, as `--dry-run`, go with the last program that the page named.
-    """
-    text = page.read_text()
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S)
-    fenced = [line for language, block in blocks if not language for line in block.splitlines()]
-    plain = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
-    program = None
-    for code in re.findall(r"`([^`]+)`", plain):
-        words = code.split()
-        if words[0].endswith("python") and words[1:2] == ["-m"]:
-            program = " ".join(words[:3])
-            yield " ".join(words)
-        elif words[0] in ("make", "pip", *ELSEWHERE) and len(words) > 1:
-            yield " ".join(words)
-        elif re.match("--[a-z]", code) and program is not None:
-            yield f"{program} {' '.join(words)}"
-    yield from filter(None, fenced)
-
-
-def headers():
-    for script in SCRIPTS:
-        found = re.findall(r"^    (python -m .+)$", script.read_text().split('"""')[1], re.M)
-        assert found, f"{script.name}: the header has no command"
-        yield from found
-
-
-def expanded(command):
-    """One command for each experiment where NAME stands for any."""
-    programs = EXPERIMENTS if "experiments.NAME" in command else [""]
-    return [command.replace("experiments.NAME", f"experiments.{name}") for name in programs]
-
-
-COMMANDS = sorted(
-    {
-        each
-        for command in [*(c for page in PAGES for c in commands(page)), *headers()]
-        if not command.startswith(ELSEWHERE)
-        for each in expanded(command)
-    }
-)
-
-
 def test_the_pages_have_commands():
-    assert {"make demo", "make test", "python -m experiments.jl1_three_dots --dry-run"} <= {
-        command.split("#")[0].strip() for command in COMMANDS
-    }
-    assert len(COMMANDS) > 25
+    assert {"make demo", "make test", "python -m experiments.jl1_three_dots --dry-run"} <= set(COMMANDS)
+    assert len(COMMANDS) > 60
     assert len(EXPERIMENTS) == 22
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_run_to_its_end_or_says_why_not(command):
+    assert kind_of(command), f"{command!r}: tests/commands.py names no test that runs it, and no reason"
+
+
+def test_what_runs_commands_is_there_and_no_reason_is_idle():
+    for file in set(RUN.values()) - {"tests/test_commands.py"}:
+        assert run_by(file), file
+        assert re.search(r"\brun_by\b", (ROOT / file).read_text()), file
+    for pattern in NOT_RUN:
+        assert any(re.match(pattern, command) for command in COMMANDS), pattern
+    assert all(command == "make demo" or "--help" in command for command in run_by("tests/test_commands.py"))
+
+
+def test_a_new_command_would_be_seen():
+    text = (
+        "Start `streamlit run here --quiet`, or `python -m benchmarks.new --threads\n2`; `z -> x`, `log p`.\n"
+        "```\nmake new   # this\ndocker run \\\n  image\n```\n```python\nmake = 1\n```\n"
+        "```bash\ngit clone here\n```\nFlags: `--steps 3`."
+    )
+    found = list(commands_of(text))
+    assert found == [
+        "streamlit run here --quiet", "python -m benchmarks.new --threads 2",
+        "python -m benchmarks.new --steps 3", "make new", "docker run image", "git clone here",
+    ]  # fmt: skip
+    unknown = {command for command in found if kind_of(command) is None}
+    assert unknown == {"streamlit run here --quiet", "make new", "docker run image", "git clone here"}
 
 
 def check_python(words, monkeypatch):
     """`python -m program flags`, until the flags are parsed."""
+    if words[1] != "-m":
+        assert (ROOT / words[1]).is_file()
+        return
     module, *flags = words[2:]
     if module == "pytest":
         assert all((ROOT / word).exists() for word in flags if word.startswith("tests"))
@@ -123,17 +99,20 @@ def check_make(words, monkeypatch):
     lines = [shlex.split(line) for line in shown.stdout.splitlines()]
     for line in lines:
         if line[0].endswith("python") and line[1:2] == ["-m"] and line[2].split(".")[0] == "experiments":
+            assert " ".join(["python", *line[1:]]) in COMMANDS  # so that it is run, too
             check_python(line, monkeypatch)
     assert lines
 
 
-def check_pip(words):
-    assert words[1] == "install"
-    files = [words[i + 1] for i, word in enumerate(words) if word in ("-c", "-r", "-e")]
+def check_packages(words):
+    """pip's and uv's files and extras."""
+    files = [words[i + 1] for i, word in enumerate(words) if word in ("-c", "-r", "-e", "-o")]
+    extras = [words[i + 1] for i, word in enumerate(words) if word == "--extra"]
     for file in files:
         assert (ROOT / file.split("[")[0]).exists()
-    for extra in re.findall(r"\[(\w+)\]", " ".join(words)):
+    for extra in [*extras, *re.findall(r"\[(\w+)\]", " ".join(words))]:
         assert extra in PYPROJECT["project"]["optional-dependencies"]
+    assert files
 
 
 # a program that a test before has imported is run afresh all the same
@@ -141,15 +120,13 @@ RUN_AGAIN = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWar
 
 
 @RUN_AGAIN
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(OTHERS)])
 def test_a_command_is_what_its_program_takes(command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)  # where the README says that they are run
-    words = shlex.split(command)
-    if words[0] == "pip":
-        check_pip(words)
-        return
-    words = shlex.split(command, comments=True)
-    if words[0].endswith("python"):
+    words = [word for word in shlex.split(command) if not re.match("[A-Z_]+=", word)]
+    if words[0] in ("pip", "uv"):
+        check_packages(words)
+    elif words[0].endswith("python"):
         check_python(words, monkeypatch)
     else:
         assert words[0] == "make"

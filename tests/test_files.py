@@ -44,6 +44,19 @@ def strict(text):
 # paths
 
 
+def test_a_table_is_written_in_one_piece_or_refused(tmp_path):
+    path = tmp_path / "new" / "a.csv"
+    with pytest.raises(ValueError, match="rows: expected one at least, got none"):
+        runs.write_csv(path, [])
+    with pytest.raises(ValueError, match="fields not in fieldnames"):
+        runs.write_csv(path, [{"a": 1}, {"b": 2}])
+    assert list(tmp_path.iterdir()) == []
+    runs.write_csv(path, [{"a": 1}])
+    with pytest.raises(ValueError, match="fields not in fieldnames"):
+        runs.write_csv(path, [{"a": 2}, {"b": 2}])
+    assert path.read_text() == "a\n1\n"
+
+
 def test_a_tilde_is_the_home_folder_wherever_a_path_is_taken(tmp_path, monkeypatch):
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))
@@ -55,7 +68,9 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is_taken(tmp_path, monkeypat
     assert read_json("~/a.json") == {"a": 1}
     assert runs.create("~/run", {"beta": 1.0}) == home / "run"
     assert plots.save(plots.image_grid(np.zeros((1, 4, 4, 1)), columns=1), "~/figures/a.png").is_file()
-    assert sorted(p.name for p in home.iterdir()) == ["a.json", "figures", "run"]
+    runs.write_csv("~/a.csv", [{"a": 1, "b": "x,y"}, {"a": math.nan, "b": None}])
+    assert (home / "a.csv").read_text() == 'a,b\n1,"x,y"\nnan,\n'
+    assert sorted(p.name for p in home.iterdir()) == ["a.csv", "a.json", "figures", "run"]
     assert list(Path.cwd().iterdir()) == []
 
 

@@ -132,5 +132,5 @@ def test_the_machinery_of_experiments_stays_small():
 def test_what_is_slow_exists():
     for name in SLOW:
         path, _, test = name.partition("::")
-        assert (TESTS / path).exists(), name
+        assert any(TESTS.glob(f"{path.rstrip('/')}*")), name  # also the beginning of several names
         assert f"def {test}" in (TESTS / path).read_text() if test else True, name

@@ -115,10 +115,7 @@ def check_array(array: Any, name: str) -> None:
     """Raise unless `array` is [N, ...], of numbers, and jax takes it as it is; reads only 64-bit integers."""
     if not isinstance(array, np.ndarray | jax.Array):
         raise TypeError(f"{name}: expected a numpy array [N, ...], got {type(array).__name__}")
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name}: expected an array without a mask, as masked.filled(value) makes it; got a masked array"
-        )
+    check_unmasked(array, name)
     dtype = array.dtype
     number = isinstance(dtype, np.dtype) and (dtype.kind in "biuf" or jnp.issubdtype(dtype, np.floating))
     if not number or dtype.itemsize > 8:
@@ -136,6 +133,13 @@ def check_array(array: Any, name: str) -> None:
             raise ValueError(
                 f"{name}: expected integers of {taken}, which jax has without x64; got {low}..{high}"
             )
+
+
+def check_unmasked(values: Any, name: str) -> None:
+    """Raise TypeError for a masked array: what it hides would count."""
+    if isinstance(values, np.ma.MaskedArray):
+        expected = f"{name}: expected an array without a mask, as masked.filled(value) makes it"
+        raise TypeError(f"{expected}; got a masked array")
 
 
 def observed_mask(observed: Any, x: Any) -> jax.Array:

@@ -8,6 +8,12 @@ import jax
 import jax.numpy as jnp
 
 
+def as_floats(array: Any) -> Any:
+    """Numbers as floats of 32 bits at least; integers as float32, where float64 is enabled too."""
+    array = jnp.asarray(array)
+    return at_least_float32(array) if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.float32)
+
+
 def at_least_float32(array: Any) -> Any:
     """Floating point arrays of fewer than 32 bits as float32; whatever else as it is.
 

@@ -59,6 +59,24 @@ def test_long_lines_are_cut_and_unknown_words_marked(tmp_path):
     assert text.text(text.train.arrays["x"]) == ["a a a b", "b a"]
 
 
+def test_lines_are_a_list_of_texts_and_rows_are_tokens(file, tmp_path):
+    text = data.sentences(file, length=4, vocabulary=5, folder=tmp_path / "sets")
+    for lines in ("one text", ["text", None], [b"bytes"]):
+        with pytest.raises(TypeError, match="lines: expected a list of texts, got"):
+            text.tokens(lines)
+    assert text.tokens([]).shape == (0, 4)
+    assert text.text(np.array([[UNKNOWN, END, -1, 99]])) == ["<unk>"]  # behind the end is padding
+    for x, message in (
+        (np.array([[-1, 2, 2, 2]]), r"x: expected tokens in 0\.\.4, got -1"),  # BEGIN is no word
+        (np.array([[2, 5, END, 2]]), r"x: expected tokens in 0\.\.4, got 5"),
+        (np.zeros((1, 4)), r"x: expected integers \[n, T\], got float64 \[1, 4\]"),
+        (np.zeros(4, int), r"x: expected integers \[n, T\], got int64 \[4\]"),
+        (np.ma.masked_equal(np.zeros((1, 4), int), 0), "x: expected an array without a mask"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            text.text(x)
+
+
 def test_another_text_is_another_set(file, tmp_path):
     options = {"length": 10, "vocabulary": 12, "folder": tmp_path / "sets"}
     data.sentences(file, **options)

@@ -35,7 +35,7 @@ def test_the_mean_of_fresh_binary_draws_is_the_grey_value():
 
 @pytest.mark.parametrize(("u", "ones"), [(0.0, [1, 51, 127, 128, 254, 255]), (1 - 2.0**-24, [255])])
 def test_0_is_never_drawn_as_1_nor_255_as_0(u, ones, monkeypatch):
-    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, u))
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jnp.full(shape, u))
     x = drawn(binarise, KEY, GREYS[:, None])[:, 0]
     np.testing.assert_array_equal(x, np.isin(GREYS, ones))
 

@@ -95,3 +95,10 @@ def test_mig_under_the_posterior_of_separate_posteriors():
     assert by_scale.value > 0.2
     with pytest.raises(ValueError, match="scale: expected positive"):
         mig_chen(KEY, loc, 0 * scale, factors)
+
+
+def test_the_total_correlation_has_no_scale():
+    z = np.random.default_rng(0).normal(size=(50, 3))
+    expected = gaussian_total_correlation(z)
+    for scale in (1e-200, 1e30):
+        assert gaussian_total_correlation(z * scale) == pytest.approx(expected, rel=1e-9)

@@ -193,6 +193,8 @@ def test_samples_have_the_probabilities_and_cold_ones_are_the_likeliest_words(pa
             if sentence[-1] == END:
                 break
         assert row.tolist() == [*sentence, *[END] * (T - len(sentence))]
+    for nearly in (1e-30, 1e-40):  # the second is no normal float32
+        np.testing.assert_array_equal(evaluation.token_samples(KEY, vae, Z, temperature=nearly), cold)
     warm = evaluation.token_samples(KEY, vae, np.repeat(Z, 3, axis=0), batch_size=4)
     np.testing.assert_array_equal(warm[:4], evaluation.token_samples(KEY, vae, np.repeat(Z, 3, axis=0))[:4])
     assert len(np.unique(warm, axis=0)) > 2
@@ -274,6 +276,9 @@ def test_the_perplexity_is_of_the_bound_and_of_the_reconstruction_alone(params):
     uniform = evaluation.perplexity(KEY, MODEL.bind(zeros), split)
     assert uniform["perplexity_without_kl"] == pytest.approx(V, rel=1e-5)
     assert uniform["perplexity_without_kl_se"] == pytest.approx(0, abs=1e-5)
+    sure = jax.tree.map(lambda a: 1e6 * a, params["decoder"])  # of words that do not come: e^1000 is no float
+    lost = evaluation.perplexity(KEY, MODEL.bind({**params, "decoder": sure}), split)
+    assert lost["perplexity"] == lost["perplexity_without_kl"] == np.inf
 
 
 def test_spec_and_folder_names_come_back():

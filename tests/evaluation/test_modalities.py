@@ -152,6 +152,7 @@ def test_one_modality_makes_the_others():
             r"given: expected names among .*; got \['smell'\]",
         ),
         (lambda f: f(KEY, VAE, SPLIT, "text"), TypeError, "given: expected names, as"),
+        (lambda f: f(KEY, VAE, SPLIT, (1, "text")), TypeError, "given: expected names, as"),
         (lambda f: f(KEY, VAE, SPLIT, ()), ValueError, "given: expected names among"),
         (
             lambda f: f(KEY, plain.VAE_OF, plain.SPLIT, ("text",)),
@@ -210,3 +211,10 @@ def test_a_mixture_of_experts_is_scored_as_it_is():
     each = found["per_example"]
     assert (np.abs(each["log_likelihood"] - expected) < 4.5 * np.sqrt((K / each["ess"] - 1) / K) + 1e-4).all()
     assert (each["curve"][:, 0] < expected - 0.05).all()
+
+
+@pytest.mark.parametrize("name", sorted(plain.OF_SPLITS))
+def test_modalities_are_nothing_for_a_model_of_one_array(name):
+    several = dataclasses.replace(SPLIT, arrays={**SPLIT.arrays, "y": SPLIT.arrays["y"][:, 0]})
+    with pytest.raises((TypeError, ValueError), match=r"split: expected|the data have"):
+        plain.call(name, split=several)

@@ -25,16 +25,16 @@ from experiments import (
     two_stage,
     wae,
 )
+from tests.commands import run_by
 from tests.experiments.tiny import TINY, dense
-from tests.test_commands import COMMANDS
 from vaejax import evaluation, lab, runs
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCRIPTS = {script.__name__.split(".")[1]: script for script in TINY}
 PRESETS = {name: script.PRESETS for name, script in SCRIPTS.items()}
-TYPED = [command for command in COMMANDS if "python -m experiments." in command and "--help" not in command]
+TYPED = run_by("tests/experiments/test_scripts.py")
 # presets are one size here: of commands that differ in theirs alone the first is run
-RUN = {re.sub(r" --preset \w+", "", command.split("#")[0].strip()): command for command in reversed(TYPED)}
+RUN = {re.sub(r" --preset \w+", "", command): command for command in reversed(TYPED)}
 # what each draws, and the trainings it needs
 FIGURES = {
     "codes": {"codebook_use", "gallery"},

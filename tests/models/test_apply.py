@@ -113,3 +113,11 @@ def test_what_neither_keeps_nor_draws_is_taken(kind):
         return draw.q.mean(), Net(kind, 2).apply({"params": params["encoder"]}, BATCH["x"])[0]
 
     np.testing.assert_array_equal(*means(KEY))
+
+
+def test_data_of_another_shape_than_the_parameters_are_for_say_so():
+    made = model("encoder", "evaluated")
+    params, _ = jax.eval_shape(made.init, KEY, BATCH)
+    message = r"Net: expected inputs of the shapes that its parameters are for, got \(\(2, 5\),\)"
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda p: made.bind(p).encode(KEY, {"x": jnp.ones((2, 5))}).z, params)

@@ -80,6 +80,10 @@ def with_holes(split: Split, missing: Any = None, *, seed: int = 0) -> Split:
     check_split(split)
     check_seed(seed)
     x = split.arrays["x"]
+    if isinstance(x, Mapping):
+        raise TypeError(
+            "split: expected an x that is one array, got modalities, which data.missing_modalities hides"
+        )
     observed = ~_missing(missing, x, seed) & _known(x)
     if "observed" in split.arrays:
         observed &= split.arrays["observed"].astype(bool)

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_array, check_positive_int, check_real, check_split
+from vaejax.checks import check_array, check_positive_int, check_real, check_split, check_unmasked
 from vaejax.data.arrays import Dataset
 from vaejax.data.factored import SPLITS, check_seed
 from vaejax.fixed import Fixed
@@ -145,7 +146,7 @@ def keep_labels(
     arrays = {**split.arrays, "y": y.astype(np.int32)}
     if share is not None:
         rows = _repeated(kept, split.size, share)
-        arrays = {name: array[rows] for name, array in arrays.items()}
+        arrays = jax.tree.map(lambda array: array[rows], arrays)  # also of several modalities
     return dataclasses.replace(split, arrays=arrays)
 
 
@@ -180,6 +181,7 @@ def _repeated(kept: np.ndarray, size: int, share: float) -> np.ndarray:
 
 def _checked(y: Any, classes: Classes, where: str, missing: bool = False) -> np.ndarray:
     """Labels as an array of integers; raise unless they lie in their ranges, which -1 does if it may."""
+    check_unmasked(y, where)
     y = np.asarray(y)
     several = isinstance(classes, tuple | list)
     sizes = tuple(classes) if isinstance(classes, tuple | list) else (classes,)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vaejax.checks import check_split
+from vaejax.checks import check_real, check_split, check_unmasked
 from vaejax.data.arrays import Dataset, Transform
 from vaejax.data.factored import check_factors, check_seed, stream
 from vaejax.data.transforms import cast
@@ -123,7 +123,8 @@ def missing_modalities(split: Split, share: float, *, seed: int = 0) -> Split:
     check_seed(seed)
     if "observed" in split.arrays:
         raise ValueError("split: expected no observed yet, got one with it")
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+    check_real(share, "share")
+    if not 0 <= share < 1:
         raise ValueError(f"share: expected a number in [0, 1), got {share!r}")
     names, rng = sorted(split.arrays["x"]), stream(int(seed), 0)
     there = rng.random((split.size, len(names))) >= share
@@ -165,6 +166,9 @@ def captioned(images: Any) -> Dataset:
     splits = {}
     for name in _SPLITS:
         split = getattr(images, name)
+        check_split(split, name)
+        if "y" not in split.arrays:
+            raise ValueError(f"{name}: expected factors y, got {sorted(split.arrays)}")
         text = Split({"x": _words(split.arrays["y"], num_values), "y": split.arrays["y"]}, "one_hot", cast)
         splits[name] = joined({"image": split, "text": text})
     return Dataset(**splits, factor_names=getattr(images, "factor_names", None))
@@ -185,11 +189,14 @@ def read_captions(text: Any, num_values: Sequence[int]) -> np.ndarray:
         num_values: of each factor, V their sum.
 
     Raises:
-        ValueError: a text of another shape.
+        TypeError, ValueError: a masked array, a text of another shape, or with nan.
     """
+    check_unmasked(text, "text")
     text, ends = np.asarray(text), np.cumsum(num_values)
     if text.ndim != 3 or text.shape[1:] != (len(num_values), sum(num_values)):
         raise ValueError(f"text: expected [N, {len(num_values)}, {sum(num_values)}], got {list(text.shape)}")
+    if text.dtype.kind == "f" and np.isnan(text).any():
+        raise ValueError("text: expected probabilities or one-hot rows, got nan")
     words = [slice(end - n, end) for end, n in zip(ends, num_values, strict=True)]
     return np.stack([text[:, f, own].argmax(axis=1) for f, own in enumerate(words)], axis=1)
 
@@ -211,6 +218,7 @@ def halves(images: Any) -> Dataset:
     splits = {}
     for name in _SPLITS:
         split = getattr(images, name)
+        check_split(split, name)
         x = split.arrays["x"]
         if np.ndim(x) != 4 or x.shape[1] < 2:
             raise ValueError(f"images: expected x [N, H, W, C] of two rows at least, got {list(np.shape(x))}")

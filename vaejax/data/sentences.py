@@ -11,7 +11,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from vaejax.checks import check_choice, check_positive_int
+from vaejax.checks import check_array, check_choice, check_positive_int
 from vaejax.data.arrays import Dataset
 from vaejax.data.corpora import Corpus, corpus
 from vaejax.data.factored import check_held_out, check_seed, drawn
@@ -40,16 +40,33 @@ class Sentences(Dataset):
     words: str = "words"
 
     def tokens(self, lines: Sequence[str]) -> np.ndarray:
-        """The tokens of sentences, int32 [n, T]; longer ones are cut."""
+        """The tokens of sentences, int32 [n, T]; longer ones are cut.
+
+        Raises:
+            TypeError: anything but a list of texts: the signs of one text are no sentences.
+        """
+        if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
+            raise TypeError(f"lines: expected a list of texts, got {lines!r:.60}")
         places = {word: i for i, word in enumerate(self.vocabulary)}
-        length = self.train.arrays["x"].shape[1]
-        return np.stack([_row(words_of(line, self.words), places, length) for line in lines])
+        x = np.full((len(lines), self.train.arrays["x"].shape[1]), END, np.int32)
+        for n, line in enumerate(lines):
+            x[n] = _row(words_of(line, self.words), places, x.shape[1])
+        return x
 
     def text(self, x: np.ndarray) -> list[str]:
-        """Tokens [n, T] as sentences, words with spaces between them, up to the end."""
+        """Tokens [n, T] as sentences, words with spaces between them, up to the end.
+
+        Raises:
+            TypeError, ValueError: anything but integers [n, T], or tokens outside of the vocabulary.
+        """
+        check_array(x, "x")
+        if x.dtype.kind not in "iu" or x.ndim != 2:
+            raise TypeError(f"x: expected integers [n, T], got {x.dtype} {list(x.shape)}")
         rows = np.asarray(x).tolist()
-        ends = [row.index(END) if END in row else len(row) for row in rows]
-        return [" ".join(self.vocabulary[t] for t in row[:n]) for row, n in zip(rows, ends, strict=True)]
+        rows = [row[: row.index(END)] if END in row else row for row in rows]  # behind it is padding
+        if others := {t for row in rows for t in row if not 0 <= t < len(self.vocabulary)}:
+            raise ValueError(f"x: expected tokens in 0..{len(self.vocabulary) - 1}, got {min(others)}")
+        return [" ".join(self.vocabulary[t] for t in row) for row in rows]
 
 
 def sentences(

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, check_split
 from vaejax.data.factored import check_seed
 from vaejax.types import Split
 
@@ -16,8 +16,9 @@ def first(split: Split, n: int) -> Split:
     """The first n examples of a split, or all of fewer.
 
     Raises:
-      TypeError, ValueError: n is not an int of at least 1.
+      TypeError, ValueError: anything but a split, or n is not an int of at least 1.
     """
+    check_split(split)
     check_positive_int(n, "n")
     arrays = jax.tree.map(lambda a: a[:n], dict(split.arrays))
     return Split(arrays, split.support, split.transform)
@@ -44,9 +45,11 @@ def sample(images: Any, n: int) -> Split:
     """n examples like those of `images.train`; of a set that draws its images, without making that split.
 
     Raises:
-      TypeError, ValueError: n is not an int of at least 1.
+      TypeError, ValueError: anything but a data set, or n is not an int of at least 1.
     """
     if not hasattr(images, "sample_images"):
+        if not hasattr(images, "train"):
+            raise TypeError(f"images: expected a data set with a split `train`, got {type(images).__name__}")
         return first(images.train, n)
     check_positive_int(n, "n")
     x = images.sample_images(np.zeros((n, len(images.num_values)), np.int64))
@@ -59,6 +62,7 @@ def pooled(split: Split, k: int) -> Split:
     Raises:
       TypeError, ValueError: other arrays, or k is not an int of at least 1 that divides both sides.
     """
+    check_split(split)
     check_positive_int(k, "k")
     x = split.arrays["x"]
     if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim != 4:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from vaejax.checks import check_split
 from vaejax.data.arrays import Dataset
+from vaejax.data.factored import SPLITS
 from vaejax.data.holes import Hidden
 from vaejax.data.transforms import cast
-from vaejax.types import Array, Batch, Split
+from vaejax.types import Array, Batch, Split, identity_transform
 
 _DIGITS = 2.0**-24  # of float32, in which x reaches the transform
 _LOST = 1e-3  # of a scale: the most that rounding x to float32 may cost
@@ -79,16 +81,21 @@ def standardised(dataset: Dataset, *, columns: Sequence[int] | None = None) -> D
         The `Dataset`, a `Table` where it was one.
 
     Raises:
-        TypeError: anything but a `Dataset`, or a transform of your own.
-        ValueError: x that are no table, another support, columns that it has not, a column that is constant
-            or was never observed, and one so far from 0 that float32 does not tell its values apart: subtract
-            a constant beforehand.
+        TypeError: anything but a `Dataset`, arrays that jax does not take, or a transform of your own.
+        ValueError: arrays of other lengths, x that are no table, another support, columns that it has not, a
+            column that is constant or was never observed, and one so far from 0 that float32 does not tell
+            its values apart: subtract a constant beforehand.
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset: expected a data.Dataset, got {type(dataset).__name__}")
+    for name in SPLITS:
+        check_split(getattr(dataset, name), f"dataset.{name}")
+    if columns is not None and not isinstance(columns, Iterable):
+        raise TypeError(f"columns: expected places of columns, as (0, 1); got {columns!r}")
     x = dataset.train.arrays["x"]
-    if x.ndim != 2:
-        raise ValueError(f"dataset: expected a table, x [N, D]; got {list(x.shape)}")
+    if isinstance(x, Mapping) or x.ndim != 2:
+        got = "modalities" if isinstance(x, Mapping) else list(x.shape)
+        raise ValueError(f"dataset: expected a table, x [N, D]; got {got}")
     if dataset.train.support not in ("real", "mixed"):
         raise ValueError(
             f"dataset: expected support 'real' or 'mixed', whose values may be moved; "
@@ -136,6 +143,7 @@ def _moments(x: np.ndarray, seen: np.ndarray, j: Any) -> tuple[float, float]:
 
 def _with(split: Split, transform: Standardise) -> Split:
     hidden = isinstance(split.transform, Hidden)
-    if (split.transform.inner if isinstance(split.transform, Hidden) else split.transform) is not cast:
+    own = split.transform.inner if isinstance(split.transform, Hidden) else split.transform
+    if own not in (cast, identity_transform):
         raise TypeError("dataset: expected the default transform, which the standardising takes the place of")
     return Split(split.arrays, split.support, Hidden(transform) if hidden else transform)

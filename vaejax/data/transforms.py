@@ -52,7 +52,7 @@ def half_of_sixteenths(key: Array, batch: Batch) -> Batch:
 def binarise(key: Array, batch: Batch) -> Batch:
     """x ~ Bernoulli(x / 255): bytes to 0 and 1, drawn anew for every key."""
     p = jnp.asarray(batch["x"], jnp.float32) * BYTE
-    u = jax.vmap(lambda k: jax.random.uniform(k, p.shape[1:]))(example_keys(key, batch))  # [0, 1)
+    u = jax.vmap(lambda k: jax.random.uniform(k, p.shape[1:], p.dtype))(example_keys(key, batch))  # [0, 1)
     return {**batch, "x": (u < p).astype(jnp.float32)}
 
 

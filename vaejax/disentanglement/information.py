@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, check_unmasked
 
 _INTEGERS = np.iinfo(np.int64)
 
@@ -126,12 +126,6 @@ def check_factors(factors: Any, name: str = "factors") -> np.ndarray:
     if factors.dtype.kind == "u" and factors.size and factors.max() > _INTEGERS.max:
         raise ValueError(f"{name}: expected integers up to {_INTEGERS.max}, got {factors.max()}")
     return factors.astype(np.int64)
-
-
-def check_unmasked(values: Any, name: str) -> None:
-    """Raise TypeError for a masked array: what it hides would count."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(f"{name}: expected a plain array, got a masked one")
 
 
 def _discretise(values: Any, bins: int, name: str, of_bins: str = "bins") -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from vaejax.checks import check_unmasked
+
 __all__ = ["hoyer", "kurtosis", "main_share"]
 
 
@@ -26,6 +28,7 @@ def hoyer(columns: Any) -> np.ndarray:
       float64 [...]; nan for a column of zeros.
 
     Raises:
+      TypeError: a masked array.
       ValueError: D is 1, or a value is not finite.
 
     Source: Hoyer 2004, "Non-negative Matrix Factorization with Sparseness Constraints", cs/0408058.
@@ -49,6 +52,7 @@ def kurtosis(columns: Any) -> np.ndarray:
       float64 [...]; nan for a constant column.
 
     Raises:
+      TypeError: a masked array.
       ValueError: D is 1, or a value is not finite.
 
     Source: Olshausen & Field 1996, doi 10.1038/381607a0.
@@ -72,7 +76,7 @@ def main_share(columns: Any, tiles: Any) -> np.ndarray:
       float64 [...], in [1/T, 1]; nan for a column of zeros.
 
     Raises:
-      TypeError: tiles are not integers.
+      TypeError: tiles are not integers, or a masked array.
       ValueError: they are negative or not [D], D is 1, or a value is not finite.
     """
     a, tiles = _check_columns(columns), np.asarray(tiles)
@@ -87,6 +91,7 @@ def main_share(columns: Any, tiles: Any) -> np.ndarray:
 
 
 def _check_columns(columns: Any) -> np.ndarray:
+    check_unmasked(columns, "columns")
     a = np.asarray(columns, np.float64)
     if a.ndim == 0 or a.shape[-1] < 2:
         raise ValueError(f"columns: expected [..., D] with D > 1, got shape {list(a.shape)}")

@@ -25,7 +25,9 @@ def gaussian_total_correlation(codes: np.ndarray) -> float:
 
     Source: Locatello et al. 2019, 1811.12359.
     """
-    S = _covariance(codes)
+    z = check_codes(codes)
+    largest = np.abs(z).max(axis=0)
+    S = _covariance(z / np.where(largest > 0, largest, 1))  # of whatever scale: squares of 1e-200 would be 0
     if len(S) < 2:
         return 0.0
     deviation = np.sqrt(np.diag(S))

@@ -86,5 +86,6 @@ class Autoregressive(distrax.Distribution):
             value = jax.lax.dynamic_index_in_dim(values, channel, axis=-1, keepdims=False)
             return x.at[..., pixel, channel].set(value.astype(x.dtype)), None
 
-        x, _ = jax.lax.scan(draw, jnp.zeros(flat), jnp.arange(math.prod(self.event_shape)))
+        zeros = jnp.zeros(flat, jnp.result_type(jnp.float32, *jax.tree.leaves(self._network)))
+        x, _ = jax.lax.scan(draw, zeros, jnp.arange(math.prod(self.event_shape)))
         return x.reshape(shape)

@@ -99,7 +99,8 @@ class Codes(distrax.Distribution):
     def _log_mass(self, k: Array) -> Array:
         """log p of indices [..., *places], [...]."""
         nats = math.prod(self._coding.places) * math.log(self._coding.values)
-        return jnp.full(k.shape[: k.ndim - len(self._coding.places)], -nats, self._vector.dtype)
+        dtype = jnp.promote_types(self._vector.dtype, jnp.float32)
+        return jnp.full(k.shape[: k.ndim - len(self._coding.places)], -nats, dtype)
 
     def _draw(self, key: Array, n: int) -> Array:
         """n draws of indices, [n, *batch, *places]."""

@@ -64,7 +64,7 @@ class ByColumns(distrax.Distribution):
     def _sample_n(self, key: Array, n: int) -> Array:
         parts = enumerate(self._parts)
         drawn = [part.sample(seed=jax.random.fold_in(key, i), sample_shape=(n,)) for i, part in parts]
-        return self._in_place([x.astype(jnp.result_type(float, x)) for x in drawn])
+        return self._in_place([x.astype(jnp.result_type(jnp.float32, x)) for x in drawn])
 
     def _in_place(self, parts: Sequence[Array]) -> Array:
         """The groups' arrays [..., columns of the group] as one [..., C]."""

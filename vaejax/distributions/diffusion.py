@@ -65,9 +65,9 @@ class Diffusion(distrax.Distribution):
     def batch_shape(self) -> tuple[int, ...]:
         return self._batch
 
-    def gamma(self, t: Array) -> Array:
+    def gamma(self, t: Array | float) -> Array:
         """g(t), minus the log-SNR, [...]."""
-        return self._network.func(*self._network.args, jnp.asarray(t), method="gamma")
+        return self._network.func(*self._network.args, jnp.asarray(t, self._dtype()), method="gamma")
 
     def predicted(self, u: Array, g: Array) -> Array:
         """eps_hat for u [..., *event] and g [...]."""
@@ -89,7 +89,7 @@ class Diffusion(distrax.Distribution):
         t = first if times is None else times
         error = self._error(x, second, self._at(t)[0])
         rate = self._at(t)[1] * error
-        prior = prior_kl(x, self.gamma(jnp.ones(())), len(self._event))
+        prior = prior_kl(x, self.gamma(1.0), len(self._event))
         return self._log_px_0(value, x, third) - prior - rate
 
     def denoising_error(self, keys: Array, value: Array, times: Array | None = None) -> Array:
@@ -106,12 +106,12 @@ class Diffusion(distrax.Distribution):
 
     def shown(self, u: Array) -> Array:
         """The x of a u_0: its mean given u_0 for real data, the nearest byte for bytes."""
-        x = u / jnp.sqrt(jax.nn.sigmoid(-self.gamma(jnp.zeros(()))))
+        x = u / jnp.sqrt(jax.nn.sigmoid(-self.gamma(0.0)))
         return x if self._support != "bytes" else jnp.clip(jnp.round((x + 1) * 127.5), 0, 255)
 
     def noisy(self, value: Array) -> Array:
         """The u_0 of x without noise, a_0 x."""
-        return self._scaled(value) * jnp.sqrt(jax.nn.sigmoid(-self.gamma(jnp.zeros(()))))
+        return self._scaled(value) * jnp.sqrt(jax.nn.sigmoid(-self.gamma(0.0)))
 
     def _sample_n(self, key: Array, n: int) -> Array:
         shape = (n, *self._batch, *self._event)
@@ -158,7 +158,7 @@ class Diffusion(distrax.Distribution):
         return jnp.sum((eps - self.predicted(noised(x, eps, g), g)) ** 2, axes)
 
     def _log_px_0(self, value: Array, x: Array, eps: Array) -> Array:
-        g = self.gamma(jnp.zeros(()))
+        g = self.gamma(0.0)
         if self._support != "bytes":  # E of it: ||eps||^2 is D in the mean
             return -0.5 * math.prod(self._event) * (1 + math.log(2 * math.pi) + g)
         values = jnp.arange(LEVELS, dtype=x.dtype) / 127.5 - 1

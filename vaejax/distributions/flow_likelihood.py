@@ -61,7 +61,7 @@ class Dequantised(distrax.Distribution):
 
     def log_prob_bound(self, keys: Array, value: Array) -> Array:
         """The bound by one u for each example, [*batch] nats; keys [*batch]."""
-        x = jnp.asarray(value, jnp.result_type(float))
+        x = jnp.asarray(value, jnp.result_type(jnp.float32, *jax.tree.leaves(self._density)))
         u, log_q = self._drawn(keys, x)
         size = math.prod(self.event_shape)
         return self._density.log_prob((x + u) / BYTES) - log_q - size * math.log(BYTES)

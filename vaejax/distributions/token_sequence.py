@@ -19,6 +19,9 @@ from vaejax.types import BEGIN, END, UNKNOWN, Array, Distribution
 __all__ = ["TokenSequence", "token_sequence"]
 
 
+_COLDEST = 1e-37  # a temperature below, which float32 does not hold to its digits, is one of 0
+
+
 class TokenSequence(distrax.Distribution):
     """log p(x) = sum_t log p(x_t | x_<t) over the tokens of a sentence, its end included, in nats.
 
@@ -86,8 +89,9 @@ class TokenSequence(distrax.Distribution):
         def step(state: tuple[Any, Array, Array], t: Array) -> tuple[tuple[Any, Array, Array], Array]:
             carry, token, ended = state
             carry, logits = self._step(carry, token)
-            if temperature:
-                token = jax.random.categorical(jax.random.fold_in(key, t), logits / temperature)
+            if temperature >= _COLDEST:
+                logits = (logits - jnp.max(logits, axis=-1, keepdims=True)) / temperature  # the likeliest: 0
+                token = jax.random.categorical(jax.random.fold_in(key, t), logits)
             else:
                 token = jnp.argmax(logits, axis=-1)
             token = jnp.where(ended, END, token).astype(jnp.int32)

@@ -7,17 +7,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_positive_int, check_progress
+from vaejax.checks import check_positive_int, check_progress, check_real
 from vaejax.distributions import Diffusion
-from vaejax.evaluation.entry import check_model, checked, checked_condition, program
+from vaejax.evaluation.entry import check_model, checked, checked_condition, checked_latents, program
 from vaejax.keys import check_key, example_keys, threefry_key
-from vaejax.types import VAE, AnyArray, Array, Progress
+from vaejax.types import VAE, AnyArray, Array, Progress, PyTree
 
 __all__ = ["denoised", "noise_of"]
 
 
 def denoised(
-    key: Array, vae: VAE, z: AnyArray, *, c: AnyArray | None = None, start: AnyArray | None = None,
+    key: Array, vae: VAE, z: PyTree, *, c: AnyArray | None = None, start: AnyArray | None = None,
     steps: int = 100, eta: float = 0.0, progress: Progress = iter,
 ) -> Array:  # fmt: skip
     """x ~ p(x|z) of a diffusion decoder, in any number of steps.
@@ -25,7 +25,7 @@ def denoised(
     Args:
       key: typed PRNG key; the noise of an image is of its place.
       vae: a bound model whose likelihood is `distributions.diffusion`.
-      z: [n, *event].
+      z: [n, *event]; a tuple of arrays, one for each part, where the latents come in parts.
       c: [n, ...], the conditions of a model that has one.
       start: u_1, [n, *event of x], such as `noise_of` gives; None: standard normal.
       steps: passes of the net.
@@ -42,17 +42,18 @@ def denoised(
     Source: Song, Meng & Ermon 2020, arXiv 2010.02502, eq. 12; Ho, Jain & Abbeel 2020, arXiv 2006.11239.
     """
     check_key(key)
-    z, c, event = _checked(vae, z, c, steps, progress)
+    z, c, n, event = _checked(vae, z, c, steps, progress)
+    check_real(eta, "eta")
     if not 0 <= eta <= 1:
         raise ValueError(f"eta: expected a number in [0, 1], got {eta!r}")
-    key, index = threefry_key(key), {"x": z, "index": jnp.arange(len(z))}
+    key, index = threefry_key(key), {"index": jnp.arange(n)}
     if start is None:
         keys = example_keys(jax.random.fold_in(key, steps), index)
-        u = jax.vmap(lambda k: jax.random.normal(k, event))(keys)
+        u = jax.vmap(lambda k: jax.random.normal(k, event, jnp.float32))(keys)
     else:
         u = jnp.asarray(checked(start, "start", "[n, *event]"), jnp.float32)
-        if u.shape != (len(z), *event):
-            raise ValueError(f"start: expected {(len(z), *event)}, got {u.shape}")
+        if u.shape != (n, *event):
+            raise ValueError(f"start: expected {(n, *event)}, got {u.shape}")
     step = program(_jitted_step, vae)
     for i in progress(range(steps)):
         at = steps - i
@@ -64,7 +65,7 @@ def denoised(
 def noise_of(
     vae: VAE,
     x: AnyArray,
-    z: AnyArray,
+    z: PyTree,
     *,
     c: AnyArray | None = None,
     steps: int = 100,
@@ -75,7 +76,7 @@ def noise_of(
     Args:
       vae: a bound model whose likelihood is `distributions.diffusion`.
       x: [n, *event of x], as the likelihood scores it.
-      z: [n, *event].
+      z: as `denoised`.
       c: [n, ...], the conditions of a model that has one.
       steps: passes of the net.
       progress: wraps the range of steps, as a progress bar does.
@@ -89,12 +90,12 @@ def noise_of(
     Source: Song, Meng & Ermon 2020, arXiv 2010.02502, section 4.3; as the code of an image beside z:
     Preechakul et al. 2021, arXiv 2111.15640.
     """
-    z, c, event = _checked(vae, z, c, steps, progress)
+    z, c, n, event = _checked(vae, z, c, steps, progress)
     x = checked(x, "x", "[n, *event]")
-    if x.shape != (len(z), *event):
-        raise ValueError(f"x: expected {(len(z), *event)}, got {x.shape}")
+    if x.shape != (n, *event):
+        raise ValueError(f"x: expected {(n, *event)}, got {x.shape}")
     u, step = program(_jitted_noisy, vae)(z, c, x), program(_jitted_step, vae)
-    keys = example_keys(jax.random.key(0), {"x": z})  # eta = 0 uses none
+    keys = example_keys(jax.random.key(0), {"x": x})  # eta = 0 uses none
     for i in progress(range(steps)):
         u = step(z, c, u, i / steps, (i + 1) / steps, 0.0, keys)
     return u
@@ -102,31 +103,32 @@ def noise_of(
 
 def _checked(
     vae: VAE, z: Any, c: Any, steps: Any, progress: Any
-) -> tuple[AnyArray, AnyArray | None, tuple[int, ...]]:
-    """z, c and the shape of x for one example."""
+) -> tuple[PyTree, AnyArray | None, int, tuple[int, ...]]:
+    """z, c, n, and the shape of x for one example."""
     check_model(vae, "decode")
-    z = checked(z, "z", "[n, *d]")
-    c = checked_condition(c, len(z))
+    z = checked_latents(z)
+    n = len(jax.tree.leaves(z)[0])
+    c = checked_condition(c, n)
     check_positive_int(steps, "steps")
     check_progress(progress)
     px = jax.eval_shape(vae.decode, z, c)
     if not isinstance(px, Diffusion):
         raise TypeError(f"vae: expected p(x|z) by a diffusion, got {type(px).__name__}")
-    return z, c, tuple(px.event_shape)
+    return z, c, n, tuple(px.event_shape)
 
 
 def _step(
-    vae: VAE, z: Array, c: Array | None, u: Array, t: Array, t_next: Array, eta: Array, keys: Array
+    vae: VAE, z: PyTree, c: Array | None, u: Array, t: Array, t_next: Array, eta: Array, keys: Array
 ) -> Array:
-    noise = jax.vmap(lambda k: jax.random.normal(k, u.shape[1:]))(keys)
+    noise = jax.vmap(lambda k: jax.random.normal(k, u.shape[1:], u.dtype))(keys)
     return vae.decode(z, c).step(u, t, t_next, eta, noise)
 
 
-def _shown(vae: VAE, z: Array, c: Array | None, u: Array) -> Array:
+def _shown(vae: VAE, z: PyTree, c: Array | None, u: Array) -> Array:
     return vae.decode(z, c).shown(u)
 
 
-def _noisy(vae: VAE, z: Array, c: Array | None, x: Array) -> Array:
+def _noisy(vae: VAE, z: PyTree, c: Array | None, x: Array) -> Array:
     return vae.decode(z, c).noisy(x)
 
 

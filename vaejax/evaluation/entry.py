@@ -16,7 +16,7 @@ from vaejax.evaluation.batches import batch_at, check_likelihood, transformed
 from vaejax.keys import check_key, threefry_key
 from vaejax.objectives import sample
 from vaejax.ops.chunks import largest_array
-from vaejax.types import VAE, AnyArray, Array, Batch, Draw, Split
+from vaejax.types import VAE, AnyArray, Array, Batch, Draw, PyTree, Split
 
 
 def enter(key: Array, vae: VAE, split: Split, *, progress: Any, least: int = 1, **counts: Any) -> Array:
@@ -89,6 +89,16 @@ def checked_data(x: Any, name: str, shape: str) -> Any:
     return parts
 
 
+def checked_latents(z: Any) -> PyTree:
+    """z as arrays of one length: one, or a tuple of one for each part."""
+    if not (isinstance(z, tuple) and z and all(isinstance(a, jax.Array | np.ndarray) for a in z)):
+        return checked(z, "z", "[n, *d]")
+    parts = tuple(checked(a, f"z[{i}]", "[n, *d]") for i, a in enumerate(z))
+    if len({len(a) for a in parts}) > 1:
+        raise ValueError(f"z: expected as many of each part, got shapes {[a.shape for a in parts]}")
+    return parts
+
+
 def checked_condition(c: Any, n: int) -> AnyArray | None:
     """The conditions of n examples, [n, ...], or None; raise for another number of them."""
     if c is None:
@@ -103,7 +113,7 @@ def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, i
     """A scored draw in shapes only, traced and not compiled, and the elements of the largest array in it.
 
     Raises:
-      TypeError, ValueError: p(x|z) cannot score the split.
+      TypeError, ValueError: p(x|z) cannot score the split, or its x is nothing for the model's nets.
     """
 
     def scored(vae: VAE, key: Array, batch: Batch) -> Draw:
@@ -111,7 +121,11 @@ def traced(key: Array, vae: VAE, split: Split, batch_size: int) -> tuple[Draw, i
 
     function, arrays = of_arrays(scored, vae)
     batch = batch_at(split, 0, batch_size)
-    jaxpr, draw = jax.make_jaxpr(function, return_shape=True)(arrays, key, batch)
+    try:
+        jaxpr, draw = jax.make_jaxpr(function, return_shape=True)(arrays, key, batch)
+    except AttributeError as error:  # a mapping where a net takes an array, or the other way round
+        got = jax.tree.map(lambda a: f"{a.dtype} {list(a.shape)}", split.arrays["x"])
+        raise TypeError(f"split: expected x as the nets of the model take it, got {got}: {error}") from error
     check_likelihood(draw.px, split)
     return draw, largest_array(jaxpr.jaxpr)
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, check_unmasked
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
 from vaejax.evaluation.entry import check_weights, enter, program, traced
 from vaejax.evaluation.weights import CURVE, Weights, samples_at_once, weigh
@@ -107,8 +107,11 @@ def paired(log_a: AnyArray, log_b: AnyArray) -> dict[str, float]:
       log_b: log p(x) of the same images by the other, [N] nats.
 
     Raises:
+      TypeError: a masked array.
       ValueError: the shapes differ.
     """
+    check_unmasked(log_a, "log_a")
+    check_unmasked(log_b, "log_b")
     a, b = np.asarray(log_a, np.float64), np.asarray(log_b, np.float64)
     if a.shape != b.shape:
         raise ValueError(f"log_a, log_b: expected the same images, got {a.shape} and {b.shape}")

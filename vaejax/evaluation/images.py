@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.checks import check_array, check_positive, check_positive_int
+from vaejax.checks import check_array, check_positive, check_positive_int, check_unmasked
 from vaejax.evaluation.batches import even_size, mean_and_error, per_example, transformed
 from vaejax.evaluation.codes import code_of
 from vaejax.evaluation.entry import enter, program, traced
@@ -49,8 +49,11 @@ def variance_explained(x: AnyArray, reconstruction: AnyArray) -> float:
       At most 1; 0 for the mean of all x, below it for worse.
 
     Raises:
+      TypeError: a masked array.
       ValueError: the shapes differ, or all x are the same.
     """
+    check_unmasked(x, "x")
+    check_unmasked(reconstruction, "reconstruction")
     a, b = (np.asarray(value, np.float64) for value in (x, reconstruction))
     if a.shape != b.shape:
         raise ValueError(f"reconstruction: expected the shape of x, {list(a.shape)}, got {list(b.shape)}")
@@ -223,10 +226,12 @@ def sharpness(images: AnyArray) -> float:
       images: [n, H, W, C].
 
     Raises:
-      ValueError: the shape has other axes.
+      TypeError: no array of numbers, or a masked one.
+      ValueError: the shape has other axes, or there is no image.
     """
+    check_array(images, "images")
     x = np.asarray(images)
-    if x.ndim != 4:
+    if x.ndim != 4 or x.size == 0:
         raise ValueError(f"images: expected [n, H, W, C], got shape {x.shape}")
     x = x.astype(np.result_type(x, np.float32))  # bytes would wrap around when subtracted
     across = x[:, :-1, 1:] - x[:, :-1, :-1]

@@ -97,9 +97,10 @@ def _given(given: Any, split: Split, least: int) -> tuple[str, ...]:
         raise TypeError(
             "split: expected several modalities, x a mapping as data.joined makes it; got one array"
         )
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    several: Any = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (None,)
+    if not all(isinstance(name, str) for name in several):
         raise TypeError(f"given: expected names, as ('text',); got {given!r}")
-    names = tuple(sorted(set(given)))
+    names = tuple(sorted(set(several)))
     if not set(names) <= set(x) or len(names) < least:
         raise ValueError(f"given: expected names among {', '.join(sorted(x))}; got {list(names)}")
     return names

@@ -13,11 +13,11 @@ import numpy as np
 from vaejax.checks import check_positive_int, check_progress, check_real
 from vaejax.distributions import TokenSequence
 from vaejax.evaluation.batches import mean_and_error, per_example, transformed
-from vaejax.evaluation.entry import check_model, checked, checked_condition, enter, program, traced
+from vaejax.evaluation.entry import check_model, checked_condition, checked_latents, enter, program, traced
 from vaejax.keys import check_key, example_keys, named_key, threefry_key
 from vaejax.objectives import kl, reconstruction, sample
 from vaejax.ops.tokens import counted
-from vaejax.types import VAE, AnyArray, Array, Batch, Distribution, Draw, Progress, Split
+from vaejax.types import VAE, AnyArray, Array, Batch, Distribution, Draw, Progress, PyTree, Split
 
 __all__ = ["perplexity", "token_samples"]
 
@@ -61,7 +61,9 @@ def perplexity(
     for name, nats in costs.items():
         rate = float(nats.sum(dtype=np.float64) / tokens.sum())
         error = mean_and_error("rate", nats - rate * tokens)["rate_se"] / float(tokens.mean())
-        result |= {name: math.exp(rate), f"{name}_se": math.exp(rate) * error}
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite above 709 nats a token
+            value = float(np.exp(rate))
+            result |= {name: value, f"{name}_se": float(np.float64(value) * error)}
     return result
 
 
@@ -81,7 +83,7 @@ _jitted_costs = jax.jit(_costs, static_argnums=0)  # the boundaries
 
 
 def token_samples(
-    key: Array, vae: VAE, z: AnyArray, *, c: AnyArray | None = None, temperature: float = 1.0,
+    key: Array, vae: VAE, z: PyTree, *, c: AnyArray | None = None, temperature: float = 1.0,
     batch_size: int = 64, progress: Progress = iter,
 ) -> np.ndarray:  # fmt: skip
     """A sentence x ~ p(x|z) for every z, at any temperature, a step of the decoder for each word.
@@ -89,7 +91,7 @@ def token_samples(
     Args:
       key: typed PRNG key; the noise of a sentence is of its place, whatever the batch size.
       vae: a bound model whose likelihood is `distributions.token_sequence`.
-      z: [n, *event].
+      z: [n, *event]; a tuple of arrays, one for each part, where the latents come in parts.
       c: [n, ...], the conditions of a model that has one.
       temperature: what logits are divided by: 1 for samples of p(x|z), less for likelier words, 0 for the
         likeliest word each time.
@@ -105,24 +107,25 @@ def token_samples(
     """
     check_key(key)
     check_model(vae, "decode")
-    z = checked(z, "z", "[n, *d]")
-    c = checked_condition(c, len(z))
+    z = checked_latents(z)
+    n = len(jax.tree.leaves(z)[0])
+    c = checked_condition(c, n)
     check_real(temperature, "temperature")
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature: expected a finite number of at least 0, got {temperature!r}")
     check_positive_int(batch_size, "batch_size")
     check_progress(progress)
     _check_tokens(jax.eval_shape(vae.decode, z, c))
-    n, size = len(z), math.ceil(len(z) / math.ceil(len(z) / batch_size))
+    size = math.ceil(n / math.ceil(n / batch_size))
     draws = program(_jitted_drawn, float(temperature), threefry_key(key), vae)
     parts = []
     for i in progress(range(math.ceil(n / size))):
         place = np.minimum(np.arange(i * size, (i + 1) * size), n - 1)  # past the end the last one again
-        parts.append(np.asarray(draws(z[place], None if c is None else c[place], place)))
+        parts.append(np.asarray(draws(*jax.tree.map(lambda a, at=place: a[at], (z, c)), place)))
     return np.concatenate(parts)[:n]
 
 
-def _drawn(temperature: float, key: Array, vae: VAE, z: Array, c: Array | None, place: Array) -> Array:
+def _drawn(temperature: float, key: Array, vae: VAE, z: PyTree, c: Array | None, place: Array) -> Array:
     keys = example_keys(key, {"x": place, "index": place})
     return jax.vmap(lambda k, z_i, c_i: vae.decode(z_i, c_i).draw(k, 1, temperature)[0])(keys, z, c)
 

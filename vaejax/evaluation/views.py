@@ -20,7 +20,14 @@ import numpy as np
 
 from vaejax.checks import check_positive_int, check_progress
 from vaejax.evaluation.codes import batch_of, code_of
-from vaejax.evaluation.entry import check_model, checked, checked_condition, checked_data, program
+from vaejax.evaluation.entry import (
+    check_model,
+    checked,
+    checked_condition,
+    checked_data,
+    checked_latents,
+    program,
+)  # fmt: skip
 from vaejax.keys import check_key, example_keys, named_key, threefry_key
 from vaejax.types import VAE, AnyArray, Array, Progress, PyTree
 
@@ -219,7 +226,7 @@ def decoder_samples(
     """
     check_key(key)
     check_model(vae, "decode")
-    z = jax.tree.map(jnp.asarray, _checked_latents(z))
+    z = jax.tree.map(jnp.asarray, checked_latents(z))
     n = len(jax.tree.leaves(z)[0])
     c = checked_condition(c, n)
     check_positive_int(batch_size, "batch_size")
@@ -232,16 +239,6 @@ def decoder_samples(
         drawn = draws(*jax.tree.map(lambda a, place=place: a[place], (z, c)), place)
         parts.append(jax.tree.map(np.asarray, drawn))
     return jax.tree.map(lambda *arrays: np.concatenate(arrays)[:n], *parts)
-
-
-def _checked_latents(z: Any) -> PyTree:
-    """z as arrays of one length: one, or a tuple of one for each part."""
-    if not (isinstance(z, tuple) and z and all(isinstance(a, jax.Array | np.ndarray) for a in z)):
-        return checked(z, "z", "[n, *d]")
-    parts = tuple(checked(a, f"z[{i}]", "[n, *d]") for i, a in enumerate(z))
-    if len({len(a) for a in parts}) > 1:
-        raise ValueError(f"z: expected as many of each part, got shapes {[a.shape for a in parts]}")
-    return parts
 
 
 def _draws(key: Array, vae: VAE, z: PyTree, c: Array | None, place: Array) -> Array:

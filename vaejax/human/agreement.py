@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vaejax.checks import check_choice
+from vaejax.checks import check_choice, check_unmasked
 from vaejax.human.intervals import imported
 
 __all__ = ["fleiss_kappa", "krippendorff_alpha"]
@@ -67,6 +67,7 @@ def krippendorff_alpha(ratings: np.ndarray, level: str = "nominal") -> float | N
 
 
 def _checked(ratings: np.ndarray) -> np.ndarray:
+    check_unmasked(ratings, "ratings")  # nan is no answer
     ratings = np.asarray(ratings, float)
     if ratings.ndim != 2 or len(ratings) < 2 or not ratings.shape[1]:
         raise ValueError(f"ratings: expected [R, U] of two raters or more, got {ratings.shape}")

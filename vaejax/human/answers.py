@@ -49,7 +49,7 @@ def read_answers(answer_key: AnswerKey, paths: Iterable[str | os.PathLike[str]])
       paths: files, or folders of *.json.
 
     Raises:
-      TypeError: `answer_key` is no AnswerKey.
+      TypeError: `answer_key` is no AnswerKey, or `paths` are none.
       ValueError: no file can be used.
     """
     check_answer_key(answer_key)
@@ -79,8 +79,11 @@ def write_answers(answer_key: AnswerKey, answers: Answers, folder: str | os.Path
       folder: where answers-RATER.json go.
 
     Raises:
-      ValueError: an answer is missing.
+      TypeError: `answer_key` is no AnswerKey, or `answers` no Answers.
+      ValueError: an answer is missing, or the answers are of another sheet.
     """
+    check_answer_key(answer_key)
+    check_answers(answers, answer_key)
     if not np.isfinite(answers.values).all():
         raise ValueError("answers: expected one of every rater in every trial, got some nan")
     paths = []
@@ -107,9 +110,20 @@ def check_answer_key(value: Any) -> None:
         )
 
 
+def check_answers(value: Any, answer_key: AnswerKey) -> None:
+    """Raise unless `value` is the Answers of a sheet, whole or not."""
+    if not isinstance(value, Answers):
+        raise TypeError(f"answers: expected Answers, as read_answers gives them; got {type(value).__name__}")
+    if value.values.shape != (len(value.raters), len(answer_key.trials)):
+        expected = f"answers: expected {len(answer_key.trials)} of each rater, as the sheet has trials"
+        raise ValueError(f"{expected}; got {value.values.shape[1]}")
+
+
 def _files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
+    if not isinstance(paths, Iterable):
+        raise TypeError(f"paths: expected files or folders, got {type(paths).__name__} ({paths!r})")
     each = [expanded(path, "paths") for path in paths]
     return [file for path in each for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
 

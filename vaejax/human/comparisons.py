@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
-from vaejax.checks import check_choice
+from vaejax.checks import check_choice, check_unmasked
 from vaejax.human.intervals import Entry, imported, over_raters, proportion
 from vaejax.types import Array, Progress
 
@@ -69,6 +69,7 @@ def bradley_terry(
     Source: Bradley & Terry 1952, doi 10.2307/2334029; Maystre & Grossglauser 2015, arXiv 1505.00628 section 2
     (the algorithm, of the package choix).
     """
+    check_unmasked(wins, "wins")
     wins = np.asarray(wins, float)
     if wins.ndim != 3 or wins.shape[1:] != (len(names),) * 2 or len(names) < 2 or not len(wins):
         raise ValueError(f"wins: expected [R, S, S] of {len(names)} systems, got {wins.shape}")

@@ -65,7 +65,8 @@ def over_raters(
       progress: wraps the range of draws, as a progress bar does.
 
     Returns:
-      [2, ...], or None of one rater.
+      [2, ...]; None of one rater, and where the statistic of a draw is not finite: raters who have not
+      answered may be drawn alone.
 
     Source: Hesterberg 2015, arXiv 1411.5279, section 5.3 (the expanded percentile interval).
     """
@@ -76,6 +77,8 @@ def over_raters(
         return None
     weights = numpy_generator(key).multinomial(raters, np.full(raters, 1 / raters), size=resamples)
     drawn = np.stack([statistic(weights[b]) for b in progress(range(resamples))])
+    if not np.isfinite(drawn).all():
+        return None
     t = stats.t.ppf((1 + LEVEL) / 2, raters - 1)
     tail = stats.norm.cdf(-t * np.sqrt(raters / (raters - 1)))
     return np.quantile(drawn, [tail, 1 - tail], axis=0)

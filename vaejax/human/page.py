@@ -34,8 +34,11 @@ def write(sheet: Sheet, folder: str | os.PathLike[str]) -> Path:
       The page.
 
     Raises:
+      TypeError: `sheet` is no Sheet.
       ValueError: the folder holds the key of another sheet, whose answers nobody could read any more.
     """
+    if not isinstance(sheet, Sheet):
+        raise TypeError(f"sheet: expected a Sheet, as human.sheet makes it; got {type(sheet).__name__}")
     folder = expanded(folder)
     if (folder / KEY).exists() and (held := read_key(folder).sheet) != sheet.key.sheet:
         raise ValueError(f"folder: expected one without a sheet, got {folder}, which holds sheet {held}")

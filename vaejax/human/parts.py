@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vaejax.checks import check_unmasked
 from vaejax.plots.cells import Limits, to_unit
 
 Part = bytes | str  # a PNG file, or a text
@@ -28,9 +29,12 @@ def items_of(given: Any, name: str, limits: Limits = None) -> list[Item]:
       n items.
 
     Raises:
-      TypeError: texts among other things.
+      TypeError: texts among other things, or a masked array.
       ValueError: there is none, an empty text, or images of another shape or range.
     """
+    check_unmasked(given, name)
+    if isinstance(given, np.ndarray) and given.ndim == 1:  # of texts
+        given = given.tolist()
     if isinstance(given, str) or (isinstance(given, Sequence) and any(isinstance(t, str) for t in given)):
         return _texts(given, name)
     array = np.asarray(given)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from vaejax.checks import check_unmasked
 from vaejax.human.intervals import Entry, over_raters, proportion
 from vaejax.types import Array
 
@@ -20,7 +21,11 @@ def distribution(levels: np.ndarray, num_levels: int) -> dict[str, Any]:
     Args:
       levels: answers of 1 to L, of any shape; nan is none.
       num_levels: L.
+
+    Raises:
+      TypeError, ValueError: a masked array, or other numbers.
     """
+    levels = _levels(levels, num_levels, "levels")
     given = levels[np.isfinite(levels)].astype(int)
     counts = np.bincount(given, minlength=num_levels + 1)[1:]
     middle = float(np.median(given)) if given.size else None
@@ -42,12 +47,12 @@ def superiority(key: Array, a: np.ndarray, b: np.ndarray, num_levels: int, *, re
       resamples: of the bootstrap.
 
     Raises:
-      ValueError: other numbers of raters, or no answers.
+      TypeError, ValueError: masked arrays, other numbers of raters, other levels, or no answers.
 
     Source: Mann & Whitney 1947, doi 10.1214/aoms/1177730491; Vargha & Delaney 2000, doi
     10.3102/10769986025002101 (the measure).
     """
-    a, b = np.asarray(a, float), np.asarray(b, float)
+    a, b = _levels(a, num_levels, "a"), _levels(b, num_levels, "b")
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b):
         raise ValueError(f"a, b: expected [R, n] of as many raters, got {a.shape} and {b.shape}")
     counts = np.stack([[(x == level).sum(axis=1) for level in range(1, num_levels + 1)] for x in (a, b)])
@@ -56,7 +61,8 @@ def superiority(key: Array, a: np.ndarray, b: np.ndarray, num_levels: int, *, re
 
     def above(weights: np.ndarray) -> np.ndarray:
         p, q = counts @ weights  # [L] each
-        return np.asarray(p @ (np.cumsum(q) - q / 2) / (p.sum() * q.sum()))
+        with np.errstate(invalid="ignore"):  # nan of raters who have not answered
+            return np.asarray(p @ (np.cumsum(q) - q / 2) / (p.sum() * q.sum()))
 
     of_a, of_b = (x[np.isfinite(x)] for x in (a, b))
     same = np.unique(np.concatenate([of_a, of_b])).size == 1  # no ranks, and no test
@@ -67,6 +73,16 @@ def superiority(key: Array, a: np.ndarray, b: np.ndarray, num_levels: int, *, re
         "ci95": [None, None] if ends is None else ends.tolist(),
         "p": p,
     }
+
+
+def _levels(given: Any, num_levels: int, name: str) -> np.ndarray:
+    """Answers as floats; raise unless they are 1 to L, or nan."""
+    check_unmasked(given, name)
+    levels = np.asarray(given, float)
+    answers = levels[~np.isnan(levels)]
+    if not np.isin(answers, np.arange(1, num_levels + 1)).all():
+        raise ValueError(f"{name}: expected levels of 1 to {num_levels}, or nan where there is no answer")
+    return levels
 
 
 def detection(hits: int, generated: int, false_alarms: int, real: int) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from vaejax.checks import check_progress
 from vaejax.human.agreement import fleiss_kappa, krippendorff_alpha
-from vaejax.human.answers import Answers, check_answer_key
+from vaejax.human.answers import Answers, check_answer_key, check_answers
 from vaejax.human.comparisons import bradley_terry, position_bias, win_rate
 from vaejax.human.design import PAIRED, REAL
 from vaejax.human.intervals import imported, proportion
@@ -43,14 +44,13 @@ def report(
       "consistency": {task: share of repeats with the same answer}, "left": {task: how often left wins}}.
 
     Raises:
-      TypeError: `answer_key` is no AnswerKey.
-      ValueError: nobody is left, or the answers are of another sheet.
+      TypeError: `answer_key` is no AnswerKey, or `answers` no Answers.
+      ValueError: nobody is left, nobody has answered a question, or the answers are of another sheet.
     """
     check_key(key)
     check_answer_key(answer_key)
-    if answers.values.shape != (len(answers.raters), len(answer_key.trials)):
-        expected = f"answers: expected {len(answer_key.trials)} of each rater, as the sheet has trials"
-        raise ValueError(f"{expected}; got {answers.values.shape[1]}")
+    check_answers(answers, answer_key)
+    check_progress(progress)
     raters = _raters(answer_key, answers)
     failed = [name for name, of in raters.items() if of["checks_missed"]]
     if leave_out_failed:
@@ -67,6 +67,8 @@ def report(
         for name in questions:
             at = _places(answer_key, task, "first", name)
             values = answers.values[:, at]
+            if not np.isfinite(values).any():
+                raise ValueError(f"answers: expected some to the question {name!r} of {task!r}, got none")
             scores = readers[task](named_key(key, f"{task}/{name}"), answer_key, at, values, options)
             found[task][name] = scores | {"agreement": _agreement(task, values)}
     found["consistency"] = _consistency(answer_key, answers)
@@ -139,8 +141,8 @@ def _left(answer_key: AnswerKey, answers: Answers) -> dict[str, Any]:
 
 
 def _agreement(task: str, values: np.ndarray) -> dict[str, float | None]:
-    """None where there is one rater, or all say the same."""
-    if len(values) < 2:
+    """None where nothing was answered by two raters, or all say the same."""
+    if (np.isfinite(values).sum(axis=0) < 2).all():
         return {"krippendorff_alpha": None, "fleiss_kappa": None}
     whole = np.isfinite(values).all()
     level = "ordinal" if task == "likert" else "nominal"

@@ -132,7 +132,8 @@ def _asked(
     tasks: Sequence[str], questions: Mapping[str, Mapping[str, str]] | None, matched: bool
 ) -> dict[str, dict[str, str]]:
     """{task: {name: text}} of the tasks."""
-    if isinstance(tasks, str) or not tasks or len(set(tasks)) < len(tasks):
+    several = isinstance(tasks, Sequence) and not isinstance(tasks, str)
+    if not several or not tasks or len(set(tasks)) < len(tasks):
         raise ValueError(f"tasks: expected some of {TASKS}, each once; got {tasks!r}")
     for task in [*tasks, *(questions or ())]:
         check_choice(task, TASKS, "tasks" if task in tasks else "questions")

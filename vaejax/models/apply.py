@@ -28,7 +28,8 @@ def apply(net: nn.Module, params: PyTree, *arrays: Any, method: str | None = Non
     What a net sows as "intermediates" is dropped, as flax itself does.
 
     Raises:
-      ValueError: if the net asks for a random key or for variables beside its parameters.
+      ValueError: if the net asks for a random key or for variables beside its parameters, or its input has
+        another shape than they are for.
     """
     return _applied(type(net).__name__, net, params, *arrays, method=method)
 
@@ -64,6 +65,11 @@ def _applied(name: str, net: nn.Module, params: PyTree, *arrays: Any, method: st
         output = net.apply({"params": params}, *arrays, method=method)
     except errors.InvalidRngError as error:
         raise _not_pure(name, net, f"asks for a key: {_said(error)}", "key") from error
+    except errors.ScopeParamShapeError as error:
+        shapes = jax.tree.map(lambda a: getattr(a, "shape", a), arrays)
+        raise ValueError(
+            f"{name}: expected inputs of the shapes that its parameters are for, got {shapes}: {_said(error)}"
+        ) from error
     except (
         errors.ModifyScopeVariableError,
         errors.ScopeCollectionNotFound,

@@ -107,7 +107,7 @@ def _encode(
     draw = encode(key, batch)
     mu = mean(decode(draw.z, batch.get("c")))  # once more where x is scored: compiled, the two are one
     now = jnp.mean(jnp.square(batch["x"] - mu), axis=0)
-    moved = jax.lax.stop_gradient(decay * square + (1 - decay) * now)
+    moved = jax.lax.stop_gradient(decay * square + (1 - decay) * now).astype(square.dtype)
     return draw._replace(
         variables=_variables(moved, inner if draw.variables is None else draw.variables), px=None
     )

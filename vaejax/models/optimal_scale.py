@@ -70,10 +70,9 @@ def _variables(scale: Array, inner: PyTree) -> dict[str, Any]:
 def _bind(model: Model, params: Mapping[str, PyTree], variables: PyTree = None, *, step: Any = None) -> VAE:
     if not (isinstance(variables, Mapping) and "scale" in variables):
         raise ValueError(f"variables: expected a mapping with 'scale', as init makes it; got {variables!r}")
-    inner = variables.get("model")
-    vae = model.bind(params, inner, step=step)
+    vae = model.bind(params, variables.get("model"), step=step)
     encode = (
-        Partial(_encode, vae.encode, vae.decode, inner)
+        Partial(_encode, vae.encode, vae.decode, variables)
         if step is not None
         else Partial(undecoded, vae.encode)
     )
@@ -84,7 +83,8 @@ def _encode(encode: Callable, decode: Callable, variables: PyTree, key: Array, b
     draw = encode(key, batch)
     mu = mean(decode(draw.z, batch.get("c")))  # once more where x is scored: compiled, the two are one
     scale = jax.lax.stop_gradient(root_mean_square(batch["x"], mu, batch.get("observed")))
-    new = _variables(scale, variables if draw.variables is None else draw.variables)
+    scale = scale.astype(jnp.result_type(variables["scale"]))  # from step to step the same
+    new = _variables(scale, variables.get("model") if draw.variables is None else draw.variables)
     return draw._replace(variables=new, px=None)
 
 

@@ -242,7 +242,7 @@ class _Monotone(nn.Module):
             bumps = jax.nn.sigmoid(4 * jax.nn.softplus(slope) * (t[..., None] - 0.5) + shift)
             return t + jnp.mean(jax.nn.softplus(share) * bumps, -1)
 
-        first, end = inside(jnp.zeros(())), inside(jnp.ones(()))
+        first, end = (inside(jnp.full((), end, jnp.float32)) for end in (0, 1))
         return low + jnp.exp(log_range) * (inside(jnp.asarray(t)) - first) / (end - first)
 
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vaejax.nets.around import check_net
-from vaejax.precision import at_least_float32
+from vaejax.precision import as_floats
 from vaejax.types import Array
 
 
@@ -63,7 +63,7 @@ class FromCounts(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *others: Array):
-        x = at_least_float32(x)
+        x = as_floats(x)
         if self.columns is None:
             return self.net(jnp.log1p(x), *others)
         places = jnp.array(self.columns)
@@ -93,7 +93,7 @@ class FromBytes(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *others: Array):
-        return self.net(at_least_float32(x) / 127.5 - 1, *others)
+        return self.net(as_floats(x) / 127.5 - 1, *others)
 
     @property
     def sees_observed(self) -> bool:

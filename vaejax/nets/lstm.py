@@ -63,7 +63,7 @@ class LSTMEncoder(nn.Module):
         x = jnp.where(counted(x), x, END)  # padding may be of any value
         embed = nn.Embed(self.vocabulary, self.embedding, dtype=self.dtype, name="embedding")
         cell = nn.OptimizedLSTMCell(self.features, dtype=self.dtype, name="cell")
-        start, nothing = (jnp.zeros((*x.shape[:-1], n)) for n in (self.features, 0))
+        start, nothing = (jnp.zeros((*x.shape[:-1], n), jnp.float32) for n in (self.features, 0))
         h = _states(cell, embed, (start, start), x, beside(nothing, c))
         last = jnp.arange(x.shape[-1]) == jnp.sum(counted(x), axis=-1, keepdims=True) - 1
         h = jnp.sum(jnp.where(last[..., None], h, 0.0), axis=-2)
@@ -174,7 +174,7 @@ def _states(cell: nn.OptimizedLSTMCell, embed: nn.Embed, start: Carry, x: Array,
     always, of_inputs, kernel = promote_dtype(always, of_inputs, kernel, dtype=cell.dtype)
     of_words, of_z = at_least_float32(words @ of_inputs[:m]), at_least_float32(always @ of_inputs[m:])
     a = of_words.reshape(T, B, 4 * n) + rows(of_z + bias)
-    c, h = map(rows, start)
+    c, h = (rows(of).astype(a.dtype) for of in start)
     return jnp.moveaxis(lstm(a, kernel, h, c), 0, 1).reshape(*lead, T, n)
 
 

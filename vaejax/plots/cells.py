@@ -15,6 +15,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
+from vaejax.checks import check_unmasked
 from vaejax.plots.style import DPI, INK, LARGE, NORMAL, PLAIN, RULE
 
 GAP = 0.07  # between images, in widths of an image
@@ -24,6 +25,7 @@ Limits = tuple[float, float] | None
 
 def finite_images(value: ArrayLike, name: str, axes: str) -> np.ndarray:
     """`value` as an array with the named axes (such as "n H W C"), C of 1 or 3; raise if it is not so."""
+    check_unmasked(value, name)
     array = np.asarray(value)
     letters = axes.split()
     if array.ndim != len(letters) or 0 in array.shape or array.shape[-1] not in (1, 3):
@@ -57,6 +59,8 @@ def to_unit(value: ArrayLike, name: str, axes: str, limits: Limits) -> np.ndarra
                 f"got [{array.min():.6g}, {array.max():.6g}]; pass limits=(black, white) to show them"
             )
     else:
+        if not isinstance(limits, Sequence | np.ndarray) or len(limits) != 2:
+            raise TypeError(f"limits: expected (black, white), got {limits!r}")
         low, high = limits
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"limits: expected finite (black, white) with black < white, got {limits}")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, check_unmasked
 from vaejax.plots.cells import (
     GAP,
     Limits,
@@ -206,6 +206,7 @@ def interpolations(
     check_mapping(images, "images")
     blocks = []
     for label, value in images.items():
+        check_unmasked(value, f"images[{label!r}]")
         paths = np.asarray(value)
         paths = paths[None] if paths.ndim == 4 else paths
         blocks.append(to_unit(paths, f"images[{label!r}]", "rows steps H W C", limits))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
 from scipy import stats
+
+from vaejax.checks import check_unmasked
+from vaejax.files import expanded, write_text
 
 __all__ = ["Column", "Entry", "entry", "mean_ci95", "means", "shown", "table", "welch_ci95", "write_csv"]
 
@@ -26,6 +30,7 @@ def mean_ci95(values: Sequence[float]) -> dict[str, Any]:
     is nan or infinite, and the mean is then nan or infinite too: no seed is left out in silence.
 
     Raises:
+      TypeError: for a masked array.
       ValueError: if values is not a list of one or more numbers.
     """
     a = _numbers(values, "values")
@@ -44,6 +49,7 @@ def welch_ci95(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     se^2 = va + vb,  va = var(a) / na,  degrees of freedom (va + vb)^2 / (va^2/(na - 1) + vb^2/(nb - 1)).
 
     Raises:
+      TypeError: for a masked array.
       ValueError: if a or b is not a list of one or more numbers.
 
     Source: Welch 1947, doi 10.1093/biomet/34.1-2.28.
@@ -69,6 +75,7 @@ def _mean(a: np.ndarray) -> float:
 
 
 def _numbers(values: Sequence[float], name: str) -> np.ndarray:
+    check_unmasked(values, name)
     a = np.asarray(values, np.float64)
     if a.ndim != 1 or a.size == 0:
         raise ValueError(f"{name}: expected a list of one or more numbers, got shape {a.shape}")
@@ -154,12 +161,21 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of {column: value}, all of the same columns, as a CSV file with a header."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of {column: value}, one at least, all of the same columns, as a CSV file with a header.
+
+    In one piece, as `write_json`.
+
+    Raises:
+      ValueError: if there is no row, or one of other columns.
+    """
+    if not rows:
+        raise ValueError("rows: expected one at least, got none")
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(expanded(path, "path"), text.getvalue())
 
 
 def _cell(value: Any) -> str:

@@ -14,6 +14,7 @@ from vaejax.fixed import Fixed
 from vaejax.keys import example_keys, named_key
 from vaejax.models.posteriors.family import Drawn, Posterior
 from vaejax.ops import codes as ops
+from vaejax.precision import at_least_float32
 from vaejax.types import Array, Batch, PyTree
 
 GRADIENTS = {"rotation": ops.rotation, "straight_through": ops.straight_through}
@@ -65,7 +66,7 @@ def init(of: Quantiser, key: Array, parameters: Array) -> tuple[dict[str, Array]
 
 
 def _codebook(own: PyTree, state: PyTree) -> Array:
-    return own["codebook"] if "codebook" in own else state["codebook"]
+    return at_least_float32(own["codebook"] if "codebook" in own else state["codebook"])
 
 
 def shared(of: Quantiser, own: PyTree, state: PyTree) -> Coding:
