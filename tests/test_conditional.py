@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -71,12 +72,13 @@ def test_with_a_constant_condition_every_value_is_that_of_the_model_without(both
 
     expected = measured(plain, SPLIT, {}, {})
     found = measured(given, CONSTANT, {"c": zeros}, {"c": zeros[0]})
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    # not bit for bit: a product that is longer by zeros may be summed in another order
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=2e-6), found, expected)
     swapped = evaluation.swap_condition(given, X, zeros, zeros[:2])
     np.testing.assert_allclose(swapped, np.stack([found["seen"]] * 2), rtol=1e-4, atol=1e-6)
     loss = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
     ends = [jax.jit(loss)(KEY, vae, {"x": X, **c}, 0)[0] for vae, c in ((plain, {}), (given, {"c": zeros}))]
-    assert ends[0] == ends[1]
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-6)
 
 
 def test_another_condition_changes_them(both):
