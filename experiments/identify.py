@@ -76,9 +76,10 @@ class Config(lab.Settings):
 
 PRESETS = {"fast": Config(seeds=5), "long": Config(preset="long", seeds=20, steps=20_000)}
 SCORES = {"MCC": "mcc", "MCC of ranks": "mcc_spearman", "DCI disentanglement": "dci"}
+SCORES = {title: lab.UnitScore(name) for title, name in SCORES.items()}
 COLUMNS = SCORES | {
-    "MCC after a linear map": "mcc_linear",
-    "share of |J| on the true mask": "on_mask",
+    "MCC after a linear map": lab.UnitScore("mcc_linear"),
+    "share of |J| on the true mask": lab.UnitScore("on_mask"),
     "-ELBO": "neg_elbo",
     "active latents": "active_units",
 }
@@ -146,9 +147,7 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, ROWS, training, score)
     run.table(COLUMNS)
-    run.figure("masks", masks)
-    run.figure("scores", lambda r: lab.scores(r, SCORES))
-    return run.report
+    return run.draw(masks=masks, scores=lambda r: lab.scores(r, SCORES))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ of the variance, not of the scale.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, product
 from typing import Any, Literal
 
@@ -142,9 +143,8 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, rows, training, score, differences)
     run.table(COLUMNS)
-    run.figure("training_curves", lambda r: lab.curves(r, {"negative bound (nats)": "neg_bound"}))
-    run.figure("k_curve", lambda r: plots.bound_curves({k: r.reports[n][0] for n, k in r.labels.items()}))
-    return run.report
+    curves = partial(lab.curves, names={"negative bound (nats)": "neg_bound"})
+    return run.draw(training_curves=curves, k_curve=lambda r: plots.bound_curves(r.each(r.scores)))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ HOMES = {  # third party -> packages that may import it
     "tensorboardX": {"train"},
     "tensorflow_datasets": {"data"},
     "matplotlib": {"plots"},
-    "scipy": {"runs", "disentanglement", "human"},
+    "scipy": {"runs", "disentanglement", "human", "data"},
     "choix": {"human"},
     "krippendorff": {"human"},
     "statsmodels": {"human"},

@@ -10,12 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
 from vaejax.checks import check_positive_int
 from vaejax.plots.panels import interval, legend, panels
-from vaejax.plots.style import INK, NORMAL, PLAIN, SMALL, check_mapping, model_colors, with_unit
+from vaejax.plots.style import INK, NORMAL, PLAIN, SMALL, called, check_mapping, model_colors, with_unit
+from vaejax.plots.ticks import log_axis
 
 
 def _smooth(curve: np.ndarray, window: int) -> np.ndarray:
@@ -42,7 +43,7 @@ def _check_steps(
     if steps is not None and label in steps:
         at, name = np.asarray(steps[label]), f"steps[{label!r}]"
     elif "step" in per_metric:
-        name = f"curves[{label!r}]['step']"
+        name = f"{called('curves', label)}['step']"
         rows = _check_curve(per_metric["step"], name)
         at = rows[0]
         if (rows != at).any():
@@ -59,9 +60,7 @@ def _check_steps(
 def _dress(axes: Axes, ylabel: str, yscale: str) -> None:
     """The two axes of a panel of curves: names, scale and ticks."""
     if yscale == "log":
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())
-        axes.yaxis.set_minor_formatter(LogFormatter())
+        log_axis(axes, "y")
     axes.set_xlabel("step", fontsize=NORMAL, color=INK)
     axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK, **PLAIN)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -69,12 +68,22 @@ def _dress(axes: Axes, ylabel: str, yscale: str) -> None:
     axes.margins(x=0.02)
 
 
+def _by_label(curves: Mapping[str, Any]) -> Mapping[str, Mapping[str, ArrayLike]]:
+    """{label: {metric: curve}}; metrics alone are those of a model without a name."""
+    check_mapping(curves, "curves")
+    if not any(isinstance(of, Mapping) for of in curves.values()):
+        return {"": curves}
+    for label, of in curves.items():
+        check_mapping(of, f"curves[{label!r}]")
+    return curves
+
+
 def training_curves(
-    curves: Mapping[str, Mapping[str, ArrayLike]],
+    curves: Mapping[str, Mapping[str, ArrayLike]] | Mapping[str, ArrayLike],
     *,
     metrics: Sequence[str] | None = None,
     steps: Mapping[str, ArrayLike] | None = None,
-    smooth: int = 1,
+    smooth: int | None = None,
     units: Mapping[str, str] | str = {},
     yscale: str = "linear",
     columns: int = 3,
@@ -88,12 +97,12 @@ def training_curves(
 
     Args:
       curves: {label: {metric: [n] or [seeds, n]}}, as `train.fit` returns in `metrics`; a label may
-        lack some metrics. An entry "step", [n] or the same [n] for every seed, is no metric but the
-        step of each of the label's points.
+        lack some metrics. Or the metrics of one model without a name, as `fit.metrics`. An entry "step", [n]
+        or the same [n] for every seed, is no metric but the step of each of the label's points.
       metrics: which, in order; by default all, as they first appear.
       steps: {label: [n]}, the step of each point; goes before the label's "step". A label has one of
         the two, or `steps` is None and its points are at 0, 1, ....
-      smooth: points in the centred moving average, shortened at the ends; 1 is none.
+      smooth: points in the centred moving average, shortened at the ends; 1 is none, None a fiftieth of them.
       units: one unit for all metrics, or {metric: unit}; metrics it does not name have none, the default.
       yscale: "linear" or "log".
       columns: panels in a row.
@@ -106,8 +115,9 @@ def training_curves(
       ValueError: no curves, a metric that no label has, "step" as a metric, seeds whose "step" differ,
         or shapes that do not fit.
     """
-    check_mapping(curves, "curves")
-    check_positive_int(smooth, "smooth")
+    curves = _by_label(curves)
+    if smooth is not None:
+        check_positive_int(smooth, "smooth")
     check_positive_int(columns, "columns")
     if yscale not in ("linear", "log"):
         raise ValueError(f"yscale: expected 'linear' or 'log', got {yscale!r}")
@@ -119,22 +129,40 @@ def training_curves(
     palette = model_colors(curves, colors)
     figure, grid = panels(len(names), columns, 3.3, 2.3)
     for axes, metric in zip(grid, names, strict=True):
-        bold = []
-        for label, per_metric in curves.items():
-            if metric in per_metric:
-                raw = _check_curve(per_metric[metric], f"curves[{label!r}][{metric!r}]", yscale)
-                at = _check_steps(steps, label, per_metric, raw.shape[1])
-                # The light lines of all labels lie below the bold ones of all labels.
-                axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=0.25, zorder=1.5)
-                bold.append(_smooth(raw.mean(axis=0), smooth))
-                axes.plot(at, bold[-1], color=palette[label], linewidth=1.5)
+        of = {label: per_metric for label, per_metric in curves.items() if metric in per_metric}
+        bold = _lines(axes, metric, of, steps, smooth, yscale, palette)
         _dress(axes, with_unit(metric, units), yscale)
-        if smooth > 1:
-            _frame(axes, np.concatenate(bold))
+        if bold is not None:
+            _frame(axes, bold)
     figure.align_ylabels(grid)
     handles = [Line2D([], [], color=palette[label], linewidth=1.5, label=label) for label in curves]
     legend(figure, handles)
     return figure
+
+
+def _lines(
+    axes: Axes,
+    metric: str,
+    curves: Mapping[str, Mapping[str, ArrayLike]],
+    steps: Mapping[str, ArrayLike] | None,
+    smooth: int | None,
+    yscale: str,
+    palette: Mapping[str, Any],
+) -> np.ndarray | None:
+    """Draw a metric of every label; the points of all bold lines, None where no line is smoothed."""
+    bold, smoothed = [], False
+    for label, per_metric in curves.items():
+        raw = _check_curve(per_metric[metric], f"{called('curves', label)}[{metric!r}]", yscale)
+        at, window = (
+            _check_steps(steps, label, per_metric, raw.shape[1]),
+            smooth or max(1, raw.shape[1] // 50),
+        )
+        # The light lines of all labels lie below the bold ones of all labels.
+        axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=0.25, zorder=1.5)
+        bold.append(_smooth(raw.mean(axis=0), window))
+        axes.plot(at, bold[-1], color=palette[label], linewidth=1.5)
+        smoothed |= window > 1
+    return np.concatenate(bold) if smoothed else None
 
 
 def _frame(axes: Axes, shown: np.ndarray) -> None:

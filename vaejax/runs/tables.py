@@ -11,7 +11,15 @@ from typing import Any, TypeGuard
 import numpy as np
 from scipy import stats
 
-__all__ = ["Column", "Entry", "entry", "mean_ci95", "means", "shown", "table", "welch_ci95", "write_csv"]
+__all__ = [
+    "Column", "Entry", "UnitScore", "entry", "mean_ci95", "means", "shown", "table", "welch_ci95",
+    "write_csv",
+]  # fmt: skip
+
+
+class UnitScore(str):
+    """The name of a score in [0, 1], as a column: its interval is cut there, and covers the mean as often."""
+
 
 # of the report of one seed: a score's name, the names of a score and its standard error, or a function to a
 # number, such a pair, an entry or a text
@@ -89,7 +97,7 @@ def entry(reports: Sequence[Mapping[str, Any]], column: Column) -> Entry | str:
     Args:
       reports: {score: value} of each seed.
       column: a score's name, the names of a score and its standard error, or a function of a report to a
-        number, such a pair, an entry or a text.
+        number, such a pair, an entry or a text. The interval of a `UnitScore` stays in [0, 1].
 
     Returns:
       {"mean", "ci95": [low, high], "per_seed"}, with "error", a standard error, where there is one seed and
@@ -100,7 +108,17 @@ def entry(reports: Sequence[Mapping[str, Any]], column: Column) -> Entry | str:
         return "-"
     if not all(isinstance(v, Mapping) for v in values):
         return ", ".join(dict.fromkeys(map(str, values)))
-    return mean_ci95([v["mean"] for v in values]) if len(values) > 1 else values[0]
+    found = mean_ci95([v["mean"] for v in values]) if len(values) > 1 else values[0]
+    first = column[0] if isinstance(column, tuple) else column
+    return _cut(found) if isinstance(first, UnitScore) else found
+
+
+def _cut(entry: Entry) -> Entry:
+    """An entry whose interval does not leave [0, 1]."""
+    low, high = entry["ci95"]
+    if low is None:
+        return entry
+    return {**entry, "ci95": [max(low, min(0.0, entry["mean"])), min(high, max(1.0, entry["mean"]))]}
 
 
 def _value(report: Mapping[str, Any], column: Column) -> Any:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from vaejax.checks import check_positive_int, check_split, check_support
+from vaejax.checks import check_positive, check_positive_int, check_split, check_support
 from vaejax.keys import check_key
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk
@@ -23,7 +23,7 @@ class StepCost(NamedTuple):
     """The cost of a step on this device: seconds, MiB, counts."""
 
     seconds: float  # the median of the measured rounds, per step
-    compile_seconds: float
+    compile_seconds: float  # until the first step: the state it starts from, tracing, compilation
     parameters: int
     state_mib: float  # parameters, optimiser and other state
     temporaries_mib: float  # what the compiled step allocates beside its arguments
@@ -38,6 +38,7 @@ def measure_step(
     batch_size: int,
     steps: int = 10,
     rounds: int = 3,
+    seconds: float = 10.0,
 ) -> StepCost:
     """Compile the program that `fit` runs, and time it on a few steps.
 
@@ -47,8 +48,9 @@ def measure_step(
       update: as for `fit`.
       data: as for `fit`; a few examples are enough, the step does not see the others.
       batch_size: B.
-      steps: steps per round.
-      rounds: timed rounds, after one that warms up.
+      steps: the most steps per round, as the `chunk` of `fit`.
+      rounds: timed rounds, after one step that warms up.
+      seconds: about what all rounds may take: steps that are slow are fewer in a round, at least one.
 
     Raises:
       TypeError, ValueError: for bad arguments, before anything compiles.
@@ -56,6 +58,7 @@ def measure_step(
     check_key(key)
     for name, value in (("batch_size", batch_size), ("steps", steps), ("rounds", rounds)):
         check_positive_int(value, name)
+    check_positive(seconds, "seconds")
     batch_size, steps, rounds = int(batch_size), int(steps), int(rounds)
     check_split(data, "data")
     check_support(model.support, data.support)
@@ -63,22 +66,25 @@ def measure_step(
         raise ValueError(
             f"batch_size: expected at most the {data.size} examples of the data, got {batch_size}"
         )
-    state = jax.jit(initialiser(model, update, data))(key)
-    run = jax.jit(make_chunk(update, data.transform, batch_size), donate_argnums=0)
+    start = time.perf_counter()
+    run, initial = make_chunk(update, data.transform, batch_size), initialiser(model, update, data)
     arrays = jax.device_put(dict(data.arrays))
     rows = chunk_indices(key, 0, steps, data.size, batch_size)
+    # `fit` traces the chunk before it makes anything, to refuse what cannot run
+    jax.eval_shape(run, jax.eval_shape(initial, key), key, dict(data.arrays), rows, 1)
+    state = jax.jit(initial)(key)
     parameters = sum(a.size for a in jax.tree.leaves(state.params))
     state_bytes = sum(a.nbytes for a in jax.tree.leaves(state))
-    start = time.perf_counter()
-    compiled = run.lower(state, key, arrays, rows, steps).compile()
+    compiled = jax.jit(run, donate_argnums=0).lower(state, key, arrays, rows, steps).compile()
     compile_seconds = time.perf_counter() - start
-    seconds = []
+    spent, n = [], 1
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        state, metrics = compiled(state, key, arrays, rows, steps)
+        state, metrics = compiled(state, key, arrays, rows, n)
         jax.block_until_ready(metrics)
-        seconds.append((time.perf_counter() - start) / steps)
+        spent.append((time.perf_counter() - start) / n)
+        n = max(1, min(steps, int(seconds / rounds / spent[0])))
     analysis = compiled.memory_analysis()  # None where the backend does not say
     temporaries = float("nan") if analysis is None else analysis.temp_size_in_bytes / _MIB
-    median = float(np.median(seconds[1:]))
+    median = float(np.median(spent[1:]))
     return StepCost(median, compile_seconds, parameters, state_bytes / _MIB, temporaries)
