@@ -199,3 +199,23 @@ def test_score_comparison_draws_seeds_means_intervals_and_references():
 def test_score_comparison_refuses(entry, options, message):
     with pytest.raises(ValueError, match=message):
         plots.score_comparison({"s": {"a": entry}}, **options)
+
+
+def test_training_curves_of_one_model_need_no_name():
+    metrics = {"step": [5, 6], "loss": [1.0, 2.0]}
+    figure = plots.training_curves(metrics)
+    assert xdata(figure) == [[[5, 6]] * 2]
+    assert not figure.legends
+    with pytest.raises(ValueError, match=r"curves\['loss'\]: expected shape"):
+        plots.training_curves({"loss": np.zeros((1, 2, 3))})
+    with pytest.raises(TypeError, match=r"curves\['loss'\]: expected a mapping"):
+        plots.training_curves({"a": metrics, "loss": [1.0]})
+
+
+def test_long_curves_are_smoothed_unless_one_says_how():
+    noise = RNG.normal(size=500)
+    for smooth, window in ((None, 10), (1, 1), (50, 50)):
+        (axes,) = plots.training_curves({"loss": noise}, smooth=smooth).axes
+        faint, bold = axes.get_lines()
+        np.testing.assert_array_equal(faint.get_ydata(), noise)
+        np.testing.assert_allclose(bold.get_ydata(), _smooth(noise, window))

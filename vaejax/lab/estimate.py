@@ -167,7 +167,7 @@ def _scores(made: Training, job: Job, folder: Path, limit: float | None) -> tupl
     except TimeoutError:
         return (
             time.perf_counter() - start,
-            f"its scores take more than {limit:.0f} s, and are counted as that",
+            f"its scores take more than {readable(limit)}, and are counted as that",
         )
     except Exception as error:  # of a model that is not trained, or without its data
         return (
