@@ -75,7 +75,7 @@ def training(config: Config, name: str) -> lab.Training:
     loss = compose(reconstruction=objectives.reconstruction, **terms)
     update = train.gradient_update(loss, model, optax.adam(config.learning_rate), microbatch=config.slices)
     patches = data.natural_patches(SIDE, num_train=config.images)
-    work, validate = 2.0 if name == "jl1_vae" else 1.0, lab.jacobian_norm(patches.contrasted(16))
+    work, validate = 2.0 if name == "jl1_vae" else 1.0, lab.jacobian_norm(patches.contrasted(10))
     return lab.Training(model, update, patches, work=work, validate=validate)
 
 

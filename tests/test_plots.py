@@ -286,7 +286,7 @@ J = RNG.normal(size=(2, 3, 6, 4, 1)) * np.array([0.1, 5.0, 1.0])[None, :, None, 
 
 def test_jacobian_columns_show_data_and_columns_on_a_symmetric_scale():
     figure = plots.jacobian_columns({"VAE": J, "JL1": J[:, :2] / 10}, images=X[:2])
-    panels = [axes for axes in figure.axes if axes.get_title("left")]
+    panels = figure.axes[:2]
     assert [axes.get_title("left") for axes in panels] == ["VAE", "JL1"]
     for axes, block in zip(panels, (J, J[:, :2] / 10), strict=True):
         d = block.shape[1]

@@ -44,7 +44,7 @@ def test_the_axis_may_be_logarithmic_and_one_seed_has_no_band():
     (axes,) = figure.axes
     low, high = axes.get_xlim()
     ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
-    assert [text.get_text() for at, text in ticks if low <= at <= high] == ["1", "2", "5", "10", "20"]
+    assert [text.get_text() for at, text in ticks if low <= at <= high] == ["1", "3", "10", "30"]
     assert not any(text.get_text() for text in axes.get_xticklabels(minor=True))
     assert axes.get_xscale() == "log"
     assert not axes.collections

@@ -18,7 +18,7 @@ def test_three_round_numbers_or_more_and_not_many(low, high):
     assert (np.diff(at) > 0).all()
     assert low * (1 - 1e-6) <= at[0]
     assert at[-1] <= high * (1 + 1e-6)
-    assert max(len(f"{tick:g}") for tick in at) <= 6  # their texts are as short
+    assert max(len(f"{tick:g}") for tick in at) <= 7  # their texts are as short
     assert len({f"{tick:g}" for tick in at}) == len(at)
 
 

@@ -93,8 +93,10 @@ class ThreeDots(LazySplits):
         if x.shape[1:] != (self.side, self.side, 1):
             raise ValueError(f"x: expected [n, {self.side}, {self.side}, 1], got {x.shape}")
         area, counts = math.pi * (self.radius * self.side) ** 2, np.zeros(len(x), int)
+        labels = np.zeros(x.shape[1:3], np.int32)
         for i, dark in enumerate(x[..., 0] < 0.5):
-            sizes = np.bincount(ndimage.label(dark)[0].ravel())[1:]
+            ndimage.label(dark, output=labels)
+            sizes = np.bincount(labels.ravel())[1:]
             counts[i] = np.sum((sizes > 0.5 * area) & (sizes < 1.5 * area))
         return counts
 

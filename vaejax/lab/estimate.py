@@ -25,13 +25,15 @@ from vaejax.lab.results import Run
 from vaejax.lab.settings import short
 from vaejax.lab.trainings import Job, Training
 from vaejax.progress import watching
+from vaejax.train.loop import initialiser
 
 WAIT = 30.0  # seconds for scores, where the training takes so long that they hardly count
 LONG = 1200.0  # seconds of such a training
-IMAGES = (
-    50_000  # of a training set that is drawn, where it is as many or fewer: else there are FEW for the scores
-)
-FEW = 2_000
+IMAGES, FEW = 50_000, 2_000  # of a larger training set that is drawn, the scores get FEW images
+
+
+class _Late(BaseException):
+    """The scores take too long; no error, which they might catch."""
 
 
 class Kind(NamedTuple):
@@ -149,7 +151,7 @@ def _part(made: Training, steps: int, config: Any) -> tuple[train.StepCost, int,
 
 def _untrained(made: Training, some: Any) -> Any:
     """The model at its first parameters."""
-    state = jax.jit(train.loop.initialiser(made.model, made.update, some))(jax.random.key(0))
+    state = jax.jit(initialiser(made.model, made.update, some))(jax.random.key(0))
     return made.model.bind(state.params, state.variables)
 
 
@@ -164,29 +166,25 @@ def _scores(made: Training, job: Job, folder: Path, limit: float | None) -> tupl
     try:
         with _limited(limit), np.errstate(all="ignore"):
             job.score(job.config, job.name, vae, images)
-    except TimeoutError:
-        return (
-            time.perf_counter() - start,
-            f"its scores take more than {readable(limit)}, and are counted as that",
-        )
+    except _Late:
+        why = f"its scores take more than {readable(limit or 0.0)}, and are counted as that"
+        return time.perf_counter() - start, why
     except Exception as error:  # of a model that is not trained, or without its data
-        return (
-            time.perf_counter() - start,
-            f"its scores are not counted whole: {type(error).__name__}: {error}",
-        )
+        why = f"its scores are not counted whole: {type(error).__name__}: {error}"
+        return time.perf_counter() - start, why
     return time.perf_counter() - start, ""
 
 
 @contextlib.contextmanager
 def _limited(seconds: float | None) -> Iterator[None]:
-    """Raise TimeoutError in what takes longer, where a signal can: in a main thread, not on Windows."""
+    """Raise _Late in what takes longer, where a signal can: in a main thread, not on Windows."""
     usable = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if seconds is None or not usable:
         yield
         return
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError
+        raise _Late
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -18,6 +18,8 @@ from vaejax.plots.panels import interval, legend, panels
 from vaejax.plots.style import INK, NORMAL, PLAIN, SMALL, called, check_mapping, model_colors, with_unit
 from vaejax.plots.ticks import log_axis
 
+SLANT = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}  # of labels that have no room
+
 
 def _smooth(curve: np.ndarray, window: int) -> np.ndarray:
     """Centred moving average [n] -> [n]; at the ends over the part of the window that exists."""
@@ -210,9 +212,9 @@ def score_comparison(
             raise ValueError(f"references[{metric!r}]: expected labels that have a score, got {missing}")
     labels = list(dict.fromkeys(label for per_label in scores.values() for label in per_label))
     palette = model_colors(labels, colors)
-    long = max(map(len, labels)) > 6
-    slant: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if long else {}
-    figure, grid = panels(len(scores), columns, max(3.0, 0.6 + 0.5 * len(labels)), 2.8)
+    width = max(3.0, 0.6 + 0.5 * len(labels))  # inches
+    slant: dict[str, Any] = SLANT if 0.08 * max(map(len, labels)) > (width - 0.8) / len(labels) else {}
+    figure, grid = panels(len(scores), columns, width, 2.8)
     for axes, (metric, per_label) in zip(grid, scores.items(), strict=True):
         for label, entry in per_label.items():
             place, color = labels.index(label), palette[label]

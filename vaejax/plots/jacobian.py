@@ -85,6 +85,7 @@ def jacobian_columns(
         order = np.argsort(-norms, kind="stable") if order_by_norm else np.arange(len(norms))
         _panel(axes, label, block, data, order, scale, most)
     _show_scale(figure, panels, blocks, scale)
+    figure.draw_without_rendering()  # the room of the colour bar is known after the first drawing
     return figure
 
 
@@ -129,11 +130,10 @@ def _show_scale(figure: Figure, panels: list[Axes], blocks: Mapping[str, np.ndar
     if next(iter(blocks.values())).shape[-1] == 1:
         beyond = "both" if max(np.abs(block).max() for block in blocks.values()) > scale else "neither"
         colours = ScalarMappable(Normalize(-scale, scale), CMAP)
-        bar = figure.colorbar(
-            colours, ax=panels, fraction=0.03, pad=0.01, aspect=25, shrink=1 / len(panels), extend=beyond
-        )
+        narrow = figure.get_figheight() / 0.12  # inches
+        bar = figure.colorbar(colours, ax=panels, fraction=0.03, pad=0.01, aspect=narrow, extend=beyond)
         bar.set_ticks([-scale, 0, scale], labels=[f"\N{MINUS SIGN}{scale:.2g}", "0", f"{scale:.2g}"])
-        bar.ax.set_title(r"$\partial \mu_x / \partial z_j$", fontsize=SMALL, color=INK, pad=8)
+        bar.set_label(r"$\partial \mu_x / \partial z_j$", fontsize=NORMAL, color=INK)
         bar.ax.tick_params(labelsize=SMALL, length=2, labelcolor=INK)
         bar.outline.set_visible(False)
     else:

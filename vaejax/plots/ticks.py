@@ -26,7 +26,7 @@ def log_ticks(low: float, high: float) -> np.ndarray:
         if len(at) >= _LEAST:
             return at[:: math.ceil(len(at) / _MOST)]
     for bins in (4, 6, 9, 12):
-        at = MaxNLocator(bins).tick_values(low, high)
+        at = np.asarray(MaxNLocator(bins).tick_values(low, high))
         at = at[(at >= low) & (at <= high)]
         if len(at) >= _LEAST:
             break
@@ -37,6 +37,7 @@ class _Log(Locator):
     """`log_ticks` of what is in view."""
 
     def __call__(self) -> np.ndarray:
+        assert self.axis is not None
         return self.tick_values(*sorted(self.axis.get_view_interval()))
 
     def tick_values(self, vmin: float, vmax: float) -> np.ndarray:

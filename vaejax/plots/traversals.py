@@ -23,6 +23,7 @@ from vaejax.plots.cells import (
 from vaejax.plots.style import INK, LARGE, NORMAL, PLAIN, SMALL, called, named, new_figure
 
 ACROSS = 3  # panels in a row
+ROOM = 0.5  # for the names of the latents, in widths of an image
 
 
 def traversals(
@@ -88,10 +89,10 @@ def _figure(
     """Panels of [rows, steps, H, W, C], with the texts at the left and the right of each row."""
     first = next(iter(shown.values()))
     height, cell = first.shape[-3] / first.shape[-2], cell_inches(first.shape, 96 if len(shown) == 1 else 64)
-    lefts = places(len(values), 1) + (0 if base is None else 1 + 3 * GAP)
+    lefts = places(len(values), 1) + ROOM + (0 if base is None else 1)
     most, across = max(map(len, shown.values())), min(ACROSS, len(shown))
     with_kl = any(nats for rows in texts.values() for _, nats in rows)
-    width = (lefts[-1] + 1) * cell + (0.9 if with_kl else 0.4)
+    width = (lefts[-1] + 1) * cell + (0.6 if with_kl else 0.2)
     down = math.ceil(len(shown) / across)
     figure = new_figure(across * width, down * (most * (height + GAP) * cell + 0.7), "compressed")
     panels = figure.subplots(down, across, squeeze=False).ravel()
@@ -123,10 +124,10 @@ def _panel(
             draw_image(axes, image, left, top)
     finish_panel(axes, right, tops[-1] + height)
     centres = tops[: len(block)] + height / 2
-    axes.set_yticks(centres, [name for name, _ in texts])
+    for centre, (name, nats) in zip(centres, texts, strict=True):
+        axes.text(lefts[0] - GAP, centre, name, ha="right", va="center", fontsize=NORMAL, color=INK)
+        axes.text(right + 2 * GAP, centre, nats, va="center", fontsize=SMALL, color=INK)
     if any(nats for _, nats in texts):
-        for centre, (_, nats) in zip(centres, texts, strict=True):
-            axes.text(right + 2 * GAP, centre, nats, va="center", fontsize=SMALL, color=INK)
         axes.text(right + 2 * GAP, -GAP, "KL (nats)", ha="center", va="bottom", fontsize=SMALL, color=INK)
 
 

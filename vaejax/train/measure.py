@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from vaejax.checks import check_positive, check_positive_int, check_split, check
 from vaejax.keys import check_key
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk
-from vaejax.types import Array, Model, Split, Update
+from vaejax.types import Array, Model, Split, TrainState, Update
 
 __all__ = ["StepCost", "measure_step"]
 
@@ -77,14 +78,21 @@ def measure_step(
     state_bytes = sum(a.nbytes for a in jax.tree.leaves(state))
     compiled = jax.jit(run, donate_argnums=0).lower(state, key, arrays, rows, steps).compile()
     compile_seconds = time.perf_counter() - start
+    seconds_each = _timed(compiled, state, (key, arrays, rows), rounds, steps, seconds)
+    analysis = compiled.memory_analysis()  # None where the backend does not say
+    temporaries = float("nan") if analysis is None else analysis.temp_size_in_bytes / _MIB
+    return StepCost(seconds_each, compile_seconds, parameters, state_bytes / _MIB, temporaries)
+
+
+def _timed(
+    compiled: Callable, state: TrainState, rest: tuple[Any, ...], rounds: int, most: int, seconds: float
+) -> float:
+    """Seconds of a step: the median of the rounds after one step, which says how many a round has."""
     spent, n = [], 1
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        state, metrics = compiled(state, key, arrays, rows, n)
+        state, metrics = compiled(state, *rest, n)
         jax.block_until_ready(metrics)
         spent.append((time.perf_counter() - start) / n)
-        n = max(1, min(steps, int(seconds / rounds / spent[0])))
-    analysis = compiled.memory_analysis()  # None where the backend does not say
-    temporaries = float("nan") if analysis is None else analysis.temp_size_in_bytes / _MIB
-    median = float(np.median(spent[1:]))
-    return StepCost(median, compile_seconds, parameters, state_bytes / _MIB, temporaries)
+        n = max(1, min(most, int(seconds / rounds / spent[0])))
+    return float(np.median(spent[1:]))
