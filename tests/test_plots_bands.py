@@ -86,6 +86,6 @@ def test_a_bound_stands_at_its_numbers_of_samples():
     (axes,) = plots.bound_curves(results).axes
     lines = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()]
     assert lines == [([1, 10, 100], [9.0, 8.0, 7.5]), ([1, 50], [20.0, 7.0])]
-    assert (axes.get_ylabel(), axes.get_xscale()) == ("-L_k (nats)", "log")
+    assert (axes.get_ylabel(), axes.get_xscale()) == ("-L\N{LATIN SUBSCRIPT SMALL LETTER K} (nats)", "log")
     with pytest.raises(ValueError, match="results: expected at least one entry"):
         plots.bound_curves({})

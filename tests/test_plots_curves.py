@@ -219,3 +219,15 @@ def test_long_curves_are_smoothed_unless_one_says_how():
         faint, bold = axes.get_lines()
         np.testing.assert_array_equal(faint.get_ydata(), noise)
         np.testing.assert_allclose(bold.get_ydata(), _smooth(noise, window))
+
+
+def test_scores_that_are_all_one_number_have_one_tick():
+    same = {"a": score(0.0, (0.0, 0.0), [0.0, 0.0]), "b": score(0.0, None, [0.0])}
+    (axes,) = plots.score_comparison({"share": same}).axes
+    assert list(axes.get_yticks()) == [0.0]
+
+
+@pytest.mark.parametrize(("names", "slanted"), [(["beta-VAE", "JL1-VAE"], False), (["x" * 30, "b"], True)])
+def test_labels_are_slanted_where_they_have_no_room(names, slanted):
+    (axes,) = plots.score_comparison({"s": {name: score(1.0, None, [1.0]) for name in names}}).axes
+    assert {text.get_rotation() > 0 for text in axes.get_xticklabels()} == {slanted}

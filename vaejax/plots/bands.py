@@ -92,7 +92,13 @@ def bound_curves(results: Mapping[str, Any]) -> Figure:
     results = {"": results} if "curve_nll" in results else results
     curves = {label: result["curve_nll"] for label, result in results.items()}
     at = {label: result["curve_samples"] for label, result in results.items()}
-    return band_curves({"-L_k": curves}, at, "samples k per image", xscale="log", units="nats")
+    return band_curves(
+        {"-L\N{LATIN SUBSCRIPT SMALL LETTER K}": curves},
+        at,
+        "samples k per image",
+        xscale="log",
+        units="nats",
+    )
 
 
 def _places(at: Mapping[str, ArrayLike], label: str, xscale: str) -> np.ndarray:

@@ -19,6 +19,7 @@ from vaejax.plots.style import INK, NORMAL, PLAIN, SMALL, called, check_mapping,
 from vaejax.plots.ticks import log_axis
 
 SLANT = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}  # of labels that have no room
+GREY: dict[str, Any] = {"color": "0.4", "linestyle": ""}  # of marks of any model
 
 
 def _smooth(curve: np.ndarray, window: int) -> np.ndarray:
@@ -225,15 +226,21 @@ def score_comparison(
         axes.set_xticks(range(len(labels)), labels, fontsize=SMALL, color=INK, **PLAIN, **slant)
         axes.set_xlim(-0.6, len(labels) - 0.4)
         axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK, **PLAIN)
-    grey: dict[str, Any] = {"color": "0.4", "linestyle": ""}
+        _one_tick(axes)
     handles = [
-        Line2D([], [], marker="o", markersize=4, alpha=0.5, label="seed", **grey),
-        Line2D([], [], marker="D", markersize=5, label="mean, 95 % interval", **grey),
+        Line2D([], [], marker="o", markersize=4, alpha=0.5, label="seed", **GREY),
+        Line2D([], [], marker="D", markersize=5, label="mean, 95 % interval", **GREY),
     ]
     if references:
         handles.append(Line2D([], [], color=INK, linestyle=(0, (3, 2)), linewidth=1.0, label=reference_label))
     legend(figure, handles)
     return figure
+
+
+def _one_tick(axes: Axes) -> None:
+    """Where all is one number, no other stands at the axis."""
+    if np.ptp(axes.dataLim.intervaly) == 0:
+        axes.set_yticks(axes.dataLim.intervaly[:1])
 
 
 def _score(axes: Axes, place: int, entry: Mapping[str, Any], color: Any, name: str) -> None:

@@ -134,7 +134,7 @@ def _panel(
 def _name_values(axes: Axes, lefts: np.ndarray, values: np.ndarray) -> None:
     """A value below its column, as many as have room."""
     texts = [f"{v:.3g}".replace("-", "\N{MINUS SIGN}") for v in values]
-    every = math.ceil((max(map(len, texts)) + 1) / 8)  # a column is about eight letters wide
+    every = math.ceil((max(map(len, texts)) + 1) / 6.5)  # letters that a column has room for
     axes.set_xticks(lefts[::every] + 0.5, texts[::every])
     axes.tick_params(axis="x", labelsize=SMALL)
     axes.set_xlabel("value of $z_j$", fontsize=NORMAL, color=INK)
