@@ -36,7 +36,7 @@ PRESETS = {name: script.PRESETS for name, script in SCRIPTS.items()}
 TYPED = [command for command in COMMANDS if "python -m experiments." in command and "--help" not in command]
 # presets are one size here: of commands that differ in theirs alone the first is run
 RUN = {re.sub(r" --preset \w+", "", command.split("#")[0].strip()): command for command in reversed(TYPED)}
-COST = estimate.Cost(1.0, {"": (train.StepCost(1.0, 1.0, 5, 1.0, 1.0), 2, 0.0)}, 1.0, 1.0)
+COST = estimate.Cost(1.0, 1.0, {"": estimate.Part(train.StepCost(1.0, 1.0, 1.0, 5, 1.0, 1.0), 2, 0.0)})
 # what each draws, and the trainings it needs
 FIGURES = {
     "codes": {"codebook_use", "gallery"},

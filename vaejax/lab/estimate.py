@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -46,20 +46,45 @@ class Kind(NamedTuple):
     pieces: int  # that are measured one by one
 
 
+class Part(NamedTuple):
+    """A training, or the one before it, in seconds."""
+
+    step: train.StepCost
+    steps: int
+    checks: float  # all validations
+
+    @property
+    def first(self) -> float:
+        """Until the first step."""
+        return self.step.trace_seconds + self.step.compile_seconds
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return self.first + self.step.seconds * self.steps + self.checks
+
+
 class Cost(NamedTuple):
-    """What one training takes, in seconds."""
+    """What a training and its scores take, in seconds."""
 
     begun: float  # from the call until its process was ready
-    parts: dict[str, tuple[train.StepCost, int, float]]  # the step, their number, validations; "": itself
     prepared: float  # until the first part
-    scores: float
-    scored: str = ""  # why these are not all of them
+    parts: dict[str, Part]  # "": itself
+    scores: float = 0.0
+    again: float = 0.0  # of a second model, whose programs are known
+    why: str = ""  # the scores may take longer
 
     @property
     def seconds(self) -> float:
         """Of all but the start of the process."""
-        steps = sum(c.compile_seconds + c.seconds * n + checks for c, n, checks in self.parts.values())
-        return self.prepared + steps + self.scores
+        return self.prepared + sum(part.seconds for part in self.parts.values()) + self.scores
+
+    @property
+    def later(self) -> float:
+        """Of one more, whose scores' programs are known, and those of steps where jax keeps them on disk."""
+        kept = jax.config.jax_compilation_cache_dir is not None  # pyright: ignore
+        compiled = sum(part.step.compile_seconds for part in self.parts.values()) if kept else 0.0
+        return self.seconds - compiled - (self.scores - self.again)
 
 
 def estimate(cells: Sequence[Run], workers: int) -> dict[str, Any]:
@@ -71,23 +96,23 @@ def estimate(cells: Sequence[Run], workers: int) -> dict[str, Any]:
     kinds = _kinds(cells)
     # every process has something to do: else the others would be measured on a machine that is less busy
     count = min(workers, sum(kind.count for kind in kinds))
-    jobs = [kinds[i % len(kinds)].job for i in range(math.ceil(len(kinds) / count) * count)]
+    asked = [kinds[i % len(kinds)] for i in range(math.ceil(len(kinds) / count) * count)]
     with tempfile.TemporaryDirectory() as folder:
-        done, pieces = Path(folder) / "done", sum(kinds[i % len(kinds)].pieces for i in range(len(jobs)))
-        done.mkdir()
-        measure = partial(measured, done, time.time())
+        (done := Path(folder) / "done").mkdir()
+        measure, pieces = partial(measured, done, time.time()), sum(kind.pieces for kind in asked)
         with watching("measuring", pieces, lambda: len([*done.iterdir()]), unit="piece"):
+            jobs = [kind.job for kind in asked]
             found = trainings.run_all(measure, jobs, [0.0] * len(jobs), count)
-    each = [sorted(found[i :: len(kinds)], key=lambda cost: cost.seconds) for i in range(len(kinds))]
-    costs = {kind.label: of[len(of) // 2] for kind, of in zip(kinds, each, strict=True)}
-    begun = min(cost.begun for cost in found)
-    seconds = begun + makespan(
-        [(kind.work, costs[kind.label].seconds) for kind in kinds for _ in range(kind.count)], count, begun
-    )
+    costs, begun, each = {}, min(cost.begun for cost in found), []
+    for i, kind in enumerate(kinds):
+        same = sorted(found[i :: len(kinds)], key=lambda cost: cost.seconds)
+        costs[kind.label] = cost = same[len(same) // 2]
+        # those that begin side by side find no programs yet
+        times = [cost.seconds] * min(count, kind.count) + [cost.later] * (kind.count - count)
+        each += [(kind.work, seconds) for seconds in times]
+    seconds = begun + makespan(each, count, begun)
     print(runs.table([row for kind in kinds for row in _rows(kind, costs[kind.label])]))
-    for label, cost in costs.items():
-        if cost.scored:
-            print(f"{label}: {cost.scored}")
+    print("".join(f"{label}: {cost.why}\n" for label, cost in costs.items() if cost.why), end="")
     print(f"about {readable(seconds)}, {count} at a time, scores included; figures come on top")
     return {**costs, "seconds": seconds}
 
@@ -120,33 +145,32 @@ def measured(done: Path, called: float, job: Job) -> Cost:
     for name, (part, steps) in made.parts(job.config).items():
         parts[name] = _part(part, steps, job.config)
         tempfile.mkstemp(dir=done)
-    cost = Cost(begun, parts, prepared, 0.0)
+    cost = Cost(begun, prepared, parts)
     limit = WAIT if cost.seconds > LONG else None
     with tempfile.TemporaryDirectory() as folder:
-        scores, why = _scores(made, job, Path(folder), limit)
+        scores, again, why = _scores(made, job, Path(folder), limit)
     tempfile.mkstemp(dir=done)
-    return cost._replace(scores=scores, scored=why)
+    return cost._replace(scores=scores, again=again, why=why)
 
 
-def _part(made: Training, steps: int, config: Any) -> tuple[train.StepCost, int, float]:
-    """A step, how many there are, and the seconds of their validations."""
-    some = data.sample(made.data, config.batch_size)
-    chunk = min(config.chunk, steps)
+def _part(made: Training, steps: int, config: Any) -> Part:
+    """A step, and the validations: the first compiles."""
+    some, chunk = data.sample(made.data, config.batch_size), min(config.chunk, steps)
     size: dict[str, Any] = {"batch_size": config.batch_size, "steps": chunk}
     cost = train.measure_step(jax.random.key(0), made.model, made.update, some, **size)
     validate = made.options.get("validate")
     if validate is None:
-        return cost, steps, 0.0
-    vae, spent = _untrained(made, some), []
-    for seed in (0, 1):  # the first compiles
-        start = time.perf_counter()
-        validate(jax.random.key(seed), vae)
-        spent.append(time.perf_counter() - start)
-    return (
-        cost,
-        steps,
-        spent[0] + spent[1] * (math.ceil(steps / (chunk * made.options.get("save_every", 10))) - 1),
-    )
+        return Part(cost, steps, 0.0)
+    vae = _untrained(made, some)
+    first, other = (_seconds(validate, jax.random.key(seed), vae) for seed in (0, 1))
+    others = math.ceil(steps / (chunk * made.options.get("save_every", 10))) - 1
+    return Part(cost, steps, first + other * others)
+
+
+def _seconds(function: Callable[..., Any], *arguments: Any) -> float:
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
 
 
 def _untrained(made: Training, some: Any) -> Any:
@@ -155,24 +179,24 @@ def _untrained(made: Training, some: Any) -> Any:
     return made.model.bind(state.params, state.variables)
 
 
-def _scores(made: Training, job: Job, folder: Path, limit: float | None) -> tuple[float, str]:
-    """Seconds of the scores, and why they may be more."""
+def _scores(made: Training, job: Job, folder: Path, limit: float | None) -> tuple[float, float, str]:
+    """Seconds of the scores, of those of a second model, and why they may be more."""
     if job.score is None:
-        return 0.0, ""
+        return 0.0, 0.0, ""
     vae, images = _untrained(made, data.sample(made.data, job.config.batch_size)), made.data
     if getattr(images, "num_train", 0) > IMAGES:
         images = dataclasses.replace(images, num_train=FEW, folder=folder)
+    scored = partial(_seconds, job.score, job.config, job.name, vae, images)
     start = time.perf_counter()
     try:
         with _limited(limit), np.errstate(all="ignore"):
-            job.score(job.config, job.name, vae, images)
+            first = scored()
+            return first, scored() if first < WAIT / 2 else first, ""
     except _Late:
         why = f"its scores take more than {readable(limit or 0.0)}, and are counted as that"
-        return time.perf_counter() - start, why
     except Exception as error:  # of a model that is not trained, or without its data
         why = f"its scores are not counted whole: {type(error).__name__}: {error}"
-        return time.perf_counter() - start, why
-    return time.perf_counter() - start, ""
+    return (spent := time.perf_counter() - start), spent, why
 
 
 @contextlib.contextmanager
@@ -205,16 +229,15 @@ def makespan(jobs: Sequence[tuple[float, float]], workers: int, begun: float) ->
 
 def _rows(kind: Kind, cost: Cost) -> Iterator[dict[str, Any]]:
     """Rows of the table: one for each training before it, and its own."""
-    for name, (step, steps, checks) in cost.parts.items():
-        own = name == ""
-        spent = step.compile_seconds + step.seconds * steps + checks
+    for name, part in cost.parts.items():
+        own, step = name == "", part.step
         yield {
-            "": ", ".join(filter(None, [kind.label, name])), "parameters": step.parameters, "steps": steps,
-            "trainings": kind.count, "ms a step": 1000 * step.seconds,
-            "until the first": readable(step.compile_seconds), "validations": readable(checks),
+            "": ", ".join(filter(None, [kind.label, name])), "parameters": step.parameters,
+            "steps": part.steps, "trainings": kind.count, "ms a step": 1000 * step.seconds,
+            "until the first": readable(part.first), "validations": readable(part.checks),
             "scores": readable(cost.scores) if own else "", "state, MiB": step.state_mib,
             "temporaries, MiB": step.temporaries_mib,
-            "each": readable(spent + (cost.scores + cost.prepared if own else 0.0)),
+            "each": readable(part.seconds + (cost.scores + cost.prepared if own else 0.0)),
         }  # fmt: skip
 
 

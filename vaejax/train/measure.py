@@ -24,7 +24,8 @@ class StepCost(NamedTuple):
     """The cost of a step on this device: seconds, MiB, counts."""
 
     seconds: float  # the median of the measured rounds, per step
-    compile_seconds: float  # until the first step: the state it starts from, tracing, compilation
+    trace_seconds: float  # until that: the state a run starts from, traces
+    compile_seconds: float
     parameters: int
     state_mib: float  # parameters, optimiser and other state
     temporaries_mib: float  # what the compiled step allocates beside its arguments
@@ -76,12 +77,14 @@ def measure_step(
     state = jax.jit(initial)(key)
     parameters = sum(a.size for a in jax.tree.leaves(state.params))
     state_bytes = sum(a.nbytes for a in jax.tree.leaves(state))
-    compiled = jax.jit(run, donate_argnums=0).lower(state, key, arrays, rows, steps).compile()
-    compile_seconds = time.perf_counter() - start
+    lowered = jax.jit(run, donate_argnums=0).lower(state, key, arrays, rows, steps)
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    before = traced - start, time.perf_counter() - traced
     seconds_each = _timed(compiled, state, (key, arrays, rows), rounds, steps, seconds)
     analysis = compiled.memory_analysis()  # None where the backend does not say
     temporaries = float("nan") if analysis is None else analysis.temp_size_in_bytes / _MIB
-    return StepCost(seconds_each, compile_seconds, parameters, state_bytes / _MIB, temporaries)
+    return StepCost(seconds_each, *before, parameters, state_bytes / _MIB, temporaries)
 
 
 def _timed(
