@@ -79,3 +79,16 @@ def test_make_says_what_it_does_before_minutes_of_silence():
     (told,) = (i for i, line in enumerate(lines) if line.startswith("echo") and "minutes" in line)
     (pip,) = (i for i, line in enumerate(lines) if " pip install " in line)
     assert told < pip
+
+
+def test_pages_whose_code_needs_an_extra_name_it():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    code = {p: "".join(re.findall(r"^```python\n(.*?)^```", p.read_text(), re.S | re.M)) for p in pages}
+    asking = [
+        p
+        for p, text in code.items()
+        if re.search(r"\b(digits|colour_patches|natural_patches)\(|sklearn", text)
+    ]
+    assert {p.name for p in asking} >= {"collapse.md", "experiment.md", "latents.md"}
+    for page in asking:
+        assert re.search(r"extra\s+`eval`", page.read_text()), page.name

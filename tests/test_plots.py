@@ -358,3 +358,13 @@ def test_a_note_stands_at_the_foot_of_a_figure_below_all_else(tmp_path):
     assert not note.get_parse_math()
     assert note.get_window_extent().y1 <= figure.axes[0].get_tightbbox().y0
     assert (tmp_path / "a.png").stat().st_size > 0
+
+
+def test_a_note_makes_no_image_smaller(tmp_path):
+    sizes = []
+    for note in ("", "seed 3"):
+        figure = plots.reconstructions(X, {"VAE": X}, groups=(("left", 2), ("right", 3)))
+        plots.save(figure, tmp_path / "a.png", note=note)
+        figure.draw_without_rendering()
+        sizes.append(figure.axes[0].get_window_extent().width)
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.02)

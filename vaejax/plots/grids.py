@@ -148,7 +148,7 @@ def reconstructions(
     labels, height = [data_label, *given], rows[0].shape[1] / rows[0].shape[2]
     tops = places(len(rows), height)
     tops[1:] += 2 * GAP  # sets the data apart
-    figure, axes = table(np.stack(rows), tops, labels, lefts=lefts)
+    figure, axes = table(np.stack(rows), tops, labels, below=0.25 if groups else 0.0, lefts=lefts)
     axes.set_yticks(tops + height / 2, labels, **PLAIN)
     for (title, size), end in zip(groups, np.cumsum(sizes), strict=False):
         middle = float(lefts[end - size] + lefts[end - 1] + 1) / 2

@@ -123,6 +123,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, note: str = "") -> Pat
     if path.suffix != ".png":
         raise ValueError(f"path: expected a name ending in .png, got {str(path)!r}")
     if note:
+        figure.set_figheight(figure.get_figheight() + 0.22)  # inches, for its line
         figure.supxlabel(note, x=0.99, ha="right", fontsize=SMALL, color="0.4", **PLAIN)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.06)
