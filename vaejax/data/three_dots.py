@@ -78,7 +78,7 @@ class ThreeDots(LazySplits):
     def clear_dots(self, x: np.ndarray) -> np.ndarray:
         """How many dots images show that are dark, whole and by themselves.
 
-        A dot is a connected region of pixels below one half, of .5 to 1.5 times the area of a disc.
+        A dot is a connected region of pixels below one half, of .7 to 1.4 times the area of a disc.
 
         Args:
             x: [n, side, side, 1] in [0, 1], as a decoder draws them.
@@ -97,7 +97,7 @@ class ThreeDots(LazySplits):
         for i, dark in enumerate(x[..., 0] < 0.5):
             ndimage.label(dark, output=labels)
             sizes = np.bincount(labels.ravel())[1:]
-            counts[i] = np.sum((sizes > 0.5 * area) & (sizes < 1.5 * area))
+            counts[i] = np.sum((sizes > 0.7 * area) & (sizes < 1.4 * area))
         return counts
 
     @property
