@@ -19,21 +19,24 @@ UNITS = {"reconstruction": "nats", "kl": "nats", "KL": "nats", "jacobian_l1": "s
 def curves(run: Run, names: Sequence[str] | Mapping[str, str], *, yscale: str = "linear") -> Any:
     """Metrics, names or {title: name}, over training, every seed a line; on a log scale 0 is a gap.
 
-    What the validations of a row have by such a name is shown in its place, with straight lines between them.
+    What the validations of all rows have by such a name is shown in its place, with straight lines between.
     """
     named = names if isinstance(names, Mapping) else {name: name for name in names}
-    lines = {}
-    for name, label in run.labels.items():
-        seeds = [metrics for metrics, _ in run.read(name, train.read_metrics)]
-        step, checks = seeds[0]["step"], run.read(name, train.read_validations)
-        terms = {t: np.stack([c[m] for c in seeds]) for t, m in named.items() if m in seeds[0]}
-        for title, metric in named.items():
-            if all(metric in c for c in checks):
-                lines_of = [np.interp(step, c["steps"], c[metric], left=np.nan) for c in checks]
-                terms[title] = np.stack(lines_of)
-        if yscale == "log":
-            terms = {t: np.where(c > 0, c, np.nan) for t, c in terms.items()}
-        lines[label] = {"step": step, **terms}
+    logs = {label: [c for c, _ in run.read(name, train.read_metrics)] for name, label in run.labels.items()}
+    checks = {label: run.read(name, train.read_validations) for name, label in run.labels.items()}
+    checked = {m for m in named.values() if all(m in c for seeds in checks.values() for c in seeds)}
+    lines: dict[str, dict[str, Any]] = {}
+    for label, seeds in logs.items():
+        lines[label] = {"step": (step := seeds[0]["step"])}
+        for title, m in named.items():
+            if m in checked:
+                each = [np.interp(step, c["steps"], c[m], left=np.nan) for c in checks[label]]
+            elif m in seeds[0]:
+                each = [c[m] for c in seeds]
+            else:
+                continue
+            curve = np.stack(each)
+            lines[label][title] = np.where(curve > 0, curve, np.nan) if yscale == "log" else curve
     shown = [title for title in named if any(title in of for of in lines.values())]
     return plots.training_curves(lines, metrics=shown, units=UNITS, yscale=yscale)
 
