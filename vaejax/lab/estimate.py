@@ -27,7 +27,7 @@ from vaejax.lab.trainings import Job, Training
 from vaejax.progress import watching
 from vaejax.train.loop import initialiser
 
-WAIT = 30.0  # seconds for scores, where the training takes so long that they hardly count
+WAIT = 20.0  # seconds for scores, where the training takes so long that they hardly count
 LONG = 1200.0  # seconds of such a training
 IMAGES, FEW = 50_000, 2_000  # of a larger training set that is drawn, the scores get FEW images
 
@@ -138,25 +138,25 @@ def _kinds(cells: Sequence[Run]) -> list[Kind]:
 
 
 def measured(done: Path, called: float, job: Job) -> Cost:
-    """Measure one training in this process; a file in `done` for each of its pieces that is over."""
+    """Measure one training in this process; a folder in `done` for each of its pieces that is over."""
     begun, start = max(0.0, time.time() - called), time.perf_counter()
     made = job.training(job.config, job.name)
     prepared, parts = time.perf_counter() - start, {}
     for name, (part, steps) in made.parts(job.config).items():
         parts[name] = _part(part, steps, job.config)
-        tempfile.mkstemp(dir=done)
+        tempfile.mkdtemp(dir=done)
     cost = Cost(begun, prepared, parts)
     limit = WAIT if cost.seconds > LONG else None
     with tempfile.TemporaryDirectory() as folder:
         scores, again, why = _scores(made, job, Path(folder), limit)
-    tempfile.mkstemp(dir=done)
+    tempfile.mkdtemp(dir=done)
     return cost._replace(scores=scores, again=again, why=why)
 
 
 def _part(made: Training, steps: int, config: Any) -> Part:
     """A step, and the validations: the first compiles."""
     some, chunk = data.sample(made.data, config.batch_size), min(config.chunk, steps)
-    size: dict[str, Any] = {"batch_size": config.batch_size, "steps": chunk}
+    size: dict[str, Any] = {"batch_size": config.batch_size, "steps": chunk, "seconds": 6.0}
     cost = train.measure_step(jax.random.key(0), made.model, made.update, some, **size)
     validate = made.options.get("validate")
     if validate is None:
