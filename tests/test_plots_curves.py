@@ -218,7 +218,13 @@ def test_long_curves_are_smoothed_unless_one_says_how():
         (axes,) = plots.training_curves({"loss": noise}, smooth=smooth).axes
         faint, bold = axes.get_lines()
         np.testing.assert_array_equal(faint.get_ydata(), noise)
+        assert faint.get_alpha() == 0.25
         np.testing.assert_allclose(bold.get_ydata(), _smooth(noise, window))
+
+
+def test_a_trace_of_many_points_is_fainter():
+    (axes,) = plots.training_curves({"loss": RNG.normal(size=10_000)}).axes
+    assert axes.get_lines()[0].get_alpha() == 0.015
 
 
 def test_scores_that_are_all_one_number_have_one_tick():

@@ -161,7 +161,8 @@ def _lines(
             smooth or max(1, raw.shape[1] // 50),
         )
         # The light lines of all labels lie below the bold ones of all labels.
-        axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=0.25, zorder=1.5)
+        faint = min(0.25, 150 / raw.shape[1])  # many points lie on one another, and darken
+        axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=faint, zorder=1.5)
         bold.append(_smooth(raw.mean(axis=0), window))
         axes.plot(at, bold[-1], color=palette[label], linewidth=1.5)
         smoothed |= window > 1
@@ -215,7 +216,7 @@ def score_comparison(
     palette = model_colors(labels, colors)
     width = max(3.0, 0.6 + 0.5 * len(labels))  # inches
     slant: dict[str, Any] = SLANT if 0.08 * max(map(len, labels)) > (width - 0.8) / len(labels) else {}
-    figure, grid = panels(len(scores), columns, width, 2.8)
+    figure, grid = panels(len(scores), columns, width, 3.2 if slant else 2.8)
     for axes, (metric, per_label) in zip(grid, scores.items(), strict=True):
         for label, entry in per_label.items():
             place, color = labels.index(label), palette[label]

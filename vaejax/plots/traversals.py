@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -94,7 +95,9 @@ def _figure(
     with_kl = any(nats for rows in texts.values() for _, nats in rows)
     width = (lefts[-1] + 1) * cell + (0.6 if with_kl else 0.2)
     down = math.ceil(len(shown) / across)
-    figure = new_figure(across * width, down * (most * (height + GAP) * cell + 0.7), "compressed")
+    figure = new_figure(across * width, down * (most * (height + GAP) * cell + 0.8), "compressed")
+    engine: Any = figure.get_layout_engine()
+    engine.set(h_pad=0.1)  # inches between a panel's values and the title below
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes, (label, block) in zip(panels, shown.items(), strict=False):
         _panel(axes, block, texts[label], lefts, base, most)
