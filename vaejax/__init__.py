@@ -27,7 +27,6 @@ __all__ = [
     "Split",
     "TrainState",
     "Update",
-    "__version__",
     "compose",
     "data",
     "disentanglement",
