@@ -22,7 +22,7 @@ try:
     from vector_quantize_pytorch import VectorQuantize
 except ImportError as error:
     raise ImportError(
-        "the peer of codes needs PyTorch and vector-quantize-pytorch: pip install 'vaejax[bench]'"
+        "the peer of codes needs PyTorch and vector-quantize-pytorch: pip install -e '.[bench]'"
     ) from error
 
 

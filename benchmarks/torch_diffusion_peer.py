@@ -19,9 +19,7 @@ try:
     from torch import nn
     from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 except ImportError as error:
-    raise ImportError(
-        "the peer of the diffusion decoder needs PyTorch: pip install 'vaejax[bench]'"
-    ) from error
+    raise ImportError("the peer of the diffusion decoder needs PyTorch: pip install -e '.[bench]'") from error
 
 LOW, HIGH = -13.3, 5.0
 

@@ -23,7 +23,7 @@ try:
     from zuko.flows.coupling import GeneralCouplingTransform
     from zuko.transforms import MonotonicRQSTransform
 except ImportError as error:
-    raise ImportError("the peer of flows needs PyTorch and zuko: pip install 'vaejax[bench]'") from error
+    raise ImportError("the peer of flows needs PyTorch and zuko: pip install -e '.[bench]'") from error
 
 
 class TorchFlowVAE(nn.Module):

@@ -18,7 +18,7 @@ try:
     from torch import nn
     from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 except ImportError as error:
-    raise ImportError("the benchmark's peer needs PyTorch: pip install 'vaejax[bench]'") from error
+    raise ImportError("the benchmark's peer needs PyTorch: pip install -e '.[bench]'") from error
 
 CHANNELS = (32, 32, 64, 64)
 

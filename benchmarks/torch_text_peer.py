@@ -18,7 +18,7 @@ try:
     from torch import nn
     from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 except ImportError as error:
-    raise ImportError("the peer of text needs PyTorch: pip install 'vaejax[bench]'") from error
+    raise ImportError("the peer of text needs PyTorch: pip install -e '.[bench]'") from error
 
 
 class TorchText(nn.Module):

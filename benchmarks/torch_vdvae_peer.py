@@ -17,7 +17,7 @@ try:
     from torch import nn
     from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 except ImportError as error:
-    raise ImportError("the peer of VDVAE needs PyTorch: pip install 'vaejax[bench]'") from error
+    raise ImportError("the peer of VDVAE needs PyTorch: pip install -e '.[bench]'") from error
 
 
 def gelu(x: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,7 @@ COLUMNS = {
     "reconstruction": ("reconstruction", "reconstruction_se"),
     "RMSE": lambda m: math.sqrt(m["mse"]) / 255,
     "perplexity": "perplexity",
-    "used share": "used_share",
+    "used share": lab.UnitScore("used_share"),
 }
 
 
@@ -138,7 +138,7 @@ def codebook_use(run: lab.Run) -> Any:
         of = run.read(name, lambda folder: train.read_metrics(folder / "autoencoder")[0])
         bits = [run.config.books(name)[0] * np.log2(m["perplexity"]) for m in of]
         seen[label] = {"step": of[0]["step"], "bits at a place": bits, "used": [m["used_share"] for m in of]}
-    return plots.training_curves(seen, smooth=max(1, run.config.steps // 50))
+    return plots.training_curves(seen)
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -146,9 +146,8 @@ def main(config: Config) -> dict[str, Any]:
     run = lab.run(config, PRESETS, ROWS, training, score)
     run.table(COLUMNS)
     x = getattr(data, run.config.dataset)(pixels="bytes").test.arrays["x"][:16] / np.float32(255)
-    run.figure("codebook_use", codebook_use)
-    run.figure("gallery", lambda r: lab.gallery(r.vaes, x, dict.fromkeys(r.vaes, 255)))
-    return run.report
+    white = dict.fromkeys(ROWS.values(), 255)
+    return run.draw(codebook_use=codebook_use, gallery=lambda r: lab.gallery(r.vaes, x, white))
 
 
 if __name__ == "__main__":

@@ -181,12 +181,11 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, lambda c: {k: k for k in c.remedies}, training, score, minus_plain)
     run.table(COLUMNS)
-    run.figure("training_curves", partial(lab.curves, names=("kl", "reconstruction"), yscale="log"))
-    run.figure("scores", partial(lab.scores, columns=COLUMNS))
     test = data.first(training(run.config, "plain").data.test, 6)
     x = np.repeat(test.transform(jax.random.key(1901), test.arrays)["x"], 3, axis=0)  # three draws at each
-    run.figure("draws", lambda run: lab.gallery(run.vaes, x))
-    return run.report
+    curves = partial(lab.curves, names=("kl", "reconstruction"), yscale="log")
+    scores, draws = partial(lab.scores, columns=COLUMNS), lambda run: lab.gallery(run.vaes, x)
+    return run.draw(training_curves=curves, scores=scores, draws=draws)
 
 
 if __name__ == "__main__":

@@ -141,8 +141,7 @@ def main(config: Config) -> dict[str, Any]:
     run.table(COLUMNS)
     x = dataset(run.config, "").test.arrays["x"][:16] / np.float32(255)
     white = {label: 1.0 if name == "gaussian" else 255.0 for name, label in run.labels.items()}
-    run.figure("gallery", lambda run: figures.gallery(run.vaes, x, white))
-    return run.report
+    return run.draw(gallery=lambda run: figures.gallery(run.vaes, x, white))
 
 
 if __name__ == "__main__":

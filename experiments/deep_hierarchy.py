@@ -67,6 +67,7 @@ PRESETS = {
         encoder="32x15,32d2,16x9,16d2,8x8,8d2,4x6,4d4,1x6", steps=1_000_000, batch_size=256, judged=10_000,
     ),
 }  # fmt: skip
+_decoded = jax.jit(lambda vae, z: vae.decode(z).mean() / 255)
 
 
 def images_of(name: str) -> Any:
@@ -106,9 +107,6 @@ def score(config: Config, name: str, vae: VAE, images: Any) -> dict[str, Any]:
     return {**parts, **by_side, "bits_per_dim": bits}
 
 
-_decoded = jax.jit(lambda vae, z: vae.decode(z).mean() / 255)
-
-
 def reconstructions(run: lab.Run) -> Any:
     """What the first levels make of images, those below at the means of their priors."""
     x, vae = images_of(run.config.dataset).test.arrays["x"][:12].astype(np.float32), run.vae("vdvae")
@@ -124,21 +122,22 @@ def samples(run: lab.Run) -> Any:
     for t in (0.7, 0.85, 1.0):
         z = jax.jit(lambda vae, t=t: vae.sample_prior(jax.random.key(3), 32, temperature=t))(vae)
         shown[f"temperature {t:g}"] = _decoded(vae, z)
-    return plots.samples(shown, limits=(0.0, 1.0))
+    return plots.image_grid(shown, limits=(0.0, 1.0))
+
+
+def levels(run: lab.Run) -> Any:
+    """The KL of every level."""
+    kl = np.array([of["kl_per_level"] for of in run.reports["vdvae"]])
+    return plots.band_curves({"KL (nats)": kl}, np.arange(kl.shape[1]), "level, the top first")
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, {"vdvae": "VDVAE"}, training, score)
-    scored = run.reports["vdvae"]
-    by_side = {f"KL at {k[3:]} x {k[3:]}": k for of in scored[:1] for k in of if k[3:].isdigit()}
+    sides = [k[3:] for of in run.reports["vdvae"][:1] for k in of if k[3:].isdigit()]
+    by_side = {f"KL at {side} x {side}": f"kl_{side}" for side in sides}
     run.table({"bits/dim": "bits_per_dim", "reconstruction": "reconstruction", "KL": "kl", **by_side})
-    kl = {"KL (nats)": {"VDVAE": [of["kl_per_level"] for of in scored]}}
-    at = {"VDVAE": np.arange(len(scored[0]["kl_per_level"])) if scored else []}
-    run.figure("levels", lambda r: plots.band_curves(kl, at, "level, the top first"))
-    run.figure("reconstructions", reconstructions)
-    run.figure("samples", samples)
-    return run.report
+    return run.draw(levels=levels, reconstructions=reconstructions, samples=samples)
 
 
 if __name__ == "__main__":

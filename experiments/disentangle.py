@@ -49,11 +49,11 @@ METHODS = {
     "beta_vae": "beta-VAE", "annealed_vae": "AnnealedVAE", "beta_tcvae": "beta-TCVAE",
     "factor_vae": "FactorVAE", "dip_vae_i": "DIP-VAE-I", "dip_vae_ii": "DIP-VAE-II", "jl1_vae": "JL1-VAE",
 }  # fmt: skip
-SCORES = [*(name for names in NAMES.values() for name in names), "reconstruction", "kl"]
-COLUMNS: dict[str, Any] = {
-    **{name: name for name in (*SCORES, "active_units", "library", "train_seconds")},
-    **{flag: lambda m, flag=flag: ", ".join(m[flag]) for flag in ("degenerate", "infinite", "missing")},
-}
+SCORES: dict[str, Any] = {
+    n: n if of in ("explicitness", "unsupervised") else lab.UnitScore(n) for of in NAMES for n in NAMES[of]
+} | {"reconstruction": "reconstruction", "kl": "kl"}
+COLUMNS = SCORES | {name: name for name in ("active_units", "library", "train_seconds")}
+COLUMNS |= {flag: lambda m, flag=flag: ", ".join(m[flag]) for flag in ("degenerate", "infinite", "missing")}
 HERE: Any = ("mini_sprites", "three_dots")  # sets that are made here
 GRIDS: Any = (  # those that are published; docs/data.md says what they need
     "cars3d", "dsprites", "falcor3d", "isaac3d", "mpi3d_complex", "mpi3d_real", "mpi3d_realistic",
@@ -186,14 +186,14 @@ def score(config: Config, name: str, vae: VAE, images: Any) -> dict[str, Any]:
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw, set by set."""
-    run = lab.run(config, PRESETS, rows, training, score)
+    run, figures = lab.run(config, PRESETS, rows, training, score), {}
     for dataset in run.config.dataset:
         names, test = [f"{dataset}-{method}" for method in METHODS], load(run.config, dataset).test
         x = np.asarray(test.transform(jax.random.key(0), {"x": test.arrays["x"][:1]})["x"])[0]
         run.side_by_side(COLUMNS, names=names)
-        run.figure(f"scores_{dataset}", partial(lab.scores, columns={k: k for k in SCORES}, names=names))
-        run.figure(f"traversals_{dataset}", partial(lab.traversals, name=names, x=x))
-    return run.report
+        figures[f"scores_{dataset}"] = partial(lab.scores, columns=SCORES, names=names)
+        figures[f"traversals_{dataset}"] = partial(lab.traversals, names=names, x=x)
+    return run.draw(**figures)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ import optax
 
 from vaejax import VAE, data, distributions, evaluation, lab, models, nets, objectives, plots, train
 from vaejax.models import posteriors, priors
-from vaejax.runs import figures, load
+from vaejax.runs import figures
 
 POSTERIORS = {  # of d latents
     "diagonal": posteriors.gaussian,
@@ -142,14 +142,14 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, lambda c: {k: k for k in (PLAIN, *c.pairs)}, training, score, beside_plain)
     run.table(COLUMNS)
-    run.figure("scores", lambda r: lab.scores(r, dict([*COLUMNS.items()][:3]), units="nats"))
     vaes = [name for name in run.rows if name == PLAIN or "standard" not in name]
-    run.figure("samples", lambda r: figures.samples({n: r.vae(n) for n in vaes if n in r.labels}))
-    vamps = {name: each[0].folder for name, each in run.finished.items() if each and "vamp" in name}
-    if vamps:
-        v = {name: load(folder).params["prior"]["inputs"][:64] for name, folder in vamps.items()}
-        run.figure("pseudo_inputs", lambda r: plots.samples({n: jax.nn.sigmoid(v[n]) for n in v}, columns=16))
-    return run.report
+    vamps = [name for name in run.labels if "vamp" in name]
+    seen = lambda r: {n: jax.nn.sigmoid(r.trained(n).params["prior"]["inputs"][:64]) for n in vamps}  # noqa: E731
+    return run.draw(
+        scores=lambda r: lab.scores(r, dict([*COLUMNS.items()][:3]), units="nats"),
+        samples=lambda r: figures.samples({n: r.vae(n) for n in vaes if n in r.labels}),
+        **({"pseudo_inputs": lambda r: plots.image_grid(seen(r), columns=16)} if vamps else {}),
+    )
 
 
 if __name__ == "__main__":

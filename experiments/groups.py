@@ -42,7 +42,7 @@ METHODS = {  # label, the average, how many latents are shared
 }
 SCORES = ("mig", "dci_disentanglement", "dci_completeness", "sap", "factor_vae", "reconstruction", "kl")
 SKIPPED = ("mig_chen", "explicitness", "sap_svm", "dci_linear", "beta_vae", "irs", "unsupervised", "local")
-COLUMNS: dict[str, Any] = {name: name for name in SCORES}
+COLUMNS: dict[str, Any] = {name: lab.UnitScore(name) for name in SCORES[:-2]} | {k: k for k in SCORES[-2:]}
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,12 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, rows, training, score)
     run.side_by_side(COLUMNS)
-    run.figure("scores", lambda run: lab.scores(run, COLUMNS))
-    run.figure("shared", lambda run: lab.curves(run, {"shared latents": "shared", "KL": "kl"}))
     x = load(run.config).test.arrays["x"][0] >= 8
-    run.figure("traversals", lambda run: lab.traversals(run, list(run.labels), x.astype("float32")))
-    return run.report
+    return run.draw(
+        scores=lambda run: lab.scores(run, COLUMNS),
+        shared=lambda run: lab.curves(run, {"shared latents": "shared", "KL": "kl"}),
+        traversals=lambda run: lab.traversals(run, list(run.labels), x.astype("float32")),
+    )
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ PRESETS = {"fast": Config(latents=8)}
 DRAWS, LOW, HIGH = 20, 0.1, 0.9  # imputations of each value, and their quantiles with 80 % between them
 COLUMNS = {
     "RMSE, model": "rmse", "RMSE, mean": "rmse_mean", "RMSE, IterativeImputer": "rmse_iterative",
-    "in 80 % interval": "covered", "NLL of the observed": ("nll", "nll_se"), "ESS": "ess",
+    "in 80 % interval": lab.UnitScore("covered"), "NLL of the observed": ("nll", "nll_se"), "ESS": "ess",
 }  # fmt: skip
 
 
@@ -140,8 +140,7 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, rows, training, score)
     run.table(COLUMNS)
-    run.figure("imputations", imputations)
-    return run.report
+    return run.draw(imputations=imputations)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def rate(run: lab.Run) -> dict[str, Any]:
     """The page of two runs, its answers and their report, all in the folder `rating`; returns the report."""
     config, folder = run.config, run.folder / "rating"
     shutil.rmtree(folder, ignore_errors=True)
-    places = {run.finished[name][0].folder.name: name for name in run.labels}
+    places = {run.first(name).folder.name: name for name in run.labels}
     sizes = [f"--{name}={getattr(config, name)}" for name in ("samples", "pairs", "items")]
     _do("make", "--runs", *(str(run.folder / place) for place in places), "--out", str(folder), *sizes)
     key = human.read_key(folder)
@@ -133,12 +133,12 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, rate, report and draw."""
     run = lab.run(config, PRESETS, ROWS, training, score)
     run.table(COLUMNS)
-    if run.cells and not run.config.sweep:
-        found = rate(run)
-        x = getattr(data, run.config.dataset)().test.arrays["x"][:16] / np.float32(255)
-        run.figure("gallery", lambda r: lab.gallery(r.vaes, x))
-        run.figure("ratings", lambda _: plots.ratings(found))
-    return run.report
+    if not run.cells or run.config.sweep:
+        return run.draw()
+    found, x = rate(run), getattr(data, run.config.dataset)().test.arrays["x"][:16] / np.float32(255)
+    return run.draw(
+        gallery=lambda r: lab.gallery(r.vaes, x), ratings=lambda r: r.vaes and plots.ratings(found)
+    )
 
 
 if __name__ == "__main__":

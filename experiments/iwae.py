@@ -146,9 +146,8 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, rows, training, score, differences)
     run.table(COLUMNS)
-    run.figure("training_curves", lambda r: lab.curves(r, {"negative bound (nats)": "neg_bound"}))
-    run.figure("k_curve", lambda r: plots.bound_curves({k: r.reports[n][0] for n, k in r.labels.items()}))
-    return run.report
+    curves = partial(lab.curves, names={"negative bound (nats)": "neg_bound"})
+    return run.draw(training_curves=curves, k_curve=lambda r: plots.bound_curves(r.each(r.scores)))
 
 
 if __name__ == "__main__":

@@ -133,9 +133,8 @@ def main(config: Config) -> dict[str, Any]:
     run.table({**{title: name for name, title in SCORES.items()}, **{name: name for name in names}})
     for name, to in run.report.get("to_goal", {}).items():
         print(f"{METHODS[name][0]} to local MIG {run.report['goal']:.3f}: {to or 'not reached'}")
-    run.figure("against_steps", partial(lab.along, names=SCORES))
-    run.figure("against_seconds", partial(lab.along, names=SCORES, axis="seconds", xscale="log"))
-    return run.report
+    seconds = partial(lab.along, names=SCORES, axis="seconds", xscale="log")
+    return run.draw(against_steps=partial(lab.along, names=SCORES), against_seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -30,11 +30,10 @@ from scipy.special import entr
 from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, scaled, train
 from vaejax.disentanglement import LinearModel, hoyer, kurtosis, linear_models
 
-PAIR = ("jl1_vae", "beta_vae")
 ROWS = {"beta_vae": lab.Row("beta-VAE", unread=("gamma", "method", "columns")), "jl1_vae": "JL1-VAE"}
-SIDE, SHADES = 16, (0.3, 0.6)  # black and white of patches in figures
+PAIR, SIDE, SHADES = ("jl1_vae", "beta_vae"), 16, (0.3, 0.6)  # SHADES: black and white in figures
 SHOWN = {
-    "kurtosis of columns": "kurtosis", "Hoyer sparsity of columns": "hoyer",
+    "kurtosis of columns": "kurtosis", "Hoyer sparsity of columns": lab.UnitScore("hoyer"),
     "share of variance explained": "explained", "L1 norm of J": "jacobian_l1",
     "reconstruction above its floor": "excess", "KL": "kl",
 }  # fmt: skip
@@ -76,7 +75,8 @@ def training(config: Config, name: str) -> lab.Training:
     loss = compose(reconstruction=objectives.reconstruction, **terms)
     update = train.gradient_update(loss, model, optax.adam(config.learning_rate), microbatch=config.slices)
     patches = data.natural_patches(SIDE, num_train=config.images)
-    return lab.Training(model, update, patches, work=2.0 if name == "jl1_vae" else 1.0)
+    work, validate = 2.0 if name == "jl1_vae" else 1.0, lab.jacobian_norm(patches.contrasted(10))
+    return lab.Training(model, update, patches, work=work, validate=validate)
 
 
 def score(config: Config, name: str, vae: VAE, patches: data.NaturalPatches) -> dict[str, Any]:
@@ -125,13 +125,13 @@ def main(config: Config) -> dict[str, Any]:
     run = lab.run(config, PRESETS, ROWS, training, score, summary)
     run.side_by_side({**SHOWN, "latents in use": "used"}, minus=PAIR)
     x = data.natural_patches(SIDE).contrasted(8)
-    run.figure("training_curves", partial(lab.curves, names=("reconstruction", "kl", "jacobian_l1")))
-    run.figure("scores", partial(lab.scores, columns=SHOWN))
-    run.figure("columns", lambda run: lab.columns(run.vaes, x[:1], linear(run.config), images=None))
-    run.figure("jacobian_columns", lambda run: lab.columns(run.vaes, x[::2], limits=SHADES))
-    seen = partial(lab.reconstructions, x=x, limits=SHADES)
-    run.figure("reconstructions", lambda run: seen(run.vaes, beside=linear(run.config)))
-    return run.report
+    return run.draw(
+        training_curves=partial(lab.curves, names=("reconstruction", "kl", "jacobian_l1")),
+        scores=partial(lab.scores, columns=SHOWN),
+        columns=lambda run: lab.columns(run.vaes, x[:1], linear(run.config), images=None),
+        jacobian_columns=lambda run: lab.columns(run.vaes, x[::2], limits=SHADES),
+        reconstructions=lambda run: lab.reconstructions(run.vaes, x, linear(run.config), limits=SHADES),
+    )
 
 
 if __name__ == "__main__":

@@ -34,13 +34,14 @@ from vaejax.disentanglement import main_share
 
 PAIR, TERMS = ("jl1_vae", "beta_vae"), ("reconstruction", "kl", "jacobian_l1")
 ROWS = {"beta_vae": lab.Row("beta-VAE", unread=("gamma", "method", "columns")), "jl1_vae": "JL1-VAE"}
-SHOWN = {
+UNIT = {
     "share in the main tile": "main_share", "the same, of the average column": "main_share_of_average",
     "local MIG": "local_mig", "local modularity": "local_modularity",
     "local MIG, locality 1": "local_mig_locality_1",
     "local modularity, locality 1": "local_modularity_locality_1",
-    "reconstruction": "reconstruction", "KL": "kl", "latents in use": "used",
 }  # fmt: skip
+SHOWN: dict[str, Any] = {title: lab.UnitScore(name) for title, name in UNIT.items()}
+SHOWN |= {"reconstruction": "reconstruction", "KL": "kl", "latents in use": "used"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def training(config: Config, name: str) -> lab.Training:
     loss = compose(reconstruction=objectives.reconstruction, **terms)
     update = train.gradient_update(loss, model, optax.adam(config.learning_rate), microbatch=config.slices)
     sprites = data.sprites_multi(config.side, num_train=config.images)
-    return lab.Training(model, update, sprites, work=2.0 if name == "jl1_vae" else 1.0)
+    x = sprites.sample_images(np.random.default_rng(8).integers(0, 40, (16, 8)))
+    work, validate = 2.0 if name == "jl1_vae" else 1.0, lab.jacobian_norm(x)
+    return lab.Training(model, update, sprites, work=work, validate=validate)
 
 
 def score(config: Config, name: str, vae: VAE, sprites: data.SpritesMulti) -> dict[str, Any]:
@@ -119,20 +122,18 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw; models are shown at their first seed."""
     run = lab.run(config, PRESETS, ROWS, training, score, lambda run: {"difference": run.minus(*PAIR)})
     run.side_by_side({**SHOWN, "seconds of training": "train_seconds"}, minus=PAIR)
-    run.figure("training_curves", partial(lab.curves, names=TERMS, yscale="log"))
-    run.figure("scores", partial(lab.scores, columns=SHOWN))
     sprites = data.sprites_multi(run.config.side, num_test=200)
-    lab.views(run, x := sprites.sample_images(np.random.default_rng(7).integers(0, 40, (8, 8))))
-    run.figure("traversals_beta-VAE", partial(traversals, name="beta_vae", x=x[0], sprites=sprites))
-    run.figure("traversals_JL1-VAE", partial(traversals, name="jl1_vae", x=x[0], sprites=sprites))
-    return run.report
+    x = sprites.sample_images(np.random.default_rng(7).integers(0, 40, (8, 8)))
+    views = lab.views(x) | {"traversals": partial(traversals, x=x[0], sprites=sprites)}
+    views |= {"scores": partial(lab.scores, columns=SHOWN)}
+    return run.draw(training_curves=partial(lab.curves, names=TERMS, yscale="log"), **views)
 
 
-def traversals(run: lab.Run, name: str, x: np.ndarray, sprites: data.SpritesMulti) -> Any:
+def traversals(run: lab.Run, x: np.ndarray, sprites: data.SpritesMulti) -> Any:
     """With a small beta codes are wide: as far as the widest of them goes."""
-    seen = {"x": sprites.sample_images(sprites.test.arrays["y"])}
-    z = jax.jit(evaluation.posterior_mean)(run.vae(name), seen)
-    return lab.traversals(run, name, x, 2 * float(np.std(z, axis=0).max()))
+    seen, encode = {"x": sprites.sample_images(sprites.test.arrays["y"])}, jax.jit(evaluation.posterior_mean)
+    widest = max(float(np.std(encode(vae, seen), axis=0).max()) for vae in run.vaes.values())
+    return lab.traversals(run, PAIR[::-1], x, 2 * widest, top=None)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Config(lab.Settings):
 
 
 PRESETS = {"fast": Config(), "long": Config("long", steps=40_000, hidden=(500, 500), latents=50)}
-COLUMNS = {"error": ("error", "error_se"), "-log q(y|x), nats": ("nll", "nll_se")}
+COLUMNS = {"error": (lab.UnitScore("error"), "error_se"), "-log q(y|x), nats": ("nll", "nll_se")}
 
 
 def rows(config: Config) -> dict[str, str]:
@@ -142,12 +142,12 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, rows, training, score, stacked)
     run.table(COLUMNS)
-    classes = {str(v): data.one_hot(v, 10) for v in range(10)}
+    classes, drawn = {str(v): data.one_hot(v, 10) for v in range(10)}, {}
     for name in (n for n in run.labels if n.endswith("m2")):
         x, c = one_of_each(dataset := name.split("-")[0])
-        run.figure(f"classes_{dataset}", lambda r, n=name: figures.classes(r.vae(n), classes))
-        run.figure(f"swaps_{dataset}", lambda r, n=name, x=x, c=c: figures.swaps(r.vae(n), x, c, classes))
-    return run.report
+        drawn[f"classes_{dataset}"] = lambda r, n=name: figures.classes(r.vae(n), classes)
+        drawn[f"swaps_{dataset}"] = lambda r, n=name, x=x, c=c: figures.swaps(r.vae(n), x, c, classes)
+    return run.draw(**drawn)
 
 
 if __name__ == "__main__":

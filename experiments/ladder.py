@@ -144,14 +144,14 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw."""
     run = lab.run(config, PRESETS, rows, training, score)
     run.table(COLUMNS)
-    run.figure("kl_per_level", rates)
     x = getattr(data, run.config.dataset)().test.arrays["x"][:10] / np.float32(255)
     most = max(run.config.levels)
     deepest = [name for rule in RULES if (name := f"{rule}-{most}") in run.labels]
-    run.figure("samples", lambda r: figures.samples({r.labels[n]: r.vae(n) for n in deepest}))
-    for name in deepest:
-        run.figure(f"levels_{name}", lambda r, n=name: figures.levels(r.vae(n), x))
-    return run.report
+    levels: dict[str, Any] = {
+        f"levels_{name}": lambda r, n=name: figures.levels(r.vae(n), x) for name in deepest
+    }
+    deep = lambda r: figures.samples({r.labels[n]: r.vae(n) for n in deepest})  # noqa: E731
+    return run.draw(kl_per_level=rates, samples=deep, **levels)
 
 
 if __name__ == "__main__":

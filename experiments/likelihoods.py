@@ -132,8 +132,7 @@ def main(config: Config) -> dict[str, Any]:
     run = lab.run(config, PRESETS, ROWS, training, score)
     x = getattr(data, run.config.dataset)(pixels="bytes").test.arrays["x"][:16] / np.float32(255)
     run.table(COLUMNS)
-    run.figure("gallery", lambda run: lab.gallery(run.vaes, x, {ROWS[BYTES]: 255}))
-    return run.report
+    return run.draw(gallery=lambda run: lab.gallery(run.vaes, x, {ROWS[BYTES]: 255}))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ to 19 of 200: they are loose. One seed, far from trained. The halves and `medium
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -59,7 +60,8 @@ FAST = Config(latents=16, steps=1200, batch_size=100, learning_rate=2e-3)
 PRESETS = {"fast": FAST, "medium": replace(FAST, preset="medium", steps=40_000, hidden=(512, 512))}
 COLUMNS = {  # a is the image or the bottom, b the caption or the top
     "NLL": "joint", "a": "a", "a given b": "a_given_b", "b": "b", "b given a": "b_given_a",
-    "right a from b": "made_a", "right b from a": "made_b", "agree, prior": "agreement",
+    "right a from b": lab.UnitScore("made_a"), "right b from a": lab.UnitScore("made_b"),
+    "agree, prior": lab.UnitScore("agreement"),
 }  # fmt: skip
 
 
@@ -135,9 +137,7 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report and draw, set by set."""
     run = lab.run(config, PRESETS, rows, training, score)
     run.table(COLUMNS)
-    for of_set in run.config.dataset:
-        run.figure(f"made_{of_set}", lambda run, of_set=of_set: completed(run, of_set))
-    return run.report
+    return run.draw(**{f"made_{of_set}": partial(completed, of_set=of_set) for of_set in run.config.dataset})
 
 
 if __name__ == "__main__":

@@ -185,13 +185,12 @@ def main(config: Config) -> dict[str, Any]:
     """Train, score, report, draw, and write what the models write to sentences.txt."""
     run = lab.run(config, PRESETS, lambda c: {k: k for k in c.remedies}, training, score, minus_plain)
     run.table(COLUMNS)
-    run.figure("training_curves", partial(lab.curves, names=("kl", "reconstruction"), yscale="log"))
-    run.figure("scores", partial(lab.scores, columns=COLUMNS))
     if run.cells:
         text = training(run.config, "plain").data
         lines = [line for label, vae in run.vaes.items() for line in (f"== {label}", *written(text, vae), "")]
         (run.folder / "sentences.txt").write_text("\n".join(lines), encoding="utf-8")
-    return run.report
+    curves = partial(lab.curves, names=("kl", "reconstruction"), yscale="log")
+    return run.draw(training_curves=curves, scores=partial(lab.scores, columns=COLUMNS))
 
 
 if __name__ == "__main__":

@@ -147,8 +147,7 @@ def main(config: Config) -> dict[str, Any]:
     run.table(COLUMNS)
     x = {"test images": getattr(data, run.config.dataset)().test.arrays["x"][:32] / np.float32(255)}
     of = {label: at for label, at in EACH.items() if at[0] in run.labels}
-    run.figure("samples", lambda r: plots.samples(x | {k: r.array(*of[k]) for k in of}, limits=(0.0, 1.0)))
-    return run.report
+    return run.draw(samples=lambda r: plots.image_grid(x | {k: r.array(*of[k]) for k in of}, limits=(0, 1)))
 
 
 if __name__ == "__main__":

@@ -141,9 +141,8 @@ def main(config: Config) -> dict[str, Any]:
     run = lab.run(config, PRESETS, ROWS, training, score, themselves)
     run.table(COLUMNS)
     x = getattr(data, run.config.dataset)().test.arrays["x"][:16] / np.float32(255)
-    run.figure("gallery", lambda r: lab.gallery(r.vaes, x))
-    run.figure("codes", lambda r: plots.codes({label: r.array(k, "codes") for k, label in r.labels.items()}))
-    return run.report
+    gallery, codes = lambda r: lab.gallery(r.vaes, x), lambda r: plots.codes(r.each(r.array, "codes"))
+    return run.draw(gallery=gallery, codes=codes)
 
 
 if __name__ == "__main__":

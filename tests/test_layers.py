@@ -120,12 +120,12 @@ def _lines(node):
 
 
 def test_the_machinery_of_experiments_stays_small():
-    """vaejax.lab in at most 800 lines; the scripts, which have a bar each, in 150 with their headers."""
+    """vaejax.lab in at most 1100 lines; the scripts, which have a bar each, in 150 with their headers."""
     lab, scripts = (
         [len(path.read_text().splitlines()) for path in folder.glob("*.py")]
         for folder in (ROOT / "lab", ROOT.parent / "experiments")
     )
-    assert sum(lab) <= 800
+    assert sum(lab) <= 1100
     assert sum(scripts) <= 150 * len(scripts)
 
 

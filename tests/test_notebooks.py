@@ -13,6 +13,8 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
+from vaejax.plots.style import PALETTE
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 KERNEL = {
@@ -103,3 +105,11 @@ def test_is_committed_executed_and_clean(path):
     texts = [o.get("text", o.get("data", {}).get("text/plain", "")) for o in _outputs(notebook)]
     machine = re.compile(r"(^|[\s'\"=(])(/[\w.-]+){2,}|[A-Z]:\\|site-packages")  # an absolute path
     assert not [text for text in texts if machine.search(text)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_figures_have_the_colours_of_the_house(path):
+    source = "".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+    if "matplotlib.pyplot" in source:
+        assert "axes.prop_cycle" in source
+    assert set(re.findall(r"#[0-9A-Fa-f]{6}\b", source)) <= set(PALETTE)

@@ -201,9 +201,39 @@ def test_score_comparison_refuses(entry, options, message):
         plots.score_comparison({"s": {"a": entry}}, **options)
 
 
-def test_the_metrics_of_a_fit_without_a_label_are_named():
-    metrics = {"step": np.arange(3), "loss": np.arange(3.0), "kl": np.arange(3.0)}
-    message = r'curves: expected \{label: .*, as \{"model": fit\.metrics\}; got .*, of step, loss, kl'
-    with pytest.raises(TypeError, match=message):
-        plots.training_curves(metrics)
-    plots.training_curves({"model": metrics})
+def test_training_curves_of_one_model_need_no_name():
+    metrics = {"step": [5, 6], "loss": [1.0, 2.0]}
+    figure = plots.training_curves(metrics)
+    assert xdata(figure) == [[[5, 6]] * 2]
+    assert not figure.legends
+    with pytest.raises(ValueError, match=r"curves\['loss'\]: expected shape"):
+        plots.training_curves({"loss": np.zeros((1, 2, 3))})
+    with pytest.raises(TypeError, match=r"curves\['loss'\]: expected a mapping"):
+        plots.training_curves({"a": metrics, "loss": [1.0]})
+
+
+def test_long_curves_are_smoothed_unless_one_says_how():
+    noise = RNG.normal(size=500)
+    for smooth, window in ((None, 10), (1, 1), (50, 50)):
+        (axes,) = plots.training_curves({"loss": noise}, smooth=smooth).axes
+        faint, bold = axes.get_lines()
+        np.testing.assert_array_equal(faint.get_ydata(), noise)
+        assert faint.get_alpha() == 0.25
+        np.testing.assert_allclose(bold.get_ydata(), _smooth(noise, window))
+
+
+def test_a_trace_of_many_points_is_fainter():
+    (axes,) = plots.training_curves({"loss": RNG.normal(size=10_000)}).axes
+    assert axes.get_lines()[0].get_alpha() == 0.015
+
+
+def test_scores_that_are_all_one_number_have_one_tick():
+    same = {"a": score(0.0, (0.0, 0.0), [0.0, 0.0]), "b": score(0.0, None, [0.0])}
+    (axes,) = plots.score_comparison({"share": same}).axes
+    assert list(axes.get_yticks()) == [0.0]
+
+
+@pytest.mark.parametrize(("names", "slanted"), [(["beta-VAE", "JL1-VAE"], False), (["x" * 30, "b"], True)])
+def test_labels_are_slanted_where_they_have_no_room(names, slanted):
+    (axes,) = plots.score_comparison({"s": {name: score(1.0, None, [1.0]) for name in names}}).axes
+    assert {text.get_rotation() > 0 for text in axes.get_xticklabels()} == {slanted}

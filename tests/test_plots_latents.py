@@ -48,31 +48,89 @@ def test_codes_refuse(z, message):
         plots.codes(z)
 
 
-def test_panels_of_traversals_put_the_most_nats_first():
+def names(axes):
+    """Of the latents, from above."""
+    rows = [text for text in axes.texts if text.get_text().startswith("$z_{")]
+    assert [text.get_ha() for text in rows] == ["right"] * len(rows)
+    return [text.get_text() for text in sorted(rows, key=lambda text: text.get_position()[1])]
+
+
+def others(axes):
+    return [t.get_text() for t in axes.texts if t.get_text() and not t.get_text().startswith("$z_{")]
+
+
+def values(axes):
+    return [text.get_text() for text in axes.get_xticklabels()]
+
+
+def pictures(axes):
+    return np.array([image.get_array() for image in axes.images])
+
+
+def test_traversals_show_every_row_its_values_and_its_nats():
+    images = RNG.uniform(size=(3, 2, 4, 4, 1))
+    options = {"values": [-2, 2], "kl": {"VAE": [0.1, 3.0, 1.5]}}
+    (axes,) = plots.traversals({"VAE": images}, **options).axes
+    np.testing.assert_array_equal(pictures(axes), images.reshape(6, 4, 4))
+    assert names(axes) == ["$z_{0}$", "$z_{1}$", "$z_{2}$"]
+    assert values(axes) == ["\N{MINUS SIGN}2", "2"]
+    assert axes.get_title() == "VAE"
+    (axes,) = plots.traversals(images, values=[-2, 2], kl=[0.1, 3.0, 1.5], order_by_kl=True, top=2).axes
+    np.testing.assert_array_equal(pictures(axes), images[[1, 2]].reshape(4, 4, 4))
+    assert names(axes) == ["$z_{1}$", "$z_{2}$"]
+    assert axes.get_title() == ""
+    assert others(axes) == ["3.00", "1.50", "KL (nats)"]
+    heights = {text.get_position()[1] for text in axes.texts if text.get_text() in ("3.00", "$z_{1}$")}
+    assert heights == {0.5}  # the middle of the first row
+
+
+def test_the_image_that_is_traversed_stands_at_the_left():
+    images, x = RNG.uniform(size=(2, 3, 4, 4, 1)), RNG.uniform(size=(4, 4, 1))
+    (axes,) = plots.traversals(images, values=[-1, 0, 1], base=x).axes
+    np.testing.assert_array_equal(pictures(axes)[0], x[..., 0])
+    np.testing.assert_array_equal(pictures(axes)[1:], images.reshape(6, 4, 4))
+    lefts = [image.get_extent()[0] for image in axes.images]
+    assert lefts[0] == 0
+    assert min(lefts[1:]) > 1.1
+    assert others(axes) == ["$x$"]
+    np.testing.assert_allclose(axes.get_xticks(), np.array(lefts[1:4]) + 0.5)
+
+
+def test_several_models_have_a_panel_each_with_images_of_one_size():
     images = {"VAE": RNG.uniform(size=(3, 2, 4, 4, 1)), "JL1": RNG.uniform(size=(2, 2, 4, 4, 1))}
-    figure = plots.traversal_panels(images, {"VAE": [0.1, 3.0, 1.504], "JL1": [1.0, 2.0]}, rows=2)
+    nats = {"VAE": [0.1, 3.0, 1.504], "JL1": [1.0, 2.0]}
+    figure = plots.traversals(images, values=[0, 1], kl=nats, order_by_kl=True)
     vae, jl1 = figure.axes
-    for axes, shown in ((vae, images["VAE"][[1, 2]]), (jl1, images["JL1"][[1, 0]])):
-        np.testing.assert_array_equal([i.get_array() for i in axes.images], shown.reshape(4, 4, 4))
-        rows = [i.get_extent() for i in axes.images[::2]]
-        np.testing.assert_allclose(axes.get_yticks(), [(e[2] + e[3]) / 2 for e in rows], atol=0.1)
-    assert [t.get_text() for t in vae.get_yticklabels()] == ["3.00", "1.50"]
-    assert [t.get_text() for t in jl1.get_yticklabels()] == ["2.00", "1.00"]
+    for axes, shown in ((vae, images["VAE"][[1, 2, 0]]), (jl1, images["JL1"][[1, 0]])):
+        np.testing.assert_array_equal(pictures(axes), shown.reshape(-1, 4, 4))
+        assert values(axes) == ["0", "1"]
+    assert names(jl1) == ["$z_{1}$", "$z_{0}$"]
+    assert others(vae) == ["3.00", "1.50", "0.10", "KL (nats)"]
     assert [axes.get_title() for axes in figure.axes] == ["VAE", "JL1"]
-    whole = plots.traversal_panels(images, {"VAE": [0.1, 3.0, 1.5], "JL1": [1.0, 2.0]})
-    assert len(whole.axes[0].images) == 6
+    assert vae.get_ylim() == jl1.get_ylim()
+    first = plots.traversals(images, values=[0, 1], top=1)
+    assert [len(axes.images) for axes in first.axes] == [2, 2]
 
 
 @pytest.mark.parametrize(
-    ("images", "kl", "message"),
+    ("images", "options", "message"),
     [
         ({}, {}, "images: expected at least one entry"),
-        ({"a": np.zeros((2, 3, 4, 4))}, {"a": [1, 2]}, r"images: expected \[d, n, H, W, C\] of one n, got"),
-        ({"a": np.zeros((1, 3, 4, 4, 1)), "b": np.zeros((1, 2, 4, 4, 1))}, {"a": [1], "b": [1]}, "of one n"),
-        ({"a": np.zeros((2, 3, 4, 4, 1))}, {"a": [1]}, r"kl\['a'\]: expected \[d\] = \(2,\) nats, got \[1\]"),
-        ({"a": np.zeros((2, 3, 4, 4, 1))}, {"b": [1, 2]}, r"kl\['a'\]: expected .*, got None"),
+        (np.zeros((2, 3, 4, 4)), {}, r"images: expected shape \[d, steps, H, W, C\]"),
+        ({"a": np.zeros((2, 3, 4, 4))}, {}, r"images\['a'\]: expected shape \[d, steps, H, W, C\]"),
+        (
+            {"a": np.zeros((1, 3, 4, 4, 1)), "b": np.zeros((1, 2, 4, 4, 1))},
+            {},
+            r"values: expected shape \[steps\] = \(2,\), got \(3,\)",
+        ),
+        (np.zeros((1, 2, 4, 4, 1)), {}, r"values: expected shape \[steps\] = \(2,\), got \(3,\)"),
+        (np.zeros((1, 3, 4, 4, 1)), {"kl": [1.0, 2.0]}, r"kl: expected \[d\] = \(1,\) nats, got \(2,\)"),
+        ({"a": np.zeros((1, 3, 4, 4, 1))}, {"kl": {"b": [1.0]}}, r"kl\['a'\]: expected \[d\] = \(1,\) nats"),
+        (np.zeros((1, 3, 4, 4, 1)), {"order_by_kl": True}, r"kl: expected \[d\] nats to order .*, got None"),
+        (np.zeros((1, 3, 4, 4, 1)), {"top": 0}, "top: expected at least 1, got 0"),
+        (np.zeros((1, 3, 4, 4, 1)), {"base": np.zeros((5, 4, 1))}, r"base: expected images .*\(4, 4, 1\)"),
     ],
 )
-def test_panels_of_traversals_refuse(images, kl, message):
+def test_traversals_refuse(images, options, message):
     with pytest.raises(ValueError, match=message):
-        plots.traversal_panels(images, kl)
+        plots.traversals(images, values=[0, 1, 2], **options)

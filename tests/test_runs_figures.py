@@ -16,7 +16,7 @@ X = np.linspace(0, 1, 4 * 2 * 2, dtype=np.float32).reshape(4, 2, 2, 1)
 def drawn(monkeypatch):
     """What plots are given, of models that are numbers: their images are that many times brighter."""
     given = {}
-    for name in ("reconstructions", "jacobian_columns", "samples", "interpolations"):
+    for name in ("reconstructions", "jacobian_columns", "image_grid", "interpolations"):
         monkeypatch.setattr(plots, name, lambda *a, name=name, **k: given.update({name: (a, k)}))
     monkeypatch.setattr(evaluation, "reconstruct", lambda vae, x, c=None, key=None: vae * x)
     monkeypatch.setattr(evaluation, "prior_samples", lambda key, vae, n, c=None: np.full((n, 2, 2, 1), vae))
@@ -51,7 +51,7 @@ def test_linear_models_come_first(drawn):
 def test_every_model_has_samples_and_both_paths(drawn):
     figures.samples({"a": 1.0, "b": 2.0}, 3)
     figures.interpolations({"a": 1.0}, X[0], X[1], 5)
-    ((seen,), _), ((paths,), _) = drawn["samples"], drawn["interpolations"]
+    ((seen,), _), ((paths,), _) = drawn["image_grid"], drawn["interpolations"]
     assert [(len(images), images.max()) for images in seen.values()] == [(3, 1.0), (3, 2.0)]
     assert paths == {"a, lerp": (1.0, 5, "lerp"), "a, slerp": (1.0, 5, "slerp")}
 
@@ -59,7 +59,7 @@ def test_every_model_has_samples_and_both_paths(drawn):
 def test_models_with_a_condition_take_it_in_every_figure(monkeypatch):
     """By a model that adds its condition to what it is given."""
     seen = {}
-    for name in ("reconstructions", "jacobian_columns", "samples", "interpolations", "image_rows"):
+    for name in ("reconstructions", "jacobian_columns", "image_grid", "interpolations", "image_rows"):
         monkeypatch.setattr(plots, name, lambda *a, name=name, **k: seen.update({name: a}))
     add = lambda x, c: x + np.reshape(c, (-1, 1, 1, 1))  # noqa: E731
     monkeypatch.setattr(evaluation, "reconstruct", lambda vae, x, c, key=None: add(x, c))
@@ -81,7 +81,7 @@ def test_models_with_a_condition_take_it_in_every_figure(monkeypatch):
     figures.columns(models, X, c=c)
     np.testing.assert_array_equal(seen["jacobian_columns"][0]["a"][:, 0], add(X, c))
     figures.samples(models, 4, c=c)
-    np.testing.assert_array_equal(seen["samples"][0]["a"][:, 0, 0, 0], [0, 1, 2, 3])
+    np.testing.assert_array_equal(seen["image_grid"][0]["a"][:, 0, 0, 0], [0, 1, 2, 3])
     figures.interpolations(models, X[0], X[1], c=c[3])
     assert [one.tolist() for one in seen["interpolations"][0].values()] == [[3.0], [3.0]]
     figures.classes(None, {"one": [1.0], "two": [2.0]}, 3)

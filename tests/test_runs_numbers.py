@@ -134,3 +134,17 @@ def test_entries_are_means_over_seeds_or_texts():
     assert runs.means(two)["none"] == {"mean": None, "ci95": [None, None], "per_seed": [None, 3.0]}
     assert runs.shown({"mean": 0.5, "ci95": [-0.5, 1.5]}) == "0.5 [-0.5, 1.5]"
     assert runs.shown({"mean": 0.5}) == runs.shown({"mean": 0.5, "ci95": [None, None]}) == "0.5"
+
+
+def test_the_interval_of_a_score_in_the_unit_interval_stays_there():
+    reports = [{"mcc": v, "kl": v} for v in (0.98, 0.97, 0.60)]
+    whole, cut = runs.entry(reports, "mcc"), runs.entry(reports, runs.UnitScore("mcc"))
+    assert whole["ci95"][1] > 1
+    assert cut["ci95"] == [whole["ci95"][0], 1.0]
+    assert (cut["mean"], cut["per_seed"]) == (whole["mean"], whole["per_seed"])
+    low = runs.entry([{"mig": 0.01}, {"mig": 0.2}], runs.UnitScore("mig"))
+    assert low["ci95"][0] == 0.0
+    pair = runs.entry([{"error": 0.01, "se": 0.02}], (runs.UnitScore("error"), "se"))
+    assert pair["ci95"] == approx(0.0, 0.0492)
+    assert runs.entry([{"mcc": 0.5}], runs.UnitScore("mcc"))["ci95"] == [None, None]
+    assert runs.UnitScore("mcc") in {"mcc"}  # a name as any other

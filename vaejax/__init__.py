@@ -18,6 +18,8 @@ from vaejax import (
 from vaejax.objectives import compose, log_weight, sample, scaled
 from vaejax.types import VAE, Draw, Model, Split, TrainState, Update
 
+__version__ = "0.1.0"
+
 __all__ = [
     "VAE",
     "Draw",

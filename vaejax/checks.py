@@ -293,3 +293,8 @@ def _check_kind(value: Any, kind: Any, name: str) -> None:
             raise TypeError(f"{name}: expected {inner[0].__name__}, got {type(value).__name__} ({value!r})")
         if not 0 <= value < math.inf:  # type: ignore[operator]
             raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
+
+
+def extra(name: str) -> str:
+    """How an extra of pyproject.toml is installed: no registry has vaejax, its checkout does."""
+    return f"in the checkout of vaejax, pip install -c constraints.txt -e '.[{name}]'"

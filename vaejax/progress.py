@@ -47,16 +47,22 @@ class Bar(tqdm):
 
 
 @contextlib.contextmanager
-def watching(title: str, total: int, done: Callable[[], int]) -> Iterator[None]:
-    """Show `done()` of `total` steps, by whichever process they are done."""
+def watching(
+    title: str, total: int, done: Callable[[], int], *, unit: str = "step", told: Callable[[], str] = str
+) -> Iterator[None]:
+    """Show `done()` of `total` steps, by whichever process they are done, and what `told()` says."""
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(1.0):
-            shown.n = done()
+            look()
             shown.refresh()
 
-    with Bar(total=total, initial=done(), desc=title, unit="step") as shown:
+    def look() -> None:
+        shown.n = done()
+        shown.set_postfix_str(told(), refresh=False)
+
+    with Bar(total=total, initial=done(), desc=title, unit=unit) as shown:
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
         try:
@@ -64,7 +70,7 @@ def watching(title: str, total: int, done: Callable[[], int]) -> Iterator[None]:
         finally:
             ended.set()
             thread.join()
-            shown.n = done()
+            look()
 
 
 class _Lines:

@@ -155,7 +155,7 @@ def test_bad_arguments(make, error, message):
 )
 def test_a_missing_library_is_named(make, module, library, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"expected {library}, .*; pip install vaejax\[eval\]"):
+    with pytest.raises(ImportError, match=rf"expected {library}, .*; .*pip install .*-e '\.\[eval\]'"):
         make()
 
 

@@ -122,7 +122,7 @@ def test_arrays_are_read_only():
 @pytest.mark.parametrize("module", ["skimage", "skimage.data"])
 def test_without_scikit_image_the_extra_is_named(module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r"pip install vaejax\[eval\]"):
+    with pytest.raises(ImportError, match=r"checkout of vaejax, pip install .*-e '\.\[eval\]'"):
         natural_patches()
 
 

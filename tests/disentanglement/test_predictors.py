@@ -270,5 +270,5 @@ def test_the_key_decides_and_bad_arguments_are_named(monkeypatch):
     with pytest.raises(TypeError, match="factors: expected integers"):
         dci(KEY, codes, 1.0 * factors)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=r"expected scikit-learn, .*pip install vaejax\[eval\]"):
+    with pytest.raises(ImportError, match=r"expected scikit-learn, .*pip install .*-e '\.\[eval\]'"):
         dci(KEY, codes, factors)

@@ -189,7 +189,7 @@ def test_the_verdict(jl1_migs, passed):
     beta = zip((0.050, 0.055, 0.060), (0.87, 0.88, 0.89), strict=True)
     jl1 = zip(jl1_migs, (0.93, 0.94, 0.95), strict=False)
     run = Run(CONFIGS[jl1_three_dots], Path("run"), {}, {}, {})
-    run.__dict__["reports"] = {
+    run.__dict__["kept"] = {
         name: [{"local_mig": mig, "local_modularity": modularity} for mig, modularity in each]
         for name, each in (("beta_vae", beta), ("jl1_vae", jl1))
     }
@@ -317,3 +317,28 @@ def test_a_side_that_cannot_be_drawn_leaves_no_folder(script, change, tmp_path):
     with pytest.raises(ValueError, match="side: expected"):
         script.main(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_dots_that_are_whole_dark_and_apart_are_counted():
+    dots = data.three_dots(32)
+    x = dots.sample_images(dots.separate(6))
+    assert dots.clear_dots(x).tolist() == [3] * 6
+    pale = 1 - (1 - x) * 0.4
+    assert dots.clear_dots(pale).tolist() == [0] * 6
+    factors = np.array([[20, 20, 20, 20, 45, 45], [20, 20, 26, 20, 45, 45], [0, 30, 20, 45, 45, 45]])
+    assert dots.clear_dots(dots.sample_images(factors)).tolist() == [2, 1, 2]  # two in one; cut by the frame
+    assert dots.clear_dots(np.ones((2, 32, 32, 1))).tolist() == [0, 0]
+    with pytest.raises(ValueError, match=r"x: expected \[n, 32, 32, 1\], got \(2, 16, 16, 1\)"):
+        dots.clear_dots(np.ones((2, 16, 16, 1)))
+
+
+def test_the_jacobian_of_every_model_is_a_curve():
+    """Exact, at the images that were given."""
+    config = CONFIGS[jl1_three_dots]
+    made = jl1_three_dots.training(config, "beta_vae")
+    x = made.data.sample_images(made.data.separate(16))
+    params, _ = made.model.init(jax.random.key(0), {"x": x})
+    vae = made.model.bind(params)
+    J = np.asarray(evaluation.jacobian_images(vae, x))
+    told = made.options["validate"](jax.random.key(0), vae)
+    assert told == {"jacobian_l1": pytest.approx(np.abs(J).sum((1, 2, 3, 4)).mean(), rel=1e-5)}

@@ -15,8 +15,8 @@ from tests.train.toy import assert_same
 from vaejax import lab, plots, runs, train
 from vaejax.files import dumps, loads
 from vaejax.lab import trainings
+from vaejax.lab.results import seeds_text
 from vaejax.train import Checkpoints
-from vaejax.train.measure import StepCost
 
 TWO = Config(seeds=2, first_seed=5)
 
@@ -89,6 +89,37 @@ def test_the_tables_show_means_intervals_and_differences(finished, capsys):
     assert rows[7] == ["none", "-", "-", "-"]
 
 
+def test_figures_bear_the_seeds_that_they_show_and_the_folder_comes_last(finished, monkeypatch, capsys):
+    notes = {}
+    monkeypatch.setattr(plots, "save", lambda figure, path, note: notes.update({path.name: (figure, note)}))
+    report = finished.draw(
+        model=lambda run: run.vae("near"),
+        array=lambda run: run.array("far", "encoder"),
+        scores=lambda run: run.scores("far")["size"],
+        all=lambda run: run.reports["near"],
+        records=lambda run: len(run.read("near", train.read_metrics)),
+        nothing=lambda run: None,
+    )
+    assert report is finished.report
+    whose = {name: note for name, (_, note) in notes.items()}
+    one, both = dict.fromkeys(("model.png", "array.png", "scores.png"), "seed 5"), "seeds 5, 6"
+    assert whose == one | {"all.png": both, "records.png": both, "nothing.png": ""}
+    place = finished.folder / "far-seed5"
+    assert notes["scores.png"][0] == runs.read_json(place / "report.json")["size"]
+    np.testing.assert_array_equal(notes["array.png"][0], np.load(place / "encoder.npy"))
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[-1] == f"report and figures: {finished.folder.resolve()}"
+    assert "figures: 100%" in shown.err
+    assert [seeds_text(set(s)) for s in ((), (3,), (0, 1, 2), (0, 2, 5))] == [
+        "", "seed 3", "seeds 0 to 2", "seeds 0, 2, 5",
+    ]  # fmt: skip
+
+
+def test_the_bar_counts_what_is_scored(tmp_path, capsys):
+    toy.run(Config(folder=tmp_path / "run"))
+    assert "2 of 2 scored" in capsys.readouterr().err
+
+
 def test_a_finished_run_is_left_as_it_is_and_reported_again(finished, trained):
     folder = finished.folder
     again = toy.run(replace(TWO, folder=folder, workers=3))
@@ -133,27 +164,6 @@ def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path, monkeypatch):
         assert_same(params(finished.folder / name), params(tmp_path / "run" / name))
 
 
-def test_a_dry_run_trains_and_writes_nothing_and_adds_up(tmp_path, trained, monkeypatch, capsys):
-    seconds = iter((1.0, 2.0, 4.0, 8.0))
-    measure = lambda *a, **k: StepCost(next(seconds), 1.0, 5, 1.0, 1.0)  # noqa: E731
-    monkeypatch.setattr(train, "measure_step", measure)
-    config = Config(
-        folder=tmp_path / "run", dry_run=True, workers=2, steps=3600,
-        sweep=("batch_size=4,6", "pull=.1,.2", "seeds=1,2"),
-    )  # fmt: skip
-    run = toy.run(config)
-    # floats do not change what a step takes; "far" does not read pull
-    labels = [f"{name}, batch_size={b}" for b in (4, 6) for name in ("near", "far away")]
-    assert list(run.report) == [*labels, "hours"]
-    assert run.report["hours"] == pytest.approx((4 * 1 + 2 * 2 + 4 * 4 + 2 * 8) / 2)
-    run.table(COLUMNS)
-    run.side_by_side(COLUMNS, minus=("far", "near"))
-    run.figure("none", lambda run: pytest.fail("drawn"))
-    assert len(_cells(capsys.readouterr().out)) == 2 + 4
-    assert trained == []
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     return tmp_path_factory.mktemp("sweeps")
@@ -182,7 +192,7 @@ def test_a_cell_has_the_numbers_of_a_run_without_a_sweep(work, swept, trained):
 
 def test_the_report_the_table_and_the_figure_are_of_every_cell(work, swept, monkeypatch, capsys):
     drawn = {}
-    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.update({path: figure}))
+    monkeypatch.setattr(plots, "save", lambda figure, path, note: drawn.update({path: figure}))
     run = toy.run(Config(folder=work / "sweep", report_only=True, pull=7.0))
     run.side_by_side(COLUMNS, minus=("far", "near"))
     (figure,) = drawn.values()
@@ -200,7 +210,7 @@ def test_the_report_the_table_and_the_figure_are_of_every_cell(work, swept, monk
     assert [float(line["size"]) for line in lines] == [s for pair in zip(*sizes, strict=True) for s in pair]
     assert [line["row"] for line in lines] == ["near", "far away"] * 2
     seen = []
-    swept.figure("own", seen.append)
+    swept.draw(own=seen.append)
     assert [cell.values for cell in seen] == [{"pull": 0.5}]
 
 
@@ -314,21 +324,6 @@ def test_a_training_may_begin_with_another_one(tmp_path):
     last = params(tmp_path / "run" / "near-seed0")
     assert np.abs(first["encoder"] - last["encoder"]).max() < 0.003  # two steps of Adam from where it ended
     assert last["decoder"] < 3.0 < first["decoder"]  # and the decoder started afresh
-
-
-def test_a_dry_run_measures_a_training_and_the_one_before_it_by_themselves(tmp_path, monkeypatch, capsys):
-    def training(config, name):
-        first, last = toy.training(config, "far"), toy.training(config, "near")
-        before = ("first", first, ("encoder",))
-        return lab.Training(last.model, last.update, last.data, steps=1800, before=before)
-
-    seconds = iter((4.0, 1.0))
-    monkeypatch.setattr(train, "measure_step", lambda *a, **k: StepCost(next(seconds), 1.0, 5, 1.0, 1.0))
-    config = Config(folder=tmp_path / "run", dry_run=True, steps=3600)
-    run = lab.run(config, toy.PRESETS, {"near": "near"}, training, None)
-    assert list(run.report) == ["near, first", "near", "hours"]
-    assert run.report["hours"] == pytest.approx(4 * 1 + 1 * 0.5)
-    assert [line[2] for line in _cells(capsys.readouterr().out)[2:]] == ["3600", "1800"]
 
 
 def test_a_summary_adds_entries_scores_and_rows(tmp_path):

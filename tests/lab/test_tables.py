@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,17 @@ def test_different_numbers_are_different_texts():
     assert settings.short(1e-3 + 1e-12) != settings.short(1e-3)
 
 
-def _run(folder: Path, jacobians: dict[str, list[list[float]]]) -> Run:
-    """A run whose trainings have these records, every third step."""
+def _run(folder: Path, jacobians: dict[str, list[list[float]]], checked: Sequence[str] = ()) -> Run:
+    """A run whose trainings have these records, every third step; some rows were validated at 3 and 9."""
     jobs = {}
     for name, seeds in jacobians.items():
         jobs[name] = [Job(Config(), name, i, folder / f"{name}-{i}", None, None) for i in range(len(seeds))]
         for job, jacobian in zip(jobs[name], seeds, strict=True):
             rows = [{"step": 3 * i + 3, "kl": 2.0 + i, "jacobian_l1": j} for i, j in enumerate(jacobian)]
             runs.write_json(job.folder / "report.json", {})
+            if name in checked:
+                rows += [{"step": at, "validation": {"jacobian_l1": 10.0 * at}} for at in (3, 9)]
+                (job.folder / "seconds.jsonl").write_text("[3, 1.0]\n[9, 3.0]\n")
             (job.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return Run(Config(), folder, {}, {name: lab.Row(name) for name in jobs}, jobs)
 
@@ -47,3 +51,14 @@ def test_a_jacobian_of_zero_is_a_gap_on_a_log_scale(tmp_path, jacobian):
     figure.canvas.draw()
     (axes,) = (a for a in figure.axes if a.get_ylabel().startswith("jacobian_l1"))
     np.testing.assert_array_equal(axes.lines[-1].get_ydata(), [j or np.nan for j in jacobian])
+
+
+def test_what_all_rows_have_validated_is_a_curve_of_all(tmp_path):
+    """Also of a row that does not train on it; what one row alone has is left to its records."""
+    run = _run(tmp_path / "all", {"a": [[1.0, 2.0, 3.0]], "b": [[1.0, 2.0, 3.0]]}, checked=("a", "b"))
+    (axes,) = lab.curves(run, ("jacobian_l1",)).axes
+    for line in axes.lines:
+        np.testing.assert_allclose(line.get_ydata(), [30.0, 60.0, 90.0])
+    run = _run(tmp_path / "one", {"a": [[1.0, 2.0, 3.0]], "b": [[4.0, 5.0, 6.0]]}, checked=("a",))
+    (axes,) = lab.curves(run, ("jacobian_l1",)).axes
+    assert [line.get_ydata()[0] for line in axes.lines] == [1.0, 1.0, 4.0, 4.0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, extra
 from vaejax.data.arrays import Dataset
 from vaejax.data.factored import check_seed
 from vaejax.data.pixels import check_pixels, make_dataset
@@ -29,7 +29,7 @@ def digits(*, pixels: str = "unit_interval") -> Dataset:
         A `Dataset`.
 
     Raises:
-        ImportError: scikit-learn is not installed; it comes with `pip install vaejax[eval]`.
+        ImportError: scikit-learn is not installed; it comes with the extra `eval`.
         ValueError: another name for `pixels`.
 
     Source: Alpaydin & Kaynak 1998, doi 10.24432/C50P49 (the test part); CC BY 4.0.
@@ -38,9 +38,7 @@ def digits(*, pixels: str = "unit_interval") -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError(
-            "digits: expected scikit-learn, which has them; pip install vaejax[eval]"
-        ) from error
+        raise ImportError(f"digits: expected scikit-learn, which has them; {extra('eval')}") from error
     values, classes = load_digits(return_X_y=True)
     x = np.rint(np.asarray(values) * (255 / _LARGEST_DIGIT_VALUE)).astype(np.uint8).reshape(-1, 8, 8, 1)
     arrays = _read_only({"x": x, "y": np.asarray(classes, np.uint8)})
@@ -65,7 +63,7 @@ def colour_patches(side: int = 16, *, seed: int = 0, pixels: str = "unit_interva
         A `Dataset`.
 
     Raises:
-        ImportError: scikit-image is not installed; it comes with `pip install vaejax[eval]`.
+        ImportError: scikit-image is not installed; it comes with the extra `eval`.
         TypeError, ValueError: arguments of another type or range.
     """
     check_pixels(pixels)
@@ -78,7 +76,7 @@ def colour_patches(side: int = 16, *, seed: int = 0, pixels: str = "unit_interva
         import skimage.data
     except ImportError as error:
         raise ImportError(
-            "colour_patches: expected scikit-image, which has the photographs; pip install vaejax[eval]"
+            f"colour_patches: expected scikit-image, which has the photographs; {extra('eval')}"
         ) from error
     pictures = [getattr(skimage.data, name)() for name in COLOUR_PHOTOGRAPHS]
     places = [

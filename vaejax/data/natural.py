@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, extra
 from vaejax.data.factored import SPLITS, LazySplits, check_sizes_and_seed, stream
 from vaejax.data.transforms import cast
 from vaejax.types import Split
@@ -97,7 +97,7 @@ def natural_patches(
         A `NaturalPatches`, which also has `photographs`, their names, and `pictures`.
 
     Raises:
-        ImportError: scikit-image is not installed; it comes with `pip install vaejax[eval]`.
+        ImportError: scikit-image is not installed; it comes with the extra `eval`.
         TypeError, ValueError: arguments of another type or range.
 
     After Olshausen & Field 1996 (doi 10.1038/381607a0), whose ten photographs are others, as Rhodes & Lee
@@ -145,7 +145,7 @@ def _skimage_data():
         import skimage.data
     except ImportError as error:
         raise ImportError(
-            "natural_patches: expected scikit-image, which has the photographs; pip install vaejax[eval]"
+            f"natural_patches: expected scikit-image, which has the photographs; {extra('eval')}"
         ) from error
     return skimage.data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from scipy import ndimage
 
 from vaejax.checks import check_positive_int
 from vaejax.data.dots import NUM_DOTS, NUM_VALUES, check_geometry, render_counts
@@ -72,6 +74,31 @@ class ThreeDots(LazySplits):
         if n > len(apart):
             raise ValueError(f"n: expected at most {len(apart)}, got {n}")
         return apart[:n]
+
+    def clear_dots(self, x: np.ndarray) -> np.ndarray:
+        """How many dots images show that are dark, whole and by themselves.
+
+        A dot is a connected region of pixels below one half, of .7 to 1.4 times the area of a disc.
+
+        Args:
+            x: [n, side, side, 1] in [0, 1], as a decoder draws them.
+
+        Returns:
+            Integers [n]; 3 where nothing is pale, cut by the frame, or two dots in one.
+
+        Raises:
+            ValueError: x has another shape.
+        """
+        x = np.asarray(x)
+        if x.shape[1:] != (self.side, self.side, 1):
+            raise ValueError(f"x: expected [n, {self.side}, {self.side}, 1], got {x.shape}")
+        area, counts = math.pi * (self.radius * self.side) ** 2, np.zeros(len(x), int)
+        labels = np.zeros(x.shape[1:3], np.int32)
+        for i, dark in enumerate(x[..., 0] < 0.5):
+            ndimage.label(dark, output=labels)
+            sizes = np.bincount(labels.ravel())[1:]
+            counts[i] = np.sum((sizes > 0.7 * area) & (sizes < 1.4 * area))
+        return counts
 
     @property
     def recipe(self) -> Recipe:

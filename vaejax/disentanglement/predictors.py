@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, extra
 from vaejax.disentanglement.information import check_codes_and_factors
 from vaejax.disentanglement.matrices import SAP_VARIANCE, sap_from
 from vaejax.disentanglement.score import Score
@@ -115,7 +115,7 @@ def sklearn_version() -> str:
     except ImportError as error:
         raise ImportError(
             "disentanglement: expected scikit-learn, which fits the classifiers of this score; "
-            "pip install vaejax[eval]"
+            f"{extra('eval')}"
         ) from error
     return f"scikit-learn {sklearn.__version__}"
 

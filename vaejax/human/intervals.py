@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from vaejax.checks import check_positive_int
+from vaejax.checks import check_positive_int, extra
 from vaejax.keys import check_key, numpy_generator
 from vaejax.types import Array, Progress
 
@@ -94,4 +94,4 @@ def imported(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        raise ImportError(f"{package} is needed: pip install 'vaejax[human]'") from error
+        raise ImportError(f"{package} is needed; {extra('human')}") from error

@@ -5,14 +5,16 @@ which calls `lab.run(config, presets, rows, training, score)`. docs/experiment.m
 """
 
 from vaejax.checks import NonNegative, Positive
-from vaejax.lab.figures import along, curves, scores, traversals, views
+from vaejax.lab.figures import along, curves, jacobian_norm, scores, traversals, views
 from vaejax.lab.results import Run
 from vaejax.lab.run import run
 from vaejax.lab.settings import BetaVAE, Settings, parse
 from vaejax.lab.trainings import Row, Training
 from vaejax.runs.figures import columns, gallery, reconstructions
+from vaejax.runs.tables import UnitScore
 
 __all__ = [
-    "BetaVAE", "NonNegative", "Positive", "Row", "Run", "Settings", "Training", "along", "columns", "curves",
-    "gallery", "parse", "reconstructions", "run", "scores", "traversals", "views",
+    "BetaVAE", "NonNegative", "Positive", "Row", "Run", "Settings", "Training", "UnitScore", "along",
+    "columns", "curves", "gallery", "jacobian_norm", "parse", "reconstructions", "run", "scores",
+    "traversals", "views",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,43 @@ from vaejax import evaluation, plots, train
 from vaejax.lab.results import Run
 from vaejax.runs import entry, figures
 from vaejax.runs.tables import Column
+from vaejax.types import VAE
 
 UNITS = {"reconstruction": "nats", "kl": "nats", "KL": "nats", "jacobian_l1": "sum of |J|"}
 
 
 def curves(run: Run, names: Sequence[str] | Mapping[str, str], *, yscale: str = "linear") -> Any:
-    """Metrics, names or {title: name}, over training, every seed a line; on a log scale 0 is a gap."""
+    """Metrics, names or {title: name}, over training, every seed a line; on a log scale 0 is a gap.
+
+    What the validations of all rows have by such a name is shown in its place, with straight lines between.
+    """
     named = names if isinstance(names, Mapping) else {name: name for name in names}
-    lines, records = {}, 0
-    for name, label in run.labels.items():
-        seeds = [metrics for metrics, _ in run.read(name, train.read_metrics)]
-        terms = {t: np.stack([c[m] for c in seeds]) for t, m in named.items() if m in seeds[0]}
-        if yscale == "log":
-            terms = {t: np.where(c > 0, c, np.nan) for t, c in terms.items()}
-        lines[label] = {"step": seeds[0]["step"], **terms}
-        records = max(records, len(seeds[0]["step"]))
-    return plots.training_curves(lines, smooth=max(1, records // 50), units=UNITS, yscale=yscale)
+    logs = {label: [c for c, _ in run.read(name, train.read_metrics)] for name, label in run.labels.items()}
+    checks = {label: run.read(name, train.read_validations) for name, label in run.labels.items()}
+    checked = {m for m in named.values() if all(m in c for seeds in checks.values() for c in seeds)}
+    lines: dict[str, dict[str, Any]] = {}
+    for label, seeds in logs.items():
+        lines[label] = {"step": (step := seeds[0]["step"])}
+        for title, m in named.items():
+            if m in checked:
+                each = [np.interp(step, c["steps"], c[m], left=np.nan) for c in checks[label]]
+            elif m in seeds[0]:
+                each = [c[m] for c in seeds]
+            else:
+                continue
+            curve = np.stack(each)
+            lines[label][title] = np.where(curve > 0, curve, np.nan) if yscale == "log" else curve
+    shown = [title for title in named if any(title in of for of in lines.values())]
+    return plots.training_curves(lines, metrics=shown, units=UNITS, yscale=yscale)
+
+
+def jacobian_norm(x: np.ndarray) -> Callable[[Any, VAE], dict[str, float]]:
+    """A `validate` for `Training`: the mean of ||J||_{1,1} at images x, which is a curve of every model."""
+
+    def validate(_: Any, vae: VAE) -> dict[str, float]:
+        return {"jacobian_l1": float(np.abs(evaluation.jacobian_images(vae, x)).sum()) / len(x)}
+
+    return validate
 
 
 def along(run: Run, names: Mapping[str, str], axis: str = "steps", xscale: str = "linear") -> Any:
@@ -49,24 +70,24 @@ def scores(run: Run, columns: Mapping[str, Column], names: Sequence[str] = (), *
     return plots.score_comparison(values, **{"units": UNITS, **options})
 
 
-def traversals(run: Run, name: str | Sequence[str], x: np.ndarray, widest: float = 2.0) -> Any:
-    """Every latent of image x in turn goes from -widest to widest; latents in order of their KL.
+def traversals(
+    run: Run, names: Sequence[str], x: np.ndarray, widest: float = 2.0, *, top: int | None = 6
+) -> Any:
+    """Every latent of image x in turn goes from -widest to widest, a panel for each row that has scores.
 
-    Of several rows, a panel for each that has scores, with the six latents of the largest KL.
+    Latents are in order of their KL; of each row the first `top`, None: all.
     """
-    values = np.linspace(-widest, widest, 9)
-    of = {run.labels[n]: n for n in ([name] if isinstance(name, str) else name) if n in run.labels}
-    kl = {label: run.reports[n][0]["kl_per_dimension"] for label, n in of.items()}
+    values, of = np.linspace(-widest, widest, 9), {run.labels[n]: n for n in names if n in run.labels}
+    kl = {label: run.scores(n)["kl_per_dimension"] for label, n in of.items()}
     images = {label: evaluation.traverse(run.vae(n), x, values) for label, n in of.items()}
-    if not isinstance(name, str):
-        return plots.traversal_panels(images, kl, rows=6)
-    ((label, seen),) = images.items()
-    return plots.traversals(seen, values=values, kl=kl[label], order_by_kl=True, label=label)
+    return plots.traversals(images, values=values, base=x, kl=kl, order_by_kl=True, top=top)
 
 
-def views(run: Run, x: np.ndarray) -> None:
+def views(x: np.ndarray) -> dict[str, Callable[[Run], Any]]:
     """Figures of what the models make of images x, of prior samples and of paths, and of Jacobian columns."""
-    run.figure("reconstructions", lambda run: figures.reconstructions(run.vaes, x))
-    run.figure("samples", lambda run: figures.samples(run.vaes))
-    run.figure("interpolations", lambda run: figures.interpolations(run.vaes, x[0], x[1]))
-    run.figure("jacobian_columns", lambda run: figures.columns(run.vaes, x[:4]))
+    return {
+        "reconstructions": lambda run: figures.reconstructions(run.vaes, x),
+        "samples": lambda run: figures.samples(run.vaes),
+        "interpolations": lambda run: figures.interpolations(run.vaes, x[0], x[1]),
+        "jacobian_columns": lambda run: figures.columns(run.vaes, x[:4]),
+    }

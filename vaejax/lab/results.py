@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from vaejax import plots, runs
 from vaejax.lab.settings import short
 from vaejax.lab.trainings import Job, Row
+from vaejax.progress import Bar
 from vaejax.runs.tables import Column
 from vaejax.types import VAE
 
@@ -30,16 +32,23 @@ class Run:
     jobs: dict[str, list[Job]]  # {name of a row: its trainings, one per seed}
     cells: list[Run] = field(default_factory=list)  # of a sweep; without one, the run itself
     report: dict[str, Any] = field(default_factory=dict)  # what report.json holds
-    loaded: dict[str, VAE] = field(default_factory=dict)
+    loaded: dict[str, runs.Run] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)  # the seeds of what was asked for, for the foot of a figure
 
     @cached_property
     def finished(self) -> dict[str, list[Job]]:
         """{name: its trainings that have scores}."""
         return {name: [job for job in each if job.finished] for name, each in self.jobs.items()}
 
-    @cached_property
+    @property
     def reports(self) -> dict[str, list[dict[str, Any]]]:
         """{name: the scores of each of these}."""
+        self.used |= {job.seed for each in self.finished.values() for job in each}
+        return self.kept
+
+    @cached_property
+    def kept(self) -> dict[str, list[dict[str, Any]]]:
+        """The same, read once."""
         return {n: [runs.read_json(j.folder / "report.json") for j in js] for n, js in self.finished.items()}
 
     @cached_property
@@ -55,25 +64,46 @@ class Run:
     @property
     def vaes(self) -> dict[str, VAE]:
         """{label: the model of that row}."""
-        return {label: self.vae(name) for name, label in self.labels.items()}
+        return self.each(self.vae)
 
     def vae(self, name: str) -> VAE:
         """The model of a row, of the first seed that has scores."""
+        return self.trained(name).vae
+
+    def trained(self, name: str) -> runs.Run:
+        """The same with its parameters, as `runs.load` gives it."""
+        job = self.first(name)
         if name not in self.loaded:
-            job = self.finished[name][0]
-            self.loaded[name] = runs.load(job.folder, model=job.training(job.config, job.name).model).vae
+            model = job.training(job.config, job.name).model
+            self.loaded[name] = runs.load(job.folder, model=model)
         return self.loaded[name]
+
+    def first(self, name: str) -> Job:
+        """The training of the first seed that has scores."""
+        job = self.finished[name][0]
+        self.used.add(job.seed)
+        return job
 
     def arrays(self, name: str, array: str) -> dict[int, np.ndarray]:
         """{seed: what `score` returned under "arrays"}."""
+        self.used |= {job.seed for job in self.finished[name]}
         return {job.seed: np.load(job.folder / f"{array}.npy") for job in self.finished[name]}
 
     def array(self, name: str, array: str) -> np.ndarray:
         """The same of the first seed that has scores."""
-        return next(iter(self.arrays(name, array).values()))
+        return np.load(self.first(name).folder / f"{array}.npy")
+
+    def scores(self, name: str) -> dict[str, Any]:
+        """The scores of the first seed that has any."""
+        return runs.read_json(self.first(name).folder / "report.json")
+
+    def each(self, of: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """{label: what a method of the run, such as `array`, gives of that row}."""
+        return {label: of(name, *arguments) for name, label in self.labels.items()}
 
     def read(self, name: str, function: Callable[[Path], Any]) -> list[Any]:
         """What a function of a folder, such as `train.read_metrics`, reads of each seed that has scores."""
+        self.used |= {job.seed for job in self.finished[name]}
         return [function(job.folder) for job in self.finished[name]]
 
     def minus(self, a: str, b: str) -> dict[Any, dict[str, Any]]:
@@ -100,7 +130,9 @@ class Run:
             runs.write_csv(self.folder / "sweep.csv", self.report["table"])
             runs.write_json(self.folder / "report.json", self.report)
             if curves:
-                plots.save(plots.sweep_curves(curves, next(iter(swept))), self.folder / "figures/sweep.png")
+                figure = plots.sweep_curves(curves, next(iter(swept)))
+                seeds = {job.seed for cell in self.cells for each in cell.finished.values() for job in each}
+                plots.save(figure, self.folder / "figures/sweep.png", note=seeds_text(seeds))
 
     def side_by_side(
         self, columns: Mapping[str, Column], *, minus: tuple[str, str] | None = None,
@@ -120,12 +152,27 @@ class Run:
                 line[label] = runs.shown(known.get(column, "-"))
         print(runs.table(lines))
 
-    def figure(self, name: str, figure: Callable[[Run], Any]) -> None:
-        """Write figures/NAME.png: `figure(run)` of the run, or of the cell that a sweep turns about."""
+    def draw(self, **figures: Callable[[Run], Any]) -> dict[str, Any]:
+        """Write figures/NAME.png, `NAME(run)` of the run or the cell that a sweep turns about, and say where.
+
+        At the foot of each stand the seeds whose models, arrays or scores it has asked the run for.
+
+        Returns:
+          The report.
+        """
         own = dataclasses.replace(self.config, sweep=())
-        for cell in self.cells:
-            if cell.labels and own == dataclasses.replace(cell.config, sweep=()):
-                plots.save(figure(cell), self.folder / "figures" / f"{name}.png")
+        cells = [c for c in self.cells if c.labels and own == dataclasses.replace(c.config, sweep=())]
+        if cells and figures:
+            with Bar(total=len(cells) * len(figures), desc="figures", unit="figure") as bar:
+                for cell, (name, figure) in product(cells, figures.items()):
+                    bar.set_postfix_str(name)
+                    cell.used.clear()
+                    drawn = figure(cell)
+                    plots.save(drawn, self.folder / f"figures/{name}.png", note=seeds_text(cell.used))
+                    bar.update()
+        if self.cells:
+            print(f"report and figures: {self.folder.resolve()}")
+        return self.report
 
     def cell(self, name: str, column: Column) -> str:
         """What a table shows of a row: the mean of the seeds with scores, how many have none and why."""
@@ -155,3 +202,11 @@ class Run:
                         lines[title].setdefault(label, {})[x] = known
         drawn = {t for t, of in lines.items() if any("mean" in e for at in of.values() for e in at.values())}
         return table, {title: of for title, of in lines.items() if title in drawn}
+
+
+def seeds_text(seeds: set[int]) -> str:
+    """Seeds in few letters, as "seeds 0 to 3"."""
+    first, last = min(seeds, default=0), max(seeds, default=0)
+    if len(seeds) > 2 and len(seeds) == last - first + 1:
+        return f"seeds {first} to {last}"
+    return "" if not seeds else f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from vaejax import data, runs, train
+from vaejax import runs
 from vaejax.lab import settings, trainings
+from vaejax.lab.estimate import estimate
 from vaejax.lab.results import Run
-from vaejax.lab.settings import SHOWN_ONLY, short
+from vaejax.lab.settings import SHOWN_ONLY
 from vaejax.lab.trainings import Job, Row, Rows, Training
 from vaejax.progress import watching
 from vaejax.types import VAE
@@ -58,7 +57,7 @@ def run(
     whole = dataclasses.replace(cells[0], config=config, values={})
     each = {job.folder: job for cell in cells for jobs in cell.jobs.values() for job in jobs}
     if config.dry_run:
-        whole.report = _estimate(cells, config.workers or trainings.default_workers())
+        whole.report = estimate(cells, config.workers or trainings.default_workers())
         return whole
     if not config.report_only:
         print(f"run folder: {folder.resolve()}")
@@ -107,7 +106,11 @@ def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str])
                 shutil.rmtree(job.folder)  # from the start: the same steps would diverge again
         count = min(config.workers or trainings.default_workers(), len(todo))
         total, title = sum(steps for steps, _ in costs), f"{len(todo)} trainings"
-        with watching(title, total, lambda: sum(job.done for job in todo)):
+
+        def scored() -> str:
+            return f"{sum(job.finished for job in todo)} of {len(todo)} scored"
+
+        with watching(title, total, lambda: sum(job.done for job in todo), told=scored):
             trainings.run_all(trainings.do, todo, [steps * work for steps, work in costs], count)
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
@@ -126,39 +129,3 @@ def _costs(jobs: Sequence[Job]) -> list[tuple[int, float]]:
             steps = sum(steps for _, steps in made.parts(job.config).values())
             known[job.config, job.name] = steps, made.work
     return [known[job.config, job.name] for job in jobs]
-
-
-def _estimate(cells: Sequence[Run], side_by_side: int) -> dict[str, Any]:
-    """Measure a few steps of each kind of training; print and return {label: StepCost, "hours": in all}.
-
-    Trainings of one row and model are of one kind if their cells differ in floats alone. The hours are of the
-    steps, `side_by_side` trainings at a time; trainings side by side slow each other down.
-    """
-    seen, kinds = set(), {}
-    for cell in cells:
-        for name, jobs in cell.jobs.items():
-            new = {job.folder for job in jobs} - seen
-            if not new:
-                continue
-            seen |= new
-            unread = ("seeds", "first_seed", *cell.rows[name].unread)
-            named = [k for k, v in cell.values.items() if not isinstance(v, float) and k not in unread]
-            label = ", ".join([cell.rows[name].label, *(f"{k}={short(cell.values[k])}" for k in named)])
-            config = jobs[0].config
-            for part, (made, steps) in jobs[0].training(config, jobs[0].name).parts(config).items():
-                kind = ", ".join(filter(None, [label, part])), str(made.model.spec)
-                kinds.setdefault(kind, [made, steps, config.batch_size, 0])[-1] += len(new)
-    costs, rows, hours = {}, [], 0.0
-    for (label, _), (made, steps, size, count) in kinds.items():
-        some = data.sample(made.data, size)
-        cost = train.measure_step(jax.random.key(0), made.model, made.update, some, batch_size=size)
-        label = label if label not in costs else f"{label}, {cost.parameters} parameters"
-        each = cost.seconds * steps / 3600
-        costs[label], hours = cost, hours + each * count / side_by_side
-        told = {"parameters": cost.parameters, "steps": steps, "trainings": count}
-        times = {"ms a step": 1000 * cost.seconds, "compile, s": cost.compile_seconds}
-        sizes = {"state, MiB": cost.state_mib, "temporaries, MiB": cost.temporaries_mib}
-        rows.append({"": label, **told, **times, **sizes, "hours a training": each})
-    print(runs.table(rows))
-    print(f"about {hours:.2g} hours of training, {side_by_side} at a time; scores come on top")
-    return {**costs, "hours": hours}

@@ -183,28 +183,28 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_all(job: Callable[[Any], Any], jobs: Sequence[Any], work: Sequence[float], workers: int) -> None:
-    """Run `job(x)` for every x of `jobs`, those of the most work first; after a failure no other begins.
+def run_all(job: Callable[[Any], Any], jobs: Sequence[Any], work: Sequence[float], workers: int) -> list[Any]:
+    """`job(x)` for every x of `jobs`, those of the most work begun first; after a failure no other begins.
 
     With one worker everything runs here; else `job` is a module's function, and every process has a core.
     """
-    ordered = [jobs[i] for i in sorted(range(len(jobs)), key=lambda i: -work[i])]
+    order = sorted(range(len(jobs)), key=lambda i: -work[i])
     if workers == 1:
-        for x in ordered:
-            job(x)
-        return
+        results = {i: job(jobs[i]) for i in order}
+        return [results[i] for i in range(len(jobs))]
     context = multiprocessing.get_context("spawn")
     cores = context.SimpleQueue()
     for i in range(workers):
         cores.put(i)
     with ProcessPoolExecutor(workers, context, _pin, (cores, jax.default_backend())) as pool:
-        futures = [pool.submit(job, x) for x in ordered]
+        futures = {i: pool.submit(job, jobs[i]) for i in order}
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures.values()):
                 future.result()
+            return [futures[i].result() for i in range(len(jobs))]
         except BaseException:
             # each by itself: `with` shuts down once more, and takes back what a shutdown cancels
-            for future in futures:
+            for future in futures.values():
                 future.cancel()
             raise
 

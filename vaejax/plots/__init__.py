@@ -2,20 +2,22 @@
 
 Nothing here touches pyplot or any global state: figures work without a display and are freed like
 any object. In a notebook they show as pictures under `%matplotlib inline`. A label (a model's name)
-has one colour in every figure; see `model_colors`. Images are [..., H, W, C], grey (C = 1) or RGB
+has one colour in every figure; see `model_colors`. What several models have is given as {label: array};
+one array alone is that of a model without a name. Images are [..., H, W, C], grey (C = 1) or RGB
 (C = 3), and are shown pixel by pixel, without interpolation.
 """
 
 from vaejax.plots.bands import band_curves, bound_curves
 from vaejax.plots.curves import score_comparison, training_curves
 from vaejax.plots.densities import density_panels
-from vaejax.plots.grids import image_grid, interpolations, reconstructions, samples, traversals
+from vaejax.plots.grids import image_grid, interpolations, reconstructions
 from vaejax.plots.jacobian import jacobian_columns
-from vaejax.plots.latents import codes, traversal_panels
+from vaejax.plots.latents import codes
 from vaejax.plots.ratings import ratings
 from vaejax.plots.rows import image_rows
 from vaejax.plots.style import model_colors, save
 from vaejax.plots.sweeps import sweep_curves
+from vaejax.plots.traversals import traversals
 
 __all__ = [
     "band_curves",
@@ -29,11 +31,9 @@ __all__ = [
     "model_colors",
     "ratings",
     "reconstructions",
-    "samples",
     "save",
     "score_comparison",
     "sweep_curves",
     "training_curves",
-    "traversal_panels",
     "traversals",
 ]

@@ -11,17 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from vaejax.checks import check_choice, check_positive_int
 from vaejax.plots.panels import legend, panels
-from vaejax.plots.style import INK, NORMAL, PLAIN, check_mapping, model_colors, with_unit
+from vaejax.plots.style import INK, NORMAL, PLAIN, called, check_mapping, model_colors, named, with_unit
+from vaejax.plots.ticks import log_axis
 
 
 def band_curves(
-    curves: Mapping[str, Mapping[str, ArrayLike]],
-    at: Mapping[str, ArrayLike],
+    curves: Mapping[str, Mapping[str, ArrayLike] | ArrayLike],
+    at: Mapping[str, ArrayLike] | ArrayLike,
     xlabel: str,
     *,
     xscale: str = "linear",
@@ -35,8 +36,9 @@ def band_curves(
     one seed there is none. Every label has places of its own, as trainings of different cost have.
 
     Args:
-      curves: {metric: {label: [n] or [seeds, n]}}; a label may lack some metrics.
-      at: {label: [n]}, where its points lie, in increasing order.
+      curves: {metric: {label: [n] or [seeds, n]}}, or {metric: curve} of one model without a name; a label
+        may lack some metrics.
+      at: {label: [n]}, where its points lie, in increasing order; [n] of a model without a name.
       xlabel: the name of the horizontal axis, with its unit.
       xscale: "linear" or "log".
       units: one unit for all metrics, or {metric: unit}; metrics it does not name have none.
@@ -50,19 +52,18 @@ def band_curves(
       TypeError, ValueError: no curves, a label without places, or shapes that do not fit.
     """
     check_mapping(curves, "curves")
-    for metric, per_label in curves.items():
-        check_mapping(per_label, f"curves[{metric!r}]")
-    check_mapping(at, "at")
+    each = {metric: named(of, f"curves[{metric!r}]") for metric, of in curves.items()}
+    where = named(at, "at")
     check_choice(xscale, ("linear", "log"), "xscale")
     check_positive_int(columns, "columns")
-    labels = list(dict.fromkeys(chain.from_iterable(curves.values())))
-    places = {label: _places(at, label, xscale) for label in labels}
+    labels = list(dict.fromkeys(chain.from_iterable(each.values())))
+    places = {label: _places(where, label, xscale) for label in labels}
     palette = model_colors(labels, colors)
-    figure, grid = panels(len(curves), columns, 3.6, 2.8)
+    figure, grid = panels(len(each), columns, 3.6, 2.8)
     banded = False
-    for axes, (metric, per_label) in zip(grid, curves.items(), strict=True):
+    for axes, (metric, per_label) in zip(grid, each.items(), strict=True):
         for label, value in per_label.items():
-            rows = _rows(value, len(places[label]), f"curves[{metric!r}][{label!r}]")
+            rows = _rows(value, len(places[label]), called(f"curves[{metric!r}]", label))
             _band(axes, places[label], rows, palette[label])
             banded |= len(rows) > 1
         _dress(axes, xlabel, with_unit(metric, units), xscale)
@@ -77,19 +78,27 @@ def band_curves(
     return figure
 
 
-def bound_curves(results: Mapping[str, Mapping[str, Any]]) -> Figure:
+def bound_curves(results: Mapping[str, Any]) -> Figure:
     """Draw how the bound tightens with its samples: -L_k against k, a line per label, on a log scale.
 
     Args:
-      results: {label: what `evaluation.marginal_log_likelihood` returned, or a report that holds it}.
+      results: {label: what `evaluation.marginal_log_likelihood` returned, or a report that holds it}, or
+        one of these without a name.
 
     Raises:
       TypeError, ValueError: no results, or shapes that do not fit.
     """
     check_mapping(results, "results")
+    results = {"": results} if "curve_nll" in results else results
     curves = {label: result["curve_nll"] for label, result in results.items()}
     at = {label: result["curve_samples"] for label, result in results.items()}
-    return band_curves({"-L_k": curves}, at, "samples k per image", xscale="log", units="nats")
+    return band_curves(
+        {"-L\N{LATIN SUBSCRIPT SMALL LETTER K}": curves},
+        at,
+        "samples k per image",
+        xscale="log",
+        units="nats",
+    )
 
 
 def _places(at: Mapping[str, ArrayLike], label: str, xscale: str) -> np.ndarray:
@@ -98,9 +107,11 @@ def _places(at: Mapping[str, ArrayLike], label: str, xscale: str) -> np.ndarray:
         raise ValueError(f"at: expected an array for every label of curves, got none for {label!r}")
     places = np.asarray(at[label], dtype=float)
     if places.ndim != 1 or places.size == 0 or not (np.diff(places) > 0).all():
-        raise ValueError(f"at[{label!r}]: expected numbers [n] in increasing order, got {at[label]!r}")
+        raise ValueError(
+            f"{called('at', label)}: expected numbers [n] in increasing order, got {at[label]!r}"
+        )
     if xscale == "log" and places[0] <= 0:
-        raise ValueError(f"at[{label!r}]: expected values > 0 on a log scale, got {places[0]:.4g}")
+        raise ValueError(f"{called('at', label)}: expected values > 0 on a log scale, got {places[0]:.4g}")
     return places
 
 
@@ -123,10 +134,7 @@ def _band(axes: Axes, x: np.ndarray, rows: np.ndarray, color: Any) -> None:
 def _dress(axes: Axes, xlabel: str, ylabel: str, xscale: str) -> None:
     """The two axes of a panel: names, scale and ticks."""
     if xscale == "log":
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        log_axis(axes, "x")
     else:
         whole = all(np.all(np.asarray(line.get_xdata()) % 1 == 0) for line in axes.lines)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole))

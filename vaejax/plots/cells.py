@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from vaejax.checks import check_unmasked
-from vaejax.plots.style import DPI, INK, LARGE, NORMAL, PLAIN, RULE
+from vaejax.plots.style import DPI, INK, NORMAL, RULE
 
 GAP = 0.07  # between images, in widths of an image
 ROUNDING = 1e-5  # a decoder's mean, a float32 sum, may end so far outside of its range
@@ -108,7 +108,7 @@ def draw_image(
     return artist
 
 
-def finish_panel(axes: Axes, right: float, bottom: float, *, title: str | None = None) -> None:
+def finish_panel(axes: Axes, right: float, bottom: float) -> None:
     """Set the panel's extent, from the origin and with room for the frames; strip it of everything else.
 
     Panels of one figure get the same extent, so that all its images have one size.
@@ -120,5 +120,3 @@ def finish_panel(axes: Axes, right: float, bottom: float, *, title: str | None =
     axes.set_yticks([])
     axes.tick_params(length=0, pad=2, labelsize=NORMAL, labelcolor=INK)
     axes.spines[:].set_visible(False)
-    if title is not None:
-        axes.set_title(title, fontsize=LARGE, color=INK, pad=5, **PLAIN)

@@ -10,12 +10,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
 from vaejax.checks import check_positive_int
 from vaejax.plots.panels import interval, legend, panels
-from vaejax.plots.style import INK, NORMAL, PLAIN, SMALL, check_mapping, model_colors, with_unit
+from vaejax.plots.style import INK, NORMAL, PLAIN, SMALL, called, check_mapping, model_colors, with_unit
+from vaejax.plots.ticks import log_axis
+
+SLANT = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}  # of labels that have no room
+GREY: dict[str, Any] = {"color": "0.4", "linestyle": ""}  # of marks of any model
 
 
 def _smooth(curve: np.ndarray, window: int) -> np.ndarray:
@@ -35,16 +39,6 @@ def _check_curve(value: ArrayLike, name: str, yscale: str = "linear") -> np.ndar
     return np.atleast_2d(array)
 
 
-def _check_labels(curves: Any) -> None:
-    """Raise unless curves are mappings of metrics under labels."""
-    check_mapping(curves, "curves")
-    if any(not isinstance(per_metric, Mapping) for per_metric in curves.values()):
-        raise TypeError(
-            'curves: expected {label: {metric: [n]}}, as {"model": fit.metrics}; got '
-            f"{{metric: [n]}} without labels, of {', '.join(map(str, curves))}"
-        )
-
-
 def _check_steps(
     steps: Mapping[str, ArrayLike] | None, label: str, per_metric: Mapping[str, ArrayLike], n: int
 ) -> np.ndarray:
@@ -52,7 +46,7 @@ def _check_steps(
     if steps is not None and label in steps:
         at, name = np.asarray(steps[label]), f"steps[{label!r}]"
     elif "step" in per_metric:
-        name = f"curves[{label!r}]['step']"
+        name = f"{called('curves', label)}['step']"
         rows = _check_curve(per_metric["step"], name)
         at = rows[0]
         if (rows != at).any():
@@ -69,9 +63,7 @@ def _check_steps(
 def _dress(axes: Axes, ylabel: str, yscale: str) -> None:
     """The two axes of a panel of curves: names, scale and ticks."""
     if yscale == "log":
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())
-        axes.yaxis.set_minor_formatter(LogFormatter())
+        log_axis(axes, "y")
     axes.set_xlabel("step", fontsize=NORMAL, color=INK)
     axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK, **PLAIN)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -79,12 +71,22 @@ def _dress(axes: Axes, ylabel: str, yscale: str) -> None:
     axes.margins(x=0.02)
 
 
+def _by_label(curves: Mapping[str, Any]) -> Mapping[str, Mapping[str, ArrayLike]]:
+    """{label: {metric: curve}}; metrics alone are those of a model without a name."""
+    check_mapping(curves, "curves")
+    if not any(isinstance(of, Mapping) for of in curves.values()):
+        return {"": curves}
+    for label, of in curves.items():
+        check_mapping(of, f"curves[{label!r}]")
+    return curves
+
+
 def training_curves(
-    curves: Mapping[str, Mapping[str, ArrayLike]],
+    curves: Mapping[str, Mapping[str, ArrayLike]] | Mapping[str, ArrayLike],
     *,
     metrics: Sequence[str] | None = None,
     steps: Mapping[str, ArrayLike] | None = None,
-    smooth: int = 1,
+    smooth: int | None = None,
     units: Mapping[str, str] | str = {},
     yscale: str = "linear",
     columns: int = 3,
@@ -98,12 +100,12 @@ def training_curves(
 
     Args:
       curves: {label: {metric: [n] or [seeds, n]}}, as `train.fit` returns in `metrics`; a label may
-        lack some metrics. An entry "step", [n] or the same [n] for every seed, is no metric but the
-        step of each of the label's points.
+        lack some metrics. Or the metrics of one model without a name, as `fit.metrics`. An entry "step", [n]
+        or the same [n] for every seed, is no metric but the step of each of the label's points.
       metrics: which, in order; by default all, as they first appear.
       steps: {label: [n]}, the step of each point; goes before the label's "step". A label has one of
         the two, or `steps` is None and its points are at 0, 1, ....
-      smooth: points in the centred moving average, shortened at the ends; 1 is none.
+      smooth: points in the centred moving average, shortened at the ends; 1 is none, None a fiftieth of them.
       units: one unit for all metrics, or {metric: unit}; metrics it does not name have none, the default.
       yscale: "linear" or "log".
       columns: panels in a row.
@@ -116,8 +118,9 @@ def training_curves(
       ValueError: no curves, a metric that no label has, "step" as a metric, seeds whose "step" differ,
         or shapes that do not fit.
     """
-    _check_labels(curves)
-    check_positive_int(smooth, "smooth")
+    curves = _by_label(curves)
+    if smooth is not None:
+        check_positive_int(smooth, "smooth")
     check_positive_int(columns, "columns")
     if yscale not in ("linear", "log"):
         raise ValueError(f"yscale: expected 'linear' or 'log', got {yscale!r}")
@@ -129,22 +132,41 @@ def training_curves(
     palette = model_colors(curves, colors)
     figure, grid = panels(len(names), columns, 3.3, 2.3)
     for axes, metric in zip(grid, names, strict=True):
-        bold = []
-        for label, per_metric in curves.items():
-            if metric in per_metric:
-                raw = _check_curve(per_metric[metric], f"curves[{label!r}][{metric!r}]", yscale)
-                at = _check_steps(steps, label, per_metric, raw.shape[1])
-                # The light lines of all labels lie below the bold ones of all labels.
-                axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=0.25, zorder=1.5)
-                bold.append(_smooth(raw.mean(axis=0), smooth))
-                axes.plot(at, bold[-1], color=palette[label], linewidth=1.5)
+        of = {label: per_metric for label, per_metric in curves.items() if metric in per_metric}
+        bold = _lines(axes, metric, of, steps, smooth, yscale, palette)
         _dress(axes, with_unit(metric, units), yscale)
-        if smooth > 1:
-            _frame(axes, np.concatenate(bold))
+        if bold is not None:
+            _frame(axes, bold)
     figure.align_ylabels(grid)
     handles = [Line2D([], [], color=palette[label], linewidth=1.5, label=label) for label in curves]
     legend(figure, handles)
     return figure
+
+
+def _lines(
+    axes: Axes,
+    metric: str,
+    curves: Mapping[str, Mapping[str, ArrayLike]],
+    steps: Mapping[str, ArrayLike] | None,
+    smooth: int | None,
+    yscale: str,
+    palette: Mapping[str, Any],
+) -> np.ndarray | None:
+    """Draw a metric of every label; the points of all bold lines, None where no line is smoothed."""
+    bold, smoothed = [], False
+    for label, per_metric in curves.items():
+        raw = _check_curve(per_metric[metric], f"{called('curves', label)}[{metric!r}]", yscale)
+        at, window = (
+            _check_steps(steps, label, per_metric, raw.shape[1]),
+            smooth or max(1, raw.shape[1] // 50),
+        )
+        # The light lines of all labels lie below the bold ones of all labels.
+        faint = min(0.25, 150 / raw.shape[1])  # many points lie on one another, and darken
+        axes.plot(at, raw.T, color=palette[label], linewidth=0.5, alpha=faint, zorder=1.5)
+        bold.append(_smooth(raw.mean(axis=0), window))
+        axes.plot(at, bold[-1], color=palette[label], linewidth=1.5)
+        smoothed |= window > 1
+    return np.concatenate(bold) if smoothed else None
 
 
 def _frame(axes: Axes, shown: np.ndarray) -> None:
@@ -192,9 +214,9 @@ def score_comparison(
             raise ValueError(f"references[{metric!r}]: expected labels that have a score, got {missing}")
     labels = list(dict.fromkeys(label for per_label in scores.values() for label in per_label))
     palette = model_colors(labels, colors)
-    long = max(map(len, labels)) > 6
-    slant: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if long else {}
-    figure, grid = panels(len(scores), columns, max(3.0, 0.6 + 0.5 * len(labels)), 2.8)
+    width = max(3.0, 0.6 + 0.5 * len(labels))  # inches
+    slant: dict[str, Any] = SLANT if 0.08 * max(map(len, labels)) > (width - 0.8) / len(labels) else {}
+    figure, grid = panels(len(scores), columns, width, 3.2 if slant else 2.8)
     for axes, (metric, per_label) in zip(grid, scores.items(), strict=True):
         for label, entry in per_label.items():
             place, color = labels.index(label), palette[label]
@@ -205,15 +227,21 @@ def score_comparison(
         axes.set_xticks(range(len(labels)), labels, fontsize=SMALL, color=INK, **PLAIN, **slant)
         axes.set_xlim(-0.6, len(labels) - 0.4)
         axes.set_ylabel(with_unit(metric, units), fontsize=NORMAL, color=INK, **PLAIN)
-    grey: dict[str, Any] = {"color": "0.4", "linestyle": ""}
+        _one_tick(axes)
     handles = [
-        Line2D([], [], marker="o", markersize=4, alpha=0.5, label="seed", **grey),
-        Line2D([], [], marker="D", markersize=5, label="mean, 95 % interval", **grey),
+        Line2D([], [], marker="o", markersize=4, alpha=0.5, label="seed", **GREY),
+        Line2D([], [], marker="D", markersize=5, label="mean, 95 % interval", **GREY),
     ]
     if references:
         handles.append(Line2D([], [], color=INK, linestyle=(0, (3, 2)), linewidth=1.0, label=reference_label))
     legend(figure, handles)
     return figure
+
+
+def _one_tick(axes: Axes) -> None:
+    """Where all is one number, no other stands at the axis."""
+    if np.ptp(axes.dataLim.intervaly) == 0:
+        axes.set_yticks(axes.dataLim.intervaly[:1])
 
 
 def _score(axes: Axes, place: int, entry: Mapping[str, Any], color: Any, name: str) -> None:

@@ -29,6 +29,9 @@ def panels(n: int, columns: int, width: float, height: float) -> tuple[Figure, l
 
 def legend(figure: Figure, handles: list[Line2D]) -> None:
     """One legend for all panels, above them, in as many columns as the figure's width takes."""
+    handles = [handle for handle in handles if handle.get_label()]  # a model without a name has none
+    if not handles:
+        return
     longest = max(len(str(handle.get_label())) for handle in handles)
     across = int(figure.get_figwidth() / (0.6 + 0.075 * longest))
     made = figure.legend(

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vaejax.plots.panels import interval, legend, panels
 from vaejax.plots.style import GRID, INK, LARGE, NORMAL, PLAIN, SMALL, check_mapping, model_colors
+from vaejax.plots.ticks import log_axis
 
 WHERE = {"axis": "x", "which": "both", "color": GRID, "linewidth": 0.8}
 
@@ -79,13 +79,10 @@ def _dress(axes: Axes, title: str, names: list[str]) -> None:
 
 
 def _strengths(of: Mapping[str, Any], axes: Axes, palette: Mapping[str, Any]) -> None:
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    log_axis(axes, "x")
     _points(of, axes, palette, 1.0)
     low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.45), max(high, 2.2))  # two ticks or more
+    axes.set_xlim(min(low, 0.45), max(high, 2.2))
     axes.set_xlabel("Bradley-Terry strength, 1: geometric mean", fontsize=NORMAL, color=INK)
 
 

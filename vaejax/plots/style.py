@@ -70,6 +70,19 @@ def check_mapping(value: Any, name: str) -> None:
         raise ValueError(f"{name}: expected at least one entry, got none")
 
 
+def named(value: Any, name: str) -> dict[str, Any]:
+    """What figures of models take: {label: v}, or one v, which is that of a model without a name, ""."""
+    if not isinstance(value, Mapping):
+        return {"": value}
+    check_mapping(value, name)
+    return dict(value)
+
+
+def called(name: str, label: str) -> str:
+    """How an error names the value of a label in an argument that `named` has read."""
+    return f"{name}[{label!r}]" if label else name
+
+
 def new_figure(
     width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
 ) -> Figure:
@@ -92,12 +105,13 @@ def with_unit(metric: str, units: Mapping[str, str] | str) -> str:
     return f"{metric} ({unit})" if unit else metric
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save(figure: Figure, path: str | os.PathLike[str], *, note: str = "") -> Path:
     """Write the figure as a png (150 dpi, tight) and make the folders it needs.
 
     Args:
       figure: any of this package's figures.
       path: the file to write; its name ends in .png.
+      note: a line for the foot of the figure, such as the seeds that it shows.
 
     Returns:
       The path written.
@@ -108,6 +122,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     path = expanded(path, "path")
     if path.suffix != ".png":
         raise ValueError(f"path: expected a name ending in .png, got {str(path)!r}")
+    if note:
+        figure.set_figheight(figure.get_figheight() + 0.22)  # inches, for its line
+        figure.supxlabel(note, x=0.99, ha="right", fontsize=SMALL, color="0.4", **PLAIN)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.06)
     return path

@@ -14,10 +14,11 @@ infinity: in these files they are null and named under "not_finite", and `read_j
 
 from vaejax.files import read_json, write_json
 from vaejax.runs.folders import Run, create, created, load, load_encoder, manifest
-from vaejax.runs.tables import entry, mean_ci95, means, shown, table, welch_ci95, write_csv
+from vaejax.runs.tables import UnitScore, entry, mean_ci95, means, shown, table, welch_ci95, write_csv
 
 __all__ = [
     "Run",
+    "UnitScore",
     "create",
     "created",
     "entry",

@@ -68,7 +68,9 @@ def columns(
 def samples(vaes: Mapping[str, VAE], n: int = 32, *, c: AnyArray | None = None) -> Any:
     """Decoder means at n prior draws of each model, {label: model}; c: [n, ...], their conditions."""
     key = jax.random.key(KEY)
-    return plots.samples({label: evaluation.prior_samples(key, vae, n, c=c) for label, vae in vaes.items()})
+    return plots.image_grid(
+        {label: evaluation.prior_samples(key, vae, n, c=c) for label, vae in vaes.items()}
+    )
 
 
 def classes(vae: VAE, conditions: Mapping[str, AnyArray], n: int = 10, **options: Any) -> Any:

@@ -15,7 +15,15 @@ from scipy import stats
 from vaejax.checks import check_unmasked
 from vaejax.files import expanded, write_text
 
-__all__ = ["Column", "Entry", "entry", "mean_ci95", "means", "shown", "table", "welch_ci95", "write_csv"]
+__all__ = [
+    "Column", "Entry", "UnitScore", "entry", "mean_ci95", "means", "shown", "table", "welch_ci95",
+    "write_csv",
+]  # fmt: skip
+
+
+class UnitScore(str):
+    """The name of a score in [0, 1], as a column: its interval is cut there, and covers the mean as often."""
+
 
 # of the report of one seed: a score's name, the names of a score and its standard error, or a function to a
 # number, such a pair, an entry or a text
@@ -96,7 +104,7 @@ def entry(reports: Sequence[Mapping[str, Any]], column: Column) -> Entry | str:
     Args:
       reports: {score: value} of each seed.
       column: a score's name, the names of a score and its standard error, or a function of a report to a
-        number, such a pair, an entry or a text.
+        number, such a pair, an entry or a text. The interval of a `UnitScore` stays in [0, 1].
 
     Returns:
       {"mean", "ci95": [low, high], "per_seed"}, with "error", a standard error, where there is one seed and
@@ -107,7 +115,17 @@ def entry(reports: Sequence[Mapping[str, Any]], column: Column) -> Entry | str:
         return "-"
     if not all(isinstance(v, Mapping) for v in values):
         return ", ".join(dict.fromkeys(map(str, values)))
-    return mean_ci95([v["mean"] for v in values]) if len(values) > 1 else values[0]
+    found = mean_ci95([v["mean"] for v in values]) if len(values) > 1 else values[0]
+    first = column[0] if isinstance(column, tuple) else column
+    return _cut(found) if isinstance(first, UnitScore) else found
+
+
+def _cut(entry: Entry) -> Entry:
+    """An entry whose interval does not leave [0, 1]."""
+    low, high = entry["ci95"]
+    if low is None:
+        return entry
+    return {**entry, "ci95": [max(low, min(0.0, entry["mean"])), min(high, max(1.0, entry["mean"]))]}
 
 
 def _value(report: Mapping[str, Any], column: Column) -> Any:

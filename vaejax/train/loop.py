@@ -11,7 +11,7 @@ from typing import Any, overload
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_split, check_support
+from vaejax.checks import check_split, check_support, extra
 from vaejax.files import expanded
 from vaejax.keys import check_key, named_key
 from vaejax.train.callbacks import Adjust, Callbacks, Progress, Stop, Validate, reporting
@@ -164,8 +164,8 @@ def _check_arguments(
         raise ValueError("folder: expected a path, since resume or tensorboard is asked; got None")
     if tensorboard and importlib.util.find_spec("tensorboardX") is None:
         raise ImportError(
-            "tensorboard: expected the extra of that name, which has tensorboardX: "
-            "pip install 'vaejax[tensorboard]'; got tensorboard=True without it"
+            "tensorboard: expected the extra of that name, which has tensorboardX; "
+            f"{extra('tensorboard')}; got tensorboard=True without it"
         )
 
 

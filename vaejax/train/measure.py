@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from vaejax.checks import check_positive_int, check_split, check_support
+from vaejax.checks import check_positive, check_positive_int, check_split, check_support
 from vaejax.keys import check_key
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk
-from vaejax.types import Array, Model, Split, Update
+from vaejax.types import Array, Model, Split, TrainState, Update
 
 __all__ = ["StepCost", "measure_step"]
 
@@ -23,6 +24,7 @@ class StepCost(NamedTuple):
     """The cost of a step on this device: seconds, MiB, counts."""
 
     seconds: float  # the median of the measured rounds, per step
+    trace_seconds: float  # until that: the state a run starts from, traces
     compile_seconds: float
     parameters: int
     state_mib: float  # parameters, optimiser and other state
@@ -38,6 +40,7 @@ def measure_step(
     batch_size: int,
     steps: int = 10,
     rounds: int = 3,
+    seconds: float = 10.0,
 ) -> StepCost:
     """Compile the program that `fit` runs, and time it on a few steps.
 
@@ -47,8 +50,9 @@ def measure_step(
       update: as for `fit`.
       data: as for `fit`; a few examples are enough, the step does not see the others.
       batch_size: B.
-      steps: steps per round.
-      rounds: timed rounds, after one that warms up.
+      steps: the most steps per round, as the `chunk` of `fit`.
+      rounds: timed rounds, after one step that warms up.
+      seconds: about what all rounds may take: steps that are slow are fewer in a round, at least one.
 
     Raises:
       TypeError, ValueError: for bad arguments, before anything compiles.
@@ -56,6 +60,7 @@ def measure_step(
     check_key(key)
     for name, value in (("batch_size", batch_size), ("steps", steps), ("rounds", rounds)):
         check_positive_int(value, name)
+    check_positive(seconds, "seconds")
     batch_size, steps, rounds = int(batch_size), int(steps), int(rounds)
     check_split(data, "data")
     check_support(model.support, data.support)
@@ -63,22 +68,34 @@ def measure_step(
         raise ValueError(
             f"batch_size: expected at most the {data.size} examples of the data, got {batch_size}"
         )
-    state = jax.jit(initialiser(model, update, data))(key)
-    run = jax.jit(make_chunk(update, data.transform, batch_size), donate_argnums=0)
+    start = time.perf_counter()
+    run, initial = make_chunk(update, data.transform, batch_size), initialiser(model, update, data)
     arrays = jax.device_put(dict(data.arrays))
     rows = chunk_indices(key, 0, steps, data.size, batch_size)
+    # `fit` traces the chunk before it makes anything, to refuse what cannot run
+    jax.eval_shape(run, jax.eval_shape(initial, key), key, dict(data.arrays), rows, 1)
+    state = jax.jit(initial)(key)
     parameters = sum(a.size for a in jax.tree.leaves(state.params))
     state_bytes = sum(a.nbytes for a in jax.tree.leaves(state))
-    start = time.perf_counter()
-    compiled = run.lower(state, key, arrays, rows, steps).compile()
-    compile_seconds = time.perf_counter() - start
-    seconds = []
-    for _ in range(rounds + 1):
-        start = time.perf_counter()
-        state, metrics = compiled(state, key, arrays, rows, steps)
-        jax.block_until_ready(metrics)
-        seconds.append((time.perf_counter() - start) / steps)
+    lowered = jax.jit(run, donate_argnums=0).lower(state, key, arrays, rows, steps)
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    before = traced - start, time.perf_counter() - traced
+    seconds_each = _timed(compiled, state, (key, arrays, rows), rounds, steps, seconds)
     analysis = compiled.memory_analysis()  # None where the backend does not say
     temporaries = float("nan") if analysis is None else analysis.temp_size_in_bytes / _MIB
-    median = float(np.median(seconds[1:]))
-    return StepCost(median, compile_seconds, parameters, state_bytes / _MIB, temporaries)
+    return StepCost(seconds_each, *before, parameters, state_bytes / _MIB, temporaries)
+
+
+def _timed(
+    compiled: Callable, state: TrainState, rest: tuple[Any, ...], rounds: int, most: int, seconds: float
+) -> float:
+    """Seconds of a step: the median of the rounds after one step, which says how many a round has."""
+    spent, n = [], 1
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        state, metrics = compiled(state, *rest, n)
+        jax.block_until_ready(metrics)
+        spent.append((time.perf_counter() - start) / n)
+        n = max(1, min(most, int(seconds / rounds / spent[0])))
+    return float(np.median(spent[1:]))
