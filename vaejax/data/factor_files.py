@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vaejax.checks import extra
 from vaejax.data.grids import check_grid, grid_recipe, small_factors
 from vaejax.data.npz import Member, npz_members
 from vaejax.data.recipes import Recipe
@@ -163,7 +164,7 @@ def _hdf5(path: Path) -> Iterator[Any]:
     try:
         import h5py
     except ImportError as error:
-        raise ImportError(f"{path}: expected h5py, which reads HDF5; pip install vaejax[data]") from error
+        raise ImportError(f"{path}: expected h5py, which reads HDF5; {extra('data')}") from error
     try:
         file = h5py.File(path, "r")
     except OSError as error:
