@@ -52,7 +52,7 @@ def commands(page):
         if words[0].endswith("python") and words[1:2] == ["-m"]:
             program = " ".join(words[:3])
             yield " ".join(words)
-        elif words[0] in ("make", "pip", *ELSEWHERE) and len(words) > 1:
+        elif words[0] in ("bash", "make", "pip", *ELSEWHERE) and len(words) > 1:
             yield " ".join(words)
         elif re.match("--[a-z]", code) and program is not None:
             yield f"{program} {' '.join(words)}"
@@ -149,6 +149,9 @@ def test_a_command_is_what_its_program_takes(command, monkeypatch, capsys):
         check_pip(words)
         return
     words = shlex.split(command, comments=True)
+    if words[0] == "bash":
+        assert subprocess.run(["bash", "-n", *words[1:2]], cwd=ROOT).returncode == 0
+        return
     if words[0].endswith("python"):
         check_python(words, monkeypatch)
     else:

@@ -13,17 +13,20 @@ from vaejax.data.modalities import captioned, halves, joined, missing_modalities
 from vaejax.data.natural import NaturalPatches, natural_patches, whiten
 from vaejax.data.pairs import pairs
 from vaejax.data.sentences import Sentences, sentences
+from vaejax.data.sources import from_source
 from vaejax.data.splits import first, pooled, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.standard import Standardise, standardised, transform_from_spec
 from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
+from vaejax.rows import RowSource
 
 __all__ = [
     "Anchored",
     "Dataset",
     "MiniSprites",
     "NaturalPatches",
+    "RowSource",
     "Sentences",
     "SpritesMulti",
     "Standardise",
@@ -35,6 +38,7 @@ __all__ = [
     "fashion_mnist",
     "first",
     "from_arrays",
+    "from_source",
     "from_tfds",
     "halves",
     "joined",

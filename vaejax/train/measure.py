@@ -10,6 +10,7 @@ import numpy as np
 
 from vaejax.checks import check_positive_int, check_split, check_support
 from vaejax.keys import check_key
+from vaejax.rows import gather
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk
 from vaejax.types import Array, Model, Split, Update
@@ -17,6 +18,7 @@ from vaejax.types import Array, Model, Split, Update
 __all__ = ["StepCost", "measure_step"]
 
 _MIB = 2**20
+_EXAMPLES = 4096
 
 
 class StepCost(NamedTuple):
@@ -45,7 +47,7 @@ def measure_step(
       key: as for `fit`.
       model: as for `fit`.
       update: as for `fit`.
-      data: as for `fit`; a few examples are enough, the step does not see the others.
+      data: as for `fit`; a few examples are enough, and no more than the first 4096 are held on the device.
       batch_size: B.
       steps: steps per round.
       rounds: timed rounds, after one that warms up.
@@ -65,8 +67,9 @@ def measure_step(
         )
     state = jax.jit(initialiser(model, update, data))(key)
     run = jax.jit(make_chunk(update, data.transform, batch_size), donate_argnums=0)
-    arrays = jax.device_put(dict(data.arrays))
-    rows = chunk_indices(key, 0, steps, data.size, batch_size)
+    size = min(data.size, max(batch_size, _EXAMPLES))
+    arrays = jax.device_put(gather(dict(data.arrays), np.arange(size)))
+    rows = chunk_indices(key, 0, steps, size, batch_size)
     parameters = sum(a.size for a in jax.tree.leaves(state.params))
     state_bytes = sum(a.nbytes for a in jax.tree.leaves(state))
     start = time.perf_counter()
