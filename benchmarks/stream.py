@@ -30,9 +30,9 @@ from benchmarks.steps import LATENTS, SIDE, build, judged, time_in_turn
 from vaejax import distributions, models, nets, objectives, runs, train
 from vaejax.data.transforms import unit_from_bytes
 from vaejax.ops.chunks import automatic_chunk
-from vaejax.train.feed import Resident, Streamed, reader
+from vaejax.train.feed import Resident, Streamed, chunk_program
 from vaejax.train.loop import initialiser
-from vaejax.train.step import Order, Placement, alone, make_chunk
+from vaejax.train.step import Order, Placement, alone
 from vaejax.types import Model, Split, Update
 
 MIB = 2**20
@@ -99,9 +99,8 @@ def chunks_of(
 ) -> Callable[[int], None]:
     """A training as `fit` has it, without its records: a function that does n chunks more."""
     key, shape, placement = jax.random.key(0), (chunk, batch_size), Placement()
-    further = None if resident else (split.size, reader(split, shape, placement))
-    program = alone(make_chunk(update, split.transform, batch_size, None, further), not resident)
-    advance = jax.jit(program, donate_argnums=0)
+    program = chunk_program(update, split, shape, placement, resident)
+    advance = jax.jit(alone(program, not resident), donate_argnums=0)
     state = jax.tree.map(lambda a: a[None], jax.jit(initialiser(model, update, split))(key))
     feed = (Resident if resident else Streamed)(split, [Order(key, split.size, batch_size)], shape, placement)
     keys, n = key[None], np.array([chunk], np.int32)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.train.toy import assert_same_fit, toy_fit
 from vaejax import data
-from vaejax.data import from_source
+from vaejax.data import from_source, records
 from vaejax.types import Split
 
 pytest.importorskip("grain", reason="of the extra stream, which is not installed")
@@ -50,14 +50,12 @@ def test_array_record_files_are_a_split_and_train_as_the_arrays_do(files):
 
 
 def test_a_prepared_set_of_tensorflow_datasets_is_a_source(tmp_path):
-    import tensorflow_datasets as tfds
-
-    dots = data.three_dots(16, num_train=30, num_validation=10, num_test=10, folder=tmp_path)
-    (directory,) = {path.parent for path in tmp_path.rglob("dataset_info.json")}
-    source = tfds.builder_from_directory(directory).as_data_source("train")
-    split = from_source(source, "unit_interval", transform=dots.train.transform)
-    for name, array in dots.train.arrays.items():
-        np.testing.assert_array_equal(np.asarray(split.arrays[name]), array)
+    x = np.random.default_rng(1).integers(0, 256, (30, 4, 4, 1), np.uint8)
+    examples = {"train": lambda: ({"x": image} for image in x)}
+    records.write(records.Recipe("noise", "all", "1.0.0", {"x": (4, 4, 1)}, examples), tmp_path)
+    source = records.source_of(tmp_path / "noise" / "all" / "1.0.0", "train")
+    split = from_source(source, "unit_interval")
+    np.testing.assert_array_equal(np.asarray(split.arrays["x"]), x)
 
 
 def of(examples):

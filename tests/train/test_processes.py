@@ -74,9 +74,7 @@ def test_two_processes_train_lose_one_another_and_resume(tmp_path):
     for i, leaf in enumerate(leaves):
         np.testing.assert_allclose(saved[f"arr_{i}"], leaf, rtol=1e-3, atol=1e-4)
     read = [np.load(tmp_path / f"rows-{index}.npy") for index in (0, 1)]
-    done = (
-        steps - (len(read[0]) - 65) // 8
-    )  # each reads 8 of a batch of 16; one at first, 64 for a digest
+    done = steps - (len(read[0]) - 65) // 8  # each reads 8 of a batch of 16; one at first, 64 for a digest
     assert 0 < done < steps
     batches = chunk_indices(jax.random.key(5), done, steps - done, 64, 16)
     for index, half in enumerate((batches[:, :8], batches[:, 8:])):

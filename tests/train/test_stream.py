@@ -117,12 +117,10 @@ def test_further_batches_are_those_of_a_resident_run(update):
 
 def test_a_model_with_modalities_labels_and_64_bits():
     model = models.vae(
-        encoder=nets.PerModality(
-            a=nets.MLPEncoder(latents=2, features=(4,)), b=nets.MLPEncoder(latents=2, features=(4,))
-        ),
-        decoder=nets.Modalities(a=nets.MLP((4,), (3,)), b=nets.MLP((4,), (2,))),
-        posterior=models.posteriors.poe(models.posteriors.gaussian(2)),
-        likelihood=distributions.joint(a=distributions.bernoulli(), b=distributions.gaussian(scale=1.0)),
+        encoder=nets.Modalities({"a": nets.MLPEncoder(2, (4,)), "b": nets.MLPEncoder(2, (4,))}),
+        decoder=nets.PerModality({"a": nets.MLP((4,), (3,)), "b": nets.MLP((4,), (2,))}),
+        posterior=models.posteriors.poe(2, 2),
+        likelihood=distributions.joint(a=distributions.bernoulli(), b=distributions.gaussian(1.0)),
     )
     rng = np.random.default_rng(0)
     arrays = {

@@ -113,8 +113,8 @@ class _Picked:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, i: Any) -> Any:
-        return self._source[int(self._rows[i])]
+    def __getitem__(self, index: int) -> Any:
+        return self._source[int(self._rows[index])]
 
 
 class _Feature(RowSource):

@@ -17,10 +17,10 @@ from jax.experimental import multihost_utils
 
 from vaejax.checks import check_array
 from vaejax.rows import RowSource, forget, gather, num_bytes, read_into
-from vaejax.train.step import Order, Placement
-from vaejax.types import Array, Device, PyTree, Split
+from vaejax.train.step import Order, Placement, make_chunk
+from vaejax.types import Array, Device, PyTree, Split, Update
 
-__all__ = ["Resident", "Streamed", "is_resident", "like_chunk"]
+__all__ = ["Resident", "Streamed", "chunk_program", "is_resident", "like_chunk"]
 
 _MIB = 2**20
 _WORKERS = 8  # threads that gather rows, at most
@@ -83,17 +83,23 @@ def like_chunk(data: Split, shape: tuple[int, int], resident: bool) -> PyTree:
     return jax.tree.map(of, dict(data.arrays))
 
 
-def reader(data: Split, shape: tuple[int, int], placement: Placement) -> Callable[[Array], PyTree]:
-    """A function of the program that asks the host for further rows, [B] -> examples [B, ...]."""
-    like = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), like_chunk(data, shape, resident=False)
-    )
-    kinds = jax.tree.map(lambda s: s.dtype, like)
+def chunk_program(
+    update: Update, data: Split, shape: tuple[int, int], placement: Placement, resident: bool
+) -> Callable:
+    """The program of a chunk of [chunk, B] steps (`make_chunk`) on the resident or the streamed split."""
+    further = None if resident else (data.size, _further(data, shape, placement))
+    return make_chunk(update, data.transform, shape[1], placement.batch, further)
 
-    def on_host(rows: Any) -> PyTree:
-        return jax.tree.map(
-            lambda a, kind: a.astype(kind), gather(dict(data.arrays), np.asarray(rows)), kinds
-        )
+
+def _further(data: Split, shape: tuple[int, int], placement: Placement) -> Callable[[Array], PyTree]:
+    """A function of the program that asks the host for further rows, [B] -> examples [B, ...]."""
+    of_steps = like_chunk(data, shape, resident=False)
+    like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), of_steps)
+
+    def of_host(rows: Any) -> PyTree:
+        examples = gather(dict(data.arrays), np.asarray(rows))
+        jax.tree.map(lambda a: check_array(a, "data"), examples)
+        return jax.tree.map(lambda a, to: a.astype(to.dtype), examples, like)
 
     def further(rows: Array) -> PyTree:
         if placement.batch is not None:
@@ -101,7 +107,7 @@ def reader(data: Split, shape: tuple[int, int], placement: Placement) -> Callabl
                 "resident: expected True for an update that takes batches of its own (repeat, aggressive) "
                 "where devices share a batch; got a streamed split"
             )
-        return jax.pure_callback(on_host, like, rows, vmap_method="sequential")
+        return jax.pure_callback(of_host, like, rows, vmap_method="sequential")
 
     return further
 
@@ -161,7 +167,8 @@ class Streamed:
         workers = min(_WORKERS, os.cpu_count() or 1)
         self._workers = ThreadPoolExecutor(workers, "vaejax-rows")
         self._loader = ThreadPoolExecutor(1, "vaejax-chunks")
-        self._parts = workers
+        # sources of an origin read in threads of their own
+        self._parts = 1 if any(getattr(a, "origin", None) for a in jax.tree.leaves(self._arrays)) else workers
         size = shape[0] * shape[1] * len(orders) * num_bytes(dict(data.arrays)) // data.size
         _log.info("a chunk of %d steps takes %.1f MiB, and two are in memory", shape[0], size / _MIB)
         if size > _LARGE_CHUNK:
@@ -226,7 +233,7 @@ class Streamed:
             return jax.device_put(examples)
         shape = (*examples.shape[:2], self._shape[1], *examples.shape[3:])
 
-        def of(index: tuple[slice, ...]) -> np.ndarray:
+        def of(index: Any) -> np.ndarray:
             wanted = np.arange(self._shape[1])[index[2]]
             start = np.searchsorted(self._columns, wanted[0])
             part = examples[index[0], :, start : start + len(wanted)]
@@ -239,5 +246,5 @@ def _columns(batch_size: int, placement: Placement) -> np.ndarray:
     """The places of a batch, of 0..B-1, whose examples the devices of this process are given."""
     if placement.batch is None:
         return np.arange(batch_size)
-    of_devices = placement.batch.addressable_devices_indices_map((batch_size,)).values()
+    of_devices: Any = placement.batch.addressable_devices_indices_map((batch_size,)).values()
     return np.unique(np.concatenate([np.arange(batch_size)[index] for (index,) in of_devices]))

@@ -16,11 +16,10 @@ from vaejax.files import expanded
 from vaejax.keys import check_key, named_key
 from vaejax.train.callbacks import Adjust, Callbacks, Progress, Stop, Validate, reporting
 from vaejax.train.checkpoint import check_savable
-from vaejax.train.feed import is_resident, like_chunk, reader
+from vaejax.train.feed import chunk_program, is_resident, like_chunk
 from vaejax.train.folder import Description
 from vaejax.train.optimizer import is_key
 from vaejax.train.runs import Counts, Run, check_seeds, open_runs, place, results, train
-from vaejax.train.step import make_chunk
 from vaejax.train.store import Fit
 from vaejax.types import Array, Device, Model, Split, TrainState, Update
 
@@ -129,20 +128,17 @@ def fit(
     seeds = None if seeds is None else check_seeds(seeds)
     placement = place(seeds, devices, counts.batch_size)
     resident = is_resident(resident, data, devices)
-    further = None if resident else (data.size, reader(data, counts.shape, placement))
-    program = make_chunk(update, data.transform, counts.batch_size, placement.batch, further)
+    program = chunk_program(update, data, counts.shape, placement, resident)
     initial = jax.jit(initialiser(model, update, data))
     like = _traced(key, initial, program, like_chunk(data, counts.shape, resident), counts)
     if folder is not None:
         check_savable(like)
-    config = {**counts._asdict(), "examples": data.size, "support": data.support}
-    description = Description(model.spec, config, getattr(data.transform, "spec", None))
+    description = _described(model, data, counts)
     with open_runs(key, seeds, folder, data, counts, description, resume, tensorboard) as runs:
         states = [_started(run, initial, like, callbacks, description) for run in runs]
         with reporting(progress, counts.steps, runs) as report:
             settle = partial(callbacks.settle, counts, report)
-            states = train(program, placement, runs, states, data, resident, counts, settle)
-            return results(runs, states)
+            return results(runs, train(program, placement, runs, states, data, resident, counts, settle))
 
 
 def _check_arguments(
@@ -179,6 +175,12 @@ def _check_arguments(
             "tensorboard: expected the extra of that name, which has tensorboardX: "
             "pip install 'vaejax[tensorboard]'; got tensorboard=True without it"
         )
+
+
+def _described(model: Model, data: Split, counts: Counts) -> Description:
+    """What the run's folder says of it."""
+    config = {**counts._asdict(), "examples": data.size, "support": data.support}
+    return Description(model.spec, config, getattr(data.transform, "spec", None))
 
 
 def _traced(key: Array, initial: Callable, program: Callable, arrays: Any, counts: Counts) -> TrainState:

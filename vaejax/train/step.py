@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -62,17 +63,13 @@ def make_chunk(
 
     def step(state: TrainState, key: Array, arrays: PyTree, indices: Array, i: Any) -> tuple:
         key = jax.random.fold_in(threefry_key(key), state.step)
-
-        def at(rows: Any) -> PyTree:
-            return jax.tree.map(lambda a: a[rows], arrays)
-
-        size, examples = (jax.tree.leaves(arrays)[0].shape[0], at) if further is None else further
+        size, examples = further or (jax.tree.leaves(arrays)[0].shape[0], partial(_at, arrays))
 
         def take(key: Array) -> Batch:
             rows = jax.random.randint(named_key(key, "/rows"), (batch_size,), 0, size)
             return batch_of(key, examples(rows))
 
-        batch = batch_of(key, at(indices[i] if further is None else i))
+        batch = batch_of(key, _at(arrays, indices[i] if further is None else i))
         state, metrics = update.apply(state, key, batch, take)
         return state._replace(step=state.step + 1), metrics
 
@@ -89,6 +86,10 @@ def make_chunk(
         return jax.lax.fori_loop(0, n, body, (state, buffers))
 
     return run
+
+
+def _at(arrays: PyTree, rows: Any) -> PyTree:
+    return jax.tree.map(lambda a: a[rows], arrays)
 
 
 def alone(run: Run, streamed: bool = False) -> Run:
