@@ -98,6 +98,8 @@ def test_pages_that_are_forgotten_lose_nothing(tmp_path, monkeypatch):
             array[0] = -1.0  # of a copy on write these are in memory alone
         forget({"x": {"a": np.asarray(array)[2:], "b": X}})
         forget(array)
+        rows.read_at_random(array, True)
+        rows.read_at_random(array, False)
         np.testing.assert_array_equal(array[1:], X[1:])
         if mode != "r":
             np.testing.assert_array_equal(array[0], -1.0)

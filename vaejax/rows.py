@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-__all__ = ["Chosen", "RowSource", "forget", "gather", "num_bytes", "read_into", "some_rows"]
+__all__ = ["Chosen", "RowSource", "forget", "gather", "num_bytes", "read_at_random", "read_into", "some_rows"]
 
 WHOLE = 2**30  # bytes of an array up to which all of its values are looked at
 _PLACES, _AT_EACH = 64, 2**18  # of a larger one: so many places, and bytes at each of them
@@ -125,9 +125,19 @@ def forget(arrays: Any) -> None:
 
     Without it a process seems to hold all that it ever read of them.
     """
+    _advise(arrays, "MADV_DONTNEED")
+
+
+def read_at_random(arrays: Any, at_random: bool) -> None:
+    """Say whether rows of large mapped files are read at random: if not, the system reads on behind each."""
+    _advise(arrays, "MADV_RANDOM" if at_random else "MADV_NORMAL")
+
+
+def _advise(arrays: Any, advice: str) -> None:
+    """Advise the system on the large mapped files among the arrays of a tree, where it takes advice."""
     for mapping in {id(m): m for m in map(_mapping, jax.tree.leaves(arrays)) if m is not None}.values():
-        if len(mapping) >= _LARGE and hasattr(mmap, "MADV_DONTNEED"):
-            mapping.madvise(mmap.MADV_DONTNEED)
+        if len(mapping) >= _LARGE and hasattr(mmap, advice):
+            mapping.madvise(getattr(mmap, advice))
 
 
 def _mapping(array: Any) -> mmap.mmap | None:

@@ -16,14 +16,14 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from vaejax.checks import check_array
-from vaejax.rows import RowSource, forget, gather, num_bytes, read_into
+from vaejax.rows import RowSource, forget, gather, num_bytes, read_at_random, read_into
 from vaejax.train.step import Order, Placement, make_chunk
 from vaejax.types import Array, Device, PyTree, Split, Update
 
 __all__ = ["Resident", "Streamed", "chunk_program", "is_resident", "like_chunk"]
 
 _MIB = 2**20
-_WORKERS = 8  # threads that gather rows, at most
+_WORKERS, _ROWS = 8, 1024  # threads that gather rows, and rows that one reads at once, at most
 _LARGE_CHUNK = 2**28  # bytes of a chunk's examples from which on a smaller one is worth a word
 _log = logging.getLogger("vaejax")
 
@@ -167,8 +167,8 @@ class Streamed:
         workers = min(_WORKERS, os.cpu_count() or 1)
         self._workers = ThreadPoolExecutor(workers, "vaejax-rows")
         self._loader = ThreadPoolExecutor(1, "vaejax-chunks")
-        # sources of an origin read in threads of their own
-        self._parts = 1 if any(getattr(a, "origin", None) for a in jax.tree.leaves(self._arrays)) else workers
+        read_at_random(self._arrays, True)
+        self._parts = workers
         size = shape[0] * shape[1] * len(orders) * num_bytes(dict(data.arrays)) // data.size
         _log.info("a chunk of %d steps takes %.1f MiB, and two are in memory", shape[0], size / _MIB)
         if size > _LARGE_CHUNK:
@@ -197,6 +197,7 @@ class Streamed:
         for pool in (self._loader, self._workers):
             pool.shutdown(wait=True, cancel_futures=True)
         forget(self._arrays)
+        read_at_random(self._arrays, False)
 
     def _begin(self, done: Sequence[int], n: Sequence[int]) -> _Ahead:
         rows = _rows(self._orders, done, n, self._shape)
@@ -213,19 +214,28 @@ class Streamed:
         for i, steps in enumerate(n):
             mine = rows[i, :steps].ravel()
             flat = [out[i].reshape(-1, *out.shape[3:]) for out in outs]
-            for part in np.array_split(np.arange(len(mine)), self._parts):
-                if len(part):
-                    here = slice(part[0], part[-1] + 1)
-                    tasks.append(
-                        self._workers.submit(read_into, leaves, mine[here], [out[here] for out in flat])
-                    )
+            each = self._rows_of_a_task(len(mine))
+            for start in range(0, len(mine), each):
+                here = slice(start, start + each)
+                part = [out[here] for out in flat]
+                tasks.append(self._workers.submit(self._read, leaves, mine[here], part))
         for task in tasks:
             task.result()
         for i, steps in enumerate(n):
             for out in outs:
                 check_array(out[i, :steps], "data")  # 64-bit integers that jax would wrap around
-        forget(self._arrays)
         return jax.tree.map(self._placed, tree.unflatten(outs))
+
+    def _rows_of_a_task(self, n: int) -> int:
+        """How many of n rows a thread reads at once; all where an origin has threads of its own."""
+        if any(getattr(array, "origin", None) is not None for array in jax.tree.leaves(self._arrays)):
+            return max(1, n)
+        return max(1, min(_ROWS, math.ceil(n / self._parts)))
+
+    def _read(self, leaves: list[Any], rows: np.ndarray, outs: list[np.ndarray]) -> None:
+        """Read rows; let go of pages of a mapped file, of which the system maps 16 around each that is read."""
+        read_into(leaves, rows, outs)
+        forget(self._arrays)
 
     def _placed(self, examples: np.ndarray) -> Array:
         """Examples [S, chunk, b, ...] of this process's columns on its devices."""
