@@ -233,7 +233,7 @@ class Streamed:
         return max(1, min(_ROWS, math.ceil(n / self._parts)))
 
     def _read(self, leaves: list[Any], rows: np.ndarray, outs: list[np.ndarray]) -> None:
-        """Read rows; let go of pages of a mapped file, of which the system maps 16 around each that is read."""
+        """Read rows; let go of pages of a mapped file: around each that is read the system maps 16."""
         read_into(leaves, rows, outs)
         forget(self._arrays)
 
