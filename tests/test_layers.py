@@ -46,7 +46,6 @@ HOMES = {  # third party -> packages that may import it
     "tqdm": {"progress"},
     "tensorboardX": {"train"},
     "tensorflow_datasets": {"data"},
-    "grain": {"data"},
     "matplotlib": {"plots"},
     "scipy": {"runs", "disentanglement", "human"},
     "choix": {"human"},
@@ -85,9 +84,7 @@ def test_imports_go_one_way(path):
         assert top not in ("experiments", "tests", "benchmarks")
 
 
-@pytest.mark.parametrize(
-    ("library", "package"), [("tensorflow_datasets", "data"), ("grain", "data"), ("optax", "evaluation")]
-)
+@pytest.mark.parametrize(("library", "package"), [("tensorflow_datasets", "data"), ("optax", "evaluation")])
 def test_these_have_one_file_of_a_package(library, package):
     users = [p for p in FILES if any(n.split(".")[0] == library for n in _imports(p))]
     assert len([p for p in users if p.relative_to(ROOT).parts[0] == package]) == 1

@@ -1,6 +1,4 @@
-"""Splits of sources with random access, through grain: array_record files, sets of tensorflow-datasets."""
-
-import sys
+"""Splits of sources with random access: array_record files by grain, sets of tensorflow-datasets, lists."""
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ from vaejax import data
 from vaejax.data import from_source, records
 from vaejax.types import Split
 
-pytest.importorskip("grain", reason="of the extra stream, which is not installed")
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 Y = np.arange(20, dtype=np.int32)
 
@@ -35,12 +32,15 @@ def parse(record):
 
 
 def test_array_record_files_are_a_split_and_train_as_the_arrays_do(files):
-    import grain
-
-    split = from_source(grain.sources.ArrayRecordDataSource(files), "real", parse=parse, threads=3)
+    grain = pytest.importorskip("grain", reason="of the extra stream, which is not installed")
+    split = from_source(grain.sources.ArrayRecordDataSource(files), "real", parse=parse)
     assert split.size == 20
     assert (split.arrays["x"].shape, split.arrays["x"].dtype) == ((20, 3), np.float32)
     assert split.arrays["y"].shape == (20,)
+    one_by_one = from_source(
+        grain.MapDataset.source(grain.sources.ArrayRecordDataSource(files)), "real", parse=parse
+    )
+    np.testing.assert_array_equal(np.asarray(one_by_one.arrays["x"]), X)
     rows = np.array([19, 0, 13, 13])
     np.testing.assert_array_equal(split.arrays["x"][rows], X[rows])
     np.testing.assert_array_equal(np.asarray(split.arrays["y"]), Y)
@@ -58,13 +58,8 @@ def test_a_prepared_set_of_tensorflow_datasets_is_a_source(tmp_path):
     np.testing.assert_array_equal(np.asarray(split.arrays["x"]), x)
 
 
-def of(examples):
-    """A list as a source."""
-    return list(examples)
-
-
 def test_the_default_transform_is_that_of_arrays():
-    grey = of({"x": np.full((2, 2), i, np.uint8)} for i in range(3))
+    grey = [{"x": np.full((2, 2), i, np.uint8)} for i in range(3)]
     for support in ("unit_interval", "bytes"):
         split = from_source(grey, support)
         whole = data.from_arrays(
@@ -83,7 +78,6 @@ def test_the_default_transform_is_that_of_arrays():
         ({"source": [{"x": "a"}]}, TypeError, "source: x: expected integers or floats"),
         ({"source": [{"x": X[0]}], "support": "unit_interval"}, ValueError, "expected values in"),
         ({"support": "tokens"}, ValueError, "support: expected one of"),
-        ({"threads": 0}, ValueError, "threads: expected at least 1"),
         ({"parse": 3}, TypeError, "parse: expected a function or None, got int"),
         ({"transform": 3}, TypeError, "transform: expected a function or None, got int"),
         ({"source": [{"x": X[0]}, {"x": X[0, :2]}]}, ValueError, r"source: x: expected shape \[3\] of each"),
@@ -98,9 +92,3 @@ def test_what_is_no_source_of_examples_is_named(change, error, message):
     options = {"source": [{"x": X[0]}], "support": "real", **change}
     with pytest.raises(error, match=message):
         from_source(options.pop("source"), options.pop("support"), **options)
-
-
-def test_without_the_extra_it_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "grain", None)
-    with pytest.raises(ImportError, match=r"pip install 'vaejax\[stream\]'"):
-        from_source([{"x": X[0]}], "real")

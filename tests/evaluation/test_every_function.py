@@ -232,8 +232,9 @@ def test_an_example_has_its_values_in_a_batch_of_its_own(name):
 
 @pytest.mark.parametrize("name", OF_SPLITS)
 def test_no_more_of_a_split_is_read_at_a_time_than_a_batch(name):
-    source, seen = Read(X), len(COMPILED)
-    assert_close(call(name, split=Split({"x": source}, "real", noisy)), first_of(name), rtol=0)
+    first, source = first_of(name), Read(X)
+    seen = len(COMPILED)
+    assert_close(call(name, split=Split({"x": source}, "real", noisy)), first, rtol=0)
     assert len(COMPILED) == seen
     assert max(map(len, source.readings)) <= 2  # B
     assert set(source.rows.tolist()) == set(range(5))

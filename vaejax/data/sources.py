@@ -1,18 +1,14 @@
-"""Examples that stay where they are, as in array_record files, and are read when a step needs them.
-
-The only file that imports grain, the extra "stream".
-"""
+"""Examples that stay where they are, as in array_record files, and are read when a step needs them."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from vaejax.checks import check_choice, check_positive_int, check_split
+from vaejax.checks import check_choice, check_split
 from vaejax.data.arrays import Transform, check_transformed
 from vaejax.data.cache import Field
 from vaejax.data.transforms import cast, unit_from_bytes
@@ -28,32 +24,30 @@ def from_source(
     *,
     parse: Parse | None = None,
     transform: Transform | None = None,
-    threads: int = 16,
 ) -> Split:
     """A split of the examples of a source with random access, which are read when a batch needs them.
 
     `fit` streams it where it is larger than the memory (`resident`), and evaluation reads it batch by batch;
-    each process of a job reads its share of the rows. grain reads and parses, in several threads.
+    each process of a job reads its share of the rows. Where a source has `__getitems__(places)`, as those of
+    array_record have, it is asked for many records at once; `fit` asks in several threads.
 
     Args:
-        source: has a length and gives record i by [i], in several threads at once; such as
-            grain.sources.ArrayRecordDataSource(paths), or tensorflow_datasets.data_source(name, split=...).
+        source: has a length and gives record i by [i], in several threads at once; such as those of grain
+            (extra "stream"), grain.sources.ArrayRecordDataSource(paths) or a MapDataset, and
+            tensorflow_datasets.data_source(name, split=...).
         support: as that of `from_arrays`.
         parse: `parse(record) -> {"x": array, "y"?: array}`, pure; every example has the shapes and dtypes of
             the first. None where the records are such mappings.
         transform: as that of `from_arrays`; the default is its default.
-        threads: how many read and parse at once.
 
     Returns:
         A `Split` whose arrays are `RowSource`s.
 
     Raises:
-        ImportError: without the extra.
         TypeError, ValueError: arguments of another kind, an empty source, examples that are no mappings to
             numbers, or of which the first 16 do not lie in the support once transformed.
     """
     check_choice(support, tuple(s for s in DATA_SUPPORTS if s != "tokens"), "support")
-    check_positive_int(threads, "threads")
     for name, value in (("parse", parse), ("transform", transform)):
         if value is not None and not callable(value):
             raise TypeError(f"{name}: expected a function or None, got {type(value).__name__}")
@@ -61,11 +55,7 @@ def from_source(
         raise TypeError(f"source: expected a length and records by [i], got {type(source).__name__}")
     if len(source) == 0:
         raise ValueError("source: expected at least one record, got none")
-    if importlib.util.find_spec("grain") is None:
-        raise ImportError(
-            "source: expected the extra of streaming, which has grain: pip install 'vaejax[stream]'"
-        )
-    examples = _Examples(source, parse, int(threads))
+    examples = _Examples(source, parse)
     (example,) = examples.fetch(np.zeros(1, np.int64))
     arrays = {name: _Feature(examples, name, value) for name, value in _checked(example).items()}
     if transform is None:
@@ -87,34 +77,18 @@ def _checked(example: Any) -> Mapping[str, Any]:
 class _Examples:
     """The records of some places, parsed: what all features of a source are taken from."""
 
-    def __init__(self, source: Any, parse: Parse | None, threads: int):
-        self._source, self._parse, self._threads = source, parse, threads
+    def __init__(self, source: Any, parse: Parse | None):
+        self._source, self._parse = source, parse
 
     def __len__(self) -> int:
         return len(self._source)
 
     def fetch(self, rows: np.ndarray) -> list[Mapping[str, Any]]:
         """The examples of these rows, in their order."""
-        import grain
-
-        dataset = grain.MapDataset.source(_Picked(self._source, rows))
-        if self._parse is not None:
-            dataset = dataset.map(self._parse)
-        options = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=8 * self._threads)
-        return list(dataset.to_iter_dataset(options))
-
-
-class _Picked:
-    """Some records of a source, as a source."""
-
-    def __init__(self, source: Any, rows: np.ndarray):
-        self._source, self._rows = source, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._source[int(self._rows[index])]
+        places = rows.tolist()
+        together = getattr(self._source, "__getitems__", None)
+        records = [self._source[i] for i in places] if together is None else together(places)
+        return list(records) if self._parse is None else [self._parse(record) for record in records]
 
 
 class _Feature(RowSource):

@@ -214,7 +214,7 @@ class Streamed:
         for i, steps in enumerate(n):
             mine = rows[i, :steps].ravel()
             flat = [out[i].reshape(-1, *out.shape[3:]) for out in outs]
-            each = self._rows_of_a_task(len(mine))
+            each = max(1, min(_ROWS, math.ceil(len(mine) / self._parts)))
             for start in range(0, len(mine), each):
                 here = slice(start, start + each)
                 part = [out[here] for out in flat]
@@ -225,12 +225,6 @@ class Streamed:
             for out in outs:
                 check_array(out[i, :steps], "data")  # 64-bit integers that jax would wrap around
         return jax.tree.map(self._placed, tree.unflatten(outs))
-
-    def _rows_of_a_task(self, n: int) -> int:
-        """How many of n rows a thread reads at once; all where an origin has threads of its own."""
-        if any(getattr(array, "origin", None) is not None for array in jax.tree.leaves(self._arrays)):
-            return max(1, n)
-        return max(1, min(_ROWS, math.ceil(n / self._parts)))
 
     def _read(self, leaves: list[Any], rows: np.ndarray, outs: list[np.ndarray]) -> None:
         """Read rows; let go of pages of a mapped file: around each that is read the system maps 16."""
