@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vaejax import rows
 from vaejax.data import from_arrays
 
 KEY = jax.random.key(0)
@@ -304,3 +305,16 @@ def test_float64_beyond_float32():
 def test_bad_transforms(transform, error, message):
     with np.errstate(all="ignore"), pytest.raises(error, match=message):
         from_arrays(UNIT, UNIT, support="unit_interval", transform=transform)
+
+
+def test_of_a_large_array_values_at_some_places_are_checked(monkeypatch):
+    monkeypatch.setattr(rows, "WHOLE", 100)
+    monkeypatch.setattr(rows, "_PLACES", 2)
+    monkeypatch.setattr(rows, "_AT_EACH", 16)  # one row
+    x, labels = np.zeros((20, 4), np.float32), np.zeros(20, np.int64)
+    x[5] = 7.0  # between the first and the last of ten
+    made = from_arrays(x, x[:2], (labels, labels[:2]), support="binary", validation=0.5)
+    assert np.shares_memory(made.train.arrays["x"], x)
+    x[19] = np.nan  # the last of the validation
+    with pytest.raises(ValueError, match="validation: expected finite float32 values"):
+        from_arrays(x, x[:2], (labels, labels[:2]), support="binary", validation=0.5)
