@@ -94,6 +94,8 @@ class Config:
     """Exit with 1 when a bar is missed."""
     sweep: bool = False
     """Instead: d, sides, B, methods and chunks, without the peer, on whatever device jax sees."""
+    setting: tuple[int, int, int] | None = None
+    """One setting of the sweep alone: side, d and B, as `64 10 64`, that of the README's table."""
     figures: Path | None = None
     """A folder for the figures of the sweep."""
     output: Path | None = None
@@ -111,7 +113,8 @@ def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
     use_cores(config.threads)
     if config.sweep:
-        return sweep.main(config.rounds, config.output, config.figures)
+        one = None if config.setting is None else [sweep.Setting(*config.setting)]
+        return sweep.main(config.rounds, config.output, config.figures, one)
     from benchmarks.torch_peer import make_step
 
     programs, temporaries = compile_all(config)

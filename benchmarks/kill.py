@@ -2,6 +2,7 @@
 
     python -m benchmarks.kill --kills 100
 
+Every second training streams its data, and so does the last.
 About 3 s a kill on one core: most of it is starting jax again.
 """
 
@@ -54,7 +55,9 @@ FRESH = multiprocessing.get_context("forkserver")
 FRESH.set_forkserver_preload(["benchmarks.kill"])
 
 
-def training(chunk: int, steps: int, folder: Path | None, progress: Any = False) -> train.Fit:
+def training(
+    chunk: int, steps: int, folder: Path | None, progress: Any = False, resident: bool = True
+) -> train.Fit:
     """A small VAE on binary noise, with validation, checkpointed at every chunk."""
     x = (np.random.default_rng(0).random((600, 12)) < 0.3).astype(np.float32)
     model = models.gaussian_vae(
@@ -70,11 +73,11 @@ def training(chunk: int, steps: int, folder: Path | None, progress: Any = False)
         jax.random.key(3), model, update, Split({"x": x[:500]}, "binary"), steps,
         batch_size=32, chunk=chunk, save_every=1, folder=folder, resume=folder is not None,
         validate=lambda key, vae: evaluation.elbo_parts(key, vae, held_out, aggregate=False),
-        progress=progress,
+        progress=progress, resident=resident,
     )  # fmt: skip
 
 
-def child(chunk: int, folder: Path, first: Connection) -> None:
+def child(chunk: int, folder: Path, resident: bool, first: Connection) -> None:
     """Train until killed; say the step after the first chunk, once; end when nobody is left to kill it."""
     said, server = [], os.getppid()
 
@@ -84,13 +87,13 @@ def child(chunk: int, folder: Path, first: Connection) -> None:
         if os.getppid() != server:
             raise SystemExit("the process that kills has ended")
 
-    training(chunk, ENDLESS, folder, progress)
+    training(chunk, ENDLESS, folder, progress, resident)
 
 
-def kill_one(config: Config, folder: Path, wait: float) -> int:
+def kill_one(config: Config, folder: Path, wait: float, resident: bool) -> int:
     """Start the training in a process of its own, kill it, and return the step after its first chunk."""
     here, there = FRESH.Pipe()
-    process = FRESH.Process(target=child, args=(config.chunk, folder, there), daemon=True)
+    process = FRESH.Process(target=child, args=(config.chunk, folder, resident, there), daemon=True)
     process.start()
     there.close()
     try:
@@ -111,11 +114,12 @@ def main(config: Config) -> dict[str, Any]:
     rng = random.Random(config.seed)
     folder = expanded(config.folder or Path(tempfile.mkdtemp()) / "run")
     start, at = time.perf_counter(), []
-    for _ in Bar(range(config.kills), unit="kill"):
-        at.append(kill_one(config, folder, rng.uniform(0, config.patience)))
+    for kill in Bar(range(config.kills), unit="kill"):
+        at.append(kill_one(config, folder, rng.uniform(0, config.patience), kill % 2 == 1))
     *whole_lines, _ = (folder / "metrics.jsonl").read_text().splitlines()  # the last may be cut
     steps = config.steps + max(json.loads(line)["step"] for line in whole_lines)
-    killed, whole = training(config.chunk, steps, folder), training(config.chunk, steps, None)
+    killed = training(config.chunk, steps, folder, resident=False)
+    whole = training(config.chunk, steps, None)
     for a, b in zip(jax.tree.leaves(killed.state), jax.tree.leaves(whole.state), strict=True):
         np.testing.assert_array_equal(a, b)
     for name, values in whole.metrics.items():

@@ -95,10 +95,12 @@ def measure(setting: Setting, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def main(rounds: int, output: Path | None, figures: Path | None) -> dict[str, Any]:
-    """Measure every setting; print the table, write JSON and figures."""
+def main(
+    rounds: int, output: Path | None, figures: Path | None, chosen: list[Setting] | None = None
+) -> dict[str, Any]:
+    """Measure every setting, or the chosen ones; print the table, write JSON and figures."""
     rows = []
-    for setting in (bar := Bar(settings(), desc="settings")):
+    for setting in (bar := Bar(chosen or settings(), desc="settings")):
         bar.set_postfix_str(" ".join(f"{k}={v}" for k, v in setting._asdict().items() if v is not None))
         rows += measure(setting, rounds)
     print(f"{runs.table(rows)}\n\n{jax.devices()[0]}\n")

@@ -112,6 +112,7 @@ SLOW = (
     "train/test_resume.py",
     "train/test_seeds.py",
     "train/test_step.py",
+    "train/test_stream.py",
 )
 # of the others what takes longest to trace, and runs lines that tests of their own run too
 UNTRACED = (

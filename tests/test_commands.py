@@ -126,6 +126,8 @@ def test_a_command_is_what_its_program_takes(command, monkeypatch, capsys):
     words = [word for word in shlex.split(command) if not re.match("[A-Z_]+=", word)]
     if words[0] in ("pip", "uv"):
         check_packages(words)
+    elif words[0] == "bash":
+        assert subprocess.run(["bash", "-n", *words[1:2]], cwd=ROOT).returncode == 0
     elif words[0].endswith("python"):
         check_python(words, monkeypatch)
     else:

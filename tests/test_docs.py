@@ -139,7 +139,7 @@ def test_every_page_with_code_is_run():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]  # those in api are made of docstrings
     assert {str(p.relative_to(ROOT)) for p in pages if "```python" in p.read_text()} == {
         "README.md", "docs/training.md", "docs/collapse.md", "docs/latents.md", "docs/holes.md",
-        "docs/data.md", "docs/human.md", "docs/own_data_and_nets.md", "docs/saving.md",
+        "docs/data.md", "docs/human.md", "docs/own_data_and_nets.md", "docs/saving.md", "docs/streaming.md",
         "docs/experiment.md",  # in tests/lab/test_example.py
     }  # fmt: skip
 
@@ -207,6 +207,17 @@ def test_the_code_of_the_page_of_holes_runs(small):
     assert set(np.unique(drawn)) <= {0, 1}
     assert (filled.draws[..., 3] == np.round(filled.draws[..., 3])).all()
     assert names["run"].transform == names["table"].train.transform.inner
+
+
+def test_the_code_of_the_streaming_page_runs(small):
+    pytest.importorskip("grain", reason="of the extra stream, which is not installed")
+    names = run_page("docs/streaming.md")
+    assert np.shares_memory(names["images"].train.arrays["x"], names["mapped"])
+    assert names["from_records"].size == 256
+    np.testing.assert_array_equal(
+        names["from_records"].arrays["x"][np.array([7, 3])], names["mapped"][[7, 3]]
+    )
+    assert len(names["again"].metrics["loss"]) == STEPS
 
 
 def test_the_code_of_the_latents_page_runs(small):

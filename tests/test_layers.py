@@ -9,11 +9,12 @@ from tests.conftest import SLOW
 
 TESTS = Path(__file__).parent
 ROOT = Path(__file__).parent.parent / "vaejax"
-BASE = {"types", "keys", "checks", "hints", "precision", "fixed", "files", "progress"}
+BASE = {"types", "keys", "checks", "hints", "rows", "precision", "fixed", "files", "progress"}
 MAY_IMPORT = {
     "types": set(),
     "keys": {"types"},
-    "checks": {"types"},
+    "rows": set(),
+    "checks": {"types", "rows"},
     "hints": set(),
     "precision": set(),
     "fixed": set(),

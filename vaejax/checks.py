@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaejax.rows import RowSource, some_rows
 from vaejax.types import DATA_SUPPORTS, SUPPORTS, VAE, Split
 
 T = TypeVar("T")
@@ -112,8 +113,11 @@ def _check_supports(likelihood: Any, data: Any) -> None:
 
 
 def check_array(array: Any, name: str) -> None:
-    """Raise unless `array` is [N, ...], of numbers, and jax takes it as it is; reads only 64-bit integers."""
-    if not isinstance(array, np.ndarray | jax.Array):
+    """Raise unless `array` is [N, ...], of numbers, and jax takes it as it is.
+
+    No values are read but those of 64-bit integers, of large arrays and sources some (`rows.some_rows`).
+    """
+    if not isinstance(array, np.ndarray | jax.Array | RowSource):
         raise TypeError(f"{name}: expected a numpy array [N, ...], got {type(array).__name__}")
     check_unmasked(array, name)
     dtype = array.dtype
@@ -128,7 +132,8 @@ def check_array(array: Any, name: str) -> None:
         raise ValueError(f"{name}: expected an array [N, ...], got a number")
     taken = jax.dtypes.canonicalize_dtype(dtype)
     if taken.kind in "iu" and taken != dtype and array.size:  # would wrap around
-        low, high, fits = array.min(), array.max(), np.iinfo(taken)
+        some, fits = some_rows(array), np.iinfo(taken)
+        low, high = some.min(), some.max()
         if low < fits.min or high > fits.max:
             raise ValueError(
                 f"{name}: expected integers of {taken}, which jax has without x64; got {low}..{high}"
@@ -164,14 +169,16 @@ def check_observed(observed: Any, x: Any, name: str = "observed") -> None:
         raise TypeError(f"{name}: expected booleans, or 0 and 1 as integers; got dtype {observed.dtype}")
     if observed.shape != x.shape:
         raise ValueError(f"{name}: expected the shape of x, {list(x.shape)}; got {list(observed.shape)}")
-    if observed.dtype.kind != "b" and observed.size and not (0 <= observed.min() <= observed.max() <= 1):
-        raise ValueError(f"{name}: expected 0 and 1, got {observed.min()}..{observed.max()}")
+    if observed.dtype.kind != "b" and observed.size:
+        some = some_rows(observed)
+        if not 0 <= some.min() <= some.max() <= 1:
+            raise ValueError(f"{name}: expected 0 and 1, got {some.min()}..{some.max()}")
 
 
 def check_split(value: Any, name: str = "split") -> None:
     """Raise unless `value` is a Split of at least one example, whose arrays are as long as x.
 
-    Each array passes `check_array`, which reads no more than 64-bit integers: a memory map stays one.
+    Each array passes `check_array`: what is larger than the memory is not read as a whole.
     """
     if not isinstance(value, Split):
         raise TypeError(f"{name}: expected a vaejax.Split{_instead(value)}; got {type(value).__name__}")

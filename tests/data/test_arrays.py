@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vaejax import rows
 from vaejax.data import from_arrays
 
 KEY = jax.random.key(0)
@@ -320,14 +321,14 @@ def test_bad_transforms(transform, error, message):
 def test_lists_and_arrays_of_jax_are_taken(given):
     labels = given(np.stack([LABELS, LABELS], axis=1))
     data = from_arrays(given(UNIT), given(UNIT[:4]), (labels, labels[:4]), support="unit_interval")
-    for split, rows in (
+    for split, part in (
         (data.train, slice(0, 18)),
         (data.validation, slice(18, 20)),
         (data.test, slice(0, 4)),
     ):
         assert isinstance(split.arrays["x"], np.ndarray)
-        np.testing.assert_array_equal(np.float32(split.arrays["x"]), UNIT[rows])
-        np.testing.assert_array_equal(split.arrays["y"][:, 0], LABELS[rows])
+        np.testing.assert_array_equal(np.float32(split.arrays["x"]), UNIT[part])
+        np.testing.assert_array_equal(split.arrays["y"][:, 0], LABELS[part])
 
 
 @pytest.mark.parametrize(
@@ -373,3 +374,16 @@ def test_a_transform_of_ones_own_sees_the_integers_as_they_are():
     x = BYTES.astype(np.int16)
     data = from_arrays(x, x, support="unit_interval", transform=halved)
     np.testing.assert_allclose(transformed(data.test), BYTES / 510, rtol=1e-6)
+
+
+def test_of_a_large_array_values_at_some_places_are_checked(monkeypatch):
+    monkeypatch.setattr(rows, "WHOLE", 100)
+    monkeypatch.setattr(rows, "_PLACES", 2)
+    monkeypatch.setattr(rows, "_AT_EACH", 16)  # one row
+    x, labels = np.zeros((20, 4), np.float32), np.zeros(20, np.int64)
+    x[5] = 7.0  # between the first and the last of ten
+    made = from_arrays(x, x[:2], (labels, labels[:2]), support="binary", validation=0.5)
+    assert np.shares_memory(made.train.arrays["x"], x)
+    x[19] = np.nan  # the last of the validation
+    with pytest.raises(ValueError, match="validation: expected finite float32 values"):
+        from_arrays(x, x[:2], (labels, labels[:2]), support="binary", validation=0.5)

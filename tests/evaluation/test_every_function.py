@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
+from tests.sources import Read
 from vaejax import data, evaluation
 from vaejax.distributions import Gaussian, diagonal_gaussian
 from vaejax.evaluation.batches import mean_and_error
@@ -238,6 +239,16 @@ def test_plain_functions_and_float64_change_nothing(name):
 @pytest.mark.parametrize("name", OF_SPLITS)
 def test_an_example_has_its_values_in_a_batch_of_its_own(name):
     assert_close(call(name, batch_size=np.int64(1)), first_of(name), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OF_SPLITS)
+def test_no_more_of_a_split_is_read_at_a_time_than_a_batch(name):
+    first, source = first_of(name), Read(X)
+    seen = len(COMPILED)
+    assert_close(call(name, split=Split({"x": source}, "real", noisy)), first, rtol=0)
+    assert len(COMPILED) == seen
+    assert max(map(len, source.readings)) <= 2  # B
+    assert set(source.rows.tolist()) == set(range(5))
 
 
 @pytest.mark.parametrize("name", sorted({*OF_SPLITS, *OF_KEYS} - {"factor_codes", "local_scores"}))

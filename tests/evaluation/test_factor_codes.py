@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.test_disentanglement_scores import CHEAP, GRID, KEY, MIXED, PERFECT, Pictures, _vae
+from tests.sources import Read
 from vaejax import disentanglement, evaluation
 from vaejax.evaluation import disentanglement_scores, factor_codes
 from vaejax.types import Split
@@ -42,6 +43,18 @@ def test_real_factors_of_a_split_are_binned_where_it_is_asked():
         score(data=real)
     with pytest.raises(ValueError, match="factor_bins: expected None for a set"):
         score(data=Pictures(), factor_bins=3)
+
+
+def test_images_of_a_split_are_read_batch_by_batch_and_no_others_than_are_encoded():
+    x = Pictures().sample_images(GRID)
+    options = {"limit": 50, "batch_size": 20}
+    whole = factor_codes(KEY, _vae(PERFECT), Split({"x": x, "y": GRID}, "real"), **options)
+    source, y = Read(x), Read(GRID)
+    read = factor_codes(KEY, _vae(PERFECT), Split({"x": source, "y": y}, "real"), **options)
+    np.testing.assert_array_equal(read.loc, whole.loc)
+    np.testing.assert_array_equal(read.factors, whole.factors)
+    assert max(map(len, source.readings)) == 20
+    assert len(set(source.rows.tolist())) == 50
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, bool])

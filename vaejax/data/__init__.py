@@ -17,12 +17,14 @@ from vaejax.data.own_files import from_file
 from vaejax.data.own_images import from_images
 from vaejax.data.pairs import pairs
 from vaejax.data.sentences import Sentences, sentences
+from vaejax.data.sources import from_source
 from vaejax.data.splits import first, pooled, random_part, sample
 from vaejax.data.sprites_multi import SpritesMulti, sprites_multi
 from vaejax.data.standard import Standardise, standardised, transform_from_spec
 from vaejax.data.tables import Table, from_table
 from vaejax.data.tfds_sets import from_tfds
 from vaejax.data.three_dots import ThreeDots, three_dots
+from vaejax.rows import RowSource
 
 __all__ = [
     "Anchored",
@@ -30,6 +32,7 @@ __all__ = [
     "FactorGrid",
     "MiniSprites",
     "NaturalPatches",
+    "RowSource",
     "Sentences",
     "SpritesMulti",
     "Standardise",
@@ -44,6 +47,7 @@ __all__ = [
     "from_arrays",
     "from_file",
     "from_images",
+    "from_source",
     "from_table",
     "from_tfds",
     "halves",

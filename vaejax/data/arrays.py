@@ -15,6 +15,7 @@ from vaejax.checks import check_array, check_choice
 from vaejax.data.holes import with_holes, without_nan
 from vaejax.data.plain import plain_array, whole_numbers
 from vaejax.data.transforms import cast, unit_from_bytes
+from vaejax.rows import some_rows
 from vaejax.types import DATA_SUPPORTS, Array, Batch, Split
 
 Transform = Callable[[Array, Batch], Batch]
@@ -49,13 +50,16 @@ def from_arrays(
     transform: Transform | None = None,
     holes: bool = False,
 ) -> Dataset:
-    """Make a data set of arrays in memory; they are checked, and shared unless they must be converted.
+    """Make a data set of arrays, in memory or mapped; they are checked, and shared unless converted.
 
     What is converted is so without loss: lists of numbers and arrays of jax become numpy's; other byte orders
     (FITS, old HDF5 files) this machine's, in a copy; booleans uint8 0 and 1; where there is no transform,
     integers what their support means by them: uint8 of "binary", "one_hot" and "bytes", float32 of "real",
     "counts" and "mixed"; of "unit_interval" they are refused, since nothing says what stands for 1. So are
     masked arrays, whose hidden values would be seen.
+
+    Of an array of more than 1 GiB the values at 64 places are checked, evenly spaced, 256 KiB at each: a file
+    larger than the memory is not read.
 
     The default transform casts x to float32; uint8 data of support "unit_interval" it also scales by
     1/255. Without a transform of your own the stored values must lie in the support; with one, what
@@ -101,7 +105,7 @@ def from_arrays(
         x |= {"train": x["train"][:cut], "validation": x["train"][cut:]}
         if y is not None:
             y |= {"train": y["train"][:cut], "validation": y["train"][cut:]}
-    check = _check_transformed
+    check = check_transformed
     if transform is None:
         check = _check_stored
         bytes_to_unit = support == "unit_interval" and x["train"].dtype == np.uint8
@@ -203,7 +207,7 @@ def _check_stored(split: Split, name: str) -> None:
         _check_values(x, support, name)
 
 
-def _check_transformed(split: Split, name: str) -> None:
+def check_transformed(split: Split, name: str) -> None:
     """Raise unless the user's transform brings the first examples into the support."""
     batch = {key: array[:_TRIED] for key, array in split.arrays.items()}
     made = split.transform(jax.random.key(0), batch)
@@ -218,7 +222,8 @@ def _check_transformed(split: Split, name: str) -> None:
 
 
 def _check_values(x: np.ndarray, support: str, name: str) -> None:
-    """Raise unless the values are finite and lie in the support."""
+    """Raise unless the values are finite and lie in the support; of a large array some (`rows.some_rows`)."""
+    x = some_rows(x)
     low, high = _check_finite(x, name, "; with holes=True nan is a value that is missing")
     top = {"binary": 1, "unit_interval": 1, "bytes": 255}.get(support)
     if top is not None and (low < 0 or high > top):
@@ -234,7 +239,8 @@ def _check_values(x: np.ndarray, support: str, name: str) -> None:
 
 
 def _check_finite(array: np.ndarray, name: str, advice: str = "") -> tuple[Any, Any]:
-    """Return the least and the largest value; raise unless they are finite in float32."""
+    """Return the least and the largest value of some rows; raise unless they are finite in float32."""
+    array = some_rows(array)
     low, high = array.min(), array.max()  # nan wherever a value is
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.float32(low)) and np.isfinite(np.float32(high))

@@ -12,6 +12,7 @@ import numpy as np
 
 from vaejax.checks import check_support
 from vaejax.keys import named_key
+from vaejax.rows import forget, gather
 from vaejax.types import AnyArray, Array, Batch, Distribution, Progress, Split
 
 
@@ -23,8 +24,7 @@ def even_size(split: Split, batch_size: int) -> int:
 def batch_at(split: Split, i: int, batch_size: int) -> dict[str, Any]:
     """Batch i with every example's place in the split; past the end the last example repeats."""
     index = np.minimum(np.arange(i * batch_size, (i + 1) * batch_size), split.size - 1)
-    arrays = jax.tree.map(lambda values: values[index], dict(split.arrays))
-    return {**arrays, "index": index.astype(np.int32)}
+    return {**gather(dict(split.arrays), index), "index": index.astype(np.int32)}
 
 
 def transformed(transform: Callable[[Array, Batch], Batch], key: Array, batch: Batch) -> dict[str, Any]:
@@ -45,10 +45,10 @@ def transformed(transform: Callable[[Array, Batch], Batch], key: Array, batch: B
 
 def per_example(function: Callable[[Batch], Any], split: Split, batch_size: int, progress: Progress) -> Any:
     """`function(batch)`, arrays [B, ...], over a whole split: host arrays [N, ...], the surplus dropped."""
-    parts = [
-        jax.tree.map(np.asarray, function(batch_at(split, i, batch_size)))
-        for i in progress(range(math.ceil(split.size / batch_size)))
-    ]
+    parts = []
+    for i in progress(range(math.ceil(split.size / batch_size))):
+        parts.append(jax.tree.map(np.asarray, function(batch_at(split, i, batch_size))))
+        forget(dict(split.arrays))
     return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: split.size], *parts)
 
 

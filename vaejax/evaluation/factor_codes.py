@@ -19,6 +19,7 @@ from vaejax.evaluation.batches import per_example, transformed
 from vaejax.evaluation.codes import batch_of, check_real, coded, flat
 from vaejax.evaluation.entry import check_model, checked_condition, of_arrays, program
 from vaejax.keys import check_key, named_key, numpy_generator
+from vaejax.rows import Chosen, RowSource
 from vaejax.types import VAE, Array, Batch, Progress, Split
 
 LIMIT = 25_000
@@ -150,7 +151,7 @@ def _codes_of_split(
 ) -> Codes:
     if split.size > limit:
         rows = np.sort(numpy_generator(named_key(key, "draw")).permutation(split.size)[:limit])
-        split = replace(split, arrays={name: array[rows] for name, array in split.arrays.items()})
+        split = replace(split, arrays=jax.tree.map(lambda array: Chosen(array, rows), dict(split.arrays)))
     encode = program(_jitted_posterior_of_split, split.transform, key, vae)
     parts = per_example(encode, split, min(batch_size, split.size), progress)
     return Codes(parts[0], parts[1] if len(parts) > 1 else None, np.asarray(split.arrays["y"]))
@@ -159,6 +160,7 @@ def _codes_of_split(
 def _with_integers(split: Split, factor_bins: int | None) -> Split:
     """The split with factors y of whole numbers, [N, F]; binned over the whole split where they are real."""
     factors = split.arrays.get("y")
+    factors = np.asarray(factors) if isinstance(factors, RowSource) else factors
     real = factors is not None and factors.dtype.kind not in "iub"
     if factors is None or factors.ndim != 2 or (real and factor_bins is None):
         got = "none" if factors is None else f"{factors.dtype} {list(factors.shape)}"

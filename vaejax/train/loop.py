@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,11 @@ from vaejax.files import expanded
 from vaejax.keys import check_key, named_key
 from vaejax.train.callbacks import Adjust, Callbacks, Progress, Stop, Validate, reporting
 from vaejax.train.checkpoint import check_savable
+from vaejax.train.feed import chunk_program, is_resident, like_chunk
 from vaejax.train.folder import Description
 from vaejax.train.interrupt import deferred, interrupted
 from vaejax.train.optimizer import is_key
 from vaejax.train.runs import Counts, Run, check_seeds, open_runs, place, results, steps_of, train
-from vaejax.train.step import make_chunk
 from vaejax.train.store import Fit
 from vaejax.types import Array, Device, Model, Split, TrainState, Update
 
@@ -36,7 +36,7 @@ def fit(
     validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
     folder: Folder = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
     tensorboard: bool = ..., progress: bool | Progress = ...,
-    seeds: None = None, devices: Sequence[Device] | None = ...,
+    seeds: None = None, devices: Sequence[Device] | None = ..., resident: bool | Literal["auto"] = ...,
 ) -> Fit: ...  # fmt: skip
 @overload
 def fit(
@@ -45,7 +45,7 @@ def fit(
     validate: Validate | None = ..., stop: Stop | None = ..., after_validation: Adjust | None = ...,
     folder: Folder = ..., resume: bool = ..., save_every: int = ..., log_every: int = ...,
     tensorboard: bool = ..., progress: bool | Progress = ...,
-    seeds: Iterable[int], devices: Sequence[Device] | None = ...,
+    seeds: Iterable[int], devices: Sequence[Device] | None = ..., resident: bool | Literal["auto"] = ...,
 ) -> dict[int, Fit]: ...  # fmt: skip
 def fit(
     key: Array, model: Model, update: Update, data: Split, steps: int | None = None, *, batch_size: int,
@@ -53,6 +53,7 @@ def fit(
     after_validation: Adjust | None = None, folder: Folder = None, resume: bool = False,
     save_every: int = 10, log_every: int = 1, tensorboard: bool = False, progress: bool | Progress = True,
     seeds: Iterable[int] | None = None, devices: Sequence[Device] | None = None,
+    resident: bool | Literal["auto"] = "auto",
 ) -> Fit | dict[int, Fit]:  # fmt: skip
     """Train a model.
 
@@ -64,7 +65,7 @@ def fit(
         another generator than Threefry is turned into one of Threefry before anything is drawn.
       model: the recipe.
       update: how a step moves the state.
-      data: the training split; it is held on the device.
+      data: the training split.
       steps: the number of steps in all, also when resuming; not less than were done. None: `epochs` says it.
       batch_size: B, examples per step; the ragged rest of an epoch is dropped.
       epochs: in the place of `steps`, how often the data are gone through: epochs * (N // B) steps.
@@ -96,6 +97,10 @@ def fit(
       devices: where the work is done: seeds are shared among them, without seeds the examples of each
         batch, and their number must divide that. None: the default device. In a job of several processes
         (`jax.distributed`) every process makes the same call with `jax.devices()`, and shares the folder.
+      resident: whether the split is held on the device. False streams it: threads of the host gather the rows
+        of a chunk from memory, a mapped file or a `RowSource` while the device computes the chunk before,
+        and two chunks are in memory. Nothing else differs, not in a bit. "auto" holds what takes up to half
+        of the device's memory, or, on a CPU, a quarter of the host's; the log ("vaejax", INFO) says which.
 
     Returns:
       A Fit; with seeds {seed: Fit}.
@@ -116,18 +121,18 @@ def fit(
     _check_arguments(key, model, update, data, counts, callbacks, folder, resume, tensorboard, progress)
     seeds = None if seeds is None else check_seeds(seeds)
     placement = place(seeds, devices, counts.batch_size)
-    program = make_chunk(update, data.transform, counts.batch_size, placement.batch)
+    resident = is_resident(resident, data, devices)
+    program = chunk_program(update, data, counts.shape, placement, resident)
     initial = jax.jit(initialiser(model, update, data))
-    like = _traced(key, initial, program, data, counts)
+    like = _traced(key, initial, program, like_chunk(data, counts.shape, resident), counts)
     if folder is not None:
         check_savable(like)
-    config = {**counts._asdict(), "examples": data.size, "support": data.support}
-    description = Description(model.spec, config, getattr(data.transform, "spec", None))
+    description = _described(model, data, counts)
     with open_runs(key, seeds, folder, data, counts, description, resume, tensorboard) as runs:
         states = [_started(run, initial, like, counts, callbacks, description) for run in runs]
         with reporting(progress, counts.steps, runs) as report, deferred() as asked:
             settle = partial(callbacks.settle, counts, report)
-            states = train(program, placement, runs, states, data, counts, settle, asked)
+            states = train(program, placement, runs, states, data, resident, counts, settle, asked)
             if asked():
                 raise interrupted(runs, states, counts.steps)
             return results(runs, states)
@@ -169,11 +174,17 @@ def _check_arguments(
         )
 
 
-def _traced(key: Array, initial: Callable, program: Callable, data: Split, counts: Counts) -> TrainState:
+def _described(model: Model, data: Split, counts: Counts) -> Description:
+    """What the run's folder says of it."""
+    config = {**counts._asdict(), "examples": data.size, "support": data.support}
+    return Description(model.spec, config, getattr(data.transform, "spec", None))
+
+
+def _traced(key: Array, initial: Callable, program: Callable, arrays: Any, counts: Counts) -> TrainState:
     """The shapes of a state; raise what tracing a chunk can refuse, before anything is made."""
     like = jax.eval_shape(initial, key)
     rows = jax.ShapeDtypeStruct(counts.shape, jnp.int32)
-    _, metrics = jax.eval_shape(program, like, key, dict(data.arrays), rows, 1)
+    _, metrics = jax.eval_shape(program, like, key, arrays, rows, 1)
     _check_metrics(metrics)
     return like
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from vaejax.checks import check_positive, check_positive_int, check_split, check_support
 from vaejax.keys import check_key
+from vaejax.rows import gather
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk
 from vaejax.types import Array, Model, Split, TrainState, Update
@@ -18,6 +19,7 @@ from vaejax.types import Array, Model, Split, TrainState, Update
 __all__ = ["StepCost", "measure_step"]
 
 _MIB = 2**20
+_EXAMPLES = 4096
 
 
 class StepCost(NamedTuple):
@@ -48,7 +50,7 @@ def measure_step(
       key: as for `fit`.
       model: as for `fit`.
       update: as for `fit`.
-      data: as for `fit`; a few examples are enough, the step does not see the others.
+      data: as for `fit`; a few examples are enough, and no more than the first 4096 are held on the device.
       batch_size: B.
       steps: the most steps per round, as the `chunk` of `fit`.
       rounds: timed rounds, after one step that warms up.
@@ -70,10 +72,12 @@ def measure_step(
         )
     start = time.perf_counter()
     run, initial = make_chunk(update, data.transform, batch_size), initialiser(model, update, data)
-    arrays = jax.device_put(dict(data.arrays))
-    rows = chunk_indices(key, 0, steps, data.size, batch_size)
+    size = min(data.size, max(batch_size, _EXAMPLES))
+    arrays = gather(dict(data.arrays), np.arange(size))
+    rows = chunk_indices(key, 0, steps, size, batch_size)
     # `fit` traces the chunk before it makes anything, to refuse what cannot run
-    jax.eval_shape(run, jax.eval_shape(initial, key), key, dict(data.arrays), rows, 1)
+    jax.eval_shape(run, jax.eval_shape(initial, key), key, arrays, rows, 1)
+    arrays = jax.device_put(arrays)
     state = jax.jit(initial)(key)
     parameters = sum(a.size for a in jax.tree.leaves(state.params))
     state_bytes = sum(a.nbytes for a in jax.tree.leaves(state))

@@ -16,8 +16,9 @@ import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int, check_split
+from vaejax.train.feed import Resident, Streamed
 from vaejax.train.folder import Description
-from vaejax.train.step import Placement, alone, chunk_indices, over_runs
+from vaejax.train.step import Order, Placement, alone, over_runs
 from vaejax.train.store import Fit, Store, digest, is_of_a_job
 from vaejax.types import Array, Device, Split, TrainState
 
@@ -74,10 +75,10 @@ class Run:
     ended: bool = False  # by the caller's `stop`
     error: str | None = None  # what froze it
 
-    def left(self, counts: Counts) -> int:
-        """The steps of its next chunk; a resumed run comes back on the grid of chunks."""
-        idle = self.ended or self.error is not None
-        return 0 if idle else min(counts.chunk - self.done % counts.chunk, counts.steps - self.done)
+    def left(self, counts: Counts, after: int = 0) -> int:
+        """The steps of its next chunk, `after` so many more; a resumed run comes back on the grid."""
+        done, idle = self.done + after, self.ended or self.error is not None
+        return 0 if idle else min(counts.chunk - done % counts.chunk, counts.steps - done)
 
 
 def check_seeds(seeds: Iterable[Any]) -> tuple[int, ...]:
@@ -146,6 +147,7 @@ def train(
     runs: list[Run],
     states: Sequence[TrainState],
     data: Split,
+    resident: bool,
     counts: Counts,
     settle: Callable[[Run, Records, Callable[[], TrainState]], TrainState | None],
     asked: Callable[[], bool],
@@ -155,29 +157,35 @@ def train(
     `program` is a chunk of one run (`make_chunk`); `settle(run, records, state)` keeps what a chunk gave,
     raises FloatingPointError where that is not finite, and returns another state to go on from, or None.
     """
-    advance = alone(program) if runs[0].seed is None else over_runs(program, placement.mesh)
+    streamed = not resident
+    advance = (
+        alone(program, streamed) if runs[0].seed is None else over_runs(program, placement.mesh, streamed)
+    )
     advance = jax.jit(advance, donate_argnums=0, out_shardings=(placement.runs, placement.copied))
     keys = _stacked_keys(runs, placement)
-    arrays = jax.device_put(dict(data.arrays), placement.copied)
     state = _stacked(states, placement)
+    orders = [Order(run.key, data.size, counts.batch_size) for run in runs]
+    feed = (Resident if resident else Streamed)(data, orders, counts.shape, placement)
 
     def state_of(i: int) -> TrainState:
         mine = jax.tree.map(lambda a: a[i], state)
         return mine if placement.mesh is None else jax.device_get(mine)
 
-    while any(lengths := [run.left(counts) for run in runs]) and not asked():
-        rows = _rows(runs, lengths, data.size, counts.shape)
-        others: dict[int, TrainState] = {}
-        with _together(runs):
-            state, metrics = advance(state, keys, arrays, rows, np.asarray(lengths, np.int32))
-            metrics, reached = jax.device_get((metrics, state.step))
-            for i, run in enumerate(runs):
-                if lengths[i]:
-                    records = _records(metrics, i, run.done, lengths[i])
-                    other = _settle(settle, run, records, reached[i], partial(state_of, i))
-                    others |= {} if other is None else {i: other}
-        if others:
-            state = _stacked([others.get(i) or state_of(i) for i in range(len(runs))], placement)
+    with contextlib.closing(feed):
+        while any(lengths := [run.left(counts) for run in runs]) and not asked():
+            then = [run.left(counts, n) for run, n in zip(runs, lengths, strict=True)]
+            arrays, rows = feed.chunk([run.done for run in runs], lengths, then)
+            others: dict[int, TrainState] = {}
+            with _together(runs):
+                state, metrics = advance(state, keys, arrays, rows, np.asarray(lengths, np.int32))
+                metrics, reached = jax.device_get((metrics, state.step))
+                for i, run in enumerate(runs):
+                    if lengths[i]:
+                        records = _records(metrics, i, run.done, lengths[i])
+                        other = _settle(settle, run, records, reached[i], partial(state_of, i))
+                        others |= {} if other is None else {i: other}
+            if others:
+                state = _stacked([others.get(i) or state_of(i) for i in range(len(runs))], placement)
     return [state_of(i) for i in range(len(runs))]
 
 
@@ -201,15 +209,6 @@ def _stacked_keys(runs: list[Run], placement: Placement) -> Array:
     key_data = np.stack([jax.random.key_data(run.key) for run in runs])
     impl = jax.random.key_impl(runs[0].key)
     return jax.random.wrap_key_data(jax.device_put(key_data, placement.runs), impl=impl)
-
-
-def _rows(runs: list[Run], lengths: list[int], size: int, shape: tuple[int, int]) -> np.ndarray:
-    """The rows of the data that each run's next chunk reads, [S, chunk, B]; 0 for a run that rests."""
-    rows = np.zeros((len(runs), *shape), np.int32)
-    for i, run in enumerate(runs):
-        if lengths[i]:
-            rows[i] = chunk_indices(run.key, run.done, shape[0], size, shape[1])
-    return rows
 
 
 def _settle(
