@@ -19,7 +19,7 @@ def test_the_child_compiles_and_steps_when_it_is_told_to(monkeypatch, capsys):
 
 def test_a_folder_without_vaejax_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="before: expected a checkout of vaejax, got"):
-        before.Checkout(tmp_path, 1)
+        before.Checkout(tmp_path, before.CHILD)
 
 
 def test_the_report_compares_both_with_their_bars(capsys):
