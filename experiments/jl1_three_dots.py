@@ -56,13 +56,17 @@ class Config(lab.BetaVAE):
     columns: lab.Positive[int] = 2  # Jacobian columns per image and step, for method=columns
     side: lab.Positive[int] = 32  # pixels on a side, a power of two of at least 16
     radius: float = 0.08  # of a dot, as a share of the side
+    schedule: Literal["constant", "cosine"] = "constant"  # of the learning rate; cosine: to 0 at the end
     clusters: lab.Positive[int] = 20  # neighbourhoods of the local metrics
     samples: lab.Positive[int] = 10_000  # images per neighbourhood
 
 
 _AUTHORS = Config(side=64, microbatch=0, method="exact", columns=1, beta=4.0, gamma=0.1)
 PRESETS = {
-    "fast": Config(seeds=4, width=0.5, batch_size=32, learning_rate=2e-3),
+    "fast": Config(
+        seeds=4, steps=5000, ramp=1000, width=0.5, batch_size=32, microbatch=None, learning_rate=3e-3,
+        schedule="cosine",
+    ),
     "small": replace(_AUTHORS, preset="small", images=20_000, steps=30_000, ramp=10_000),
     "paper": replace(
         _AUTHORS, preset="paper", images=500_000, steps=300_000, ramp=100_000, learning_rate=1e-4, seeds=10,
@@ -91,7 +95,10 @@ def training(config: Config, name: str) -> lab.Training:
         penalty = objectives.jacobian_l1(method=config.method, columns=columns)
         terms["jacobian_l1"] = scaled(rise(config.gamma), penalty)
     loss = compose(reconstruction=objectives.reconstruction, **terms)
-    update = train.gradient_update(loss, model, optax.adam(config.learning_rate), microbatch=config.slices)
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        rate = optax.cosine_decay_schedule(rate, config.steps)
+    update = train.gradient_update(loss, model, optax.adam(rate), microbatch=config.slices)
     dots = data.three_dots(config.side, config.radius, num_train=config.images)
     return lab.Training(model, update, dots, work=2.0 if name == "jl1_vae" else 1.0)
 
