@@ -135,11 +135,12 @@ def peers(config: Config) -> dict[str, Callable[[int], None]]:
     fastest = {}
     for kind, gamma in (("beta_vae", 0.0), ("jl1", 0.1)):
         options = (images(SIDE), LATENTS, config.batch_size, gamma, config.threads)
-        ways = {v: _repeated(make_step(*options, v)) for v in variants(penalty=gamma > 0)}
+        tried = variants(penalty=gamma > 0)
+        ways = {v.label: _repeated(make_step(*options, v)) for v in tried}
         seconds = time_in_turn(ways, config.steps, 1, warm=config.steps)
-        print(runs.table([{"PyTorch": f"{kind}: {v.label}", "ms": 1e3 * t} for v, (t,) in seconds.items()]))
+        print(runs.table([{"PyTorch": f"{kind}: {k}", "ms": 1e3 * t} for k, (t,) in seconds.items()]))
         for compiled in (False, True):
-            best = min((v for v in ways if v.compiled == compiled), key=lambda v: seconds[v])
+            best = min((v.label for v in tried if v.compiled == compiled), key=lambda k: seconds[k])
             fastest[f"{'compiled' if compiled else 'eager'}_{kind}"] = ways[best]
     return fastest
 
