@@ -3,8 +3,8 @@
     python -m experiments.jl1_three_dots --preset fast
 
 Trains both models on the same images, with the same budget, for several seeds, and scores them with the
-paper's local disentanglement metrics. 6 to 11 minutes on two cores; expect a local MIG near .05 for the
-beta-VAE and .08 for the JL1-VAE (the README has the table).
+paper's local disentanglement metrics. Some five minutes of CPU time; expect a local MIG near .05 for the
+beta-VAE and .075 for the JL1-VAE (docs/results.md has the table).
 
 Grey images are scored with a Bernoulli cross-entropy, as in the paper: a cost, not a log-likelihood.
 The intervals are over training seeds. All models are scored on the same neighbourhoods and test images,
