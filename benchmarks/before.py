@@ -77,36 +77,36 @@ class Config:
 
 
 class Checkout:
-    """A process that runs the vaejax of a folder."""
+    """A process that runs `child`, a program, with the vaejax of a folder; it answers a line with a line."""
 
-    def __init__(self, folder: Path, steps: int):
+    def __init__(self, folder: Path, child: str, *arguments: str):
         if not (folder / "vaejax" / "__init__.py").is_file():
             raise FileNotFoundError(f"before: expected a checkout of vaejax, got {folder}")
         environment = {**os.environ, "PYTHONPATH": str(folder.resolve())}
-        arguments = [sys.executable, "-c", CHILD, str(steps)]
         self.process = subprocess.Popen(
-            arguments, text=True, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+            [sys.executable, "-c", child, *arguments],
+            text=True, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
 
-    def does(self, what: str) -> Callable[[int], None]:
-        """A function that has the process do it; RuntimeError if it has ended instead."""
+    def answer(self, what: str) -> str:
+        """What it says when it has done it; RuntimeError if it has ended instead."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(what, file=self.process.stdin, flush=True)
+        if not (line := self.process.stdout.readline()):
+            raise RuntimeError(f"a process of this benchmark ended with {self.process.wait()}")
+        return line
 
-        def run(n: int) -> None:
-            del n
-            assert self.process.stdin is not None
-            assert self.process.stdout is not None
-            print(what, file=self.process.stdin, flush=True)
-            if not self.process.stdout.readline():
-                raise RuntimeError(f"a process of this benchmark ended with {self.process.wait()}")
-
-        return run
+    def does(self, what: str) -> Callable[[int], str]:
+        """A function that has the process do it."""
+        return lambda n: self.answer(what)
 
 
 def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
     use_cores(1)
-    before = expanded(config.before, "before")
-    sides = {"before": Checkout(before, config.steps), "now": Checkout(HERE, config.steps)}
+    folders = {"before": expanded(config.before, "before"), "now": HERE}
+    sides = {name: Checkout(folder, CHILD, str(config.steps)) for name, folder in folders.items()}
     compiling, steps = (
         {name: side.does(what) for name, side in sides.items()} for what in ("compile", "step")
     )

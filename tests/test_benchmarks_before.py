@@ -7,7 +7,7 @@ from benchmarks import before
 
 def test_a_folder_without_vaejax_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="before: expected a checkout of vaejax, got"):
-        before.Checkout(tmp_path, 1)
+        before.Checkout(tmp_path, before.CHILD)
 
 
 def test_the_report_compares_both_with_their_bars(capsys):

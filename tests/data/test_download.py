@@ -51,9 +51,12 @@ def test_else_they_are_downloaded(served, tmp_path):
 
 PROGRAM = """
 import runpy, signal, sys
+import vaejax
+heavy = {"distrax", "flax", "matplotlib", "optax", "orbax", "scipy.stats", "tensorflow_probability"}
+assert not {*heavy, "vaejax.plots", "vaejax.train"} & {*sys.modules}  # they come when they are first used
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
 from vaejax.data import mnists
-assert "tensorflow_datasets" not in sys.modules  # importing vaejax.data does not import it
+assert not {*heavy, "tensorflow_datasets"} & {*sys.modules}  # nor does vaejax.data need them to be imported
 mnists._URLS = {"mnist": sys.argv[1]}
 sys.argv = ["data", "mnist", "--folder", sys.argv[2]]
 runpy.run_module("vaejax.data", run_name="__main__")

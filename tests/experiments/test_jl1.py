@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from experiments import jl1_cost, jl1_natural_patches, jl1_sprites_multi, jl1_three_dots
@@ -257,7 +258,7 @@ def test_the_presets_are_the_papers():
     small, paper = jl1_three_dots.PRESETS["small"], jl1_three_dots.PRESETS["paper"]
     assert (small.images, small.steps, small.ramp, small.learning_rate) == (20_000, 30_000, 10_000, 1e-3)
     assert (paper.images, paper.steps, paper.ramp, paper.learning_rate) == (500_000, 300_000, 100_000, 1e-4)
-    assert paper.seeds == 10
+    assert (paper.seeds, small.schedule, paper.schedule) == (10, "constant", "constant")
     assert [values["gamma"] for values, _ in settings.cells(paper, ())] == [0, 0.05, 0.1, 0.2, 0.4]
     patches = jl1_natural_patches.PRESETS["paper"]
     assert (patches.beta, patches.gamma, patches.learning_rate) == (0.01, 0.01, 1e-3)
@@ -270,9 +271,19 @@ def test_the_presets_are_the_papers():
     assert (sprites.batch_size, sprites.latents, sprites.width) == (64, 10, 1.0)
 
 
+def test_the_rate_of_the_demo_ends_at_zero(monkeypatch):
+    rates = []
+    monkeypatch.setattr(jl1_three_dots.optax, "adam", lambda rate: rates.append(rate) or optax.sgd(0.1))
+    fast = jl1_three_dots.PRESETS["fast"]
+    for config in (fast, replace(fast, schedule="constant")):
+        jl1_three_dots.training(config, "beta_vae")
+    assert [float(rates[0](n * fast.steps)) for n in (0, 0.5, 1)] == pytest.approx([3e-3, 1.5e-3, 0])
+    assert rates[1] == 3e-3
+
+
 def test_what_jl1_cost_trains_is_the_flagship():
     flagship, fast = jl1_three_dots.PRESETS["fast"], jl1_cost.PRESETS["fast"]
-    same = ("side", "radius", "images", "batch_size", "learning_rate", "beta", "gamma", "microbatch", "width")
+    same = ("side", "radius", "images", "batch_size", "beta", "gamma", "width")
     assert [getattr(fast, k) for k in same] == [getattr(flagship, k) for k in same]
     specs = [s.training(c, "beta_vae").model.spec for s, c in ((jl1_cost, fast), (jl1_three_dots, flagship))]
     assert specs[0] == specs[1]

@@ -107,6 +107,7 @@ FORMS = [(True, False, False), (False, False, True), (False, False, False), (Fal
 def test_what_a_cpu_gets_equals_the_native_convolutions(monkeypatch, filtered, few, small_side):
     monkeypatch.setattr(on_cpu, "_filtered", lambda n, g, a, b: filtering if filtered else None)
     monkeypatch.setattr(on_cpu, "_FEW", 1000 if few else 0)
+    monkeypatch.setattr(on_cpu, "_slow_native", lambda g, a, b: few)
     monkeypatch.setattr(on_cpu, "_on_small_side", lambda g, a, b: small_side)
     g = {"geometry": GEOMETRY}
 

@@ -161,9 +161,10 @@ def test_permuted_columns_keep_their_values_and_lose_their_rows():
     assert stats.chi2.sf(((table - 500) ** 2 / 500).sum(), 25) > 1e-3  # 36 cells, margins fixed
 
 
-def test_the_streamed_density_against_float64():
+@pytest.mark.parametrize("d", [1, 3, aggregate.AT_ONCE + 3])
+def test_the_streamed_density_against_float64(d):
     rng = np.random.default_rng(0)
-    loc, scale, z = rng.normal(size=(150, 3)), np.exp(rng.normal(size=(150, 3)) - 1), rng.normal(size=(37, 3))
+    loc, scale, z = rng.normal(size=(150, d)), np.exp(rng.normal(size=(150, d)) - 1), rng.normal(size=(37, d))
     log_q = -0.5 * ((z[:, None] - loc) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
     exact = special.logsumexp(log_q.sum(-1), axis=1) - np.log(150)
     arrays = [jnp.asarray(a, jnp.float32) for a in (z, loc, scale)]
@@ -172,4 +173,4 @@ def test_the_streamed_density_against_float64():
             aggregate.streamed_log_density(*arrays, block=block), exact, rtol=2e-5, atol=2e-5
         )
     with pytest.raises(ValueError, match="z, loc, scale: expected"):
-        aggregate.streamed_log_density(arrays[0][:, :2], arrays[1], arrays[2])
+        aggregate.streamed_log_density(arrays[0][:, :0], arrays[1], arrays[2])

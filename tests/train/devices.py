@@ -5,6 +5,8 @@ XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.train.devices
 
 from __future__ import annotations
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +90,7 @@ def compare(name, one, several):
 
 
 def main():
+    assert not {"matplotlib", "orbax"} & {*sys.modules}  # what trains without a folder needs neither
     devices = jax.devices()
     assert len(devices) == 8
     model, split, terms = setup(nets.ConvEncoder(4, 0.1), nets.ConvDecoder(side=16, width=0.1))

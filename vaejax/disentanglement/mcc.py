@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
 
 from vaejax.checks import check_choice
 from vaejax.disentanglement.information import check_codes, check_same_length
@@ -39,6 +37,8 @@ def mcc(codes: np.ndarray, factors: np.ndarray, *, correlation: str = "pearson")
 
     Source: Hyvarinen & Morioka 2016, arXiv 1605.06336; Khemakhem et al. 2020, arXiv 1907.04809.
     """
+    from scipy.optimize import linear_sum_assignment  # a tenth of a second of `import vaejax.evaluation`
+
     z, v = _checked(codes, factors, correlation)
     z, v = _standard(z, correlation), _standard(v, correlation)
     active, varies = z.any(axis=0), v.any(axis=0)
@@ -101,6 +101,8 @@ def _checked(codes: np.ndarray, factors: np.ndarray, correlation: str) -> tuple[
 def _standard(columns: np.ndarray, correlation: str) -> np.ndarray:
     """Columns, or their ranks, with mean 0 and length 1; 0 where one is constant."""
     if correlation == "spearman":
+        from scipy.stats import rankdata  # two tenths of it
+
         columns = rankdata(columns, axis=0)
     varies = np.ptp(columns, axis=0) > 0
     columns = np.where(varies, columns - columns.mean(axis=0), 0.0)

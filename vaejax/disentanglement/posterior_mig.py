@@ -14,7 +14,7 @@ from vaejax.keys import check_key, named_key, numpy_generator
 from vaejax.ops.aggregate import streamed_log_density
 from vaejax.types import AnyArray, Array
 
-_BLOCK = 128  # of rows, as in `streamed_log_density`
+_BLOCK = 64  # of rows at a time: few values have many
 _FAR = 1e18  # where a posterior that only fills a place adds exp(-inf) to every density
 
 
@@ -87,7 +87,7 @@ def _marginals(z: Array, loc: Array, scale: Array) -> Array:
     """log q(z_j) of every z and dimension, [n, d]."""
 
     def one(z: Array, loc: Array, scale: Array) -> Array:
-        return streamed_log_density(z[:, None], loc[:, None], scale[:, None])
+        return streamed_log_density(z[:, None], loc[:, None], scale[:, None], block=_BLOCK)
 
     return jax.vmap(one, 1, 1)(*(jnp.asarray(a) for a in (z, loc, scale)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -179,9 +179,31 @@ def program(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     """
     *given, vae = arguments
     if all(map(_is_array, jax.tree.leaves(vae))):
-        return partial(jitted, *arguments)
+        return partial(jitted, *given, _Once(vae))
     function, arrays = of_arrays(lambda vae, *rest: jitted.__wrapped__(*given, vae, *rest), vae)
     return partial(jax.jit(function), arrays)
+
+
+@jax.tree_util.register_pytree_node_class
+class _Once:
+    """A bound model on its way into a program: an array that several of its functions hold enters once.
+
+    Inside it is the model again. XLA can then see that `encode` and `represent` run one network.
+    """
+
+    def __init__(self, vae: VAE):
+        self.vae = vae
+
+    def tree_flatten(self) -> tuple[list[Any], tuple]:
+        leaves, tree = jax.tree.flatten(self.vae)
+        first = {id(leaf): leaf for leaf in leaves}
+        place = {each: i for i, each in enumerate(first)}
+        return list(first.values()), (tree, tuple(place[id(leaf)] for leaf in leaves))
+
+    @classmethod
+    def tree_unflatten(cls, of: tuple, arrays: Sequence[Any]) -> VAE:
+        tree, places = of
+        return tree.unflatten([arrays[i] for i in places])
 
 
 def of_arrays(function: Callable[..., Any], vae: VAE) -> tuple[Callable[..., Any], list[Any]]:

@@ -98,7 +98,7 @@ def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str])
     free = ("sweep", *swept) if kept and config.sweep else ()  # a sweep may go on with another grid
     todo = [job for job in each if not job.finished and (config.retry or "diverged" not in job.stopped)]
     costs = _costs(todo)
-    with runs.created(folder, config, ignore=(*SHOWN_ONLY, *free)):
+    with runs.created(folder, config, ignore=(*SHOWN_ONLY, *free)), runs.programs_kept(folder):
         if not todo:
             return
         for job in todo:

@@ -5,7 +5,8 @@ Two or three taps of blocks and many channels: minimal filtering, see `vaejax.ne
 
 C and G are native convolutions with N leading, or in G the contracted axis last, and nothing folded into
 them. Other layouts, and dilated x as in T, fall back to loops of scalars, ten to fifty times slower. Where y
-has few channels, or the kernel few taps, G is one product of patches; of a kernel 1x1 a product as it is.
+has few channels, or the kernel few taps, G is one product of patches; of a kernel 1x1 a product as it is. C
+of grey or colour images to few channels is a product of windows of blocks.
 
 For T, with stride s and a kernel of at most m s taps a side, cut the large side y into blocks of s x s
 pixels. Between blocks and the small side x the convolution has stride 1 and m x m taps, which leaves two
@@ -37,6 +38,8 @@ def convolve(y: Array, kernel: Array, *, geometry: Geometry) -> Array:
     """C: [N, H, W, a], [p, q, a, b] -> [N, h, w, b]."""
     if minimal := _filtered(y, geometry, *kernel.shape[2:]):
         return minimal.convolve(y, kernel, geometry)
+    if _slow_native(geometry, *kernel.shape[2:]):
+        return _times(_windows(y, geometry), split(kernel, geometry).reshape(-1, kernel.shape[-1]))
     return _native(y, kernel, window_strides=geometry.stride, padding=geometry.reach)
 
 
@@ -87,6 +90,11 @@ def _filtered(data: Array, g: Geometry, a: int, b: int) -> Any:
     return None
 
 
+def _slow_native(g: Geometry, a: int, b: int) -> bool:
+    """Whether C's native form takes two to four times as long as a product; measured."""
+    return math.prod(g.kernel) * a <= _FEW and a in (1, 3) and b <= 16 * a
+
+
 def _on_small_side(g: Geometry, a: int, b: int) -> bool:
     """Whether windows(x) and blocks(y) are smaller together than patches(y)."""
     pixels, taps = math.prod(g.stride), math.prod(g.taps)
@@ -98,6 +106,14 @@ def _native(image: Array, kernel: Array, **options: Any) -> Array:
     image, kernel = lax.optimization_barrier((image, kernel))
     out = lax.conv_general_dilated(image, kernel, dimension_numbers=("NHWC", "HWIO", "NHWC"), **options)
     return lax.optimization_barrier(out)
+
+
+def _windows(y: Array, g: Geometry) -> Array:
+    """[N, H, W, a] -> [N, h, w, m m s s a]: at every place of the small side the blocks that it meets."""
+    (u, v), (s, t), (h, w), n, a = g.blocks, g.stride, g.small, y.shape[0], y.shape[-1]
+    y = pad(y, *g.crop).reshape(n, u, s, v, t, a).transpose(0, 1, 3, 2, 4, 5).reshape(n, u, v, s * t * a)
+    taps = [y[:, i : i + h, j : j + w] for i, j in g.offsets]
+    return lax.optimization_barrier(jnp.concatenate(taps, axis=-1))
 
 
 def _patches(y: Array, g: Geometry) -> Array:

@@ -23,6 +23,8 @@ __all__ = [
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2015 (1509.00519): a unit is active above this variance of its mean
 
+AT_ONCE = 16  # dimensions that one loop sums over
+
 METHODS = ("mws", "mss", "exact")
 FORMS = ("i", "ii")
 
@@ -168,21 +170,46 @@ def streamed_log_density(z: Array, loc: Array, scale: Array, *, block: int = 128
     N, d = loc.shape
     log_norm = -jnp.sum(jnp.log(scale), axis=1) - 0.5 * d * math.log(2 * math.pi)
     rows = (  # rows that fill the last block weigh exp(-inf)
-        _blocks(loc, block, 0.0),
-        _blocks(1 / scale, block, 1.0),
+        _dimensions(_blocks(loc, block, 0.0)),
+        _dimensions(_blocks(1 / scale, block, 1.0)),
         _blocks(log_norm, block, -jnp.inf),
     )
 
-    def of_block(z: Array) -> Array:
-        def add(log_sum: Array, row: tuple[Array, Array, Array]) -> tuple[Array, None]:
-            loc, precision, log_norm = row  # precision: 1 / scale
-            standard = (z[:, None, :] - loc) * precision
-            log_q = log_norm - 0.5 * jnp.sum(jnp.square(standard), axis=-1)  # [block of z, block of rows]
-            return jnp.logaddexp(log_sum, jax.nn.logsumexp(log_q, axis=1)), None
+    def of_block(z: Array) -> Array:  # [groups, <= AT_ONCE, n]
+        def add(sums: tuple[Array, Array], row: tuple[Array, Array, Array]) -> tuple[tuple, None]:
+            log_q = row[2][:, None] - 0.5 * _squares(z, *row[:2])  # [rows, n]: sums over rows run along n
+            top = jnp.maximum(sums[0], jnp.max(log_q, axis=0))
+            level = jnp.where(jnp.isfinite(top), top, 0.0)
+            return (top, sums[1] * jnp.exp(sums[0] - level) + jnp.sum(jnp.exp(log_q - level), axis=0)), None
 
-        return jax.lax.scan(add, jnp.full(len(z), -jnp.inf, jnp.result_type(z, *rows)), rows)[0]
+        none = jnp.zeros(z.shape[-1], jnp.result_type(z, *rows))
+        top, total = jax.lax.scan(add, (none - jnp.inf, none), rows)[0]
+        return top + jnp.log(total)
 
-    return jax.lax.map(of_block, _blocks(z, block, 0.0)).reshape(-1)[: len(z)] - math.log(N)
+    return jax.lax.map(of_block, _dimensions(_blocks(z, block, 0.0))).reshape(-1)[: len(z)] - math.log(N)
+
+
+def _squares(z: Array, loc: Array, precision: Array) -> Array:
+    """|(z - loc) precision|^2 of every row and z, [rows, n]; z [g, m, n], the others [g, m, rows]."""
+
+    def add(total: Array, group: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        for z_j, loc_j, precision_j in zip(*group, strict=True):  # one loop, whose terms are never stored
+            total = total + jnp.square((z_j - loc_j[:, None]) * precision_j[:, None])
+        return total, None
+
+    zeros = jnp.zeros((loc.shape[-1], z.shape[-1]), jnp.result_type(z, loc, precision))
+    if len(z) == 1:
+        return add(zeros, (z[0], loc[0], precision[0]))[0]
+    return jax.lax.scan(add, zeros, (z, loc, precision))[0]
+
+
+def _dimensions(blocks: Array) -> Array:
+    """[..., rows, d] -> [..., g, m, rows]: even groups of dimensions, the last filled up with zeros."""
+    d = blocks.shape[-1]
+    groups = max(1, -(-d // AT_ONCE))
+    m = d if groups == 1 else AT_ONCE
+    filled = jnp.pad(blocks, [(0, 0)] * (blocks.ndim - 1) + [(0, groups * m - d)])
+    return jnp.moveaxis(filled, -1, -2).reshape(*blocks.shape[:-2], groups, m, blocks.shape[-2])
 
 
 def _blocks(rows: Array, block: int, fill: float | Array) -> Array:

@@ -14,6 +14,7 @@ infinity: in these files they are null and named under "not_finite", and `read_j
 
 from vaejax.files import read_json, write_json
 from vaejax.runs.folders import Run, create, created, load, load_encoder, manifest
+from vaejax.runs.programs import programs_kept
 from vaejax.runs.tables import UnitScore, entry, mean_ci95, means, shown, table, welch_ci95, write_csv
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "manifest",
     "mean_ci95",
     "means",
+    "programs_kept",
     "read_json",
     "shown",
     "table",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from vaejax.checks import check_unmasked
 from vaejax.files import expanded, write_text
@@ -45,7 +45,7 @@ def mean_ci95(values: Sequence[float]) -> dict[str, Any]:
     mean = _mean(a)
     if a.size < 2 or not math.isfinite(mean):
         return {"mean": mean, "ci95": [None, None], "per_seed": a.tolist()}
-    half = float(stats.t.ppf(0.975, a.size - 1) * a.std(ddof=1) / np.sqrt(a.size))
+    half = float(special.stdtrit(a.size - 1, 0.975) * a.std(ddof=1) / np.sqrt(a.size))
     return {"mean": mean, "ci95": [mean - half, mean + half], "per_seed": a.tolist()}
 
 
@@ -72,8 +72,8 @@ def welch_ci95(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     va, vb = x.var(ddof=1) / x.size, y.var(ddof=1) / y.size
     degrees = (va + vb) ** 2 / (va**2 / (x.size - 1) + vb**2 / (y.size - 1))
     se = np.sqrt(va + vb)
-    half = float(stats.t.ppf(0.975, degrees) * se)
-    p = float(2 * stats.t.sf(abs(difference) / se, degrees))
+    half = float(special.stdtrit(degrees, 0.975) * se)
+    p = float(2 * special.stdtr(degrees, -abs(difference) / se))
     return {"mean": difference, "ci95": [difference - half, difference + half], "p": p}
 
 

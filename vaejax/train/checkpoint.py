@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from vaejax.files import expanded
@@ -34,9 +33,12 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | os.PathLike[str], keep: int = 2):
+        import orbax.checkpoint as ocp  # takes a second, which only who keeps checkpoints should wait for
+
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         items = {"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
         logging.getLogger("absl").addFilter(self._is_news)
+        self._args = ocp.args
         self._manager = ocp.CheckpointManager(
             expanded(folder).absolute(), options=options, item_handlers=items
         )
@@ -62,7 +64,7 @@ class Checkpoints:
         if free < needed:  # once it has begun, a save that fails fills the screen from its threads
             raise OSError(errno.ENOSPC, f"No space left on device: {free} bytes, a checkpoint takes {needed}")
         record = {"run": meta, "crc32": _checksums(arrays)}
-        args = ocp.args.Composite(state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(record))
+        args = self._args.Composite(state=self._args.StandardSave(arrays), meta=self._args.JsonSave(record))
         self._manager.save(step, args=args)
 
     def drop_damaged(self) -> None:
@@ -103,7 +105,7 @@ class Checkpoints:
         if other:
             raise ValueError(f"folder: {self._manager.directory} holds another state ({'; '.join(other)})")
         host = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like._asdict())
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(host))
+        args = self._args.Composite(state=self._args.StandardRestore(host))
         return TrainState(**self._manager.restore(step, args=args)["state"])
 
     def restore_params(self, step: int | None = None) -> tuple[Any, Any]:
@@ -133,11 +135,11 @@ class Checkpoints:
         """The state as host arrays in plain dicts and lists."""
         saved = self._manager.item_metadata(step)["state"]
         host = jax.tree.map(lambda m: np.empty(m.shape, m.dtype), saved)
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(host))
+        args = self._args.Composite(state=self._args.StandardRestore(host))
         return self._manager.restore(step, args=args)["state"]
 
     def _record(self, step: int) -> dict[str, Any]:
-        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        args = self._args.Composite(meta=self._args.JsonRestore())
         return self._manager.restore(step, args=args)["meta"]
 
     def _step(self, step: int | None) -> int:
