@@ -13,13 +13,14 @@ weights and data order, which the Welch interval does not use.
 
 The settings of `fast` were chosen on seeds 100-102 and on other neighbourhoods than the report's, all but the
 two columns: `jl1_cost` found these, for their speed, on seeds 0-2 and the report's neighbourhoods. Local MIG
-of single seeds, at width .5, radius .08 and one column, in the last line two:
+of single seeds, at width .5, radius .08 and one column, in the last two lines two:
 
     B=64, lr 1e-3,  6000 steps  beta-VAE .041 .047; JL1 gamma .1: .064, .2: .097 .069, .4: .077 .092, .8: .093
     B=32, lr 1e-3, 12000 steps  beta-VAE .048;      JL1 gamma .2: .094
     B=64, lr 2e-3,  6000 steps                      JL1 gamma .2: .099
     B=32, lr 2e-3, 10000 steps  beta-VAE .046 .042; JL1 gamma .2: .102 .100, .4: .081 .092
-    B=32, lr 3e-3 to 0, 5000    beta-VAE .043;      JL1 gamma .2: .078
+    B=32, lr 3e-3,  6000 steps  beta-VAE .042 .050; JL1 gamma .2: .086 .092 (linear schedule)
+    B=32, lr 3e-3,  5000 steps  beta-VAE .043;      JL1 gamma .2: .078 (by a cosine from the start)
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Config(lab.BetaVAE):
     columns: lab.Positive[int] = 2  # Jacobian columns per image and step, for method=columns
     side: lab.Positive[int] = 32  # pixels on a side, a power of two of at least 16
     radius: float = 0.08  # of a dot, as a share of the side
-    schedule: Literal["constant", "cosine"] = "constant"  # of the learning rate; cosine: to 0 at the end
+    schedule: Literal["constant", "linear"] = "constant"  # of the rate; linear: to 0 in the last 3/10
     clusters: lab.Positive[int] = 20  # neighbourhoods of the local metrics
     samples: lab.Positive[int] = 10_000  # images per neighbourhood
 
@@ -63,8 +64,8 @@ class Config(lab.BetaVAE):
 _AUTHORS = Config(side=64, microbatch=0, method="exact", columns=1, beta=4.0, gamma=0.1)
 PRESETS = {
     "fast": Config(
-        seeds=4, steps=5000, ramp=1000, width=0.5, batch_size=32, microbatch=None, learning_rate=3e-3,
-        schedule="cosine",
+        seeds=4, steps=6000, ramp=1000, width=0.5, batch_size=32, microbatch=None, learning_rate=3e-3,
+        schedule="linear",
     ),
     "small": replace(_AUTHORS, preset="small", images=20_000, steps=30_000, ramp=10_000),
     "paper": replace(
@@ -95,8 +96,9 @@ def training(config: Config, name: str) -> lab.Training:
         terms["jacobian_l1"] = scaled(rise(config.gamma), penalty)
     loss = compose(reconstruction=objectives.reconstruction, **terms)
     rate: Any = config.learning_rate
-    if config.schedule == "cosine":
-        rate = optax.cosine_decay_schedule(rate, config.steps)
+    if config.schedule == "linear":
+        held = 7 * config.steps // 10
+        rate = optax.linear_schedule(rate, 0.0, config.steps - held, held)
     update = train.gradient_update(loss, model, optax.adam(rate), microbatch=config.slices)
     dots = data.three_dots(config.side, config.radius, num_train=config.images)
     validate = lab.jacobian_norm(dots.sample_images(dots.separate(16)))

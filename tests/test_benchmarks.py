@@ -54,6 +54,7 @@ def test_the_peers_have_the_same_model():
     assert len(set(sizes)) == 1
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch.func's own
 def test_the_peers_penalties_are_ours_and_its_ways_are_all_tried():
     torch = pytest.importorskip("torch", reason="the peer is PyTorch's, of the extra bench")
     from benchmarks.torch_peer import penalty_of, variants

@@ -143,6 +143,8 @@ def test_the_peers_step_is_adam_on_the_mean_bound(both, monkeypatch, microbatch)
         np.testing.assert_allclose(p.detach().numpy() - old, move, atol=2e-6)  # of 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:`torch:DeprecationWarning")  # torch.compile's own
+@pytest.mark.filterwarnings("ignore:`torch:FutureWarning")
 def test_a_run_at_a_tiny_size_has_the_documented_ratios(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(evidence, "STEPS", {"step_B20_K1": (20, 1)})
     monkeypatch.setattr(evidence, "CHUNKS", ((4, 2), (2, 4)))

@@ -277,7 +277,9 @@ def test_the_rate_of_the_demo_ends_at_zero(monkeypatch):
     fast = jl1_three_dots.PRESETS["fast"]
     for config in (fast, replace(fast, schedule="constant")):
         jl1_three_dots.training(config, "beta_vae")
-    assert [float(rates[0](n * fast.steps)) for n in (0, 0.5, 1)] == pytest.approx([3e-3, 1.5e-3, 0])
+    assert [float(rates[0](n * fast.steps)) for n in (0, 0.7, 0.85, 1)] == pytest.approx(
+        [3e-3, 3e-3, 1.5e-3, 0]
+    )
     assert rates[1] == 3e-3
 
 
