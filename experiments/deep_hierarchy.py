@@ -74,9 +74,8 @@ def images_of(name: str) -> Any:
     """The images, as bytes."""
     if name == "colour_patches":
         return data.colour_patches(32, pixels="bytes")
-    if name == "cifar10":
-        return data.published(name, pixels="bytes")
-    return getattr(data, name, functools.partial(data.from_tfds, name))(pixels="bytes")
+    other = data.published if name == "cifar10" else data.from_tfds
+    return getattr(data, name, functools.partial(other, name))(pixels="bytes")
 
 
 def training(config: Config, name: str) -> lab.Training:

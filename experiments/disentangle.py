@@ -49,9 +49,9 @@ METHODS = {
     "beta_vae": "beta-VAE", "annealed_vae": "AnnealedVAE", "beta_tcvae": "beta-TCVAE",
     "factor_vae": "FactorVAE", "dip_vae_i": "DIP-VAE-I", "dip_vae_ii": "DIP-VAE-II", "jl1_vae": "JL1-VAE",
 }  # fmt: skip
-SCORES: dict[str, Any] = {
-    n: n if of in ("explicitness", "unsupervised") else lab.UnitScore(n) for of in NAMES for n in NAMES[of]
-} | {"reconstruction": "reconstruction", "kl": "kl"}
+LONG = ("explicitness", "unsupervised")  # scores that may leave [0, 1]
+SCORES: dict[str, Any] = {n: n if of in LONG else lab.UnitScore(n) for of in NAMES for n in NAMES[of]}
+SCORES |= {"reconstruction": "reconstruction", "kl": "kl"}
 COLUMNS = SCORES | {name: name for name in ("active_units", "library", "train_seconds")}
 COLUMNS |= {flag: lambda m, flag=flag: ", ".join(m[flag]) for flag in ("degenerate", "infinite", "missing")}
 HERE: Any = ("mini_sprites", "three_dots")  # sets that are made here
@@ -121,9 +121,8 @@ def load(config: Config, name: str) -> Any:
     few = {"num_train": config.images} if name == "three_dots" else {}
     images = getattr(data, name)(config.side, **few) if name in HERE else data.published(name)
     part = data.first if name in HERE else data.random_part  # published grids lie in their order
-    return SimpleNamespace(
-        train=part(images.train, config.images), test=part(images.test, 2000), known=images
-    )
+    train, test = part(images.train, config.images), part(images.test, 2000)
+    return SimpleNamespace(train=train, test=test, known=images)
 
 
 def terms(config: Config, method: str, size: int) -> dict[str, Any]:

@@ -55,9 +55,7 @@ BOUNDS = {  # name -> how it is called, and the term, of a config and K
 class Config(lab.Settings):
     """VAE and IWAE for several numbers of samples K."""
 
-    dataset: str = (
-        "fashion_mnist"  # or mnist, digits; a published set, as omniglot; one of tensorflow-datasets
-    )
+    dataset: str = "fashion_mnist"  # mnist, digits, a published set, or one of tensorflow-datasets
     pixels: Literal["dynamic", "static", "binary"] = "dynamic"  # binary anew each time, once, or as stored
     bound: tuple[Literal["vae", "iwae", "miwae", "piwae", "ciwae", "renyi", "dreg"], ...] = ("vae", "iwae")
     """What is maximised; vae: the mean of K ELBOs."""
@@ -79,13 +77,8 @@ PRESETS = {
     "medium": Config(preset="medium", epochs=25.0, test_images=1000),
     "paper": Config(preset="paper", dataset="mnist", epochs=3280.0, chunk=1000),
 }
-COLUMNS = {
-    "NLL": ("nll", "nll_se"),
-    "-ELBO": lambda m: m["curve_nll"][0],
-    "KL": ("kl", "kl_se"),
-    "active units": "active_units",
-    "ESS": "ess",
-}
+COLUMNS: dict[str, Any] = {"NLL": ("nll", "nll_se"), "-ELBO": lambda m: m["curve_nll"][0]}
+COLUMNS |= {"KL": ("kl", "kl_se"), "active units": "active_units", "ESS": "ess"}
 
 
 def rows(config: Config) -> dict[str, lab.Row]:

@@ -294,7 +294,7 @@ def test_likelihoods_score_the_data_that_the_page_says():
 def test_the_code_of_the_page_of_saving_runs(short):
     names = run_page("docs/saving.md")
     page = (ROOT / "docs" / "saving.md").read_text()
-    told = re.findall(r"^  (\S+?),? .*$", page.split("```\nruns/digits/\n")[1].split("```")[0], re.M)
+    told = re.findall(r"^  (\S+?),? .*$", page.split("```text\nruns/digits/\n")[1].split("```")[0], re.M)
     assert len(told) == 8
     optional = {"transform.json", "tensorboard/", "seed-0/"}
     for folder, best in (("runs/digits", set()), ("runs/own", {"checkpoints/best/"})):

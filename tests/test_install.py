@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import vaejax
-from vaejax.checks import extra
+from vaejax.hints import extra
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])

@@ -254,9 +254,9 @@ def check_vae(value: Any, name: str = "vae") -> None:
 def check_progress(value: Any, name: str = "progress") -> None:
     """Raise TypeError unless `value` is callable, as a function that wraps an iterable is."""
     if not callable(value):
+        got = f"{type(value).__name__} ({value!r})"
         raise TypeError(
-            f"{name}: expected a function that wraps the range of batches, as tqdm.tqdm, or none given; "
-            f"got {type(value).__name__} ({value!r})"
+            f"{name}: expected a function that wraps the range of batches, as tqdm.tqdm; got {got}"
         )
 
 
@@ -300,8 +300,3 @@ def _check_kind(value: Any, kind: Any, name: str) -> None:
             raise TypeError(f"{name}: expected {inner[0].__name__}, got {type(value).__name__} ({value!r})")
         if not 0 <= value < math.inf:  # type: ignore[operator]
             raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
-
-
-def extra(name: str) -> str:
-    """How an extra of pyproject.toml is installed: no registry has vaejax, its checkout does."""
-    return f"in the checkout of vaejax, pip install -c constraints.txt -e '.[{name}]'"

@@ -53,3 +53,8 @@ def check_batch(value: Any) -> None:
         got = type(value).__name__ if shape is None else f'an array {list(shape)}, as {{"x": array}}'
         got = f"a mapping of {sorted(map(str, value))}" if isinstance(value, Mapping) else got
         raise TypeError(f'batch: expected {{"x": [B, ...], "c"?: [B, ...]}}, got {got}')
+
+
+def extra(name: str) -> str:
+    """How an extra of pyproject.toml is installed: no registry has vaejax, its checkout does."""
+    return f"in the checkout of vaejax, pip install -c constraints.txt -e '.[{name}]'"

@@ -103,7 +103,7 @@ def test_a_transform_of_your_own_decides_the_support():
         (np.broadcast_to(UNIT[:1], (20, 3)), np.repeat(UNIT[:1], 20, 0)),
         (BINARY.astype(bool), BINARY),
         (UNIT.astype(jnp.bfloat16), UNIT.astype(jnp.bfloat16)),
-        (np.asmatrix(UNIT), UNIT),
+        (UNIT.view(np.matrix), UNIT),
     ],
     ids=[
         "big f4",

@@ -141,7 +141,7 @@ def test_a_cut_hdf5_file(tmp_path, size):
 
 def test_without_h5py_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ImportError, match=r"pip install vaejax\[data\]"):
+    with pytest.raises(ImportError, match=r"pip install -c constraints.txt -e '\.\[data\]'"):
         shapes3d_recipe({SHAPES3D: tmp_path / SHAPES3D})
 
 

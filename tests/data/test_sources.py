@@ -6,6 +6,8 @@ import pytest
 from tests.train.toy import assert_same_fit, toy_fit
 from vaejax import data
 from vaejax.data import from_source, records
+from vaejax.data.prepare import prepare
+from vaejax.data.recipes import Recipe
 from vaejax.types import Split
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
@@ -52,8 +54,8 @@ def test_array_record_files_are_a_split_and_train_as_the_arrays_do(files):
 def test_a_prepared_set_of_tensorflow_datasets_is_a_source(tmp_path):
     x = np.random.default_rng(1).integers(0, 256, (30, 4, 4, 1), np.uint8)
     examples = {"train": lambda: ({"x": image} for image in x)}
-    records.write(records.Recipe("noise", "all", "1.0.0", {"x": (4, 4, 1)}, examples), tmp_path)
-    source = records.source_of(tmp_path / "noise" / "all" / "1.0.0", "train")
+    recipe = Recipe("noise", "all", "1.0.0", {"x": (4, 4, 1)}, examples)
+    source = records.source_of(prepare(recipe, tmp_path), "train")
     split = from_source(source, "unit_interval")
     np.testing.assert_array_equal(np.asarray(split.arrays["x"]), x)
 

@@ -152,7 +152,8 @@ def test_the_pages_run_every_script():
 def test_a_script_is_one_short_file_and_its_presets_bear_their_names(name):
     text = (FOLDER / f"{name}.py").read_text()
     below = text.split('"""', 2)[2].strip().splitlines()
-    assert len(below) <= (165 if name in ("collapse", "disentangle", "text") else 120)
+    most = {"collapse": 165, "disentangle": 165, "text": 165, "jl1_three_dots": 130}  # the demo has a verdict
+    assert len(below) <= most.get(name, 120)
     assert "experiments" not in "".join(below)  # no script imports another
     assert all(preset.preset == key for key, preset in PRESETS[name].items())
     assert f"python -m experiments.{name} --preset fast" in text

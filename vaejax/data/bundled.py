@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from vaejax.checks import check_positive_int, extra
+from vaejax.checks import check_positive_int
 from vaejax.data.arrays import Dataset
 from vaejax.data.factored import check_seed
 from vaejax.data.pixels import check_pixels, make_dataset
+from vaejax.hints import extra
 
 COLOUR_PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")  # all in the wheel
 _LARGEST_DIGIT_VALUE = 16

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from vaejax.checks import extra
 from vaejax.data.grids import check_grid, grid_recipe, small_factors
 from vaejax.data.npz import Member, npz_members
 from vaejax.data.recipes import Recipe
+from vaejax.hints import extra
 
 DSPRITES = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 DSPRITES_FACTORS: tuple[str, ...] = ("shape", "scale", "orientation", "x", "y")

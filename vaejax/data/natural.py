@@ -9,9 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from vaejax.checks import check_positive_int, extra
+from vaejax.checks import check_positive_int
 from vaejax.data.factored import SPLITS, LazySplits, check_sizes_and_seed, stream
 from vaejax.data.transforms import cast
+from vaejax.hints import extra
 from vaejax.types import Split
 
 # All lie in the wheel. Left out: microscopy, drawings, text, the other half of a stereo pair, and pictures

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from vaejax.checks import check_positive_int, extra
+from vaejax.checks import check_positive_int
 from vaejax.disentanglement.information import check_codes_and_factors
 from vaejax.disentanglement.matrices import SAP_VARIANCE, sap_from
 from vaejax.disentanglement.score import Score
+from vaejax.hints import extra
 from vaejax.keys import check_key, numpy_generator
 from vaejax.types import Array
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from vaejax.checks import check_positive_int, extra
+from vaejax.checks import check_positive_int
+from vaejax.hints import extra
 from vaejax.keys import check_key, numpy_generator
 from vaejax.types import Array, Progress
 

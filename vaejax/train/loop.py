@@ -11,8 +11,9 @@ from typing import Any, Literal, overload
 import jax
 import jax.numpy as jnp
 
-from vaejax.checks import check_split, check_support, extra
+from vaejax.checks import check_split, check_support
 from vaejax.files import expanded
+from vaejax.hints import extra
 from vaejax.keys import check_key, named_key
 from vaejax.train.callbacks import Adjust, Callbacks, Progress, Stop, Validate, reporting
 from vaejax.train.checkpoint import check_savable

@@ -73,11 +73,10 @@ def measure_step(
     start = time.perf_counter()
     run, initial = make_chunk(update, data.transform, batch_size), initialiser(model, update, data)
     size = min(data.size, max(batch_size, _EXAMPLES))
-    arrays = gather(dict(data.arrays), np.arange(size))
+    arrays = jax.device_put(gather(dict(data.arrays), np.arange(size)))
     rows = chunk_indices(key, 0, steps, size, batch_size)
     # `fit` traces the chunk before it makes anything, to refuse what cannot run
     jax.eval_shape(run, jax.eval_shape(initial, key), key, arrays, rows, 1)
-    arrays = jax.device_put(arrays)
     state = jax.jit(initial)(key)
     parameters = sum(a.size for a in jax.tree.leaves(state.params))
     state_bytes = sum(a.nbytes for a in jax.tree.leaves(state))

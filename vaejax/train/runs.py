@@ -157,10 +157,8 @@ def train(
     `program` is a chunk of one run (`make_chunk`); `settle(run, records, state)` keeps what a chunk gave,
     raises FloatingPointError where that is not finite, and returns another state to go on from, or None.
     """
-    streamed = not resident
-    advance = (
-        alone(program, streamed) if runs[0].seed is None else over_runs(program, placement.mesh, streamed)
-    )
+    apart, streamed = runs[0].seed is None, not resident
+    advance = alone(program, streamed) if apart else over_runs(program, placement.mesh, streamed)
     advance = jax.jit(advance, donate_argnums=0, out_shardings=(placement.runs, placement.copied))
     keys = _stacked_keys(runs, placement)
     state = _stacked(states, placement)
