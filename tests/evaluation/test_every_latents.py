@@ -60,9 +60,6 @@ OF_KEYS = {
     "classification_error": lambda vae, c: evaluation.classification_error(
         KEY, _with_classifier(vae), Split({**plain.CLASSES.arrays, **c}, "real", _noisy_beside), on="z"
     ),
-    "encode": lambda vae, c: evaluation.encode(
-        vae, Split({"x": X, **c}, "real", _noisy_beside), key=KEY, batch_size=5
-    ),
     "factor_codes": lambda vae, c: evaluation.factor_codes(
         KEY, vae, Factors(), batch_size=5, **_of_factors(c)
     ),
@@ -160,7 +157,7 @@ def test_the_tables_name_every_function():
     functions = {name for name in evaluation.__all__ if inspect.isfunction(getattr(evaluation, name))}
     functions -= {"coherence", "conditional_log_likelihood"}  # of several modalities: test_modalities.py
     functions -= {*plain.OF_ONE_LIKELIHOOD}
-    functions -= {"sample_distances"}  # of what `prior_samples` gives: test_features.py
+    functions -= {"encode", "sample_distances"}  # test_encode.py; of `prior_samples`: test_features.py
     assert functions == {*OF_SPLITS, *OF_KEYS, *OF_MODELS, *OF_CONDITIONS, *OF_LEVELS, *plain.OF_ARRAYS}
 
 
