@@ -57,8 +57,7 @@ COLUMNS |= {flag: lambda m, flag=flag: ", ".join(m[flag]) for flag in ("degenera
 HERE: Any = ("mini_sprites", "three_dots")  # sets that are made here
 GRIDS: Any = (  # those that are published; docs/data.md says what they need
     "cars3d", "dsprites", "falcor3d", "isaac3d", "mpi3d_complex", "mpi3d_real", "mpi3d_realistic",
-    "mpi3d_toy", "shapes3d", "smallnorb",
-)  # fmt: skip
+    "mpi3d_toy", "shapes3d", "smallnorb")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,9 @@ def rows(config: Config) -> dict[str, str]:
 def load(config: Config, name: str) -> Any:
     """The images of a set, and what is scored: images of any factors, drawn or found."""
     few = {"num_train": config.images} if name == "three_dots" else {}
-    images = getattr(data, name)(config.side, **few) if name in HERE else data.published(name)
+    sets = getattr(data, name)(config.side, **few) if name in HERE else data.published(name)
     part = data.first if name in HERE else data.random_part  # published grids lie in their order
-    train, test = part(images.train, config.images), part(images.test, 2000)
-    return SimpleNamespace(train=train, test=test, known=images)
+    return SimpleNamespace(train=part(sets.train, config.images), test=part(sets.test, 2000), known=sets)
 
 
 def terms(config: Config, method: str, size: int) -> dict[str, Any]:
