@@ -29,7 +29,7 @@ RUN = {  # who runs a command to its end, at its smallest size; the first patter
     r"python -m \S+( \S+)? --help": "tests/test_commands.py",
     r"python -m experiments\.": "tests/experiments/test_scripts.py",
     r"python -m benchmarks\.kill": "tests/train/test_kill.py",
-    r"python -m benchmarks\.": "tests/test_commands_benchmarks.py",
+    r"python -m benchmarks\.(?!data$)": "tests/test_commands_benchmarks.py",
     r"python -m vaejax\.": "tests/test_commands_run.py",
     r"python my_experiment\.py": "tests/lab/test_example.py",
     r"make demo": "tests/test_commands.py",  # it is a command of an experiment
@@ -38,6 +38,8 @@ NOT_RUN = {  # what no test can run, and why; what it names is looked up in test
     r"(pip|uv pip|apt-get|sudo|pre-commit) ": "it changes what is installed, or asks a network",
     r"([A-Z_]+=\S* )*make (test|quick|lint)": "the tests would run themselves",
     r"\.venv/bin/python -m pytest ": "likewise",
+    r"python -m benchmarks\.data$": "of 737 280 images; tests/test_benchmarks_data.py runs it with 2048",
+    r"bash benchmarks/device\.sh cuda12 ": "it needs a GPU; tests/test_benchmarks_device.py runs it as tiny",
     r"du -": "a program of the system",
     r"tensorboard ": "a server, which does not end",
     r"\S*python docs/make_api\.py": "it writes into docs/; tests/test_docs_links.py compares what it makes",

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import io
+import re
 import shlex
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import jax
+import numpy as np
 import optax
 import pytest
+from PIL import Image
 
 from tests.commands import run_by
+from tests.data import published_files, test_celeba
 from tests.data.idx_files import write_set
 from vaejax import compose, data, distributions, human, models, nets, objectives, runs, train
-from vaejax.data import mnists
+from vaejax.data import celeba, from_files, mnists
+from vaejax.data.__main__ import NAMES
+from vaejax.data.factor_files import SHAPES3D
+from vaejax.data.folders import data_folder
+from vaejax.data.published import PUBLISHED
 
 TYPED = run_by("tests/test_commands_run.py")
 SIZES = {"train": 450, "test": 80}
+IMAGES = {"celeba": 5, "dsprites": 48, "fashion_mnist": 530, "shapes3d": 96}  # of all splits
 # what is added: the smallest sheet, and few draws of a bootstrap
 FLAGS = {
     "data": (),
@@ -34,13 +46,30 @@ def told(command):
     return name, partial(main, [*words, *FLAGS[name]])
 
 
+def write_faces(folder):
+    """A CelebA of black pictures; returns its entry with the checksums of its files."""
+    file = io.BytesIO()
+    Image.new("RGB", (178, 218)).save(file, "JPEG")
+    folder.mkdir(parents=True)
+    signs = {name: np.zeros(40, np.uint8) for name in test_celeba.PARTS}
+    paths = test_celeba.write(folder, dict.fromkeys(signs, file.getvalue()), test_celeba.lists(signs))
+    sums = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+    return replace(PUBLISHED["celeba"], sha256=sums)
+
+
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory):
-    """An empty folder beside a small Fashion-MNIST that nobody has prepared, and two runs on it."""
+    """A folder with the file of dSprites alone, beside small published sets that nobody has prepared."""
     folder, home = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("empty")
-    write_set(folder / "downloads" / "manual" / "fashion_mnist", SIZES, zipped=True)
+    manual = folder / "downloads" / "manual"
+    write_set(manual / "fashion_mnist", SIZES, zipped=True)
+    published_files.write_dsprites(home / "PATH")
+    published_files.write_shapes3d(manual / "shapes3d" / SHAPES3D, published_files.shapes3d_arrays())
+    faces = write_faces(manual / "celeba")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mnists, "_SIZES", SIZES)
+        patch.setattr(celeba, "_SIZE", len(test_celeba.PARTS))
+        patch.setattr(from_files, "PUBLISHED", {**PUBLISHED, "celeba": faces})
         patch.setenv("VAEJAX_DATA", str(folder))
         patch.setattr("vaejax.plots.style.DPI", 20)
         patch.chdir(home)
@@ -64,12 +93,26 @@ def trained(empty):
     return empty
 
 
-@pytest.mark.parametrize("command", [c for c in TYPED if told(c)[0] == "data"])
+@pytest.mark.parametrize("command", [c for c in TYPED if told(c)[0] == "data" and c.split()[3:]])
 def test_a_set_is_prepared_and_found(command, empty, capsys):
     _, main = told(command)
+    assert main() == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    name = command.split()[3]
+    assert f"{name} lies in" in said
+    sizes = [int(n) for n in re.findall(r"^\w+: .*\bx uint8 \[(\d+), ", said, re.M)]
+    assert sum(sizes) == IMAGES[name]
+    assert ("x uint8 [2, 32, 32, 3]" in said) == (name == "celeba")
+    assert name != "fashion_mnist" or data.fashion_mnist().test.size == SIZES["test"]
+
+
+def test_all_sets_are_listed(empty, capsys):
+    assert "python -m vaejax.data" in TYPED
+    _, main = told("python -m vaejax.data")
     assert main() == 0
-    assert "fashion_mnist lies in" in capsys.readouterr().out
-    assert data.fashion_mnist().test.size == SIZES["test"]
+    said = capsys.readouterr().out
+    assert set(NAMES) <= set(said.splitlines())
+    assert f"Prepared sets lie in {data_folder(None)}" in said
 
 
 @pytest.fixture
