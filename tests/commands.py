@@ -27,7 +27,7 @@ _FLAGGED = re.compile(r"[a-z][\w./-]*( [\w./-]+)* --?[a-z]")
 OTHER = ("python", "text")  # languages of blocks that are no commands
 RUN = {  # who runs a command to its end, at its smallest size; the first pattern that fits
     r"python -m \S+( \S+)? --help": "tests/test_commands.py",
-    r"python -m experiments\.": "tests/experiments/test_scripts.py",
+    r"python -m experiments\.(?!disentangle --dataset dsprites)": "tests/experiments/test_scripts.py",
     r"python -m benchmarks\.kill": "tests/train/test_kill.py",
     r"python -m benchmarks\.(?!data$)": "tests/test_commands_benchmarks.py",
     r"python -m vaejax\.": "tests/test_commands_run.py",
@@ -39,6 +39,7 @@ NOT_RUN = {  # what no test can run, and why; what it names is looked up in test
     r"([A-Z_]+=\S* )*make (test|quick|lint)": "the tests would run themselves",
     r"\.venv/bin/python -m pytest ": "likewise",
     r"python -m benchmarks\.data$": "of 737 280 images; tests/test_benchmarks_data.py runs it with 2048",
+    r"python -m experiments\.disentangle --dataset dsprites$": "its file is had by hand; test_disentangle.py",
     r"bash benchmarks/device\.sh cuda12 ": "it needs a GPU; tests/test_benchmarks_device.py runs it as tiny",
     r"du -": "a program of the system",
     r"tensorboard ": "a server, which does not end",
