@@ -255,7 +255,7 @@ def check_progress(value: Any, name: str = "progress") -> None:
     """Raise TypeError unless `value` is callable, as a function that wraps an iterable is."""
     if not callable(value):
         got = f"{type(value).__name__} ({value!r})"
-        raise TypeError(f"{name}: expected a function that wraps the range of batches, as tqdm; got {got}")
+        raise TypeError(f"{name}: expected a function that wraps a range of batches, as tqdm.tqdm; got {got}")
 
 
 def _instead(value: Any) -> str:
