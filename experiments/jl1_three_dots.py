@@ -4,7 +4,7 @@
 
 Trains both models on the same images, with the same budget, for several seeds, and scores them with the
 paper's local disentanglement metrics. Some five minutes of CPU time; expect a local MIG near .05 for the
-beta-VAE and .075 for the JL1-VAE (docs/results.md has the table).
+beta-VAE and .08 for the JL1-VAE (docs/results.md has the table).
 
 Grey images are scored with a Bernoulli cross-entropy, as in the paper: a cost, not a log-likelihood.
 The intervals are over training seeds. All models are scored on the same neighbourhoods and test images,
