@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vaejax.data import factor_files, norb
+from vaejax.data.from_files import published
 
 
 def npy_bytes(array: np.ndarray, *, descr: str | None = None, fortran: bool = False) -> bytes:
@@ -206,3 +207,10 @@ def check_splits(recipe):
         np.testing.assert_array_equal(np.stack([e["x"] for e in make()]), np.stack(mine))
         assert len(mine) > 0
     assert recipe.num_examples == len(together)
+
+
+def prepared_dsprites(folder: Path) -> Path:
+    """The folder, with a small dSprites prepared in it from a file in its manual folder."""
+    write_dsprites(folder / "downloads" / "manual" / "dsprites")
+    published("dsprites", folder=folder)
+    return folder

@@ -6,7 +6,6 @@ import re
 import pytest
 
 from tests.data import published_files as files
-from vaejax import data
 from vaejax.data import finding
 from vaejax.data.__main__ import main
 from vaejax.data.listing import AT_ONCE, DOWNLOADED, MADE
@@ -18,10 +17,7 @@ Y = files.grid(*files.DSPRITES_VALUES)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a small dSprites, prepared."""
-    folder = tmp_path_factory.mktemp("published")
-    files.write_dsprites(folder / "downloads" / "manual" / "dsprites")
-    data.published("dsprites", folder=folder)
-    return folder
+    return files.prepared_dsprites(tmp_path_factory.mktemp("published"))
 
 
 def test_the_list_says_of_every_set_what_it_needs_and_what_is_prepared(folder, capsys):

@@ -20,10 +20,7 @@ IMAGES = files.dsprites_arrays()["imgs"][..., None]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder in whose manual folder the file of a small dSprites lies, prepared from it."""
-    folder = tmp_path_factory.mktemp("published")
-    files.write_dsprites(folder / "downloads" / "manual" / "dsprites")
-    data.published("dsprites", folder=folder)
-    return folder
+    return files.prepared_dsprites(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture(scope="module")
