@@ -40,7 +40,7 @@ NOT_RUN = {  # what no test can run, and why; what it names is looked up in test
     r"\.venv/bin/python -m pytest ": "likewise",
     r"python -m benchmarks\.data$": "of 737 280 images; tests/test_benchmarks_data.py runs it with 2048",
     r"python -m experiments\.disentangle --dataset dsprites$": "its file is had by hand; test_disentangle.py",
-    r"bash benchmarks/device\.sh cuda12 ": "it needs a GPU; test_benchmarks_device.py has the script, parts tiny",
+    r"bash benchmarks/device\.sh cuda12 ": "it needs a GPU; test_benchmarks_device.py runs its parts tiny",
     r"du -": "a program of the system",
     r"tensorboard ": "a server, which does not end",
     r"\S*python docs/make_api\.py": "it writes into docs/; tests/test_docs_links.py compares what it makes",
