@@ -33,6 +33,7 @@ from benchmarks.steps import (
     images,
     judged,
     milliseconds,
+    placement,
     reported,
     time_in_turn,
     use_cores,
@@ -83,14 +84,16 @@ def compile_step(config: Config) -> Program:
 
 
 def compile_sampler(config: Config) -> Callable[[int], Any]:
-    """Draws of x at as many draws of the prior."""
-    model = build(config.sampling)
+    """Draws of x at as many draws of the prior; the devices share them."""
+    model, placed = build(config.sampling), placement()
     params, _ = jax.jit(model.init)(jax.random.key(0), {"x": jnp.zeros((1, SIDE, SIDE, 1))})
 
     def draw(vae: Any, key: Any) -> Any:
-        return vae.decode(vae.sample_prior(key, config.batch_size)).sample(seed=key)
+        z = vae.sample_prior(key, config.batch_size)
+        z = z if placed.batch is None else jax.lax.with_sharding_constraint(z, placed.batch)
+        return vae.decode(z).sample(seed=key)
 
-    compiled, vae = jax.jit(draw), model.bind(params)
+    compiled, vae = jax.jit(draw), model.bind(jax.device_put(params, placed.copied))
     return lambda n: [jax.block_until_ready(compiled(vae, jax.random.key(i))) for i in range(n)]
 
 
@@ -113,7 +116,7 @@ def peers(config: Config) -> dict[str, tuple[Callable[[int], Any], Callable[[int
 
 def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
-    use_cores(config.threads)
+    use_cores(config.threads, devices=config.threads)
     program, sampler, others = compile_step(config), compile_sampler(config), peers(config)
     steps = time_in_turn(
         {"vaejax": program, **{k: v[0] for k, v in others.items()}}, config.steps, config.rounds

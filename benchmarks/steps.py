@@ -18,7 +18,7 @@ from vaejax import distributions, models, nets, objectives, runs, train
 from vaejax.ops.chunks import automatic_chunk
 from vaejax.progress import Bar
 from vaejax.train.loop import initialiser
-from vaejax.train.step import chunk_indices, make_chunk
+from vaejax.train.step import Placement, chunk_indices, make_chunk
 from vaejax.types import Model, Split
 
 SIDE, LATENTS = 64, 10
@@ -79,19 +79,27 @@ def compile_chunk(
     model: Model, objective: Any, optimizer: Any, split: Split, batch_size: int, n: int,
     microbatch: Any = None,
 ) -> Program:  # fmt: skip
-    """The program that `fit` runs, in chunks of n steps."""
+    """The program that `fit` runs, in chunks of n steps; the devices share a batch."""
     update = train.gradient_update(objective, model, optimizer, microbatch=microbatch)
     key = jax.random.key(0)
+    placed = placement()
     state = jax.jit(initialiser(model, update, split))(key)
     rows = chunk_indices(key, 0, n, split.size, batch_size)
-    arguments = [state, key, jax.device_put(dict(split.arrays)), rows]
-    run = jax.jit(make_chunk(update, split.transform, batch_size), donate_argnums=0)
+    arguments = list(jax.device_put((state, key, dict(split.arrays), rows), placed.copied))
+    chunk = make_chunk(update, split.transform, batch_size, placed.batch)
+    run = jax.jit(chunk, donate_argnums=0, out_shardings=placed.copied)
     start = time.perf_counter()
     compiled = run.lower(*arguments, 1).compile()
     seconds = time.perf_counter() - start
     analysis = compiled.memory_analysis()
     mebibytes = analysis.temp_size_in_bytes / 2**20 if analysis else float("nan")
     return Program(compiled, arguments, seconds, mebibytes)
+
+
+def placement() -> Placement:
+    """All devices, which share the examples of a batch."""
+    devices = jax.devices()
+    return Placement.over(devices, split_runs=False) if len(devices) > 1 else Placement()
 
 
 def multiply_adds(model: Model, side: int) -> tuple[int, int]:
@@ -190,10 +198,15 @@ def reported(
     }  # fmt: skip
 
 
-def use_cores(threads: int) -> None:
-    """Keep this process on so many cores, where the system can; to be called before jax makes its threads."""
+def use_cores(threads: int, devices: int = 1) -> None:
+    """Keep this process on so many cores, where the system can; to be called before jax makes its threads.
+
+    With `devices` jax sees so many, of whose examples each has its share.
+    """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if devices > 1:
+        jax.config.update("jax_num_cpu_devices", devices)
 
 
 def judged(result: dict[str, Any], output: Path | None, check: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tests.conftest import SLOW
 
 TESTS = Path(__file__).parent
 ROOT = Path(__file__).parent.parent / "vaejax"
-BASE = {"types", "keys", "checks", "hints", "rows", "precision", "fixed", "files", "progress"}
+BASE = {"types", "keys", "checks", "hints", "rows", "precision", "fixed", "files", "progress", "machine"}
 MAY_IMPORT = {
     "types": set(),
     "keys": {"types"},
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "precision": set(),
     "fixed": set(),
     "files": set(),
+    "machine": set(),
     "progress": set(),
     "ops": BASE,
     "distributions": BASE | {"ops"},

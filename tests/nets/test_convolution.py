@@ -99,17 +99,30 @@ def test_maps_are_transposes_of_each_other():
     np.testing.assert_allclose(others, [expected] * 2, rtol=1e-12)
 
 
-# Which form every map takes, see `on_cpu`: (minimal filtering, few entries in a kernel, on the small side)
-FORMS = [(True, False, False), (False, False, True), (False, False, False), (False, True, True)]
+# Which form every map takes, see `on_cpu`: (minimal filtering, few entries in a kernel, on the small side,
+# a core that multiplies 512 bits at once, cores for each device)
+FORMS = [
+    (True, False, False, False, 1),
+    (False, False, True, False, 1),
+    (False, False, False, True, 4),
+    (False, True, True, False, 1),
+    (False, True, False, True, 4),
+]
 
 
-@pytest.mark.parametrize(("filtered", "few", "small_side"), FORMS)
-def test_what_a_cpu_gets_equals_the_native_convolutions(monkeypatch, filtered, few, small_side):
-    monkeypatch.setattr(on_cpu, "_filtered", lambda n, g, a, b: filtering if filtered else None)
+@pytest.mark.parametrize("g", [GEOMETRY, Geometry((1, 1), ((1, 1), (0, 2)), (6, 6), (3, 3))])
+@pytest.mark.parametrize(("filtered", "few", "small_side", "wide", "cores"), FORMS)
+def test_what_a_cpu_gets_equals_the_native_convolutions(
+    monkeypatch, filtered, few, small_side, wide, cores, g
+):
+    minimal = filtering if filtered and g.taps == (2, 2) else None
+    monkeypatch.setattr(on_cpu, "_filtered", lambda n, g, a, b: minimal)
     monkeypatch.setattr(on_cpu, "_FEW", 1000 if few else 0)
     monkeypatch.setattr(on_cpu, "_slow_native", lambda g, a, b: few)
     monkeypatch.setattr(on_cpu, "_on_small_side", lambda g, a, b: small_side)
-    g = {"geometry": GEOMETRY}
+    monkeypatch.setattr(on_cpu, "wide_products", lambda: wide)
+    monkeypatch.setattr(on_cpu, "cores", lambda: cores * jax.local_device_count())
+    g = {"geometry": g}
 
     @jax.jit
     def both(x, y, w):
@@ -122,7 +135,30 @@ def test_what_a_cpu_gets_equals_the_native_convolutions(monkeypatch, filtered, f
             ),
         )
 
-    close(*both(*maps()))
+    shapes = (3, *g["geometry"].small, 4), (3, *g["geometry"].side, 4), (*g["geometry"].kernel, 4, 4)
+    close(*both(*(normal(seed, *shape) for seed, shape in enumerate(shapes))))
+
+
+@pytest.mark.parametrize(
+    ("n", "cores", "devices", "slices"), [(8, 1, 1, 4), (16, 8, 1, 8), (8, 1, 2, 4), (9, 1, 1, 1)]
+)
+def test_the_gradient_of_a_kernel_in_slices(monkeypatch, n, cores, devices, slices):
+    """Slices of a device's examples, some at once, or of all devices'; an odd number is left whole."""
+    shapes, seen = ((n, *GEOMETRY.small, 4), (n, *GEOMETRY.side, 4)), []
+
+    def spied(x, y, g):
+        seen.append(len(x))
+        return dilated(x, y, g)
+
+    dilated = on_cpu._dilated
+    x, y = (normal(seed, *shape) for seed, shape in enumerate(shapes))
+    monkeypatch.setattr(on_cpu, "_CACHE", 2 * y.nbytes // n)
+    monkeypatch.setattr(on_cpu, "_dilated", spied)
+    monkeypatch.setattr(on_cpu, "cores", lambda: cores)
+    monkeypatch.setattr(jax, "local_devices", lambda backend: [None] * devices)
+    found = jax.jit(partial(on_cpu.kernel_gradient, geometry=GEOMETRY))(x, y)
+    close(found, convolution._kernel_gradient(x, y, geometry=GEOMETRY))
+    assert set(seen) == {n // slices}
 
 
 def test_what_a_cpu_gets_in_float32():
@@ -142,7 +178,8 @@ def test_what_a_cpu_gets_in_float32():
 
 
 @pytest.mark.parametrize(("platform", "native"), [("cpu", False), ("cuda", True), ("tpu", True)])
-def test_each_platform_gets_its_own_lowering(platform, native):
+def test_each_platform_gets_its_own_lowering(platform, native, monkeypatch):
+    monkeypatch.setattr(on_cpu, "wide_products", lambda: False)
     x, y, w = maps()
 
     def step(x, y, w):

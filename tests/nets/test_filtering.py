@@ -123,20 +123,24 @@ THREE = Geometry((1, 1), ((1, 1), (1, 1)), (8, 8), (3, 3))  # of the VQ-VAE's re
 
 
 @pytest.mark.parametrize(
-    ("n", "g", "a", "b", "minimal"),
+    ("n", "g", "a", "b", "minimal", "wide"),
     [
-        (16, PAPER, 32, 32, filtering),
-        (4, PAPER, 32, 32, filtering),
-        (3, PAPER, 32, 32, None),  # too few places for the sums of the kernel
-        (16, PAPER, 1, 32, None),  # too few channels for those of x
-        (16, PAPER, 16, 16, None),
-        (32, THREE, 128, 64, winograd),
-        (31, THREE, 128, 64, None),
-        (32, THREE, 64, 64, None),
-        (64, Geometry((1, 1), ((0, 0), (0, 0)), (8, 8), (1, 1)), 128, 128, None),  # one tap
+        (16, PAPER, 32, 32, filtering, None),  # the last: where a core multiplies 512 bits at once
+        (4, PAPER, 32, 32, filtering, None),
+        (3, PAPER, 32, 32, None, None),  # too few places for the sums of the kernel
+        (16, PAPER, 1, 32, None, None),  # too few channels for those of x
+        (16, PAPER, 16, 16, None, None),
+        (32, THREE, 128, 64, winograd, None),
+        (32, THREE, 128, 128, winograd, winograd),
+        (31, THREE, 128, 128, None, None),
+        (32, THREE, 64, 64, None, None),
+        (64, Geometry((1, 1), ((0, 0), (0, 0)), (8, 8), (1, 1)), 128, 128, None, None),  # one tap
     ],
 )
-def test_is_used_where_it_pays(n, g, a, b, minimal, monkeypatch):
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_is_used_where_it_pays(n, g, a, b, minimal, wide, is_wide, monkeypatch):
+    monkeypatch.setattr(on_cpu, "wide_products", lambda: is_wide)
+    minimal = wide if is_wide else minimal
     shapes = (n, *g.small, b), (n, *g.side, a), (*g.kernel, a, b)
     seen = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from vaejax.nets import MLP, Conv, ConvDecoder, ConvEncoder, ConvTranspose, MLPEncoder
+from vaejax.nets.convolutional import EnlargedConv
+from vaejax.nets.on_maps import enlarged
 
 KEY = jax.random.key(0)
 
@@ -170,3 +173,25 @@ def test_fields_are_checked_when_a_net_is_made(make, error, match):
 def test_input_is_checked_before_anything_compiles(net, x, error, match):
     with pytest.raises(error, match=match):
         jax.eval_shape(net.init, KEY, x)
+
+
+def test_a_convolution_of_an_enlarged_map_equals_the_one_that_writes_it_down():
+    x = jax.random.normal(jax.random.key(0), (3, 7, 5, 6))
+    enlarged_conv, plain = EnlargedConv(4), Conv(4, (3, 3))
+
+    def weighted(apply, params):
+        out = apply(params)
+        return jnp.sum(out * jnp.cos(jnp.arange(out.size).reshape(out.shape)))
+
+    @jax.jit
+    def both(key):
+        params, other = enlarged_conv.init(key, x), plain.init(key, enlarged(x, 2))
+        values = [
+            jax.value_and_grad(lambda p, f=f: weighted(f, p))(params)
+            for f in (lambda p: enlarged_conv.apply(p, x), lambda p: plain.apply(p, enlarged(x, 2)))
+        ]
+        return values, (params, other)
+
+    (ours, theirs), (params, other) = both(jax.random.key(1))
+    chex.assert_trees_all_equal(params, other)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-4)

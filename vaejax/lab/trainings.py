@@ -19,6 +19,7 @@ import numpy as np
 
 from vaejax import models, runs, train
 from vaejax.lab.settings import SHOWN_ONLY, Settings, digest
+from vaejax.machine import cores
 from vaejax.types import Model, TrainState, Update
 
 LOGGED = 10_000  # a training keeps the metrics of about this many steps, evenly spaced
@@ -180,7 +181,7 @@ def default_workers() -> int:
     """The number of CPU cores this process may use; 1 on an accelerator."""
     if jax.default_backend() != "cpu":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def run_all(job: Callable[[Any], Any], jobs: Sequence[Any], work: Sequence[float], workers: int) -> list[Any]:

@@ -58,6 +58,28 @@ class Conv(nn.Module):
         return conv(x, kernel, stride=self.strides, padding=self.padding) + bias
 
 
+class EnlargedConv(nn.Module):
+    """`Conv(features, (3, 3))` of `on_maps.enlarged(x, 2)`: the same parameters and values.
+
+    [..., h, w, in] -> [..., 2 h, 2 w, features]. The enlarged x is not written down: it is x dilated, with
+    2 x 2 ones over it, and these over the kernel make one of 4 x 4, of which a place meets four entries where
+    there were nine. `dtype` as in `Conv`.
+    """
+
+    features: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (3, 3, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        shifts = [((i, 1 - i), (j, 1 - j), (0, 0), (0, 0)) for i in (0, 1) for j in (0, 1)]
+        over_ones = jnp.asarray(sum(jnp.pad(kernel, shift) for shift in shifts))
+        return conv_transpose(x, over_ones, stride=(2, 2)) + bias
+
+
 class ConvTranspose(nn.Module):
     """`flax.linen.ConvTranspose` in two dimensions with "SAME" padding: the same parameters and values.
 

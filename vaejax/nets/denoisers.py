@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.checks import check_choice, check_finite, check_positive_int
-from vaejax.nets.convolutional import Conv
+from vaejax.nets.convolutional import Conv, EnlargedConv
 from vaejax.nets.dense import beside, check_floating, dtype_name
 from vaejax.nets.on_maps import enlarged, group_norm
 from vaejax.nets.sides import cut
@@ -191,8 +191,7 @@ class UNet(Denoising):
         v = block(self.features[-1], name="middle")(v, h)
         for n, width in reversed(list(enumerate(self.features))):
             if n < last:
-                v = cut(enlarged(v, 2), kept[n].shape[-3:-1])
-                v = convolution(width, (3, 3), name=f"up_{n}")(v)
+                v = _doubled(v, (kept[n].shape[-3], kept[n].shape[-2]), width, self.dtype, f"up_{n}")
             v = jnp.concatenate([v, kept[n]], -1)
             for b in range(self.blocks):
                 v = block(width, name=f"up_{n}_{b}")(v, h)
@@ -244,6 +243,13 @@ class _Monotone(nn.Module):
 
         first, end = (inside(jnp.full((), end, jnp.float32)) for end in (0, 1))
         return low + jnp.exp(log_range) * (inside(jnp.asarray(t)) - first) / (end - first)
+
+
+def _doubled(v: Array, side: tuple[int, int], features: int, dtype: Any, name: str) -> Array:
+    """3x3 of v with every pixel as a square of four, cut to a side that is one shorter where it was odd."""
+    if side == (2 * v.shape[-3], 2 * v.shape[-2]):
+        return EnlargedConv(features, dtype=dtype, name=name)(v)
+    return Conv(features, (3, 3), dtype=dtype, name=name)(cut(enlarged(v, 2), side))
 
 
 def _film(h: Array, v: Array, dtype: Any, name: str, axes: int = 0) -> Array:

@@ -1,16 +1,18 @@
 """The three maps of a strided convolution in the forms that XLA is fast at on a CPU.
 
-Two or three taps of blocks and many channels: minimal filtering, see `vaejax.nets.filtering` and
-`vaejax.nets.winograd`. Else:
+Three taps a side and many channels, and on cores without AVX-512 two taps of blocks: minimal filtering, see
+`vaejax.nets.winograd` and `vaejax.nets.filtering`. Else:
 
 C and G are native convolutions with N leading, or in G the contracted axis last, and nothing folded into
-them. Other layouts, and dilated x as in T, fall back to loops of scalars, ten to fifty times slower. Where y
-has few channels, or the kernel few taps, G is one product of patches; of a kernel 1x1 a product as it is. C
-of grey or colour images to few channels is a product of windows of blocks.
+them. Other layouts, and dilated x as in T, fall back to loops of scalars, ten to fifty times slower. G reads
+all of x for every channel of y, so that it is done in slices of N. On cores without AVX-512, where y has few
+channels, or the kernel few taps, G is one product of patches; of a kernel 1x1 a product as it is. C of grey
+or colour images to few channels is a product of windows of blocks.
 
-For T, with stride s and a kernel of at most m s taps a side, cut the large side y into blocks of s x s
-pixels. Between blocks and the small side x the convolution has stride 1 and m x m taps, which leaves two
-forms: one native convolution, or one matrix product whose taps are added up.
+T of stride 1 is a C of the kernel turned round. Else, with stride s and a kernel of at most m s taps a side,
+cut the large side y into blocks of s x s pixels. Between blocks and the small side x the convolution has
+stride 1 and m x m taps, which leaves two forms: one native convolution, or one matrix product whose taps are
+added up.
 
     windows(x) [N, u, v, m m b]  to  blocks(y)   [N, u, v, s s a],      u = h + m - 1
     x          [N, h, w, b]      to  patches(y)  [N, h, w, m m s s a]
@@ -22,16 +24,21 @@ them down. The smaller pair wins, since memory traffic and not arithmetic is wha
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
+from vaejax.machine import cores, wide_products
 from vaejax.nets import filtering, winograd
 from vaejax.nets.geometry import Geometry, pad, split
 from vaejax.types import Array
 
 _FEW = 64  # entries of a kernel for one channel of x
+_CACHE = 2**20  # bytes of x or y that G reads at a time: x is read again for every channel of y
 
 
 def convolve(y: Array, kernel: Array, *, geometry: Geometry) -> Array:
@@ -51,12 +58,9 @@ def kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
     if math.prod(g.kernel) == 1:
         seen = pad(y, *g.reach)[:, :: g.stride[0], :: g.stride[1]].reshape(-1, a)
         return lax.optimization_barrier(seen.T @ x.reshape(-1, b)).reshape(1, 1, a, b)
-    if math.prod(g.kernel) * a <= _FEW:
+    if math.prod(g.kernel) * a <= _FEW and not wide_products():
         return lax.optimization_barrier(_patches(y, g) @ x.reshape(-1, b)).reshape(*g.kernel, a, b)
-    # y convolved with x dilated, summed over N
-    image, kernel = y.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3)
-    out = _native(image, kernel, window_strides=(1, 1), padding=g.reach, rhs_dilation=g.stride)
-    return out.transpose(1, 2, 0, 3)
+    return _summed(partial(_dilated, g=g), x, y).transpose(1, 2, 0, 3)
 
 
 def transpose(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
@@ -64,6 +68,9 @@ def transpose(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
     g, (a, b) = geometry, kernel.shape[2:]
     if minimal := _filtered(x, g, a, b):
         return minimal.transpose(x, kernel, g)
+    if g.stride == (1, 1) and math.prod(g.kernel) * a > _FEW:
+        padding = [(k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(g.kernel, g.reach, strict=True)]
+        return _native(x, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), window_strides=(1, 1), padding=padding)
     taps = split(kernel, g)
     if _on_small_side(g, a, b):
         (m, l), matrix = g.taps, taps.transpose(0, 1, 5, 2, 3, 4).reshape(*g.taps, b, -1)
@@ -81,13 +88,42 @@ def _filtered(data: Array, g: Geometry, a: int, b: int) -> Any:
     n, c = len(data), math.prod(g.stride) * a
     if data.dtype.itemsize < 4:
         return None
-    if g.taps == (2, 2) and n * math.prod(g.small) >= 1024 and c * b >= 24 * (c + b):
+    wide = wide_products()
+    if not wide and g.taps == (2, 2) and n * math.prod(g.small) >= 1024 and c * b >= 24 * (c + b):
         return filtering
     tiles = n * math.prod(winograd.tiles(g))
     # at other strides the blocks are put back slowly, and 25 products for 64 of two taps gain nothing on nine
-    if g.taps == (3, 3) and g.stride == (1, 1) and tiles >= 128 and a * b >= 40 * (a + b):
+    enough = a * b >= (64 if wide else 40) * (a + b)
+    if g.taps == (3, 3) and g.stride == (1, 1) and tiles >= 128 and enough:
         return winograd
     return None
+
+
+def _dilated(x: Array, y: Array, g: Geometry) -> Array:
+    """G as y convolved with x dilated, summed over N: [a, p, q, b]."""
+    image, kernel = y.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3)
+    return _native(image, kernel, window_strides=(1, 1), padding=g.reach, rhs_dilation=g.stride)
+
+
+def _summed(of: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
+    """The sum of `of` over slices of N that stay in a core's cache, some at once where a device has cores.
+
+    XLA is slow at odd numbers of examples. Where devices share N, each has its own of every slice.
+    """
+    n, size, devices = len(x), max(x.nbytes, y.nbytes), len(jax.local_devices(backend="cpu"))
+    m = max((m for m in range(2, n, 2) if n % m == 0 and m * size <= n * _CACHE), default=n)
+    if m == n or size <= _CACHE:
+        return of(x, y)
+    at_once, axis = math.gcd(n // m, 4) if _shared() else 1, int(devices > 1)
+    apart = [a.reshape(*((m, n // m) if axis else (n // m, m)), *a.shape[1:]) for a in (x, y)]
+
+    def step(total: Array, first: Array) -> tuple[Array, None]:
+        places = [first + i for i in range(at_once)]
+        slices = [[lax.dynamic_index_in_dim(a, i, axis, keepdims=False) for a in apart] for i in places]
+        return total + sum(of(*each) for each in slices), None
+
+    none = jnp.zeros_like(jax.eval_shape(of, x[:m], y[:m]))
+    return lax.scan(step, none, jnp.arange(0, n // m, at_once))[0]
 
 
 def _slow_native(g: Geometry, a: int, b: int) -> bool:
@@ -101,11 +137,20 @@ def _on_small_side(g: Geometry, a: int, b: int) -> bool:
     return math.prod(g.blocks) * (pixels * a + taps * b) < math.prod(g.small) * taps * pixels * a
 
 
-def _native(image: Array, kernel: Array, **options: Any) -> Array:
+def _native(image: Array, kernel: Array, padding: Any, **options: Any) -> Array:
     # The barriers keep XLA from folding reversals and transpositions of the caller into the convolution.
     image, kernel = lax.optimization_barrier((image, kernel))
-    out = lax.conv_general_dilated(image, kernel, dimension_numbers=("NHWC", "HWIO", "NHWC"), **options)
-    return lax.optimization_barrier(out)
+    convolve = partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"), **options)
+    if options["window_strides"] == (1, 1) and "rhs_dilation" not in options and _shared():
+        (top, bottom), columns = padding
+        # With a row too many XLA takes all cores, else one: findings/xla_cpu_convolution_one_core.sh
+        return lax.optimization_barrier(convolve(image, kernel, padding=((top, bottom + 1), columns)))[:, :-1]
+    return lax.optimization_barrier(convolve(image, kernel, padding=padding))
+
+
+def _shared() -> bool:
+    """Whether a device has several cores."""
+    return cores() >= 2 * len(jax.local_devices(backend="cpu"))
 
 
 def _windows(y: Array, g: Geometry) -> Array:
