@@ -19,7 +19,7 @@ import jax
 import pytest
 import tyro
 
-from benchmarks import device, jacobian, latents, steps, sweep
+from benchmarks import device, growth, jacobian, latents, steps, sweep
 from tests.commands import ROOT, run_by
 from vaejax import runs
 
@@ -34,6 +34,7 @@ FLAGS = {  # what is added to a command
     "device": (*FEW, "--side=16", "--width=0.1", "--batch-size=4"),
     "diffusion": (*FEW, "--sampling=2", "--batch-size=2", "--no-compiled"),
     "evidence": (*FEW, "--images=8", "--k-eval=4", "--parts=2"),
+    "growth": FEW,
     "hierarchy": ("--width=4", "--batch-size=2", "--levels=2"),
     "imports": ("--rounds=1",),
     "jacobian": (*FEW, "--batch-size=2", "--no-naive"),
@@ -53,6 +54,10 @@ SIZES = {  # and what no flag makes smaller
     "device": {"PENALTIES": {"beta_vae": device.PENALTIES["beta_vae"]}},
     "diffusion": {"SIDE": 4, "LATENTS": 2, "HIDDEN": (4,), "FEATURES": (8,), "EMBED": 4},
     "evidence": {"STEPS": {"step_B20_K1": (4, 1)}, "CHUNKS": ((4, 2), (2, 4)), **MLP},
+    "growth": {
+        "LINES": {"B": [growth.Setting(16, 2, B, 0.1) for B in (2, 4)]}, "SIZES": (10, 20),
+        "STEPS": {"beta-VAE": None},
+    },
     "hierarchy": {"SIZES": {2: ("1x1,32m1", "32d32,1x1")}},
     "imports": {"modules": lambda: ["jax", "vaejax"]},
     "jacobian": {
@@ -121,7 +126,7 @@ def test_a_benchmark_runs_to_its_end_and_leaves_what_it_says(command, empty, mon
         for constant, size in SIZES.get(of, {}).items():
             monkeypatch.setattr(f"benchmarks.{of}.{constant}", size)
     if hasattr(module, "use_cores"):
-        monkeypatch.setattr(module, "use_cores", lambda threads: None)  # the other tests keep their cores
+        monkeypatch.setattr(module, "use_cores", lambda *of, **more: None)  # the other tests keep their cores
     if name == "latents":
         monkeypatch.setattr("benchmarks.evidence.PIXELS", MLP["PIXELS"])
     config = tyro.cli(module.Config, args=[*words, *FLAGS[name]])
