@@ -22,7 +22,7 @@ PACKAGES = (
     "vaejax", "data", "disentanglement", "distributions", "evaluation", "human", "lab", "models", "nets",
     "objectives", "ops", "plots", "runs", "train",
 )  # fmt: skip
-BESIDE = {"runs": ("figures",)}  # public modules that no `__all__` names
+BESIDE = {"runs": ("figures", "sentences")}  # public modules that no `__all__` names
 SECTION = re.compile(r"^(Args|Returns|Raises):$", re.MULTILINE)
 # what Markdown would take for its own, outside of `code`; a name's underscores are none of it
 SPECIAL = re.compile(r"[*$]|<(?=[\w/!?])|(?<=\])\(|(?<!\w)_|_(?!\w)")
@@ -67,7 +67,9 @@ def public(module: ModuleType) -> list[str]:
     package = module.__name__.rpartition(".")[2]
     own = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__]
     names = getattr(module, "__all__", [name for name in own if not name.startswith("_")])
-    return [*names, *BESIDE.get(package, ())]
+    for name in (beside := BESIDE.get(package, ())):
+        importlib.import_module(f"{module.__name__}.{name}")
+    return [*names, *beside]
 
 
 def described(name: str, thing: Any) -> str:

@@ -167,14 +167,11 @@ def score(config: Config, name: str, vae: VAE, images: data.Dataset) -> dict[str
 
 def minus_plain(run: lab.Run) -> dict[str, Any]:
     """NLL minus the plain one's, image by image; how many steps were the encoder's alone."""
-    plain, added = run.arrays("plain", "log_likelihood"), {}
-    for name in run.rows:
-        added[name], seeds = [], run.arrays(name, "log_likelihood").items()
-        for (seed, log_p), (metrics, _) in zip(seeds, run.read(name, train.read_metrics), strict=True):
-            d = evaluation.paired(log_p, plain[seed]) if seed in plain else {"nll": None, "nll_se": None}
-            counted = {k: int(metrics[k].sum()) for k in ("inner_steps", "aggressive") if k in metrics}
-            added[name].append({"minus_plain": d["nll"], "minus_plain_se": d["nll_se"], **counted})
-    return {"rows": added}
+    rows = run.paired("plain")
+    for name, seeds in rows.items():
+        for scores, (metrics, _) in zip(seeds, run.read(name, train.read_metrics), strict=True):
+            scores |= {k: int(metrics[k].sum()) for k in ("inner_steps", "aggressive") if k in metrics}
+    return {"rows": rows}
 
 
 def main(config: Config) -> dict[str, Any]:

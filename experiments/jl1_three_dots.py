@@ -23,8 +23,6 @@ of single seeds, at width .5, radius .08 and one column, in the last two lines t
     B=32, lr 3e-3,  5000 steps  beta-VAE .043;      JL1 gamma .2: .078 (by a cosine from the start)
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -63,15 +61,11 @@ class Config(lab.BetaVAE):
 
 _AUTHORS = Config(side=64, microbatch=0, method="exact", columns=1, beta=4.0, gamma=0.1)
 PRESETS = {
-    "fast": Config(
-        seeds=4, steps=6000, ramp=1000, width=0.5, batch_size=32, microbatch=None, learning_rate=3e-3,
-        schedule="linear",
-    ),
+    "fast": Config(seeds=4, steps=6000, ramp=1000, width=0.5, batch_size=32, microbatch=None,
+                   learning_rate=3e-3, schedule="linear"),
     "small": replace(_AUTHORS, preset="small", images=20_000, steps=30_000, ramp=10_000),
-    "paper": replace(
-        _AUTHORS, preset="paper", images=500_000, steps=300_000, ramp=100_000, learning_rate=1e-4, seeds=10,
-        sweep=("gamma=0,.05,.1,.2,.4",),  # gamma = 0 is the beta-VAE
-    ),
+    "paper": replace(_AUTHORS, preset="paper", images=500_000, steps=300_000, ramp=100_000, seeds=10,
+                     learning_rate=1e-4, sweep=("gamma=0,.05,.1,.2,.4",)),  # gamma = 0 is the beta-VAE
 }  # fmt: skip
 
 
@@ -89,17 +83,15 @@ def training(config: Config, name: str) -> lab.Training:
     pixels = distributions.bernoulli(cross_entropy=True)
     model = models.gaussian_vae(encoder=encoder, decoder=decoder, latents=config.latents, likelihood=pixels)
     rise = partial(objectives.ramp_schedule, transition_steps=config.ramp)
-    terms = {"kl": scaled(rise(config.beta), objectives.kl)}
+    terms = {"reconstruction": objectives.reconstruction, "kl": scaled(rise(config.beta), objectives.kl)}
     if name == "jl1_vae":
         columns = config.columns if config.method == "columns" else 1
         penalty = objectives.jacobian_l1(method=config.method, columns=columns)
         terms["jacobian_l1"] = scaled(rise(config.gamma), penalty)
-    loss = compose(reconstruction=objectives.reconstruction, **terms)
-    rate: Any = config.learning_rate
-    if config.schedule == "linear":
-        held = 7 * config.steps // 10
-        rate = optax.linear_schedule(rate, 0.0, config.steps - held, held)
-    update = train.gradient_update(loss, model, optax.adam(rate), microbatch=config.slices)
+    held = 7 * config.steps // 10
+    falling = optax.linear_schedule(config.learning_rate, 0.0, config.steps - held, held)
+    rate = falling if config.schedule == "linear" else config.learning_rate
+    update = train.gradient_update(compose(**terms), model, optax.adam(rate), microbatch=config.slices)
     dots = data.three_dots(config.side, config.radius, num_train=config.images)
     validate = lab.jacobian_norm(dots.sample_images(dots.separate(16)))
     return lab.Training(model, update, dots, work=2.0 if name == "jl1_vae" else 1.0, validate=validate)
@@ -107,8 +99,7 @@ def training(config: Config, name: str) -> lab.Training:
 
 def score(config: Config, name: str, vae: VAE, dots: data.ThreeDots) -> dict[str, Any]:
     """The paper's metrics at both localities, on the same images for all models, and the price."""
-    key, m, n = jax.random.key(2106), config.clusters, config.samples
-    scores = {}
+    key, m, n, scores = jax.random.key(2106), config.clusters, config.samples, {}
     for suffix, locality in {"": 0.1, "_locality_1": 1.0}.items():
         local = evaluation.local_scores(key, vae, dots, locality=locality, clusters=m, num_samples=n).values
         for metric in ("mig", "modularity"):

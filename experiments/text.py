@@ -32,32 +32,23 @@ verses.
 `large` (10 000 words, 512 units, 40 000 steps) has not been run.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 
 from vaejax import VAE, compose, data, distributions, evaluation, lab, models, nets, objectives, scaled, train
-from vaejax.ops.interpolation import slerp
+from vaejax.runs.sentences import written
 
 Remedy = Literal["plain", "linear", "cyclical", "free_bits", "word_dropout", "aggressive", "pretrained"]
 COLUMNS = {
-    "KL": ("kl", "kl_se"),
-    "I(x; z)": "mutual_information",
-    "active units": lambda m: f"{m['active_units']} of {m['latents']}",
-    "-ELBO": ("neg_elbo", "neg_elbo_se"),
-    "NLL": ("nll", "nll_se"),
-    "NLL minus plain": ("minus_plain", "minus_plain_se"),
-    "perplexity": ("perplexity", "perplexity_se"),
-    "without KL": "perplexity_without_kl",
-    "seconds": "train_seconds",
-}
+    "KL": ("kl", "kl_se"), "I(x; z)": "mutual_information",
+    "active units": lambda m: f"{m['active_units']} of {m['latents']}", "-ELBO": ("neg_elbo", "neg_elbo_se"),
+    "NLL": ("nll", "nll_se"), "NLL minus plain": ("minus_plain", "minus_plain_se"),
+    "perplexity": ("perplexity", "perplexity_se"), "without KL": "perplexity_without_kl",
+    "seconds": "train_seconds"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,12 +59,8 @@ class Config(lab.Settings):
     length: lab.Positive[int] = 20  # the most words of a sentence; longer ones are cut
     vocabulary: lab.Positive[int] = 1000  # the most frequent words
     remedies: tuple[Remedy, ...] = get_args(Remedy)  # which are trained, plain among them
-    latents: lab.Positive[int] = 16  # d, the number of latents
     features: lab.Positive[int] = 96  # numbers of the LSTMs' states
     embedding: lab.Positive[int] = 48  # that stand for a word
-    steps: lab.Positive[int] = 1000  # of every training; of the pre-trained encoder's, pre-training included
-    batch_size: lab.Positive[int] = 32  # sentences per step
-    learning_rate: lab.Positive[float] = 2e-3  # Adam's
     ramp: lab.Positive[int] = 500  # steps in which the KL's weight rises, linearly and after pre-training
     cycles: lab.Positive[int] = 4  # of cyclical annealing: each ramps from 0 to 1 in its first half
     free_nats: lab.NonNegative[float] = 0.25  # free bits: nats that every latent has for free
@@ -97,11 +84,11 @@ class Config(lab.Settings):
             raise ValueError(f"validate_every: expected a multiple of {chunk}, got {self.validate_every}")
 
 
-LARGE: dict[str, Any] = {"length": 30, "vocabulary": 10_000, "latents": 32, "features": 512, "embedding": 256}
-PRESETS = {
-    "fast": Config(),
-    "large": Config("large", **LARGE, steps=40_000, ramp=8000, target=8.0, most=99, patience=5, samples=500),
-}
+PRESETS = {"fast": Config(latents=16, steps=1000, batch_size=32, learning_rate=2e-3)}
+PRESETS["large"] = replace(
+    PRESETS["fast"], preset="large", length=30, vocabulary=10_000, latents=32, features=512, embedding=256,
+    steps=40_000, ramp=8000, target=8.0, most=99, patience=5, samples=500,
+)  # fmt: skip
 
 
 def objective(config: Config, name: str) -> Any:
@@ -109,25 +96,20 @@ def objective(config: Config, name: str) -> Any:
     kl, linear = objectives.kl, objectives.ramp_schedule(1.0, config.ramp)
     cyclical = objectives.cyclical_schedule(1.0, config.steps, cycles=min(config.cycles, config.steps))
     terms = {
-        "autoencoder": {"kl": scaled(0.0, kl)},
-        "linear": {"kl": scaled(linear, kl)},
-        "cyclical": {"kl": scaled(cyclical, kl)},
-        "free_bits": {"rate": objectives.free_bits(config.free_nats)},
+        "linear": {"kl": scaled(linear, kl)}, "cyclical": {"kl": scaled(cyclical, kl)},
+        "autoencoder": {"kl": scaled(0.0, kl)}, "free_bits": {"rate": objectives.free_bits(config.free_nats)},
         "pretrained": {"rate": scaled(linear, objectives.target_rate(config.target))},
-    }
+    }  # fmt: skip
     return compose(reconstruction=objectives.reconstruction, **terms.get(name, {"kl": kl}))
 
 
 def training(config: Config, name: str) -> lab.Training:
     """An LSTM either side, Adam on clipped gradients; under aggressive training each has steps of its own."""
     text = data.sentences(config.dataset, length=config.length, vocabulary=config.vocabulary)
-    V, sizes = len(text.vocabulary), (config.features, config.embedding)
-    model = models.gaussian_vae(
-        encoder=nets.LSTMEncoder(config.latents, V, *sizes),
-        decoder=nets.LSTMDecoder(config.length, V, *sizes),
-        latents=config.latents,
-        likelihood=distributions.token_sequence(config.word_dropout if name == "word_dropout" else 0.0),
-    )
+    sizes = (len(text.vocabulary), config.features, config.embedding)
+    encoder, decoder = nets.LSTMEncoder(config.latents, *sizes), nets.LSTMDecoder(config.length, *sizes)
+    words = distributions.token_sequence(config.word_dropout if name == "word_dropout" else 0.0)
+    model = models.gaussian_vae(encoder=encoder, decoder=decoder, latents=config.latents, likelihood=words)
     adam = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(config.learning_rate))
     step = partial(train.gradient_update, objective(config, name), model, adam)
     if name == "pretrained":
@@ -136,9 +118,9 @@ def training(config: Config, name: str) -> lab.Training:
         before = ("autoencoder", lab.Training(model, alone, text, steps=first), ("encoder",))
         return lab.Training(model, step(), text, steps=config.steps - first, before=before)
     if name == "aggressive":
-        encoder, decoder = step(wrt=("encoder",)), step(wrt=("decoder",))
+        both = [step(wrt=(side,)) for side in ("encoder", "decoder")]
         return lab.Training(
-            model, train.aggressive(encoder, decoder, window=config.window, most=config.most), text,
+            model, train.aggressive(*both, window=config.window, most=config.most), text,
             work=4.0, after_validation=train.end_aggressive(config.patience),
             validate=lambda key, vae: evaluation.elbo_parts(key, vae, text.validation),
             save_every=config.validate_every // min(config.chunk, config.steps),
@@ -152,43 +134,18 @@ def score(config: Config, name: str, vae: VAE, text: data.Sentences) -> dict[str
     m = evaluation.marginal_log_likelihood(key, vae, some, num_samples=config.samples)
     arrays = {"log_likelihood": m.pop("per_example")["log_likelihood"]}
     bound = evaluation.elbo_parts(key, vae, text.test, aggregate=False)
-    surprise = evaluation.perplexity(key, vae, text.test)
-    return {**m, **bound, **evaluation.collapse(key, vae, text.test), **surprise, "arrays": arrays}
-
-
-def minus_plain(run: lab.Run) -> dict[str, Any]:
-    """NLL minus the plain one's, sentence by sentence."""
-    plain, added = run.arrays("plain", "log_likelihood"), {}
-    for name in run.rows:
-        pairs = [(a, plain.get(seed)) for seed, a in run.arrays(name, "log_likelihood").items()]
-        found = [evaluation.paired(a, b) if b is not None else {} for a, b in pairs]
-        added[name] = [{"minus_plain": d.get("nll"), "minus_plain_se": d.get("nll_se")} for d in found]
-    return {"rows": added}
-
-
-def written(text: data.Sentences, vae: VAE, n: int = 4) -> list[str]:
-    """Test sentences and the likeliest at their codes; sentences of the prior; those between two codes."""
-    x = text.test.arrays["x"][:n]
-    z = evaluation.posterior_mean(vae, {"x": x})
-    key, cold = jax.random.key(1511), partial(evaluation.token_samples, jax.random.key(0), vae, temperature=0)
-    path = slerp(z[0], z[1], jnp.linspace(0, 1, n + 1))
-    parts = {
-        "test sentences": x,
-        "the likeliest words at their codes": cold(z),
-        "drawn at codes of the prior": evaluation.token_samples(key, vae, vae.sample_prior(key, n)),
-        "the likeliest words from the first code to the second": cold(path),
-    }
-    return [line for title, rows in parts.items() for line in ("", title, *text.text(np.asarray(rows)))]
+    signs = evaluation.collapse(key, vae, text.test)
+    return {**m, **bound, **signs, **evaluation.perplexity(key, vae, text.test), "arrays": arrays}
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train, score, report, draw, and write what the models write to sentences.txt."""
+    minus_plain = lambda run: {"rows": run.paired("plain")}  # noqa: E731
     run = lab.run(config, PRESETS, lambda c: {k: k for k in c.remedies}, training, score, minus_plain)
     run.table(COLUMNS)
     if run.cells:
         text = training(run.config, "plain").data
-        lines = [line for label, vae in run.vaes.items() for line in (f"== {label}", *written(text, vae), "")]
-        (run.folder / "sentences.txt").write_text("\n".join(lines), encoding="utf-8")
+        (run.folder / "sentences.txt").write_text(written(run.vaes, text), encoding="utf-8")
     curves = partial(lab.curves, names=("kl", "reconstruction"), yscale="log")
     return run.draw(training_curves=curves, scores=partial(lab.scores, columns=COLUMNS))
 

@@ -55,7 +55,6 @@ SLOW = (
     "lab/test_example.py",
     "lab/test_run.py",
     "lab/test_settings.py::test_a_microbatch",
-    "lab/test_workers.py",
     "models/test_chain.py",
     "models/test_code_priors.py",
     "models/test_codes.py",

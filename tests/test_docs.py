@@ -22,7 +22,9 @@ ROWS = [
     if line.startswith("| ") and not line.startswith("| technique")
 ]
 READS = {"read_metrics", "read_seconds", "read_validations"}
-MACHINERY = READS | {"averaged", "fit", "gradient_update", "measure_step", "repeat", "sequence"}
+MACHINERY = READS | {
+    "averaged", "fit", "gradient_update", "measure_fit", "measure_step", "repeat", "sequence",
+}  # fmt: skip
 LISTED = {re.search(r"`(.+?)`", row[1])[1] for row in ROWS}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,47 @@ def test_every_model_has_samples_and_both_paths(drawn):
     ((seen,), _), ((paths,), _) = drawn["image_grid"], drawn["interpolations"]
     assert [(len(images), images.max()) for images in seen.values()] == [(3, 1.0), (3, 2.0)]
     assert paths == {"a, lerp": (1.0, 5, "lerp"), "a, slerp": (1.0, 5, "slerp")}
+
+
+def test_scores_are_of_those_that_have_them(monkeypatch):
+    monkeypatch.setattr(plots, "score_comparison", lambda values, **options: (values, options))
+    reports = {"a": [{"kl": 1.0}, {"kl": 3.0}], "b": [{"kl": 2.0}], "c": [{}]}
+    values, options = figures.scores(reports, {"KL": "kl", "none": "none"}, units="nats")
+    assert {title: list(of) for title, of in values.items()} == {"KL": ["a", "b"]}
+    assert values["KL"]["a"] == runs.mean_ci95([1.0, 3.0])
+    assert options == {"units": "nats"}
+
+
+def test_every_latent_is_traversed_in_the_order_of_its_kl(monkeypatch):
+    monkeypatch.setattr(evaluation, "traverse", lambda vae, x, values: vae * np.asarray(values))
+    monkeypatch.setattr(plots, "traversals", lambda images, **options: (images, options))
+    kl = {"a": np.array([0.1, 2.0])}
+    images, options = figures.traversals({"a": 10.0}, X[0], kl, 4.0, top=None)
+    np.testing.assert_allclose(images["a"], 10 * np.arange(-4, 5))
+    assert options["kl"] is kl
+    assert options["base"] is not None
+    assert (options["order_by_kl"], options["top"]) == (True, None)
+
+
+def test_curves_are_of_the_folders_of_each_seed(tmp_path, monkeypatch):
+    """Metrics of every step and validations at some, whose seconds are those of the steps."""
+    monkeypatch.setattr(plots, "training_curves", lambda lines, **options: (lines, options))
+    monkeypatch.setattr(plots, "band_curves", lambda lines, at, title, **options: (lines, at, title))
+    folders = [tmp_path / str(seed) for seed in range(2)]
+    for seed, folder in enumerate(folders):
+        folder.mkdir()
+        rows = [{"step": step, "kl": 10.0 * seed + step, "gap": 0.0} for step in (1, 2)]
+        rows += [{"step": 2, "validation": {"mig": 0.5 + seed}}]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "seconds.jsonl").write_text("[2, 4.0]\n")
+    names = {"KL": "kl", "gap": "gap", "none": "none"}
+    lines, options = figures.curves({"a": folders}, names, yscale="log", columns=1)
+    np.testing.assert_array_equal(lines["a"]["KL"], [[1, 2], [11, 12]])
+    assert np.isnan(lines["a"]["gap"]).all()
+    assert options == {"metrics": ["KL", "gap"], "yscale": "log", "columns": 1}
+    lines, at, title = figures.along({"a": folders}, {"mig": "MIG"}, "seconds")
+    assert (lines, title) == ({"MIG": {"a": [[0.5], [1.5]]}}, "seconds of training")
+    np.testing.assert_array_equal(at["a"], [4.0])
 
 
 def test_models_with_a_condition_take_it_in_every_figure(monkeypatch):

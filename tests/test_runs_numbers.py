@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 
 from vaejax import runs
+from vaejax.runs.tables import paired
+from vaejax.runs.texts import duration
 
 
 def approx(*values):
@@ -148,3 +150,26 @@ def test_the_interval_of_a_score_in_the_unit_interval_stays_there():
     assert pair["ci95"] == approx(0.0, 0.0492)
     assert runs.entry([{"mcc": 0.5}], runs.UnitScore("mcc"))["ci95"] == [None, None]
     assert runs.UnitScore("mcc") in {"mcc"}  # a name as any other
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"), (3.21, "3.2 s"), (59.6, "60 s"), (60, "1 min"), (290, "4 min 50 s"),
+        (3600, "1 h"), (7830, "2 h 10 min"), (86400 * 3 + 4 * 3600, "3 d 4 h"), (86400 * 30, "30 d"),
+    ],
+)  # fmt: skip
+def test_times_are_read_at_a_glance(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_differences_are_of_the_same_examples_under_the_same_seed():
+    log_p = {
+        "plain": {0: np.array([-3.0, -5.0, -1.0])},
+        "linear": {0: np.array([-4.0, -5.0, -3.0]), 1: np.zeros(3)},
+    }
+    rows = paired(log_p, "plain")
+    assert rows["plain"] == [{"minus_plain": 0.0, "minus_plain_se": 0.0}]
+    assert rows["linear"][0]["minus_plain"] == pytest.approx(1.0)
+    assert rows["linear"][0]["minus_plain_se"] == pytest.approx(1 / np.sqrt(3))
+    assert rows["linear"][1] == {"minus_plain": None, "minus_plain_se": None}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +13,6 @@ import numpy as np
 
 from vaejax.rows import RowSource, some_rows
 from vaejax.types import DATA_SUPPORTS, SUPPORTS, VAE, Split
-
-T = TypeVar("T")
-Positive = Annotated[T, "above 0"]  # of a dataclass's field, for `check_fields`
-NonNegative = Annotated[T, "at least 0"]  # likewise, and finite
 
 
 def plain(value: Any) -> Any:
@@ -267,34 +262,3 @@ def _instead(value: Any) -> str:
     if isinstance(value, Mapping):
         return f", as Split(arrays, support) with one of {', '.join(map(repr, DATA_SUPPORTS))}"
     return ""
-
-
-def check_fields(instance: Any) -> None:
-    """Raise unless the fields of a dataclass are what their annotations say, where these are known here.
-
-    Known are `Positive` and `NonNegative` of int and float, a Literal, and tuples and optional ones of these.
-    """
-    for name, kind in get_type_hints(type(instance), include_extras=True).items():
-        _check_kind(getattr(instance, name), kind, name)
-
-
-def _check_kind(value: Any, kind: Any, name: str) -> None:
-    """Raise unless a value is what its annotation says."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        others = [k for k in inner if k is not NoneType]
-        if len(others) == 1 and value is not None:
-            _check_kind(value, others[0], name)
-    elif origin is tuple:
-        for item in value:
-            _check_kind(item, inner[0], name)
-    elif origin is Literal:
-        check_choice(value, inner, name)
-    elif origin is Annotated and "above 0" in inner:
-        (check_positive_int if inner[0] is int else check_positive)(value, name)
-    elif origin is Annotated and "at least 0" in inner:
-        number: Any = numbers.Integral if inner[0] is int else numbers.Real
-        if isinstance(value, bool) or not isinstance(value, number):
-            raise TypeError(f"{name}: expected {inner[0].__name__}, got {type(value).__name__} ({value!r})")
-        if not 0 <= value < math.inf:  # type: ignore[operator]
-            raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")

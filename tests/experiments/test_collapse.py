@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -14,6 +15,7 @@ from experiments import collapse as experiment
 from tests.experiments.tiny import CONFIGS
 from vaejax import data, evaluation, sample
 from vaejax.keys import named_key
+from vaejax.runs.tables import paired
 
 TINY = replace(CONFIGS[experiment], chunk=1, validate_every=1)
 KEY = jax.random.key(4)
@@ -134,7 +136,7 @@ def test_differences_are_of_the_same_images_under_the_same_seed():
     }
     counts = {"inner_steps": np.array([2.0, 3.0]), "aggressive": np.array([1.0, 0.0])}
     run = SimpleNamespace(
-        rows=dict.fromkeys(log_p), arrays=lambda name, array: log_p[name],
+        paired=partial(paired, log_p),
         read=lambda name, function: [(counts if name == "weak" else {}, [])] * len(log_p[name]),
     )  # fmt: skip
     rows = experiment.minus_plain(run)["rows"]  # pyright: ignore

@@ -36,7 +36,7 @@ PRESETS = {name: script.PRESETS for name, script in SCRIPTS.items()}
 TYPED = run_by("tests/experiments/test_scripts.py")
 # presets are one size here: of commands that differ in theirs alone the first is run
 RUN = {re.sub(r" --preset \w+", "", command.split("#")[0].strip()): command for command in reversed(TYPED)}
-COST = estimate.Cost(1.0, 1.0, {"": estimate.Part(train.StepCost(1.0, 1.0, 1.0, 5, 1.0, 1.0), 2, 0.0)})
+COST = estimate.Cost(1.0, 1.0, {"": train.FitCost(train.StepCost(1.0, 1.0, 1.0, 5, 1.0, 1.0), 2, 0.0)})
 # what each draws, and the trainings it needs
 FIGURES = {
     "codes": {"codebook_use", "gallery"},
@@ -152,8 +152,7 @@ def test_the_pages_run_every_script():
 def test_a_script_is_one_short_file_and_its_presets_bear_their_names(name):
     text = (FOLDER / f"{name}.py").read_text()
     below = text.split('"""', 2)[2].strip().splitlines()
-    most = {"collapse": 165, "disentangle": 165, "text": 165, "jl1_three_dots": 130}  # the demo has a verdict
-    assert len(below) <= most.get(name, 120)
+    assert len(below) <= {"collapse": 165, "disentangle": 165}.get(name, 120)
     assert "experiments" not in "".join(below)  # no script imports another
     assert all(preset.preset == key for key, preset in PRESETS[name].items())
     assert f"python -m experiments.{name} --preset fast" in text

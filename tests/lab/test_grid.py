@@ -1,75 +1,16 @@
-"""The grid of a sweep and what is refused, folders, and which cells share a training."""
+"""The folders of runs and sweeps, and which cells share a training."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from tests.lab.toy import PRESETS, ROWS, Config, score, training
 from vaejax import lab
 from vaejax.lab import settings, trainings
-
-
-@dataclass(frozen=True)
-class Settings:
-    rate: float = 0.1
-    size: int = 4
-    slices: int | None = None
-    fast: bool = False
-    kind: str = "a"
-    method: Literal["p", "q"] = "p"
-    shape: tuple[int, ...] = ()
-    where: str = "here"
-    sweep: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        if self.size < 1:
-            raise ValueError(f"size: expected at least 1, got {self.size}")
-
-
-def _values(*axes):
-    return [values for values, _ in settings.cells(Settings(sweep=axes), ("where",))]
-
-
-def test_the_cells_are_all_combinations_with_the_fields_types():
-    cells = settings.cells(Settings(kind="z", sweep=("rate=.5,1", "slices=none,2")), ("where",))
-    points = [(0.5, None), (0.5, 2), (1.0, None), (1.0, 2)]
-    assert [config for _, config in cells] == [Settings(r, slices=s, kind="z") for r, s in points]
-    assert [values for values, _ in cells] == [{"rate": r, "slices": s} for r, s in points]
-    assert type(cells[2][0]["rate"]) is float
-    assert _values("fast=True,false", "kind= b , 1") == [
-        {"fast": f, "kind": k} for f in (True, False) for k in ("b", "1")
-    ]
-    assert _values("method=q") == [{"method": "q"}]
-    assert settings.cells(Settings(size=7), ()) == [({}, Settings(size=7))]
-
-
-@pytest.mark.parametrize(
-    ("axes", "message"),
-    [
-        (("rat=1",), "expected one of fast, .*; got 'rat': the config has no such field"),
-        (("where=1",), "expected one of .*; got 'where': it cannot be swept"),
-        (("sweep=1",), "got 'sweep': it cannot be swept"),
-        (("size=1.5",), "expected size=value,value,... with values of int; got '1.5'"),
-        (("size=none",), "with values of int; got 'none'"),
-        (("slices=x",), r"with values of int \| None; got 'x'"),
-        (("fast=1",), "with values of bool; got '1'"),
-        (("method=r",), r"with values of typing.Literal\['p', 'q'\]; got 'r'"),
-        (("shape=1",), r"with values of tuple\[int, ...\]; got '1'"),
-        (("kind",), "with values of str; got ''"),
-        (("rate=1,,2",), "with values of float; got ''"),
-        (("rate=.1,0.1",), "expected every value once, got 'rate=.1,0.1'"),
-        (("rate=1", "rate=2"), "expected every field once, got rate again"),
-        (("size=1,0",), "size: expected at least 1, got 0"),
-    ],
-)
-def test_what_is_no_grid_is_refused(axes, message):
-    with pytest.raises(ValueError, match=message):
-        _values(*axes)
 
 
 def _folder(config):

@@ -15,7 +15,7 @@ from tests.train.toy import assert_same
 from vaejax import lab, plots, runs, train
 from vaejax.files import dumps, loads
 from vaejax.lab import trainings
-from vaejax.lab.results import seeds_text
+from vaejax.runs.texts import seeds_text
 from vaejax.train import Checkpoints
 
 TWO = Config(seeds=2, first_seed=5)
@@ -293,6 +293,7 @@ def test_what_cannot_be_scored_is_named_and_tried_again(tmp_path, trained, capsy
         ({"sweep": ("pull=.1,-1",)}, "pull: expected a finite number of at least 0, got -1.0"),
         ({"sweep": ("pul=1",)}, "sweep: expected one of .*; got 'pul'"),
         ({"sweep": ("workers=1,2",)}, "got 'workers': it cannot be swept"),
+        ({"sweep": ("sweep=pull=1",)}, "got 'sweep': it cannot be swept"),
     ],
 )
 def test_a_run_refused_before_any_training_leaves_no_config(tmp_path, change, message):

@@ -11,14 +11,14 @@ import pytest
 
 from tests.lab.toy import Config
 from vaejax import lab, runs
-from vaejax.lab import settings
 from vaejax.lab.results import Run
 from vaejax.lab.trainings import Job
+from vaejax.runs import texts
 
 
 def test_different_numbers_are_different_texts():
-    assert [settings.short(v) for v in (0.5, 1e-7, 2, None, "x")] == ["0.5", "1e-07", "2", "None", "x"]
-    assert settings.short(1e-3 + 1e-12) != settings.short(1e-3)
+    assert [texts.short(v) for v in (0.5, 1e-7, 2, None, "x")] == ["0.5", "1e-07", "2", "None", "x"]
+    assert texts.short(1e-3 + 1e-12) != texts.short(1e-3)
 
 
 def _run(folder: Path, jacobians: dict[str, list[list[float]]], checked: Sequence[str] = ()) -> Run:

@@ -4,7 +4,7 @@ An experiment is one file: rows, a config, presets, `training`, `score`, columns
 which calls `lab.run(config, presets, rows, training, score)`. docs/experiment.md has one that is whole.
 """
 
-from vaejax.checks import NonNegative, Positive
+from vaejax.fields import NonNegative, Positive
 from vaejax.lab.figures import along, curves, jacobian_norm, scores, traversals, views
 from vaejax.lab.results import Run
 from vaejax.lab.run import run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from vaejax import plots, runs
-from vaejax.lab.settings import short
 from vaejax.lab.trainings import Job, Row
 from vaejax.progress import Bar
-from vaejax.runs.tables import Column
+from vaejax.runs.tables import Column, differences, grid, paired, told
+from vaejax.runs.texts import seeds_text, short
 from vaejax.types import VAE
 
 
@@ -108,9 +107,11 @@ class Run:
 
     def minus(self, a: str, b: str) -> dict[Any, dict[str, Any]]:
         """{score: mean of row a minus mean of row b, with Welch's interval}."""
-        x, y = (runs.means(self.reports[name]) for name in (a, b))
-        both = [k for k in y if k in x and None not in (x[k]["mean"], y[k]["mean"])]
-        return {k: runs.welch_ci95(x[k]["per_seed"], y[k]["per_seed"]) for k in both}
+        return differences(self.reports[a], self.reports[b])
+
+    def paired(self, base: str) -> dict[str, list[dict[str, Any]]]:
+        """{name of a row: `minus_BASE` of each seed}: NLL minus that of row `base`, example by example."""
+        return paired({name: self.arrays(name, "log_likelihood") for name in self.rows}, base)
 
     def table(self, columns: Mapping[str, Column]) -> None:
         """Print a row for every row; a sweep's is also kept, in sweep.csv and figures/sweep.png."""
@@ -118,21 +119,26 @@ class Run:
             return
         swept = self.cells[0].values
         columns = {f"{title} (score)" if title in swept else title: c for title, c in columns.items()}
-        lines = [
-            {k: short(v) for k, v in part.values.items()}
-            | {"": row.label, **{title: part.cell(name, column) for title, column in columns.items()}}
+        points = [
+            (part.values, row.label, part.reports[name], part.stopped[name])
             for part in self.cells
             for name, row in part.rows.items()
         ]
+        lines = [
+            {k: short(v) for k, v in values.items()}
+            | {"": label, **{title: told(reports, stopped, c) for title, c in columns.items()}}
+            for values, label, reports, stopped in points
+        ]
         print(runs.table(lines))
-        if self.config.sweep:
-            self.report["table"], curves = self._swept(columns)
-            runs.write_csv(self.folder / "sweep.csv", self.report["table"])
-            runs.write_json(self.folder / "report.json", self.report)
-            if curves:
-                figure = plots.sweep_curves(curves, next(iter(swept)))
-                seeds = {job.seed for cell in self.cells for each in cell.finished.values() for job in each}
-                plots.save(figure, self.folder / "figures/sweep.png", note=seeds_text(seeds))
+        if not self.config.sweep:
+            return
+        self.report["table"], curves = grid(points, columns)
+        runs.write_csv(self.folder / "sweep.csv", self.report["table"])
+        runs.write_json(self.folder / "report.json", self.report)
+        if curves:
+            figure = plots.sweep_curves(curves, next(iter(swept)))
+            seeds = {job.seed for cell in self.cells for each in cell.finished.values() for job in each}
+            plots.save(figure, self.folder / "figures/sweep.png", note=seeds_text(seeds))
 
     def side_by_side(
         self, columns: Mapping[str, Column], *, minus: tuple[str, str] | None = None,
@@ -144,8 +150,8 @@ class Run:
         """
         if not self.cells or self.config.sweep:
             return self.table(columns)
-        of = {self.rows[name].label: name for name in names or self.rows}
-        lines = [{"": title} | {k: self.cell(n, c) for k, n in of.items()} for title, c in columns.items()]
+        rows = {self.rows[n].label: (self.reports[n], self.stopped[n]) for n in names or self.rows}
+        lines = [{"": title} | {k: told(*row, c) for k, row in rows.items()} for title, c in columns.items()]
         if minus:
             known, label = self.minus(*minus), " minus ".join(self.rows[name].label for name in minus)
             for line, column in zip(lines, columns.values(), strict=True):
@@ -153,60 +159,17 @@ class Run:
         print(runs.table(lines))
 
     def draw(self, **figures: Callable[[Run], Any]) -> dict[str, Any]:
-        """Write figures/NAME.png, `NAME(run)` of the run or the cell that a sweep turns about, and say where.
+        """Write figures/NAME.png, `NAME(run)` of the run or the cell a sweep turns about; return the report.
 
         At the foot of each stand the seeds whose models, arrays or scores it has asked the run for.
-
-        Returns:
-          The report.
         """
         own = dataclasses.replace(self.config, sweep=())
         cells = [c for c in self.cells if c.labels and own == dataclasses.replace(c.config, sweep=())]
-        if cells and figures:
-            with Bar(total=len(cells) * len(figures), desc="figures", unit="figure") as bar:
-                for cell, (name, figure) in product(cells, figures.items()):
-                    bar.set_postfix_str(name)
-                    cell.used.clear()
-                    drawn = figure(cell)
-                    plots.save(drawn, self.folder / f"figures/{name}.png", note=seeds_text(cell.used))
-                    bar.update()
+        each = [*product(cells, figures.items())]
+        for cell, (name, figure) in (bar := Bar(each, desc="figures", unit="figure", disable=not each)):
+            bar.set_postfix_str(name)
+            cell.used.clear()
+            plots.save(figure(cell), self.folder / f"figures/{name}.png", note=seeds_text(cell.used))
         if self.cells:
             print(f"report and figures: {self.folder.resolve()}")
         return self.report
-
-    def cell(self, name: str, column: Column) -> str:
-        """What a table shows of a row: the mean of the seeds with scores, how many have none and why."""
-        reports, stopped = self.reports[name], self.stopped[name]
-        if not reports:
-            return "; ".join(dict.fromkeys(stopped))
-        others = f"; {len(stopped)} of {len(reports) + len(stopped)} {stopped[0]}" if stopped else ""
-        return runs.shown(runs.entry(reports, column)) + others
-
-    def _swept(self, columns: Mapping[str, Column]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """A sweep in numbers: rows of mean, low, high; lines of `plots.sweep_curves` over its first field."""
-        table: list[dict[str, Any]] = []
-        lines: dict[str, dict[str, dict[Any, Any]]] = {title: {} for title in columns}
-        for part in self.cells:
-            (_, x), *others = part.values.items()
-            for name, row in part.rows.items():
-                label = ", ".join([row.label, *(f"{k}={short(v)}" for k, v in others)])
-                reports, stopped = part.reports[name], "; ".join(dict.fromkeys(part.stopped[name]))
-                table.append({**part.values, "row": row.label, "stopped": stopped})
-                for title, column in columns.items():
-                    missing = {"missing": re.split("[: ]", stopped)[0]}
-                    found = runs.entry(reports, column) if reports else missing
-                    known: Any = {} if isinstance(found, str) else found
-                    low, high = known.get("ci95", (None, None))
-                    table[-1] |= {title: known.get("mean"), f"{title} low": low, f"{title} high": high}
-                    if known:
-                        lines[title].setdefault(label, {})[x] = known
-        drawn = {t for t, of in lines.items() if any("mean" in e for at in of.values() for e in at.values())}
-        return table, {title: of for title, of in lines.items() if title in drawn}
-
-
-def seeds_text(seeds: set[int]) -> str:
-    """Seeds in few letters, as "seeds 0 to 3"."""
-    first, last = min(seeds, default=0), max(seeds, default=0)
-    if len(seeds) > 2 and len(seeds) == last - first + 1:
-        return f"seeds {first} to {last}"
-    return "" if not seeds else f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"

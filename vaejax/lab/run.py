@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaejax import runs
+from vaejax import fields, runs
 from vaejax.lab import settings, trainings
 from vaejax.lab.estimate import estimate
 from vaejax.lab.results import Run
 from vaejax.lab.settings import SHOWN_ONLY
 from vaejax.lab.trainings import Job, Row, Rows, Training
 from vaejax.progress import watching
+from vaejax.runs.processes import default_workers, run_all
 from vaejax.types import VAE
 
 
@@ -50,14 +51,15 @@ def run(
     """
     config, folder = settings.opened(Path(inspect.getfile(training)).stem, config, presets)
     default, cells = next(iter(presets.values())), []
-    for values, own in settings.cells(config, (*SHOWN_ONLY, "preset")):
+    for values in fields.grid(type(config), config.sweep, (*SHOWN_ONLY, "preset", "sweep"), "sweep"):
+        own = dataclasses.replace(config, sweep=(), **values)
         named = trainings.rows_of(rows, own)
         jobs = trainings.jobs(own, default, named, folder, (training, score), bool(config.sweep))
         cells.append(Run(own, folder, values, named, jobs))
     whole = dataclasses.replace(cells[0], config=config, values={})
     each = {job.folder: job for cell in cells for jobs in cell.jobs.values() for job in jobs}
     if config.dry_run:
-        whole.report = estimate(cells, config.workers or trainings.default_workers())
+        whole.report = estimate(cells, config.workers or default_workers())
         return whole
     if not config.report_only:
         print(f"run folder: {folder.resolve()}")
@@ -104,14 +106,11 @@ def _train(config: Any, folder: Path, each: Sequence[Job], swept: Iterable[str])
         for job in todo:
             if "diverged" in job.stopped:
                 shutil.rmtree(job.folder)  # from the start: the same steps would diverge again
-        count = min(config.workers or trainings.default_workers(), len(todo))
+        count = min(config.workers or default_workers(), len(todo))
         total, title = sum(steps for steps, _ in costs), f"{len(todo)} trainings"
-
-        def scored() -> str:
-            return f"{sum(job.finished for job in todo)} of {len(todo)} scored"
-
+        scored = lambda: f"{sum(job.finished for job in todo)} of {len(todo)} scored"  # noqa: E731
         with watching(title, total, lambda: sum(job.done for job in todo), told=scored):
-            trainings.run_all(trainings.do, todo, [steps * work for steps, work in costs], count)
+            list(run_all(trainings.do, todo, [steps * work for steps, work in costs], count))
     path = folder / "manifest.json"
     before = runs.read_json(path)["wall_seconds"] if path.exists() else 0.0
     sizes = {runs.read_json(j.folder / "manifest.json")["parameters"] for j in each if j.finished}

@@ -1,24 +1,22 @@
-"""Settings of experiments, frozen dataclasses whose annotations say what is refused; flags, grids."""
+"""Settings of experiments, frozen dataclasses whose annotations say what is refused; flags, folders."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from vaejax import runs
-from vaejax.checks import NonNegative, Positive, check_choice, check_fields
+from vaejax.checks import check_choice
+from vaejax.fields import NonNegative, Positive, check_fields
 from vaejax.files import expanded
 from vaejax.ops.chunks import automatic_chunk
 
@@ -53,7 +51,7 @@ class Settings:
     axis is the first field. Trainings that cells share are done once. Without values: no sweep."""
     latents: Positive[int] = 10  # d, the number of latents
     steps: Positive[int] = 10_000  # training steps
-    batch_size: Positive[int] = 64  # images per step
+    batch_size: Positive[int] = 64  # examples per step
     learning_rate: Positive[float] = 1e-3  # Adam's
 
     def __post_init__(self) -> None:
@@ -95,11 +93,10 @@ def parse(
     name = first.parse_known_args(arguments)[0].preset
     if name not in presets:
         raise SystemExit(f"--preset: expected one of {', '.join(presets)}; got {name!r}")
-    default = presets[name]
     shown = "\n\n".join([*(description or "").split("\n\n")[:3], f"Presets: {', '.join(presets)}."])
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
     prog = f"python -m {module}" if module else None
-    return tyro.cli(type(default), default=default, args=arguments, description=shown, prog=prog)
+    return tyro.cli(type(presets[name]), default=presets[name], args=arguments, description=shown, prog=prog)
 
 
 def opened(title: str, config: Any, presets: Mapping[str, Any]) -> tuple[Any, Path]:
@@ -108,65 +105,16 @@ def opened(title: str, config: Any, presets: Mapping[str, Any]) -> tuple[Any, Pa
     By default it is runs/TITLE-PRESET, with a digest where flags changed the preset, and "-sweep" for a grid.
     """
     check_choice(config.preset, tuple(presets), "preset")
-    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in (*SHOWN_ONLY, "sweep")}
-    changed = any(getattr(presets[config.preset], k) != v for k, v in plain.items())
-    name = f"{title}-{config.preset}" + (f"-{digest(plain)}" if changed else "")
+    free = {k: getattr(config, k) for k in (*SHOWN_ONLY, "sweep")}
+    changed = config != dataclasses.replace(presets[config.preset], **free)
+    name = f"{title}-{config.preset}" + (f"-{digest(config, free)}" if changed else "")
     folder = expanded(config.folder or Path("runs") / (name + ("-sweep" if config.sweep else "")))
-    if not config.report_only:
-        return config, folder
-    saved = {k: v for k, v in runs.read_json(folder / "config.json").items() if k not in SHOWN_ONLY}
-    as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}  # JSON has no tuples
+    saved = runs.read_json(folder / "config.json") if config.report_only else {}  # JSON has no tuples
+    as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k not in SHOWN_ONLY}
     return dataclasses.replace(config, **as_tuples), folder
 
 
-def digest(plain: Mapping[str, Any]) -> str:
-    """Eight letters that tell plain configs apart, for names of folders."""
+def digest(config: Any, free: Collection[str]) -> str:
+    """Eight letters that tell configs apart by all but the fields `free`, for names of folders."""
+    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:8]
-
-
-def cells(config: Any, fixed: Collection[str]) -> list[tuple[dict[str, Any], Any]]:
-    """Every cell of the grid of `config.sweep`, the last field fastest: swept values, the config with them.
-
-    Raises:
-      ValueError: for no field=value,value,..., a field that is unknown, `fixed` or swept twice, a value that
-        is not of its type or comes twice, or one that the config refuses.
-    """
-    kinds = get_type_hints(type(config))
-    names = sorted(kinds.keys() - {*fixed, "sweep"})
-    grid: dict[str, list[Any]] = {}
-    for axis in config.sweep:
-        name, _, values = axis.partition("=")
-        name = name.strip().replace("-", "_")  # as in a flag
-        if name not in names:
-            reason = "it cannot be swept" if name in kinds else "the config has no such field"
-            raise ValueError(f"sweep: expected one of {', '.join(names)}; got {name!r}: {reason}")
-        if name in grid:
-            raise ValueError(f"sweep: expected every field once, got {name} again")
-        grid[name] = [_value(part.strip(), kinds[name], name) for part in values.split(",")]
-        if len(set(grid[name])) < len(grid[name]):
-            raise ValueError(f"sweep: expected every value once, got {axis!r}")
-    points = [dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values())]
-    return [(point, dataclasses.replace(config, sweep=(), **point)) for point in points]
-
-
-def _value(text: str, kind: Any, name: str) -> Any:
-    """The text as a value of a field's type; `none` is None where the type allows it."""
-    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    if NoneType in options and text.lower() == "none":
-        return None
-    if bool in options and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if get_origin(kind) is Literal and text in get_args(kind):
-        return text
-    for option in (int, float, str):
-        if option in options and text:
-            with contextlib.suppress(ValueError):
-                return option(text)
-    expected = kind.__name__ if isinstance(kind, type) else kind
-    raise ValueError(f"sweep: expected {name}=value,value,... with values of {expected}; got {text!r}")
-
-
-def short(value: Any) -> str:
-    """A swept value in few letters, and different ones in different letters."""
-    few = isinstance(value, float) and float(f"{value:g}") == value
-    return f"{value:g}" if few else str(value)

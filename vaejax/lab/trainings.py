@@ -1,16 +1,13 @@
-"""Trainings and their scores, each in a folder of its own: done once, resumed after a kill, side by side."""
+"""Trainings and their scores, each in a folder of its own: done once, and resumed after a kill."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import multiprocessing
-import os
 import re
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +16,6 @@ import numpy as np
 
 from vaejax import models, runs, train
 from vaejax.lab.settings import SHOWN_ONLY, Settings, digest
-from vaejax.machine import cores
 from vaejax.types import Model, TrainState, Update
 
 LOGGED = 10_000  # a training keeps the metrics of about this many steps, evenly spaced
@@ -108,16 +104,14 @@ def jobs(
 ) -> dict[str, list[Job]]:
     """The trainings of a cell, {row: one per seed}; where shared, named by all that one depends on."""
     each: dict[str, list[Job]] = {}
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
     for row, (_, same_as, unread) in rows.items():
-        name, own, place, tail = same_as or row, config, folder, ""
+        own, place = config, folder / (name := same_as or row)
         if shared:
-            free = ("seeds", "first_seed", *unread)
-            own = dataclasses.replace(config, **{field: getattr(default, field) for field in free})
-            ignored = (*SHOWN_ONLY, "preset", "sweep")
-            depends = {k: v for k, v in dataclasses.asdict(own).items() if k not in ignored}
-            place, tail = folder / "trainings", f"-{digest(depends)}"
-        seeds = range(config.first_seed, config.first_seed + config.seeds)
-        each[row] = [Job(own, name, s, place / f"{name}{tail}-seed{s}", *functions) for s in seeds]
+            free = {field: getattr(default, field) for field in ("seeds", "first_seed", *unread)}
+            own = dataclasses.replace(config, **free)
+            place = folder / "trainings" / f"{name}-{digest(own, (*SHOWN_ONLY, 'preset', 'sweep'))}"
+        each[row] = [Job(own, name, s, place.with_name(f"{place.name}-seed{s}"), *functions) for s in seeds]
     return each
 
 
@@ -175,43 +169,3 @@ def _fit(job: Job, made: Training, model: Model, folder: Path, start: float) -> 
     ).state  # fmt: skip
     clock.end()
     return state
-
-
-def default_workers() -> int:
-    """The number of CPU cores this process may use; 1 on an accelerator."""
-    if jax.default_backend() != "cpu":
-        return 1
-    return cores()
-
-
-def run_all(job: Callable[[Any], Any], jobs: Sequence[Any], work: Sequence[float], workers: int) -> list[Any]:
-    """`job(x)` for every x of `jobs`, those of the most work begun first; after a failure no other begins.
-
-    With one worker everything runs here; else `job` is a module's function, and every process has a core.
-    """
-    order = sorted(range(len(jobs)), key=lambda i: -work[i])
-    if workers == 1:
-        results = {i: job(jobs[i]) for i in order}
-        return [results[i] for i in range(len(jobs))]
-    context = multiprocessing.get_context("spawn")
-    cores = context.SimpleQueue()
-    for i in range(workers):
-        cores.put(i)
-    with ProcessPoolExecutor(workers, context, _pin, (cores, jax.default_backend())) as pool:
-        futures = {i: pool.submit(job, jobs[i]) for i in order}
-        try:
-            for future in as_completed(futures.values()):
-                future.result()
-            return [futures[i].result() for i in range(len(jobs))]
-        except BaseException:
-            # each by itself: `with` shuts down once more, and takes back what a shutdown cancels
-            for future in futures.values():
-                future.cancel()
-            raise
-
-
-def _pin(cores: Any, platform: str) -> None:
-    """Give this process one core, where the system can, before jax makes its threads."""
-    if platform == "cpu" and hasattr(os, "sched_setaffinity"):
-        mine = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {mine[cores.get() % len(mine)]})

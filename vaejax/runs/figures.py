@@ -1,32 +1,110 @@
-"""Figures of what trained models, {label: VAE}, make of images.
+"""Figures of trainings, {label: their run folders, one per seed}, and of models, {label: VAE}, on images.
 
 Models with a condition take it as `c`, that of each image or sample; all models of a figure have one or none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from vaejax import evaluation, plots
+from vaejax import evaluation, plots, train
 from vaejax.disentanglement import LinearModel
+from vaejax.runs.tables import Column, entry
 from vaejax.types import VAE, AnyArray
 
 __all__ = [
+    "along",
     "classes",
     "columns",
+    "curves",
     "gallery",
     "interpolations",
     "levels",
     "reconstructions",
     "samples",
+    "scores",
     "swaps",
+    "traversals",
 ]
 
 KEY = 3  # of prior samples
+
+
+def curves(
+    folders: Mapping[str, Sequence[Path]], names: Sequence[str] | Mapping[str, str], *,
+    yscale: str = "linear", **options: Any,
+) -> Any:  # fmt: skip
+    """Metrics over training, every seed a line; on a log scale 0 is a gap.
+
+    What the validations of all trainings have by such a name is shown in its place, with straight lines
+    between.
+
+    Args:
+      folders: {label: folders of `train.fit`, one per seed}.
+      names: of metrics, or {title: name}.
+      yscale: "linear" or "log".
+      **options: of `plots.training_curves`.
+    """
+    named = names if isinstance(names, Mapping) else {name: name for name in names}
+    checks = {label: [train.read_validations(f) for f in seeds] for label, seeds in folders.items()}
+    checked = {m for m in named.values() if all(m in c for seeds in checks.values() for c in seeds)}
+    lines: dict[str, dict[str, Any]] = {}
+    for label, seeds in folders.items():
+        logs = [train.read_metrics(folder)[0] for folder in seeds]
+        lines[label] = {"step": (step := logs[0]["step"])}
+        for title, m in named.items():
+            if m in checked:
+                each = [np.interp(step, c["steps"], c[m], left=np.nan) for c in checks[label]]
+            elif m in logs[0]:
+                each = [c[m] for c in logs]
+            else:
+                continue
+            curve = np.stack(each)
+            lines[label][title] = np.where(curve > 0, curve, np.nan) if yscale == "log" else curve
+    shown = [title for title in named if any(title in of for of in lines.values())]
+    return plots.training_curves(lines, metrics=shown, yscale=yscale, **options)
+
+
+def along(
+    folders: Mapping[str, Sequence[Path]], names: Mapping[str, str], axis: str = "steps", **options: Any
+) -> Any:
+    """Scores of validations against steps or seconds of training, every seed a line.
+
+    Args:
+      folders: {label: folders of `train.fit` whose `progress` was a `train.Clock`, one per seed}.
+      names: {name of a score: title}.
+      axis: "steps" or "seconds".
+      **options: of `plots.band_curves`.
+    """
+    each = {label: [train.read_validations(f) for f in seeds] for label, seeds in folders.items()}
+    lines = {t: {label: [c[k] for c in seeds] for label, seeds in each.items()} for k, t in names.items()}
+    at = {label: np.mean([c[axis] for c in seeds], axis=0) for label, seeds in each.items()}
+    title = {"steps": "step", "seconds": "seconds of training"}[axis]
+    return plots.band_curves(lines, at, title, **options)
+
+
+def scores(
+    reports: Mapping[str, Sequence[Mapping[str, Any]]], columns: Mapping[str, Column], **options: Any
+) -> Any:
+    """Scores of those that have them, every seed a point.
+
+    Args:
+      reports: {label: the scores of each seed}.
+      columns: {title: column}, as `entry` takes them.
+      **options: of `plots.score_comparison`.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for title, column in columns.items():
+        for label, seeds in reports.items():
+            found = entry(seeds, column)
+            if not isinstance(found, str):
+                values.setdefault(title, {})[label] = found
+    return plots.score_comparison(values, **options)
 
 
 def reconstructions(
@@ -124,6 +202,24 @@ def interpolations(
     return plots.interpolations(
         {f"{k}, {kind}": evaluation.interpolate(v, a, b, n, kind, c=c) for k, v, kind in kinds}
     )
+
+
+def traversals(
+    vaes: Mapping[str, VAE], x: np.ndarray, kl: Mapping[str, AnyArray], widest: float = 2.0, *,
+    top: int | None = 6,
+) -> Any:  # fmt: skip
+    """Every latent of an image in turn goes from -widest to widest, a panel for each model.
+
+    Args:
+      vaes: {label: model}.
+      x: the image, [H, W, C].
+      kl: {label: the KL of each latent}, by which they are ordered.
+      widest: the farthest value.
+      top: how many latents of each are shown; None: all.
+    """
+    values = np.linspace(-widest, widest, 9)
+    images = {label: evaluation.traverse(vae, x, values) for label, vae in vaes.items()}
+    return plots.traversals(images, values=values, base=x, kl=kl, order_by_kl=True, top=top)
 
 
 def levels(vae: VAE, x: np.ndarray, *, c: AnyArray | None = None, **options: Any) -> Any:

@@ -6,18 +6,22 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
 from scipy import special
 
+from vaejax import evaluation
 from vaejax.checks import check_unmasked
 from vaejax.files import expanded, write_text
+from vaejax.runs.texts import short
+from vaejax.types import AnyArray
 
 __all__ = [
-    "Column", "Entry", "UnitScore", "entry", "mean_ci95", "means", "shown", "table", "welch_ci95",
-    "write_csv",
+    "Column", "Entry", "UnitScore", "differences", "entry", "grid", "mean_ci95", "means", "paired", "shown",
+    "table", "told", "welch_ci95", "write_csv",
 ]  # fmt: skip
 
 
@@ -158,6 +162,30 @@ def means(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return known
 
 
+def differences(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """{score: its mean over reports a minus that over b, with Welch's interval}, where both have one."""
+    x, y = means(a), means(b)
+    both = [k for k in y if k in x and None not in (x[k]["mean"], y[k]["mean"])]
+    return {k: welch_ci95(x[k]["per_seed"], y[k]["per_seed"]) for k in both}
+
+
+def paired(log_p: Mapping[str, Mapping[int, AnyArray]], base: str) -> dict[str, list[dict[str, Any]]]:
+    """NLL of every row minus that of row `base`, example by example, seed by seed.
+
+    Args:
+      log_p: {name of a row: {seed: log p(x) of the same examples, [N] nats}}.
+      base: one of the names.
+
+    Returns:
+      {name: [{"minus_BASE", "minus_BASE_se"} of each seed]}, None where `base` lacks the seed.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, seeds in log_p.items():
+        each = [evaluation.paired(a, log_p[base][s]) if s in log_p[base] else {} for s, a in seeds.items()]
+        found[name] = [{f"minus_{base}{k}": d.get(f"nll{k}") for k in ("", "_se")} for d in each]
+    return found
+
+
 def shown(entry: Mapping[str, Any] | str) -> str:
     """`mean [low, high]`, `value +- standard error`, or the mean alone where there is neither."""
     if isinstance(entry, str):
@@ -166,6 +194,14 @@ def shown(entry: Mapping[str, Any] | str) -> str:
     if entry.get("error") is not None:
         return f"{mean} +- {entry['error']:.2g}"
     return mean if low is None else f"{mean} [{low:.4g}, {high:.4g}]"
+
+
+def told(reports: Sequence[Mapping[str, Any]], stopped: Sequence[str], column: Column) -> str:
+    """What a table shows of a column: its entry over the reports, how many seeds have none and why."""
+    if not reports:
+        return "; ".join(dict.fromkeys(stopped))
+    others = f"; {len(stopped)} of {len(reports) + len(stopped)} {stopped[0]}" if stopped else ""
+    return shown(entry(reports, column)) + others
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -177,6 +213,40 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(
         "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in lines
     )
+
+
+def grid(
+    points: Sequence[tuple[Mapping[str, Any], str, Sequence[Mapping[str, Any]], Sequence[str]]],
+    columns: Mapping[str, Column],
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[Any, Any]]]]:
+    """A grid of trainings in numbers.
+
+    Args:
+      points: the values of a cell, {field: value}, the label of a row, the reports of its seeds that have
+        scores, and why each of the others has none.
+      columns: {title: column}.
+
+    Returns:
+      Rows for `write_csv`: the values, "row", "stopped", and of every column mean, low and high; and
+      {title: {label: {x: entry}}} for `plots.sweep_curves`, x the first value of the cell, of columns that
+      have a mean somewhere.
+    """
+    table: list[dict[str, Any]] = []
+    lines: dict[str, dict[str, dict[Any, Any]]] = {title: {} for title in columns}
+    for values, row, reports, reasons in points:
+        (_, x), *others = values.items()
+        stopped = "; ".join(dict.fromkeys(reasons))
+        label = ", ".join([row, *(f"{k}={short(v)}" for k, v in others)])
+        table.append({**values, "row": row, "stopped": stopped})
+        for title, column in columns.items():
+            found = entry(reports, column) if reports else {"missing": re.split("[: ]", stopped)[0]}
+            known: Any = {} if isinstance(found, str) else found
+            low, high = known.get("ci95", (None, None))
+            table[-1] |= {title: known.get("mean"), f"{title} low": low, f"{title} high": high}
+            if known:
+                lines[title].setdefault(label, {})[x] = known
+    drawn = {t for t, of in lines.items() if any("mean" in e for at in of.values() for e in at.values())}
+    return table, {title: of for title, of in lines.items() if title in drawn}
 
 
 def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from vaejax.train.geco import geco_optimizer
 from vaejax.train.interrupt import Interrupted
 from vaejax.train.log import read_metrics
 from vaejax.train.loop import fit
-from vaejax.train.measure import StepCost, measure_step
+from vaejax.train.measure import FitCost, StepCost, measure_fit, measure_step
 from vaejax.train.store import Fit
 from vaejax.train.updates import gradient_update
 
@@ -16,6 +16,7 @@ __all__ = [
     "Checkpoints",
     "Clock",
     "Fit",
+    "FitCost",
     "Interrupted",
     "StepCost",
     "aggressive",
@@ -24,6 +25,7 @@ __all__ = [
     "fit",
     "geco_optimizer",
     "gradient_update",
+    "measure_fit",
     "measure_step",
     "read_metrics",
     "read_seconds",

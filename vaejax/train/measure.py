@@ -1,7 +1,8 @@
-"""What a training step takes, measured."""
+"""What a training step, and a whole training, would take: measured on a few steps."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,14 +13,16 @@ import numpy as np
 from vaejax.checks import check_positive, check_positive_int, check_split, check_support
 from vaejax.keys import check_key
 from vaejax.rows import gather
+from vaejax.train.callbacks import Validate
 from vaejax.train.loop import initialiser
 from vaejax.train.step import chunk_indices, make_chunk
-from vaejax.types import Array, Model, Split, TrainState, Update
+from vaejax.types import VAE, Array, Model, Split, TrainState, Update
 
-__all__ = ["StepCost", "measure_step"]
+__all__ = ["FitCost", "StepCost", "measure_fit", "measure_step"]
 
 _MIB = 2**20
 _EXAMPLES = 4096
+_SLOW = 10.0  # seconds
 
 
 class StepCost(NamedTuple):
@@ -31,6 +34,24 @@ class StepCost(NamedTuple):
     parameters: int
     state_mib: float  # parameters, optimiser and other state
     temporaries_mib: float  # what the compiled step allocates beside its arguments
+
+
+class FitCost(NamedTuple):
+    """The cost of a whole `fit` on this device."""
+
+    step: StepCost
+    steps: int
+    validations: float  # seconds of all
+
+    @property
+    def first(self) -> float:
+        """Seconds until the first step."""
+        return self.step.trace_seconds + self.step.compile_seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds in all."""
+        return self.first + self.step.seconds * self.steps + self.validations
 
 
 def measure_step(
@@ -88,6 +109,65 @@ def measure_step(
     analysis = compiled.memory_analysis()  # None where the backend does not say
     temporaries = float("nan") if analysis is None else analysis.temp_size_in_bytes / _MIB
     return StepCost(seconds_each, *before, parameters, state_bytes / _MIB, temporaries)
+
+
+def measure_fit(
+    key: Array,
+    model: Model,
+    update: Update,
+    data: Split,
+    steps: int,
+    *,
+    batch_size: int,
+    chunk: int = 100,
+    validate: Validate | None = None,
+    save_every: int = 10,
+    seconds: float = 10.0,
+) -> FitCost:
+    """What `fit` with the same arguments would take: a step is measured, and two validations.
+
+    The first validation compiles, the others are counted as the second. Checkpoints are not counted.
+
+    Args:
+      key: as for `fit`.
+      model: as for `fit`.
+      update: as for `fit`.
+      data: as for `measure_step`.
+      steps: the number of steps.
+      batch_size: B.
+      chunk: as for `fit`.
+      validate: as for `fit`; it sees the model at its first parameters.
+      save_every: as for `fit`.
+      seconds: as for `measure_step`.
+
+    Raises:
+      TypeError, ValueError: for bad arguments, before anything compiles.
+    """
+    for name, value in (("steps", steps), ("chunk", chunk), ("save_every", save_every)):
+        check_positive_int(value, name)
+    chunk = min(chunk, steps)
+    step = measure_step(key, model, update, data, batch_size=batch_size, steps=chunk, seconds=seconds)
+    if validate is None:
+        return FitCost(step, steps, 0.0)
+    first, other = twice(validate, key, untrained(key, model, update, data))
+    return FitCost(step, steps, first + other * (math.ceil(steps / (chunk * save_every)) - 1))
+
+
+def untrained(key: Array, model: Model, update: Update, data: Split) -> VAE:
+    """The model at the parameters from which `fit` starts."""
+    state = jax.jit(initialiser(model, update, data))(key)
+    return model.bind(state.params, state.variables)
+
+
+def twice(function: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
+    """Seconds of a first call, which may compile, and of one more; a slow one is not made again."""
+    start = time.perf_counter()
+    function(*arguments)
+    first = time.perf_counter() - start
+    if first > _SLOW:
+        return first, first
+    function(*arguments)
+    return first, time.perf_counter() - start - first
 
 
 def _timed(
