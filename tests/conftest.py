@@ -105,6 +105,7 @@ SLOW = (
     "test_plots.py",
     "test_progress.py",
     "test_runs.py",
+    "test_runs_processes.py",
     "train/test_aggressive.py",
     "train/test_averaged.py",
     "train/test_damage.py",
