@@ -9,8 +9,9 @@ from tests.conftest import SLOW
 
 TESTS = Path(__file__).parent
 ROOT = Path(__file__).parent.parent / "vaejax"
-BASE = {"types", "keys", "checks", "hints", "rows", "precision", "fixed", "fields", "files", "progress"}
-BASE |= {"machine"}
+BASE = {
+    "types", "keys", "checks", "hints", "rows", "precision", "fixed", "fields", "files", "progress", "machine",
+}  # fmt: skip
 MAY_IMPORT = {
     "types": set(),
     "keys": {"types"},
