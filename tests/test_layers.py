@@ -10,7 +10,8 @@ from tests.conftest import SLOW
 TESTS = Path(__file__).parent
 ROOT = Path(__file__).parent.parent / "vaejax"
 BASE = {
-    "types", "keys", "checks", "hints", "rows", "precision", "fixed", "fields", "files", "progress", "machine",
+    "types", "keys", "checks", "hints", "rows", "precision", "fixed", "fields", "files", "machine",
+    "progress",
 }  # fmt: skip
 MAY_IMPORT = {
     "types": set(),

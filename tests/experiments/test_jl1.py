@@ -16,7 +16,8 @@ from experiments import jl1_cost, jl1_natural_patches, jl1_sprites_multi, jl1_th
 from tests.experiments.tiny import CONFIGS, dense
 from vaejax import data, disentanglement, evaluation, objectives, runs, train
 from vaejax.distributions import Gaussian, diagonal_gaussian
-from vaejax.lab import settings, trainings
+from vaejax.fields import grid
+from vaejax.lab import trainings
 from vaejax.lab.results import Run
 from vaejax.types import VAE, Draw
 
@@ -259,7 +260,8 @@ def test_the_presets_are_the_papers():
     assert (small.images, small.steps, small.ramp, small.learning_rate) == (20_000, 30_000, 10_000, 1e-3)
     assert (paper.images, paper.steps, paper.ramp, paper.learning_rate) == (500_000, 300_000, 100_000, 1e-4)
     assert (paper.seeds, small.schedule, paper.schedule) == (10, "constant", "constant")
-    assert [values["gamma"] for values, _ in settings.cells(paper, ())] == [0, 0.05, 0.1, 0.2, 0.4]
+    cells = grid(type(paper), paper.sweep, (), "sweep")
+    assert [values["gamma"] for values in cells] == [0, 0.05, 0.1, 0.2, 0.4]
     patches = jl1_natural_patches.PRESETS["paper"]
     assert (patches.beta, patches.gamma, patches.learning_rate) == (0.01, 0.01, 1e-3)
     assert (patches.steps, patches.ramp, patches.images) == (100_000, 50_000, 100_000)
