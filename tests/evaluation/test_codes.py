@@ -10,7 +10,7 @@ import pytest
 from jax.tree_util import Partial
 
 from vaejax.distributions import diagonal_gaussian
-from vaejax.evaluation import posterior_mean
+from vaejax.evaluation import codes, posterior_mean
 from vaejax.types import VAE, Draw
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -54,3 +54,18 @@ def test_what_has_no_mean_is_refused():
 
     with pytest.raises(TypeError, match="q: expected one posterior that knows its mean, got Transformed"):
         posterior_mean(_vae(A, flow), {"x": X})
+
+
+@pytest.mark.parametrize(("B", "slices"), [(12, [12, 4]), (13, [13]), (4, [4])])
+def test_slices_of_a_batch_give_what_the_whole_gives(B, slices, monkeypatch):
+    monkeypatch.setattr(codes, "_CACHE", 4 * 3 * 5)  # five examples of x; 13 divides badly
+    seen, batch = [], {"x": jnp.asarray(np.resize(X, (B, 3))), "c": jnp.arange(B)}
+
+    def function(batch):
+        seen.append(len(batch["x"]))
+        return batch["x"] * 2, batch["c"] + 1
+
+    z, c = jax.jit(lambda batch: codes.in_slices(function, batch))(batch)
+    np.testing.assert_array_equal(z, batch["x"] * 2)
+    np.testing.assert_array_equal(c, batch["c"] + 1)
+    assert seen == slices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import numbers
 from functools import lru_cache
@@ -23,10 +24,12 @@ class _Table(NamedTuple):
     """Masks of one disc at every place: only the small window of image pixels that it touches.
 
     `masks`: [fy, fx, W, W, 2] uint64, bit set where the disc covers a canvas pixel of the block.
+    `white`: [fy, fx, W, W] uint8, how many canvas pixels of the block it leaves white.
     `start`: [64], first row (or column) of the window of every factor value, in a frame padded by `before`.
     """
 
     masks: np.ndarray
+    white: np.ndarray
     start: np.ndarray
     before: int
     padded: int  # side of the padded frame, in image pixels
@@ -57,14 +60,37 @@ def render_counts(factors: np.ndarray, side: int, radius: float) -> np.ndarray:
     """
     table = _table(side, radius)
     counts = np.empty((len(factors), side, side), np.uint8)
-    chunk = max(1, _CHUNK_BYTES // (16 * table.padded**2))
-    for first in range(0, len(factors), chunk):
-        part = slice(first, first + chunk)
-        counts[part] = _render_chunk(factors[part], table, side)
+    apart = _apart(factors, table)
+    for rows, render, size in ((apart, _render_apart, 1), (~apart, _render_union, 16)):
+        rows, chunk = np.flatnonzero(rows), max(1, _CHUNK_BYTES // (size * table.padded**2))
+        for first in range(0, len(rows), chunk):
+            part = rows[first : first + chunk]
+            counts[part] = render(factors[part], table, side)
     return counts
 
 
-def _render_chunk(factors: np.ndarray, table: _Table, side: int) -> np.ndarray:
+def _apart(factors: np.ndarray, table: _Table) -> np.ndarray:
+    """Which images have no two discs whose windows meet, [n] booleans."""
+    place, width = table.start[factors].reshape(len(factors), NUM_DOTS, 2), table.masks.shape[2]
+    apart = np.ones(len(factors), bool)
+    for i, j in itertools.combinations(range(NUM_DOTS), 2):
+        apart &= (np.abs(place[:, i] - place[:, j]) >= width).any(axis=1)
+    return apart
+
+
+def _render_apart(factors: np.ndarray, table: _Table, side: int) -> np.ndarray:
+    """Images of discs whose windows do not meet: what each leaves white is written where it is."""
+    width, P = table.white.shape[2], table.padded
+    frame = np.full((len(factors), P, P), WHITE, np.uint8)
+    fx, fy = factors[:, ::2], factors[:, 1::2]  # [n, dots]
+    first = P * (P * np.arange(len(factors))[:, None] + table.start[fy]) + table.start[fx]
+    window = (P * np.arange(width)[:, None] + np.arange(width)).ravel()
+    frame.reshape(-1)[first[..., None] + window] = table.white[fy, fx].reshape(*fx.shape, -1)
+    inside = slice(table.before, table.before + side)
+    return frame[:, inside, inside]
+
+
+def _render_union(factors: np.ndarray, table: _Table, side: int) -> np.ndarray:
     width = table.masks.shape[2]
     frame = np.zeros((len(factors), table.padded, table.padded, 2), np.uint64)
     s = frame.strides
@@ -77,8 +103,7 @@ def _render_chunk(factors: np.ndarray, table: _Table, side: int) -> np.ndarray:
         fx, fy = factors[:, 2 * dot], factors[:, 2 * dot + 1]
         windows[image, table.start[fy], table.start[fx]] |= table.masks[fy, fx]
     inside = slice(table.before, table.before + side)
-    covered = np.bitwise_count(frame[:, inside, inside])
-    return WHITE - (covered[..., 0] + covered[..., 1])
+    return _white(frame[:, inside, inside])
 
 
 def _extent(side: int, radius: float) -> int:
@@ -106,5 +131,11 @@ def _table(side: int, radius: float) -> _Table:
         blocks = covered.reshape(NUM_VALUES, width, BLOCK, width, BLOCK).swapaxes(2, 3)
         bits = np.packbits(blocks.reshape(NUM_VALUES, width, width, BLOCK * BLOCK), axis=-1)
         masks[fy, ..., : bits.shape[-1]] = bits
-    before = int(-start.min())
-    return _Table(masks.view(np.uint64), start + before, before, int(start.max()) + width + before)
+    before, pairs = int(-start.min()), masks.view(np.uint64)
+    return _Table(pairs, _white(pairs), start + before, before, int(start.max()) + width + before)
+
+
+def _white(pairs: np.ndarray) -> np.ndarray:
+    """Canvas pixels that are in no mask, uint8 [...], of masks [..., 2]."""
+    covered = np.bitwise_count(pairs)
+    return WHITE - (covered[..., 0] + covered[..., 1])

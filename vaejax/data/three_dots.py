@@ -59,7 +59,9 @@ class ThreeDots(LazySplits):
             ValueError: factors of another shape or range.
         """
         counts = render_counts(check_factors(factors, self.num_values), self.side, self.radius)
-        return counts[..., None].astype(np.float32) * PERCENT
+        images = counts[..., None].astype(np.float32)
+        images *= PERCENT
+        return images
 
     def separate(self, n: int) -> np.ndarray:
         """Factors of n images to look at, [n, 6]: at radius .08 their dots lie inside and do not touch.

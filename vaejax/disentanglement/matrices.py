@@ -38,7 +38,7 @@ def mig(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20, factor_bins: 
     Raises:
       TypeError, ValueError: see `discretise` and `discrete_mutual_information`.
     """
-    return mig_from(*_information_and_entropy(codes, factors, bins, factor_bins))
+    return mig_from(*information_and_entropy(codes, factors, bins, factor_bins))
 
 
 def modularity(
@@ -58,7 +58,7 @@ def modularity(
     Raises:
       TypeError, ValueError: see `discretise` and `discrete_mutual_information`.
     """
-    information, entropies = _information_and_entropy(codes, factors, bins, factor_bins)
+    information, entropies = information_and_entropy(codes, factors, bins, factor_bins)
     return modularity_from(information[:, entropies > 0])
 
 
@@ -173,8 +173,8 @@ def modularity_from(information: np.ndarray) -> Score:
     return Score(float(parts.mean()), parts, False)
 
 
-def _information_and_entropy(
-    codes: np.ndarray, factors: np.ndarray, bins: int, factor_bins: int | None
+def information_and_entropy(
+    codes: np.ndarray, factors: np.ndarray, bins: int = 20, factor_bins: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """I(z_j; v_k) [d, F] of binned codes, and H(v_k) [F], nats."""
     binned, factors = discretise(codes, bins), binned_factors(factors, factor_bins)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +15,9 @@ from vaejax.disentanglement.information import check_codes_and_factors, discrete
 from vaejax.disentanglement.matrices import mig_from
 from vaejax.disentanglement.score import Score
 from vaejax.keys import check_key, named_key, numpy_generator
-from vaejax.ops.aggregate import streamed_log_density
 from vaejax.types import AnyArray, Array
 
-_BLOCK = 64  # of rows at a time: few values have many
-_FAR = 1e18  # where a posterior that only fills a place adds exp(-inf) to every density
+_BLOCK = 16  # of rows at a time: few values have many
 
 
 def mig_chen(
@@ -29,7 +31,7 @@ def mig_chen(
     out shape on dSprites. A dimension whose loc and scale are the same in all rows has exactly no
     information; of others, noise of the order of 1/sqrt(num_samples) nats remains where there is none.
 
-    The work is (1 + F) d N `num_samples` densities, about 2 ns each on one core: half a minute for
+    The work is (1 + F) d N `num_samples` densities, about 0.5 ns each on one core: six seconds for
     N = 20 736, d = 10 and F = 5.
 
     Args:
@@ -73,23 +75,43 @@ def _entropies(
     for v, n in enumerate(count):
         rows = np.flatnonzero(value == v)
         place = rows[rng.integers(n, size=num_samples)]
-        z = loc[place] + scale[place] * rng.normal(size=(num_samples, loc.shape[1])).astype(np.float32)
+        noise = rng.normal(size=(num_samples, loc.shape[1])).astype(np.float32)
+        z = loc.take(place, axis=0) + scale.take(place, axis=0) * noise
         full = -(-count.max() // _BLOCK) * _BLOCK  # one compilation for all values
         filled = [
-            np.pad(a[rows], [(0, full - n), (0, 0)], constant_values=c) for a, c in ((loc, _FAR), (scale, 1))
+            np.pad(a[rows], [(0, full - n), (0, 0)], constant_values=c)
+            for a, c in ((loc, 0), (scale, np.inf))
         ]
-        log_q = np.asarray(_jitted_marginals(z, *filled), np.float64) + np.log(full / n)
+        log_q = np.asarray(_program()(z, *filled, n), np.float64)
         H[v] = -log_q.mean(axis=0)
     return H
 
 
-def _marginals(z: Array, loc: Array, scale: Array) -> Array:
-    """log q(z_j) of every z and dimension, [n, d]."""
+def _marginals(z: Array, loc: Array, scale: Array, n: Array) -> Array:
+    """log q(z_j) of every z and dimension, [num_samples, d], under the first n rows; others weigh exp(-inf).
+
+    Densities are taken over the highest of all: none overflows, and as every z is drawn from a row, none of
+    the sums is 0 unless scales differ by a factor of 1e30.
+    """
 
     def one(z: Array, loc: Array, scale: Array) -> Array:
-        return streamed_log_density(z[:, None], loc[:, None], scale[:, None], block=_BLOCK)
+        log_top = -jnp.log(jnp.min(scale))
+        rows = [a.reshape(-1, _BLOCK) for a in (loc, math.sqrt(0.5) / scale, -jnp.log(scale) - log_top)]
 
-    return jax.vmap(one, 1, 1)(*(jnp.asarray(a) for a in (z, loc, scale)))
+        def add(b: Array, total: Array) -> Array:
+            for loc_n, precision_n, log_n in zip(*(a[b] for a in rows), strict=True):
+                total = total + jnp.exp(log_n - jnp.square((z - loc_n) * precision_n))
+            return total
+
+        total = jax.lax.fori_loop(0, (n + _BLOCK - 1) // _BLOCK, add, jnp.zeros_like(z))
+        return jnp.log(total / n) + log_top - 0.5 * math.log(2 * math.pi)
+
+    # in turn: the loop over rows is then one over a single axis, which XLA vectorises
+    return jax.lax.map(lambda of: one(*of), tuple(jnp.asarray(a).T for a in (z, loc, scale))).T
 
 
-_jitted_marginals = jax.jit(_marginals)  # the boundary
+@cache
+def _program() -> Callable[..., Array]:
+    """`_marginals`, compiled: the boundary. Of exponentials 16 at a time take two thirds of the time of 8."""
+    wide = {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else None
+    return jax.jit(_marginals, compiler_options=wide)

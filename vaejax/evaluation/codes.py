@@ -7,14 +7,19 @@ numbers in a row, or of one part of several, the others held.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxpr_as_fun
 
 from vaejax.evaluation.entry import check_batch, check_model
 from vaejax.objectives import linearised
+from vaejax.ops.chunks import largest_array
 from vaejax.types import VAE, Array, Batch, Distribution, Draw, PyTree
+
+_CACHE = 2**20  # bytes of the largest array that a net writes at a time
 
 
 def posterior_mean(vae: VAE, batch: Batch) -> PyTree:
@@ -60,6 +65,25 @@ def vectors(vae: VAE, batch: Batch, why: str) -> Array:
     code, draw = coded(vae, batch)
     check_real(draw, why)
     return flat(code)
+
+
+def in_slices(function: Callable[[Batch], PyTree], batch: Batch) -> PyTree:
+    """`function(batch)` of examples each by itself; on a CPU a few at a time, which stay in a core's cache.
+
+    Args:
+      function: a batch -> arrays [B, ...].
+      batch: arrays [B, ...].
+    """
+    B = len(jax.tree.leaves(batch["x"])[0])
+    if jax.default_backend() != "cpu":
+        return function(batch)
+    traced, shapes = jax.make_jaxpr(function, return_shape=True)(batch)
+    most = max(1, B * _CACHE // (4 * largest_array(traced.jaxpr)))
+    m = max(m for m in range(1, min(B, most) + 1) if B % m == 0)
+    if m == B or 4 * m < most:  # a batch that divides badly stays whole; what is traced is not traced again
+        return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(traced)(*jax.tree.leaves(batch)))
+    slices = jax.tree.map(lambda a: a.reshape(-1, m, *a.shape[1:]), batch)
+    return jax.tree.map(lambda a: a.reshape(B, *a.shape[2:]), jax.lax.map(function, slices))
 
 
 def batch_of(x: Any, c: Any) -> dict[str, Any]:

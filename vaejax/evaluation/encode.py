@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import numpy as np
 
 from vaejax.checks import check_positive_int, check_progress, check_split
 from vaejax.evaluation.batches import batch_at, even_size, per_example, transformed
-from vaejax.evaluation.codes import code_of
+from vaejax.evaluation.codes import code_of, in_slices
 from vaejax.evaluation.entry import check_model, program
 from vaejax.keys import check_key, threefry_key
 from vaejax.types import VAE, Array, Batch, Progress, PyTree, Split
@@ -56,7 +57,7 @@ def encode(
 
 
 def _codes(transform: Callable[[Array, Batch], Batch], key: Array, vae: VAE, batch: Batch) -> PyTree:
-    return code_of(vae, transformed(transform, key, batch))
+    return in_slices(partial(code_of, vae), transformed(transform, key, batch))
 
 
 _jitted_codes = jax.jit(_codes, static_argnums=0)  # the boundary

@@ -16,8 +16,8 @@ from vaejax.disentanglement.information import binned_factors
 from vaejax.disentanglement.local import check_num_values, represent_factors
 from vaejax.distributions import FullGaussian, is_diagonal_gaussian
 from vaejax.evaluation.batches import per_example, transformed
-from vaejax.evaluation.codes import batch_of, check_real, coded, flat
-from vaejax.evaluation.entry import check_model, checked_condition, of_arrays, program
+from vaejax.evaluation.codes import batch_of, check_real, coded, flat, in_slices
+from vaejax.evaluation.entry import check_model, checked_condition, program
 from vaejax.keys import check_key, named_key, numpy_generator
 from vaejax.rows import Chosen, RowSource
 from vaejax.types import VAE, Array, Batch, Progress, Split
@@ -126,9 +126,11 @@ def _codes_of_set(
     else:
         drawn = numpy_generator(named_key(key, "draw")).integers(0, V, size=(limit, len(V)))
     render = renderer(data, c)
-    d = jax.eval_shape(*of_arrays(_posterior, vae), render(drawn[:1]))[0].shape[1]  # traced, not compiled
-
     posterior = program(_jitted_posterior, vae)
+    shapes = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype), render(drawn[:1])
+    )
+    d = jax.eval_shape(posterior, shapes)[0].shape[1]  # traced as the program is, not compiled
 
     def represent(batch: Batch) -> np.ndarray:  # [n, d], or [n, 2d] with the scale
         return np.concatenate(posterior(batch), axis=1)
@@ -179,10 +181,14 @@ def _finite(codes: Codes) -> Codes:
 
 def _posterior(vae: VAE, batch: Batch) -> tuple[Array, ...]:
     """(codes,), and the scale of every latent by itself where q(z|x) is a Gaussian; each [B, d]."""
-    code, draw = coded(vae, batch)
-    check_real(draw, WHY)
-    known = is_diagonal_gaussian(draw.q, of_any_shape=True) or isinstance(draw.q, FullGaussian)
-    return (flat(code), flat(draw.q.stddev())) if known else (flat(code),)
+
+    def of_slice(batch: Batch) -> tuple[Array, ...]:
+        code, draw = coded(vae, batch)
+        check_real(draw, WHY)
+        known = is_diagonal_gaussian(draw.q, of_any_shape=True) or isinstance(draw.q, FullGaussian)
+        return (flat(code), flat(draw.q.stddev())) if known else (flat(code),)
+
+    return in_slices(of_slice, batch)
 
 
 def _posterior_of_split(

@@ -8,7 +8,7 @@ import jax
 
 from vaejax.checks import check_positive_int, check_progress
 from vaejax.disentanglement.local import LocalScores, local_clusters, represent_factors, score_local
-from vaejax.evaluation.codes import vectors
+from vaejax.evaluation.codes import in_slices, vectors
 from vaejax.evaluation.entry import check_model, program
 from vaejax.evaluation.factor_codes import WHY, Condition, FactorSet, check_factor_set, renderer
 from vaejax.types import VAE, Array, Batch, Progress
@@ -66,7 +66,7 @@ def local_scores(
 
 
 def _codes(vae: VAE, batch: Batch) -> Array:
-    return vectors(vae, batch, WHY)
+    return in_slices(lambda batch: vectors(vae, batch, WHY), batch)
 
 
 _jitted_codes = jax.jit(_codes)  # the boundary: a second model of the same shapes finds the program

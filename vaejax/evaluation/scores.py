@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from vaejax.disentanglement.interventions import (
     lone_values,
 )
 from vaejax.disentanglement.local import local_clusters, score_local
-from vaejax.disentanglement.matrices import mig, modularity, sap
+from vaejax.disentanglement.matrices import information_and_entropy, mig_from, modularity_from, sap
 from vaejax.disentanglement.mcc import mcc, mcc_linear
 from vaejax.disentanglement.posterior_mig import mig_chen
 from vaejax.disentanglement.predictors import TEST, TRAIN, explicitness, sap_svm, sklearn_version
@@ -226,16 +226,15 @@ def _each(scores: dict[str, Callable[[], Score]]) -> dict[str, Score]:
 
 def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Group]:
     """Scores of arrays; nothing in them is random."""
-    n = int(active.sum())
+    information = cache(partial(information_and_entropy, z, v))  # of every code by itself
 
     def with_active(name: str, metric: Callable[[np.ndarray, np.ndarray], Score]) -> dict[str, Score]:
-        def of_active() -> Score:
-            return metric(z[:, active], v)._replace(active_units=n) if n else Score(0.0, _NONE, True, 0)
+        def of(kept: np.ndarray) -> Score:
+            I, H = information()
+            n = int(kept.sum())
+            return metric(I[kept], H)._replace(active_units=n) if n else Score(0.0, _NONE, True, 0)
 
-        return _each({
-            name: lambda: metric(z, v)._replace(active_units=len(active)),
-            f"active_{name}": of_active,
-        })  # fmt: skip
+        return _each({name: lambda: of(np.ones_like(active)), f"active_{name}": lambda: of(active)})
 
     def unsupervised(key: Array) -> dict[str, Score]:
         return _each({
@@ -245,8 +244,8 @@ def _of_rows(z: np.ndarray, v: np.ndarray, active: np.ndarray) -> dict[str, Grou
         })  # fmt: skip
 
     return {
-        "mig": lambda key: with_active("mig", mig),
-        "modularity": lambda key: with_active("modularity", modularity),
+        "mig": lambda key: with_active("mig", mig_from),
+        "modularity": lambda key: with_active("modularity", lambda I, H: modularity_from(I[:, H > 0])),
         "sap": lambda key: {"sap": sap(z, v)},
         "irs": lambda key: {"irs": irs(z, v)},
         "mcc": lambda key: _each({n: partial(mcc, z, v, correlation=c) for n, c in _MCC.items()}),
