@@ -114,13 +114,16 @@ def _summed(of: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
     m = max((m for m in range(2, n, 2) if n % m == 0 and m * size <= n * _CACHE), default=n)
     if m == n or size <= _CACHE:
         return of(x, y)
-    at_once, axis = math.gcd(n // m, 4) if _shared() else 1, int(devices > 1)
-    apart = [a.reshape(*((m, n // m) if axis else (n // m, m)), *a.shape[1:]) for a in (x, y)]
+    at_once = math.gcd(n // m, 4) if _shared() else 1
+
+    def slice_of(array: Array, i: Array) -> Array:
+        if devices == 1:
+            return lax.dynamic_slice_in_dim(array, i * m, m)
+        return lax.dynamic_index_in_dim(array.reshape(m, n // m, *array.shape[1:]), i, 1, keepdims=False)
 
     def step(total: Array, first: Array) -> tuple[Array, None]:
         places = [first + i for i in range(at_once)]
-        slices = [[lax.dynamic_index_in_dim(a, i, axis, keepdims=False) for a in apart] for i in places]
-        return total + sum(of(*each) for each in slices), None
+        return total + sum(of(slice_of(x, i), slice_of(y, i)) for i in places), None
 
     none = jnp.zeros_like(jax.eval_shape(of, x[:m], y[:m]))
     return lax.scan(step, none, jnp.arange(0, n // m, at_once))[0]
