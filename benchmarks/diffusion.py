@@ -8,9 +8,10 @@ that `fit` runs; the peer is PyTorch, channels_last, with the same layers and th
 `torch.compile`, of which the faster counts. All alternate; a ratio is of medians. Images are noise: no time
 depends on what is on one.
 
-Two quiet cores (AMD EPYC, AVX-512), `--rounds 3 --steps 2 --no-compiled`: 298 ms a step, PyTorch 163, 1.83;
-64 samples 9.1 s, PyTorch 4.8, 1.89. Both bars are missed; nearly all of the arithmetic is 3x3 convolutions of
-32 to 80 channels. With `torch.compile` a run takes more than five minutes.
+Each core is a device, and they share a batch. Two cores (Intel Xeon, AVX-512), `--rounds 3 --steps 2
+--no-compiled`: 386 to 620 ms a step, median 457, PyTorch 280, 1.6; 64 samples 8.8 s, PyTorch 8.2, 1.07. Both
+bars are missed; nearly all of the arithmetic is 3x3 convolutions of 32 to 80 channels. With `torch.compile` a
+run takes more than five minutes.
 """
 
 from __future__ import annotations
