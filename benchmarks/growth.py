@@ -27,7 +27,7 @@ from benchmarks.steps import (
     compile_step,
     images,
     judged,
-    multiply_adds,
+    step_multiply_adds,
     time_in_turn,
     use_cores,
 )
@@ -94,9 +94,8 @@ def program_of(setting: Setting, penalty: Callable[[], Any] | None) -> tuple[Pro
     model = build(setting.side, setting.d, encoder, nets.ConvDecoder(setting.side, width=setting.width))
     term = penalty() if penalty else None
     program = compile_step(term, setting.B, automatic_chunk, model, setting.side, setting.d)
-    of_encoder, of_decoder = multiply_adds(model, setting.side)
     tangents = 0 if term is None else setting.d if penalty is objectives.jacobian_l1 else 1
-    return program, setting.B * (3 * (1 + tangents) * of_decoder + 3 * of_encoder)
+    return program, step_multiply_adds(model, setting.side, setting.B, tangents)
 
 
 def grown_steps(config: Config) -> list[dict[str, Any]]:

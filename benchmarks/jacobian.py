@@ -14,7 +14,6 @@ needs fewer.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +33,14 @@ from benchmarks.steps import (
     compile_step,
     images,
     judged,
-    multiply_adds,
     product,
+    step_multiply_adds,
     time_in_turn,
     use_cores,
 )
 from vaejax import objectives, runs
 from vaejax.checks import check_positive_int
+from vaejax.machine import cores
 from vaejax.progress import Bar
 
 BARS = {  # key: (one thread, two threads)
@@ -108,9 +108,8 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("threads", "rounds", "steps", "batch_size"):
             check_positive_int(getattr(self, name), name)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if self.threads > cores:
-            raise ValueError(f"threads: expected at most the {cores} cores there are, got {self.threads}")
+        if self.threads > cores():
+            raise ValueError(f"threads: expected at most the {cores()} cores there are, got {self.threads}")
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -179,10 +178,10 @@ def report(
     temporaries: dict[int, float],
 ) -> dict[str, Any]:  # fmt: skip
     """The table, printed, and everything as plain data."""
-    encoder, decoder = multiply_adds(build(), SIDE)
+    model = build()
     columns = {"beta_vae": 0, "exact": LATENTS, "columns1": 1, "columns2": 2}
     rate = PRODUCT / float(np.median(seconds["product"]))
-    floor = {k: (3 * (1 + m) * decoder + 3 * encoder) * config.batch_size / rate for k, m in columns.items()}
+    floor = {k: step_multiply_adds(model, SIDE, config.batch_size, m) / rate for k, m in columns.items()}
     median = {name: float(np.median(values)) for name, values in seconds.items()}
     rows = [_row(name, values, programs.get(name), floor.get(name)) for name, values in seconds.items()]
     beside = {f"{a}/{by}": median[f"{by}_{b}"] for a, b in PEERS.items() for by in ("eager", "compiled")}

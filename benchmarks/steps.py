@@ -123,6 +123,12 @@ def multiply_adds(model: Model, side: int) -> tuple[int, int]:
     return encoder, count(params["decoder"], 4, lambda s: 2 * s, of_input=True)
 
 
+def step_multiply_adds(model: Model, side: int, B: int, tangents: int) -> int:
+    """Of a training step, forwards and backwards, with so many columns of the Jacobian of every example."""
+    encoder, decoder = multiply_adds(model, side)
+    return (3 * (1 + tangents) * decoder + 3 * encoder) * B
+
+
 PRODUCT = 4096 * 1024 * 1024  # multiply-adds of `product`
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmarks.steps import PRODUCT, build, compile_step, multiply_adds, product, time_in_turn
+from benchmarks.steps import PRODUCT, build, compile_step, product, step_multiply_adds, time_in_turn
 from vaejax import objectives, plots, runs
 from vaejax.ops.chunks import automatic_chunk
 from vaejax.plots.panels import legend, panels
@@ -59,9 +59,8 @@ def penalty_of(method: str, chunk: int | None) -> Any:
 
 def floor_seconds(setting: Setting, method: str, rate: float) -> float:
     """(3 (1 + m) decoder + 3 encoder) B multiply-adds, m tangents an example, at `rate` a second."""
-    encoder, decoder = multiply_adds(build(setting.side, setting.d), setting.side)
     m = {"beta_vae": 0, "columns1": 1, "exact": setting.d}[method]
-    return (3 * (1 + m) * decoder + 3 * encoder) * setting.B / rate
+    return step_multiply_adds(build(setting.side, setting.d), setting.side, setting.B, m) / rate
 
 
 def measure(setting: Setting, rounds: int) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import growth
 from benchmarks.growth import Config, Setting
-from benchmarks.steps import Program
+from benchmarks.steps import Program, multiply_adds
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
@@ -26,7 +26,7 @@ def test_multiply_adds_are_those_of_the_batch_and_its_tangents(monkeypatch):
     plain, one, four = (
         growth.program_of(Setting(16, d, 1), p)[1] for d, p in ((4, None), (1, exact), (4, exact))
     )
-    decoder = growth.multiply_adds(growth.build(16, 4), 16)[1]
+    decoder = multiply_adds(growth.build(16, 4), 16)[1]
     assert four - plain == 3 * 4 * decoder
     assert one < four
 

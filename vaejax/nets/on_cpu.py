@@ -114,7 +114,7 @@ def _summed(of: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
     m = max((m for m in range(2, n, 2) if n % m == 0 and m * size <= n * _CACHE), default=n)
     if m == n or size <= _CACHE:
         return of(x, y)
-    at_once = math.gcd(n // m, 4) if _shared() else 1
+    at_once = math.gcd(n // m, 4) if _several_cores() else 1
 
     def slice_of(array: Array, i: Array) -> Array:
         if devices == 1:
@@ -144,14 +144,14 @@ def _native(image: Array, kernel: Array, padding: Any, **options: Any) -> Array:
     # The barriers keep XLA from folding reversals and transpositions of the caller into the convolution.
     image, kernel = lax.optimization_barrier((image, kernel))
     convolve = partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"), **options)
-    if options["window_strides"] == (1, 1) and "rhs_dilation" not in options and _shared():
+    if options["window_strides"] == (1, 1) and "rhs_dilation" not in options and _several_cores():
         (top, bottom), columns = padding
         # With a row too many XLA takes all cores, else one: findings/xla_cpu_convolution_one_core.sh
         return lax.optimization_barrier(convolve(image, kernel, padding=((top, bottom + 1), columns)))[:, :-1]
     return lax.optimization_barrier(convolve(image, kernel, padding=padding))
 
 
-def _shared() -> bool:
+def _several_cores() -> bool:
     """Whether a device has several cores."""
     return cores() >= 2 * len(jax.local_devices(backend="cpu"))
 
