@@ -40,7 +40,7 @@ def test_more_than_linear_in_the_batch_or_memory_that_grows_misses_the_bar(
 ):
     monkeypatch.setattr(growth, "LINES", {"B": [Setting(B=B) for B in (2, 4)]})
     monkeypatch.setattr(growth, "STEPS", {"beta-VAE": None})
-    programs = iter([(Program(None, [], 0.0, m), B) for m, B in zip(mebibytes, (2, 4), strict=True)])
+    programs = iter([(Program(print, [], 0.0, m), B) for m, B in zip(mebibytes, (2, 4), strict=True)])
     monkeypatch.setattr(growth, "program_of", lambda *of: next(programs))
     monkeypatch.setattr(
         growth, "time_in_turn", lambda turns, *of: {k: [s] for k, s in zip(turns, seconds, strict=True)}
