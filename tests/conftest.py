@@ -152,22 +152,19 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in _FIRST)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _programs_of_one_file():
-    """Drop what was compiled after each file: a program of one operation holds 1.4 MB."""
-    yield
-    _give_back()
-
-
 @pytest.fixture(autouse=True)
 def _programs_that_fit():
-    """Drop it sooner in a file that compiles a thousand."""
+    """Drop what was compiled once it takes much memory: a program of one operation holds 1.4 MB.
+
+    Not after every test where what is left is much, since nothing is compiled twice for nothing.
+    """
     yield
-    if _resident() > _MOST:
+    if _resident() > max(_MOST, _left[0] + _MORE):
         _give_back()
 
 
-_MOST = 1.1e9  # bytes
+_MOST, _MORE = 1.1e9, 0.15e9  # bytes
+_left = [0.0]  # what the process held after it gave back
 
 
 def _resident():
@@ -181,6 +178,7 @@ def _give_back():
     gc.collect()
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)  # without it the freed memory stays this process's
+    _left[0] = _resident()
 
 
 @pytest.fixture
