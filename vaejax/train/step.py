@@ -73,14 +73,18 @@ def make_chunk(
         state, metrics = update.apply(state, key, batch, take)
         return state._replace(step=state.step + 1), metrics
 
+    traced_once = jax.jit(step, inline=True)  # for its shapes, for the loop, for `alone` and `over_runs`
+
     def run(state: TrainState, key: Array, arrays: PyTree, indices: Array, n: Array):
         chunk = indices.shape[0]
-        shapes = jax.eval_shape(step, state, key, arrays, indices, 0)[1]
+        first = jax.ShapeDtypeStruct((), jnp.int32)
+        shapes = jax.eval_shape(traced_once, state, key, arrays, indices, first)[1]
         buffers = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape), s.dtype), shapes)
 
         def body(i: Array, carry: tuple[TrainState, dict]) -> tuple[TrainState, dict]:
             state, buffers = carry
-            state, metrics = step(state, key, arrays, indices, i)
+            i = jax.lax.convert_element_type(i, jnp.int32)  # not weakly
+            state, metrics = traced_once(state, key, arrays, indices, i)
             return state, jax.tree.map(lambda b, m: b.at[i].set(m), buffers, metrics)
 
         return jax.lax.fori_loop(0, n, body, (state, buffers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -198,6 +199,7 @@ def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> 
     # every (B/m)-th example: where devices share the batch, each has its part of every slice
     slices = jax.tree.map(lambda a: a.reshape(m, B // m, *a.shape[1:]).swapaxes(0, 1), batch)
 
+    @partial(jax.jit, inline=True)  # traced once, for its shapes and for the loop
     def result(batch: Batch) -> PyTree:
         (loss, (metrics, _)), grads = gradient_fn(moving, batch)
         return loss, dict(metrics), grads
