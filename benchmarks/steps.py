@@ -18,7 +18,7 @@ from vaejax import distributions, models, nets, objectives, runs, train
 from vaejax.ops.chunks import automatic_chunk
 from vaejax.progress import Bar
 from vaejax.train.loop import initialiser
-from vaejax.train.step import Placement, chunk_indices, make_chunk
+from vaejax.train.step import Placement, chunk_indices, jitted, make_chunk
 from vaejax.types import Model, Split
 
 SIDE, LATENTS = 64, 10
@@ -87,7 +87,7 @@ def compile_chunk(
     rows = chunk_indices(key, 0, n, split.size, batch_size)
     arguments = list(jax.device_put((state, key, dict(split.arrays), rows), placed.copied))
     chunk = make_chunk(update, split.transform, batch_size, placed.batch)
-    run = jax.jit(chunk, donate_argnums=0, out_shardings=placed.copied)
+    run = jitted(chunk, out_shardings=placed.copied)
     start = time.perf_counter()
     compiled = run.lower(*arguments, 1).compile()
     seconds = time.perf_counter() - start

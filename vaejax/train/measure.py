@@ -15,7 +15,7 @@ from vaejax.keys import check_key
 from vaejax.rows import gather
 from vaejax.train.callbacks import Validate
 from vaejax.train.loop import initialiser
-from vaejax.train.step import chunk_indices, make_chunk
+from vaejax.train.step import chunk_indices, jitted, make_chunk
 from vaejax.types import VAE, Array, Model, Split, TrainState, Update
 
 __all__ = ["FitCost", "StepCost", "measure_fit", "measure_step"]
@@ -101,7 +101,7 @@ def measure_step(
     state = jax.jit(initial)(key)
     parameters = sum(a.size for a in jax.tree.leaves(state.params))
     state_bytes = sum(a.nbytes for a in jax.tree.leaves(state))
-    lowered = jax.jit(run, donate_argnums=0).lower(state, key, arrays, rows, steps)
+    lowered = jitted(run).lower(state, key, arrays, rows, steps)
     traced = time.perf_counter()
     compiled = lowered.compile()
     before = traced - start, time.perf_counter() - traced

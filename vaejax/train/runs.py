@@ -18,7 +18,7 @@ import numpy as np
 from vaejax.checks import check_positive_int, check_split
 from vaejax.train.feed import Resident, Streamed
 from vaejax.train.folder import Description
-from vaejax.train.step import Order, Placement, alone, over_runs
+from vaejax.train.step import Order, Placement, alone, jitted, over_runs
 from vaejax.train.store import Fit, Store, digest, is_of_a_job
 from vaejax.types import Array, Device, Split, TrainState
 
@@ -159,7 +159,7 @@ def train(
     """
     apart, streamed = runs[0].seed is None, not resident
     advance = alone(program, streamed) if apart else over_runs(program, placement.mesh, streamed)
-    advance = jax.jit(advance, donate_argnums=0, out_shardings=(placement.runs, placement.copied))
+    advance = jitted(advance, out_shardings=(placement.runs, placement.copied))
     keys = _stacked_keys(runs, placement)
     state = _stacked(states, placement)
     orders = [Order(run.key, data.size, counts.batch_size) for run in runs]

@@ -12,9 +12,10 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vaejax.keys import named_key, threefry_key
+from vaejax.machine import compiler_options
 from vaejax.types import Array, Batch, Device, PyTree, TrainState, Update
 
-__all__ = ["Order", "Placement", "alone", "chunk_indices", "make_chunk", "over_runs"]
+__all__ = ["Order", "Placement", "alone", "chunk_indices", "jitted", "make_chunk", "over_runs"]
 
 Run = Callable[..., tuple[TrainState, dict[str, Array]]]
 
@@ -77,8 +78,7 @@ def make_chunk(
 
     def run(state: TrainState, key: Array, arrays: PyTree, indices: Array, n: Array):
         chunk = indices.shape[0]
-        first = jax.ShapeDtypeStruct((), jnp.int32)
-        shapes = jax.eval_shape(traced_once, state, key, arrays, indices, first)[1]
+        shapes = jax.eval_shape(traced_once, state, key, arrays, indices, jnp.int32(0))[1]
         buffers = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape), s.dtype), shapes)
 
         def body(i: Array, carry: tuple[TrainState, dict]) -> tuple[TrainState, dict]:
@@ -90,6 +90,11 @@ def make_chunk(
         return jax.lax.fori_loop(0, n, body, (state, buffers))
 
     return run
+
+
+def jitted(run: Run, **options: Any) -> Any:
+    """`run` as a program, which writes over the state that it is given."""
+    return jax.jit(run, donate_argnums=0, compiler_options=compiler_options(), **options)
 
 
 def _at(arrays: PyTree, rows: Any) -> PyTree:
