@@ -81,7 +81,8 @@ def compile_step(config: Config) -> Program:
     """The program that `fit` runs on the ELBO, in chunks of `config.steps`."""
     objective = objectives.compose(reconstruction=objectives.reconstruction, kl=objectives.kl)
     split = Split({"x": images(SIDE)}, "unit_interval")
-    return compile_chunk(build(), objective, optax.adam(1e-3), split, config.batch_size, config.steps)
+    adam, few = optax.adam(1e-3), max(1, config.batch_size // 8)  # examples at a time: what was fastest
+    return compile_chunk(build(), objective, adam, split, config.batch_size, config.steps, few)
 
 
 def compile_sampler(config: Config) -> Callable[[int], Any]:

@@ -116,8 +116,11 @@ def _summed(of: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
         return of(x, y)
     at_once = math.gcd(n // m, 4) if _several_cores() else 1
 
+    # within shard_map what is seen is one device's
+    alone = devices == 1 or jax.sharding.get_abstract_mesh().manual_axes
+
     def slice_of(array: Array, i: Array) -> Array:
-        if devices == 1:
+        if alone:
             return lax.dynamic_slice_in_dim(array, i * m, m)
         return lax.dynamic_index_in_dim(array.reshape(m, n // m, *array.shape[1:]), i, 1, keepdims=False)
 

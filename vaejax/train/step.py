@@ -13,6 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vaejax.keys import named_key, threefry_key
 from vaejax.machine import compiler_options
+from vaejax.train.shared import examples_over
 from vaejax.types import Array, Batch, Device, PyTree, TrainState, Update
 
 __all__ = ["Order", "Placement", "alone", "chunk_indices", "jitted", "make_chunk", "over_runs"]
@@ -71,15 +72,15 @@ def make_chunk(
             return batch_of(key, examples(rows))
 
         batch = batch_of(key, _at(arrays, indices[i] if further is None else i))
-        state, metrics = update.apply(state, key, batch, take)
+        with examples_over(batch_sharding):
+            state, metrics = update.apply(state, key, batch, take)
         return state._replace(step=state.step + 1), metrics
 
     traced_once = jax.jit(step, inline=True)  # for its shapes, for the loop, for `alone` and `over_runs`
 
     def run(state: TrainState, key: Array, arrays: PyTree, indices: Array, n: Array):
-        chunk = indices.shape[0]
         shapes = jax.eval_shape(traced_once, state, key, arrays, indices, jnp.int32(0))[1]
-        buffers = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape), s.dtype), shapes)
+        buffers = jax.tree.map(lambda s: jnp.zeros((len(indices), *s.shape), s.dtype), shapes)
 
         def body(i: Array, carry: tuple[TrainState, dict]) -> tuple[TrainState, dict]:
             state, buffers = carry

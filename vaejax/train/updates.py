@@ -14,6 +14,7 @@ import optax
 from vaejax.checks import check_positive_int
 from vaejax.hints import name_of, takes
 from vaejax.train.optimizer import told_the_loss
+from vaejax.train.shared import apart, shares
 from vaejax.types import Array, Batch, Model, Params, PyTree, TrainState, Update
 
 __all__ = ["gradient_update", "select"]
@@ -40,6 +41,7 @@ def gradient_update(
         draws and the result of the whole batch and the memory of a slice. A function says how many, from
         the loss of one example and the batch: `ops.chunks.automatic_chunk` takes what is fast on this device;
         it is asked for a divisor of the batch, and not asked where slicing is not allowed. None: no slicing.
+        Where devices share the batch each slices what it has, and their gradients meet once a step.
 
     Returns:
       An Update; its metrics are the objective's, "loss", and "grad_norm", the global norm of the gradient.
@@ -172,7 +174,7 @@ def _slice_size(
     most = microbatch(lambda example: loss_fn(moving, jax.tree.map(lambda a: a[None], example)), batch)
     check_positive_int(most, "what the function microbatch returns")
     size = max(m for m in range(1, min(most, B) + 1) if B % m == 0)
-    return None if size == B else size
+    return None if size == B and shares() == 1 else size
 
 
 def _gradient(
@@ -195,22 +197,27 @@ def _accumulate(gradient_fn: Callable, moving: Params, batch: Batch, m: int) -> 
     B = jax.tree.leaves(batch["x"])[0].shape[0]
     if B % m:
         raise ValueError(f"microbatch: expected a divisor of the batch of {B} examples, got {m}")
-    batch = {"index": jnp.arange(B), **batch}  # a slice draws what its examples draw in the whole
-    # every (B/m)-th example: where devices share the batch, each has its part of every slice
-    slices = jax.tree.map(lambda a: a.reshape(m, B // m, *a.shape[1:]).swapaxes(0, 1), batch)
+    own = B // shares()  # where devices share the batch, each slices what it has
+    size = max(d for d in range(1, min(m, own) + 1) if own % d == 0)
 
     @partial(jax.jit, inline=True)  # traced once, for its shapes and for the loop
-    def result(batch: Batch) -> PyTree:
+    def result(moving: Params, batch: Batch) -> PyTree:
         (loss, (metrics, _)), grads = gradient_fn(moving, batch)
         return loss, dict(metrics), grads
 
-    def body(total: PyTree, batch: Batch) -> tuple[PyTree, None]:
-        return jax.tree.map(jnp.add, total, result(batch)), None
+    def mean(moving: Params, batch: Batch) -> PyTree:
+        slices = jax.tree.map(lambda a: a.reshape(own // size, size, *a.shape[1:]), batch)
 
-    shapes = jax.eval_shape(result, jax.tree.map(lambda a: a[0], slices))
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    total, _ = jax.lax.scan(body, zeros, slices)
-    return jax.tree.map(lambda a: a * (m / B), total)
+        def body(total: PyTree, batch: Batch) -> tuple[PyTree, None]:
+            return jax.tree.map(jnp.add, total, result(moving, batch)), None
+
+        shapes = jax.eval_shape(result, moving, jax.tree.map(lambda a: a[0], slices))
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        total, _ = jax.lax.scan(body, zeros, slices)
+        return jax.tree.map(lambda a: a * (size / own), total)
+
+    # a slice draws what its examples draw in the whole
+    return apart(mean)(moving, {"index": jnp.arange(B), **batch})
 
 
 def _norm(grads: PyTree) -> Array:
