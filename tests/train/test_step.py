@@ -8,9 +8,11 @@ import numpy as np
 import optax
 import pytest
 
+from tests.train.toy import DATA, toy_fit, toy_model, toy_objective, toy_update
 from vaejax import distributions, models, nets, objectives
 from vaejax.train import gradient_update
-from vaejax.train.step import chunk_indices, make_chunk
+from vaejax.train.loop import initialiser
+from vaejax.train.step import Placement, chunk_indices, make_chunk
 from vaejax.types import TrainState
 
 KEY = jax.random.key(0)
@@ -66,3 +68,38 @@ def test_a_step_of_the_loop_copies_no_weights():
     copied = re.findall(r"= (f32\[[\d,]+\])\S* copy\(", program)
     assert all(f"{shape}{{" in program for shape in shapes)  # they are written as the pattern expects
     assert not shapes & set(copied)
+
+
+@pytest.mark.parametrize("seeds", [None, (0, 1)])
+@pytest.mark.parametrize("microbatch", [None, 2])
+def test_a_run_traces_its_step_once(microbatch, seeds):
+    """Not for its shapes, for its checks and for its program each anew: a trace can take a second."""
+    traces = []
+    update = toy_update(toy_objective(traces), microbatch=microbatch)
+    toy_fit(7, update=update, chunk=3, seeds=seeds)
+    assert len(traces) == 1
+
+
+def equations(jaxpr, within=()):
+    """(name, the names around it) of every equation of a program, those of inner programs too."""
+    for eqn in jaxpr.eqns:
+        yield eqn.primitive.name, within
+        inner = [each for value in eqn.params.values() for each in np.ravel(np.array([value], object))]
+        for each in inner:
+            each = getattr(each, "jaxpr", each)
+            if hasattr(each, "eqns"):
+                yield from equations(each, (*within, eqn.primitive.name))
+
+
+def test_gradients_of_slices_meet_once_a_step():
+    """Whatever the number of slices, devices sum over each other after the last, not in each."""
+    update, placement = toy_update(microbatch=2), Placement.over(jax.devices()[:1], split_runs=False)
+    chunk = make_chunk(update, DATA.transform, 6, placement.batch)
+    state = initialiser(toy_model(), update, DATA)(KEY)
+    rows = chunk_indices(KEY, 0, 3, DATA.size, 6)
+    program = jax.make_jaxpr(chunk)(state, KEY, dict(DATA.arrays), rows, 1)
+    places = [within for name, within in equations(program.jaxpr) if name.startswith("psum")]
+    assert places
+    assert all("shard_map" in within for within in places)
+    assert not any("scan" in within for within in places)
+    assert any(within[-2:] == ("shard_map", "scan") for _, within in equations(program.jaxpr))
