@@ -6,7 +6,8 @@ Every line is one number that is doubled, all others held: seconds of training s
 32, d = 10, B = 64, the paper's channels) and of what scores N test images. The slope is that of seconds in
 logarithms, 1 where twice as much takes twice as long; beside it that of the step's multiply-adds, its floor.
 Bars: no step's slope is .15 above its floor's or above 1 in what is linear; no score's above 1, but for the
-aggregate posterior, which compares all codes with all, N^2; a step's temporaries at most a quarter more.
+aggregate posterior, which compares all codes with all, N^2; a step's temporaries are at most a quarter more
+where B or d is doubled for the last time.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def grown_steps(config: Config) -> list[dict[str, Any]]:
         median = [float(np.median(seconds[i])) for i in turns]
         found, floor = slope(sizes, median), slope(sizes, [adds for _, adds in made])
         temporaries = [program.temporaries_mib for program, _ in made]
-        flat = axis not in ("B", "d") or max(temporaries) <= MEMORY * min(temporaries)
+        flat = axis not in ("B", "d") or temporaries[-1] <= MEMORY * temporaries[-2]
         rows.append(
             {"": label, "against": axis, "from": sizes[0], "to": sizes[-1], "slope": found, "floor": floor,
              "ms, first": 1000 * median[0], "ms, last": 1000 * median[-1],

@@ -83,7 +83,7 @@ class Config:
     """The cost of Jacobian penalties."""
 
     threads: int = 1
-    """CPU threads of both frameworks; an accelerator does not mind."""
+    """CPU threads of both frameworks, for vaejax as many devices; an accelerator does not mind."""
     rounds: int = 7
     """Timed rounds, after one that warms up; in each, every kind of step has its turn."""
     steps: int = 2
@@ -114,7 +114,7 @@ class Config:
 
 def main(config: Config) -> dict[str, Any]:
     """Time, print, and write."""
-    use_cores(config.threads)
+    use_cores(config.threads, devices=config.threads)
     if config.sweep:
         one = None if config.setting is None else [sweep.Setting(*config.setting)]
         return sweep.main(config.rounds, config.output, config.figures, one)
