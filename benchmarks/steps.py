@@ -70,7 +70,7 @@ def compile_step(
     split = Split({"x": images(side, max(256, batch_size))}, "unit_interval")
     objective = objectives.compose(**terms)
     program = compile_chunk(model, objective, optax.adam(1e-3), split, batch_size, 8, microbatch)
-    of_batch = batch_size * side**2 * 4 / 2**20  # the batch itself is data
+    of_batch = batch_size / len(jax.devices()) * side**2 * 4 / 2**20  # the batch itself is data
     program.temporaries_mib -= of_batch
     return program
 
