@@ -24,8 +24,9 @@ def wide_products() -> bool:
 def compiler_options() -> dict[str, int] | None:
     """What `jax.jit` is told of a long program, None where there is nothing to say.
 
-    On a CPU LLVM's second level instead of its third: compiled in four fifths of the time, and as fast in
-    every training step that was measured. A level that the environment gives stands.
+    On a CPU LLVM's second level instead of its third: training steps are compiled in four fifths of the time,
+    what starts a model's parameters in a third, and all that were measured are as fast. A level that the
+    environment gives stands.
     """
     level = "xla_backend_optimization_level"
     told = jax.config.read("jax_disable_most_optimizations") or level in os.environ.get("XLA_FLAGS", "")

@@ -15,6 +15,7 @@ from vaejax.checks import check_split, check_support
 from vaejax.files import expanded
 from vaejax.hints import extra
 from vaejax.keys import check_key, named_key
+from vaejax.machine import compiler_options
 from vaejax.train.callbacks import Adjust, Callbacks, Progress, Stop, Validate, reporting
 from vaejax.train.checkpoint import check_savable
 from vaejax.train.feed import chunk_program, is_resident, like_chunk
@@ -124,7 +125,7 @@ def fit(
     placement = place(seeds, devices, counts.batch_size)
     resident = is_resident(resident, data, devices)
     program = chunk_program(update, data, counts.shape, placement, resident)
-    initial = jax.jit(initialiser(model, update, data))
+    initial = jax.jit(initialiser(model, update, data), compiler_options=compiler_options())
     like = _traced(key, initial, program, like_chunk(data, counts.shape, resident), counts)
     if folder is not None:
         check_savable(like)

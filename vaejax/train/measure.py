@@ -12,6 +12,7 @@ import numpy as np
 
 from vaejax.checks import check_positive, check_positive_int, check_split, check_support
 from vaejax.keys import check_key
+from vaejax.machine import compiler_options
 from vaejax.rows import gather
 from vaejax.train.callbacks import Validate
 from vaejax.train.loop import initialiser
@@ -98,7 +99,7 @@ def measure_step(
     rows = chunk_indices(key, 0, steps, size, batch_size)
     # `fit` traces the chunk before it makes anything, to refuse what cannot run
     jax.eval_shape(run, jax.eval_shape(initial, key), key, arrays, rows, 1)
-    state = jax.jit(initial)(key)
+    state = jax.jit(initial, compiler_options=compiler_options())(key)
     parameters = sum(a.size for a in jax.tree.leaves(state.params))
     state_bytes = sum(a.nbytes for a in jax.tree.leaves(state))
     lowered = jitted(run).lower(state, key, arrays, rows, steps)
@@ -155,7 +156,7 @@ def measure_fit(
 
 def untrained(key: Array, model: Model, update: Update, data: Split) -> VAE:
     """The model at the parameters from which `fit` starts."""
-    state = jax.jit(initialiser(model, update, data))(key)
+    state = jax.jit(initialiser(model, update, data), compiler_options=compiler_options())(key)
     return model.bind(state.params, state.variables)
 
 
