@@ -156,7 +156,7 @@ def pytest_collection_modifyitems(items):
 def _programs_that_fit():
     """Drop what was compiled once it takes much memory: a program of one operation holds 1.4 MB.
 
-    Not after every test where what is left is much, since nothing is compiled twice for nothing.
+    Only once it has grown since the last time: where much stays, every test would compile all of it anew.
     """
     yield
     if _resident() > max(_MOST, _left[0] + _MORE):

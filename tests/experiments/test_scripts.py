@@ -117,7 +117,7 @@ def test_a_command_trains_scores_tabulates_and_draws(command, empty, monkeypatch
         flags.append("--dry-run")  # the pages give the same sweep for every experiment: one is trained,
     elif swept:  # at the first two values of every field
         flags = [re.sub(r"^(\w+=[^,]+,[^,]+),.*", r"\1", flag) for flag in flags]
-    if "--steps" in flags:
+    if "--steps" in flags:  # as few as without
         flags[flags.index("--steps") + 1] = str(TINY[SCRIPTS[name]].steps)
     monkeypatch.setattr(estimate, "measured", lambda *_: COST)  # tests/lab/test_estimate.py measures
     monkeypatch.setattr(sys, "argv", [module, *flags])

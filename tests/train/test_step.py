@@ -80,6 +80,14 @@ def test_a_run_traces_its_step_once(microbatch, seeds):
     assert len(traces) == 1
 
 
+@pytest.mark.parametrize("of", ["step", "loop"])
+def test_programs_of_a_run_take_the_options_for_long_ones(monkeypatch, of):
+    """That of the steps, and that of the first parameters; an option that nobody knows is noticed."""
+    monkeypatch.setattr(f"vaejax.train.{of}.compiler_options", lambda: {"xla_no_such_option": 1})
+    with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option: 'xla_no_such_option'"):
+        toy_fit(1)
+
+
 def equations(jaxpr, within=()):
     """(name, the names around it) of every equation of a program, those of inner programs too."""
     for eqn in jaxpr.eqns:
